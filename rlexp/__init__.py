@@ -1,0 +1,1 @@
+"""rlexp: experiments with language models and reinforcement learning, from one command."""

@@ -1,0 +1,1 @@
+"""One file an algorithm: its knobs, and how its trainer is built."""

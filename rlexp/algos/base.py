@@ -1,0 +1,105 @@
+"""What all trainers built on transformers' Trainer share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlexp.spec.algo import AlgoSpec
+from rlexp.spec.run import RunSpec
+
+OWNED = {
+    "output_dir": "hydra.run.dir",
+    "max_steps": "train.max_steps",
+    "num_train_epochs": "train.max_steps",
+    "per_device_train_batch_size": "train.batch_size and train.micro_batch_size",
+    "gradient_accumulation_steps": "train.micro_batch_size",
+    "learning_rate": "algo.learning_rate",
+    "lr_scheduler_type": "train.lr_scheduler",
+    "warmup_steps": "train.warmup_steps",
+    "weight_decay": "train.weight_decay",
+    "max_grad_norm": "train.max_grad_norm",
+    "seed": "seed",
+    "gradient_checkpointing": "train.gradient_checkpointing",
+    "save_steps": "train.checkpoint_every",
+    "save_strategy": "train.checkpoint_every",
+    "save_total_limit": "train.keep_checkpoints",
+    "use_cpu": "hardware.device",
+    "bf16": "hardware.mixed_precision",
+    "fp16": "hardware.mixed_precision",
+    "report_to": "tracking.uri",
+    "push_to_hub": "tracking.uri: rlexp uploads nothing to a hub",
+    "beta": "algo.beta",
+    "max_length": "algo.max_length",
+}
+"""TRL fields that have a key of their own in rlexp."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """All that a trainer is built from.
+
+    Attributes:
+        spec: the run.
+        policy: a `rlexp.models.policy.Policy`.
+        rows: training rows of the algorithm's kind, framed for the model.
+        folder: where checkpoints go.
+        mixed_bf16: whether the training step runs under bfloat16 autocast.
+        callbacks: transformers TrainerCallbacks.
+    """
+
+    spec: RunSpec
+    policy: Any
+    rows: list[dict[str, Any]]
+    folder: Path
+    mixed_bf16: bool
+    callbacks: list[Any]
+
+
+class TrlAlgo(AlgoSpec):
+    """An algorithm whose trainer is TRL's."""
+
+    def build_trainer(self, training: Training) -> Any:
+        """TRL's trainer for this algorithm, ready to `train()`."""
+        raise TypeError(f"{type(self).__name__} must build its trainer")
+
+
+def common_arguments(algo: AlgoSpec, training: Training) -> dict[str, Any]:
+    """Arguments that every TRL config takes, in its own names."""
+    spec, train = training.spec, training.spec.train
+    share = train.batch_size // spec.hardware.processes
+    micro = train.micro_batch_size or share
+    device = training.policy.model.device.type
+    return {
+        "output_dir": str(training.folder),
+        "max_steps": train.max_steps,
+        "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": share // micro,
+        "learning_rate": algo.learning_rate * training.policy.learning_rate_factor,
+        "lr_scheduler_type": train.lr_scheduler,
+        "warmup_steps": train.warmup_steps,
+        "weight_decay": train.weight_decay,
+        "max_grad_norm": train.max_grad_norm,
+        "seed": spec.seed,
+        "use_cpu": device == "cpu",
+        "bf16": training.mixed_bf16,
+        "activation_checkpointing": train.gradient_checkpointing,
+        "dataloader_pin_memory": device == "cuda",
+        "save_steps": train.checkpoint_every,
+        "logging_steps": 1,
+        # A NaN must reach the guard that ends the run, not be averaged away.
+        "logging_nan_inf_filter": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+        **algo.trl,
+    }
+
+
+def as_dataset(rows: list[dict[str, Any]], columns: tuple[str, ...] | None = None) -> Any:
+    """A `datasets.Dataset` of the rows, of some columns only where they are named."""
+    from datasets import Dataset
+
+    if columns is not None:
+        rows = [{name: row[name] for name in columns} for row in rows]
+    return Dataset.from_list(rows)

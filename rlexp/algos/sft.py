@@ -1,0 +1,49 @@
+"""Supervised fine-tuning: maximise the likelihood of demonstrations (TRL's SFTTrainer)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from rlexp.algos.base import OWNED, Training, TrlAlgo, as_dataset, common_arguments
+from rlexp.spec.data import KIND_COLUMNS, Kind
+
+
+class Sft(TrlAlgo):
+    """Cross-entropy on the completions of demonstrations."""
+
+    needs: ClassVar[Kind] = "demonstrations"
+    trl_config: ClassVar[tuple[str, str]] = ("trainer/sft_config.py", "SFTConfig")
+    owned: ClassVar[dict[str, str]] = {
+        **OWNED,
+        "packing": "algo.packing",
+        "completion_only_loss": "algo.completion_only_loss",
+    }
+
+    max_length: int = Field(gt=0)
+    """Tokens of prompt and completion; longer ones are cut at the end."""
+    packing: bool
+    """Fill each sequence with several examples: no padding, but wants flash attention to keep
+    them apart."""
+    completion_only_loss: bool
+    """Learn the completion only; false learns the prompt as well."""
+
+    def build_trainer(self, training: Training) -> Any:
+        """TRL's SFTTrainer on rows of prompt and completion."""
+        from trl import SFTConfig, SFTTrainer
+
+        arguments = SFTConfig(
+            max_length=self.max_length,
+            packing=self.packing,
+            completion_only_loss=self.completion_only_loss,
+            **common_arguments(self, training),
+        )
+        return SFTTrainer(
+            model=training.policy.model,
+            args=arguments,
+            train_dataset=as_dataset(training.rows, KIND_COLUMNS["demonstrations"]),
+            processing_class=training.policy.tokenizer,
+            peft_config=training.policy.adapter,
+            callbacks=training.callbacks,
+        )

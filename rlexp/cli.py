@@ -1,0 +1,80 @@
+"""From the command line to a run: compose, check, launch.
+
+Nothing heavy is imported before the spec is valid.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from rlexp.conf_dir import CONF
+from rlexp.spec.errors import RunFailed, UserError
+
+EXIT_INTERRUPTED = 130
+
+
+def main(argv: list[str]) -> int:
+    """Run what the command line asks for; the exit status.
+
+    0: finished. 1: failed. 2: a user's mistake. 130: Ctrl-C.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    arguments = get_args_parser().parse_args(argv)
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # where a user's own reward function may stand
+    try:
+        overrides = arguments.overrides
+        if not (arguments.hydra_help or arguments.shell_completion or arguments.info):
+            from rlexp.composition import check_command
+
+            overrides = check_command(arguments)
+        flags = [part for part in argv if part not in arguments.overrides]
+        sys.argv = ["rlexp", *flags, *overrides]
+        # Hydra would print its own cut of a traceback and exit with 1 whatever happened.
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+        _hydra_main()
+        return 0
+    except UserError as error:
+        count = len(error.problems)
+        return _report(f"{count} {'thing' if count == 1 else 'things'} to put right", error)
+    except RunFailed as error:
+        return _report("the run failed", error)
+    except KeyboardInterrupt:
+        print("rlexp: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _report(headline: str, error: UserError | RunFailed) -> int:
+    print(f"rlexp: {headline}\n\n{error}", file=sys.stderr)
+    return error.exit_status
+
+
+def _hydra_main() -> None:
+    import hydra
+
+    hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(_job)()
+
+
+def _job(config: Any) -> float | None:
+    """One run of a composed config; what a sweeper gets as its objective."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+
+    from rlexp.launch import launch
+    from rlexp.spec.run import RunSpec
+    from rlexp.tracking.multirun import parent_run
+
+    resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # pyright: ignore[reportAssignmentType]
+    spec = RunSpec.parse(resolved)
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
+    parent = parent_run(Path(hydra.sweep.dir)) if hydra.mode == RunMode.MULTIRUN else None
+    card = launch(spec, folder, parent)
+    print(folder)
+    return card.get("after", {}).get("reward")

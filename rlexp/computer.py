@@ -1,0 +1,72 @@
+"""The machine as torch sees it: device, threads, seeds, and this process's place among others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from rlexp.spec.devices import has_bf16, likely_device
+from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.hardware import HardwareSpec
+
+
+def process_index() -> int:
+    """This process's rank; 0 when it is the only one."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def is_main_process() -> bool:
+    """Whether this process evaluates, tracks and prints."""
+    return process_index() == 0
+
+
+def prepare(hardware: HardwareSpec, seed: int) -> Any:
+    """Choose the device, share out the threads, seed everything; the torch device.
+
+    Raises:
+        UserError: a device that this torch cannot use.
+    """
+    import torch
+    from transformers import set_seed
+
+    threads = hardware.threads or max(1, (os.cpu_count() or 1) // hardware.processes)
+    torch.set_num_threads(threads)
+    set_seed(seed)
+    device = torch.device(_usable(hardware.device))
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    return device
+
+
+def _usable(requested: str) -> str:
+    import torch
+
+    usable: dict[str, Callable[[], bool]] = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+        "cpu": lambda: True,
+    }
+    device = likely_device(requested)
+    if usable[device]():
+        return device
+    got = f"{device}, which torch {torch.__version__} cannot use here"
+    remedy = (
+        "Install a torch built for it, or set hardware=cpu; `python -m rlexp doctor` tells more."
+    )
+    raise UserError(Problem("hardware.device", got, "a device that torch can use", remedy))
+
+
+def mixed_bf16(hardware: HardwareSpec, device: Any) -> bool:
+    """Whether the training step runs under bfloat16 autocast."""
+    if hardware.mixed_precision == "auto":
+        return device.type == "cuda" and has_bf16("cuda")
+    return hardware.mixed_precision == "bf16"
+
+
+def join_processes(device: Any) -> Any:
+    """Accelerate's view of the processes of this run, connected where there are several."""
+    from accelerate import PartialState
+
+    return PartialState(cpu=device.type == "cpu")

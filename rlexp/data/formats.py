@@ -1,0 +1,158 @@
+"""Files of rows, read record by record: jsonl, csv and parquet.
+
+A reader yields each record with its line (a parquet file's row), counted from 1. A line that cannot
+be read is added to `problems` and left out, so that one pass finds all that is wrong with a file.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from rlexp.spec.errors import Problem, UserError
+
+Record = dict[str, Any]
+Records = Iterator[tuple[int, Record]]
+
+
+def read_records(path: str, key: str, problems: list[Problem]) -> Records:
+    """The records of a file, by its suffix.
+
+    Args:
+        path: the file, as the user wrote it; `~` is expanded.
+        key: the config key that named it.
+        problems: where lines that cannot be read are added.
+
+    Raises:
+        UserError: no such file, a folder, or a suffix that is not in `FORMATS`.
+    """
+    file = Path(path).expanduser()
+    known = ", ".join(FORMATS)
+    if file.is_dir():
+        raise UserError(Problem(key, f"{path}, a folder", f"one file: {known}"))
+    if not file.is_file():
+        raise UserError(Problem(key, f"{path}, which is not there", "a file", _near_file(file)))
+    reader = FORMATS.get(file.suffix.lower())
+    if reader is None:
+        got = f"{path}, which ends in {file.suffix!r}" if file.suffix else f"{path}, without suffix"
+        remedy = "A JSON array becomes jsonl with: jq -c '.[]' in.json > out.jsonl"
+        raise UserError(Problem(key, got, known, remedy if file.suffix == ".json" else ""))
+    return reader(file, path, problems)
+
+
+def _near_file(file: Path) -> str:
+    if not file.parent.is_dir():
+        return f"The folder {file.parent} is not there either."
+    names = sorted(each.name for each in file.parent.iterdir())
+    near = get_close_matches(file.name, names, n=1)
+    return (
+        f"Did you mean {file.parent / near[0]}?" if near else f"Is it another than {file.parent}?"
+    )
+
+
+def _lines(file: Path, shown: str, problems: list[Problem]) -> Iterator[str]:
+    """Decoded lines with their ends; what is not UTF-8 is replaced and reported."""
+    with file.open("rb") as stream:
+        for number, raw in enumerate(stream, start=1):
+            try:
+                line = raw.decode()
+            except UnicodeDecodeError as error:
+                got = f"byte 0x{raw[error.start]:02x} at position {error.start + 1}"
+                remedy = "Save the file as UTF-8, e.g. iconv -f latin1 -t utf-8 OLD > NEW."
+                problems.append(Problem(f"{shown}:{number}", got, "text in UTF-8", remedy))
+                line = raw.decode(errors="replace")
+            yield line.removeprefix("\ufeff") if number == 1 else line
+
+
+def _read_jsonl(file: Path, shown: str, problems: list[Problem]) -> Records:
+    def unique(pairs: list[tuple[str, Any]]) -> Record:
+        record = dict(pairs)
+        if len(record) < len(pairs):
+            raise _Repeated(_repeated(name for name, _ in pairs))
+        return record
+
+    want = "one JSON object a line"
+    for number, line in enumerate(_lines(file, shown, problems), start=1):
+        place = f"{shown}:{number}"
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line, object_pairs_hook=unique)
+        except json.JSONDecodeError as error:
+            cut_off = not line.endswith("\n") or error.pos >= len(line.rstrip())
+            cut_off = cut_off or error.msg.startswith("Unterminated")
+            remedy = "The line ends early: was a copy or a download cut off?" if cut_off else ""
+            got = f"broken JSON: {error.msg}, at character {error.pos + 1}"
+            problems.append(Problem(place, got, want, remedy))
+        except _Repeated as error:
+            problems.append(Problem(place, f"the key {error} twice", "each key once"))
+        else:
+            if isinstance(record, dict):
+                yield number, record
+            else:
+                remedy = "A JSON array becomes jsonl with: jq -c '.[]' in.json > out.jsonl"
+                problems.append(Problem(place, f"a {type(record).__name__}", want, remedy))
+
+
+class _Repeated(Exception):
+    """A name that stands more than once where it may stand once."""
+
+
+def _repeated(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name, count in Counter(names).items() if count > 1)
+
+
+def _read_csv(file: Path, shown: str, problems: list[Problem]) -> Records:
+    reader = csv.reader(_lines(file, shown, problems), strict=True)
+    start, header = 1, None
+    try:
+        for cells in reader:
+            number, start = start, reader.line_num + 1
+            if not cells:
+                continue
+            if header is None:
+                header = [name.strip() for name in cells]
+                if twice := _repeated(header):
+                    got, remedy = f"the column {twice} twice", "Rename or remove one."
+                    problems.append(Problem(f"{shown}:{number}", got, "each column once", remedy))
+            elif len(cells) != len(header):
+                got, want = f"{len(cells)} cells", f"{len(header)}, one a column of the header"
+                remedy = 'Put texts that hold commas, quotes or line breaks in "quotes".'
+                problems.append(Problem(f"{shown}:{number}", got, want, remedy))
+            else:
+                yield number, dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        remedy = "Is a quote open that begins in this line, or the file cut off?"
+        problems.append(Problem(f"{shown}:{start}", f"broken csv: {error}", "csv", remedy))
+
+
+def _read_parquet(file: Path, shown: str, problems: list[Problem]) -> Records:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(file)
+    except (pa.ArrowInvalid, OSError) as error:
+        remedy = "Was a copy or a download cut off?"
+        problems.append(Problem(shown, f"broken parquet: {error}", "a parquet file", remedy))
+        return
+    if twice := _repeated(table.schema_arrow.names):
+        problems.append(Problem(shown, f"the column {twice} twice", "each column once"))
+        return
+    rows = (row for batch in table.iter_batches(1024) for row in batch.to_pylist())
+    try:
+        yield from enumerate(rows, start=1)
+    except (pa.ArrowInvalid, OSError) as error:
+        problems.append(Problem(shown, f"broken parquet: {error}", "a parquet file"))
+
+
+FORMATS: dict[str, Callable[[Path, str, list[Problem]], Records]] = {
+    ".jsonl": _read_jsonl,
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+}

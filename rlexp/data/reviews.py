@@ -1,0 +1,43 @@
+"""Short film reviews that rlexp makes itself, from a grammar whose probabilities are known."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from rlexp.data.openings import PromptWords, cut
+from rlexp.grammar import grammatical, sample_reviews
+from rlexp.spec.data import DataSpec, Kind, Rows
+
+
+class Reviews(DataSpec):
+    """Reviews cut into opening and continuation, labelled true where they are positive.
+
+    Mixed reviews are labelled false, as negative ones: they are not what is asked for.
+    """
+
+    size: int = Field(gt=1)
+    """Reviews, all different."""
+    seed: int = Field(ge=0)
+    """Of the reviews."""
+    prompt_words: PromptWords
+    """Fewest and most opening words that become the prompt."""
+
+    grammatical = staticmethod(grammatical)
+
+    def kind(self) -> Kind:
+        return "unpaired"
+
+    def extra_columns(self) -> set[str]:
+        return set()
+
+    def read(self) -> Rows:
+        rows = []
+        for review in sample_reviews(self.size, self.seed):
+            parts = cut(review.text, self.prompt_words)
+            if parts is None:
+                continue
+            opening, rest = parts
+            label = review.label == "positive"
+            row = {"prompt": opening, "opening": opening, "completion": rest, "label": label}
+            rows.append(row)
+        return Rows(rows, None, f"rlexp.grammar, {self.size} reviews, seed {self.seed}")

@@ -1,0 +1,110 @@
+"""The card as a page: one self-contained file that opens anywhere, offline, on a phone as well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlexp.evaluation.card import Card
+from rlexp.evaluation.evaluate import Evaluation
+from rlexp.evaluation.plots import History, Plot, curves, reward_histogram
+from rlexp.evaluation.presentation import (
+    Row,
+    cost_line,
+    duration,
+    headline,
+    interval,
+    memory,
+    metric_rows,
+    number,
+    verdicts,
+)
+
+SHARES = {"grammatical", "ended", "distinct_1", "distinct_2"}
+"""Metrics whose bars run from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Where values stand on a metric's bar, in percent of its width; None where not known."""
+
+    zero: float | None
+    before: float | None
+    after: float | None
+    low: float | None
+    high: float | None
+
+
+def write_page(
+    card: Card,
+    path: Path,
+    history: History = (),
+    config: str = "",
+    *,
+    before: Evaluation | None = None,
+    after: Evaluation | None = None,
+) -> None:
+    """Write `card.html`.
+
+    Args:
+        card: what the page shows.
+        path: the file.
+        history: metrics by optimizer step, for the curves.
+        config: the composed config, as yaml.
+        before: the evaluation before training, for the histogram of rewards.
+        after: the one after.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("rlexp.evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number}
+    histogram = reward_histogram(_rewards(before), _rewards(after))
+    plots: list[Plot] = [*curves(history), *([histogram] if histogram else [])]
+    page = environment.get_template("card.html").render(
+        card=card,
+        headline=headline(card),
+        rows=[(row, interval(row.low, row.high), bar(row)) for row in metric_rows(card)],
+        verdicts=verdicts(card),
+        plots=plots,
+        cost=cost_line(card),
+        phases=_phases(card),
+        config=config,
+    )
+    path.write_text(page, encoding="utf-8")
+
+
+def bar(row: Row) -> Bar:
+    """Shares run from 0 to 1; anything else spans 0 and all of its values."""
+    known = [each for each in (row.before, row.after, row.low, row.high) if each is not None]
+    low = min([0.0, *known])
+    high = max([1.0 if row.metric in SHARES else 0.0, *known])
+    width = high - low
+
+    def place(value: float | None) -> float | None:
+        return None if value is None or width == 0 else round(100 * (value - low) / width, 2)
+
+    return Bar(place(0.0), *(place(each) for each in (row.before, row.after, row.low, row.high)))
+
+
+def _rewards(evaluation: Evaluation | None) -> list[float]:
+    samples = evaluation.samples if evaluation else []
+    return [sample.reward for sample in samples if sample.reward is not None]
+
+
+def _phases(card: Card) -> list[tuple[str, str]]:
+    """What each phase took, named as people say it."""
+    phases = []
+    for name, value in card.cost.items():
+        if name.endswith("_seconds"):
+            phases.append((name.removesuffix("_seconds").replace("_", " "), duration(value)))
+        elif name.endswith("_mib"):
+            phases.append((name.removesuffix("_mib").replace("_", " "), memory(value)))
+        else:
+            phases.append((name.replace("_", " "), number(value)))
+    return phases

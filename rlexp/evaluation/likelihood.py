@@ -1,0 +1,182 @@
+"""How far a policy has moved from its reference, measured with likelihoods in nats.
+
+- `kl_nats`: sum over the positions t of a sampled completion y of
+  KL(policy(. | y_<t) || reference(. | y_<t)), each exact over the vocabulary. For y sampled from
+  the policy its mean is the KL divergence between the two distributions over sequences, with a
+  variance that never exceeds that of the sampled tokens' log-ratio: it is the Rao-Blackwellised
+  estimator of Amini et al. 2025 (arXiv:2504.10637).
+- `perplexity`: of held-out texts, exp of the mean negative log-likelihood of a predicted token.
+
+Vocabularies reach 152,000 tokens, where the logits of one batch would fill gigabytes. Sequences are
+therefore grouped so that the logits in memory stay under `LOGITS_BYTES`; only a sequence too long
+for that by itself passes the model more than once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlexp.spec.policy import Completion, PolicyLike
+
+LOGITS_BYTES = 256 * 2**20
+SLICE_BYTES = 16 * 2**20  # of one float32 temporary, while logits become log-probabilities
+LONGEST_TEXT = 2048  # tokens; the rest of a longer text would cost more than it tells
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Token ids of which those from `start` (at least 1) on are predicted from all before them."""
+
+    ids: list[int]
+    start: int
+
+    def __post_init__(self) -> None:
+        if self.start < 1:
+            raise ValueError("a language model predicts from at least one token: empty prompt")
+
+
+@dataclass(frozen=True)
+class Slab:
+    """Right-padded sequences, and the columns of their logits that are looked at together."""
+
+    rows: list[int]
+    """Which sequences these are."""
+    ids: Tensor
+    """[rows, length], and `attention_mask` alike."""
+    attention_mask: Tensor
+    columns: Tensor
+    """[columns]: the logits in column c predict the token in column c + 1."""
+    predicted: Tensor
+    """[rows, columns]: False where that token is padding or belongs to the prompt."""
+
+
+def kl_nats(policy: PolicyLike, completions: Sequence[Completion], batch_size: int) -> list[float]:
+    """KL from the policy to its reference along each completion, in nats, end token included.
+
+    Both are taken at temperature 1, whatever temperature the completions were sampled at. Divide by
+    `len(completion.token_ids)` for nats a token.
+    """
+    sequences = [
+        Scored([*each.prompt_ids, *each.token_ids], len(each.prompt_ids)) for each in completions
+    ]
+    with policy.reference() as reference:
+
+        def nats(slab: Slab) -> Tensor:
+            return _in_slices(_kl, _logits(policy.model, slab), _logits(reference, slab))
+
+        return _sums(sequences, policy.model, batch_size, nats, models=2)
+
+
+def perplexity(model: Any, tokenizer: Any, texts: Sequence[str], batch_size: int) -> float:
+    """exp(mean nats a predicted token) over all texts; no end token is added.
+
+    A text's first token is predicted only where the tokenizer puts a begin token before it.
+
+    Raises:
+        ValueError: if no text holds two tokens.
+    """
+    longest = getattr(model.config.get_text_config(), "max_position_embeddings", LONGEST_TEXT)
+    limit = min(LONGEST_TEXT, longest)
+    encoded = [_without_end(ids, tokenizer)[:limit] for ids in tokenizer(list(texts))["input_ids"]]
+    sequences = [Scored(ids, 1) for ids in encoded if len(ids) > 1]
+    if not sequences:
+        raise ValueError("perplexity wants a text of two tokens or more")
+
+    def nats(slab: Slab) -> Tensor:
+        return _in_slices(_surprise, _logits(model, slab), slab.ids[:, slab.columns + 1])
+
+    total = sum(_sums(sequences, model, batch_size, nats, models=1))
+    predicted = sum(len(each.ids) - each.start for each in sequences)
+    return torch.tensor(total / predicted, dtype=torch.float64).exp().item()
+
+
+def _without_end(ids: list[int], tokenizer: Any) -> list[int]:
+    return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
+
+
+@torch.inference_mode()
+def _logits(model: Any, slab: Slab) -> Tensor:
+    """[rows, columns, vocabulary]."""
+    return model(
+        input_ids=slab.ids,
+        attention_mask=slab.attention_mask,
+        logits_to_keep=slab.columns,
+        use_cache=False,
+    ).logits
+
+
+def _kl(ours: Tensor, theirs: Tensor) -> Tensor:
+    log_policy = ours.float().log_softmax(-1)
+    log_reference = theirs.float().log_softmax(-1)
+    return (log_policy.exp() * (log_policy - log_reference)).sum(-1)
+
+
+def _surprise(logits: Tensor, targets: Tensor) -> Tensor:
+    return torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+
+
+@torch.inference_mode()
+def _in_slices(nats: Callable[[Tensor, Tensor], Tensor], logits: Tensor, other: Tensor) -> Tensor:
+    """`nats` of each position, [rows, columns], with few float32 copies of the logits at a time."""
+    positions = max(1, SLICE_BYTES // (4 * logits.shape[-1]))
+    slices = zip(
+        logits.flatten(0, 1).split(positions), other.flatten(0, 1).split(positions), strict=True
+    )
+    return torch.cat([nats(*each) for each in slices]).view(logits.shape[:2])
+
+
+def _sums(
+    sequences: Sequence[Scored],
+    model: Any,
+    batch_size: int,
+    nats: Callable[[Slab], Tensor],
+    models: int,
+) -> list[float]:
+    """Each sequence's nats, summed over its predicted tokens."""
+    vocabulary = model.config.get_text_config().vocab_size
+    positions = max(1, LOGITS_BYTES // (4 * vocabulary * models))
+    totals = [0.0] * len(sequences)
+    for rows in _groups(sequences, batch_size, positions):
+        for slab in _slabs(sequences, rows, positions, model.device):
+            # Summed in float64 on the CPU: MPS has none.
+            kept = torch.where(slab.predicted, nats(slab), 0.0).cpu().double()
+            for row, total in zip(rows, kept.sum(1).tolist(), strict=True):
+                totals[row] += total
+    return totals
+
+
+def _groups(sequences: Sequence[Scored], batch_size: int, positions: int) -> Iterator[list[int]]:
+    """Rows of similar length, as many as fit; a longer one by itself."""
+    with_predictions = [row for row, each in enumerate(sequences) if len(each.ids) > each.start]
+    group: list[int] = []
+    for row in sorted(with_predictions, key=lambda row: len(sequences[row].ids)):
+        wider = [*group, row]
+        width = max(len(sequences[each].ids) - sequences[each].start for each in wider)
+        if group and (len(wider) > batch_size or len(wider) * width > positions):
+            yield group
+            wider = [row]
+        group = wider
+    if group:
+        yield group
+
+
+def _slabs(
+    sequences: Sequence[Scored], rows: list[int], positions: int, device: Any
+) -> Iterator[Slab]:
+    group = [sequences[row] for row in rows]
+    lengths = torch.tensor([len(each.ids) for each in group], device=device)[:, None]
+    starts = torch.tensor([each.start for each in group], device=device)[:, None]
+    longest = int(lengths.max())
+    ids = torch.tensor(
+        [each.ids + [0] * (longest - len(each.ids)) for each in group], device=device
+    )
+    attention_mask = (torch.arange(longest, device=device) < lengths).long()
+    columns = torch.arange(int(starts.min()) - 1, longest - 1, device=device)
+    for part in columns.split(max(1, positions // len(rows))):
+        predicted = (part + 1 >= starts) & (part + 1 < lengths)
+        yield Slab(rows, ids, attention_mask, part, predicted)

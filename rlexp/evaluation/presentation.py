@@ -1,0 +1,145 @@
+"""Names and numbers of a card as people read them, on the terminal and on the page alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rlexp.evaluation.card import Card
+
+LABELS = {
+    "reward": "reward",
+    "kl": "KL, nats a token",
+    "perplexity": "perplexity of held-out texts",
+    "grammatical": "grammatical sentences",
+    "length": "length, tokens",
+    "ended": "ended before the limit",
+    "distinct_1": "distinct tokens",
+    "distinct_2": "distinct token pairs",
+}
+TERM = "reward_"
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric before and after; None where it was not measured or is not finite."""
+
+    metric: str
+    label: str
+    before: float | None
+    after: float | None
+    low: float | None
+    high: float | None
+
+
+def metric_rows(card: Card) -> list[Row]:
+    """The card's metrics in a fixed order, reward and its terms first.
+
+    A reward with itself as its only term is shown once.
+    """
+    names = list(dict.fromkeys([*card.before, *card.after]))
+    terms = sorted(name for name in names if name.startswith(TERM))
+    if len(terms) == 1 and all(
+        each.get(terms[0]) == each.get("reward") for each in (card.before, card.after)
+    ):
+        terms = []
+    known = [name for name in LABELS if name in names]
+    order = [*known[: known.count("reward")], *terms, *known[known.count("reward") :]]
+    order += sorted(name for name in names if name not in LABELS and not name.startswith(TERM))
+    return [_row(card, name) for name in order]
+
+
+def _row(card: Card, name: str) -> Row:
+    low, high = card.intervals.get(name, [None, None])
+    label = f"  {name.removeprefix(TERM)}" if name.startswith(TERM) else LABELS.get(name, name)
+    return Row(name, label, card.before.get(name), card.after.get(name), low, high)
+
+
+def number(value: float | None) -> str:
+    """Three decimals below ten, fewer above: as much as an evaluation can tell.
+
+    >>> number(0.9412), number(47.31), number(12345.6), number(None)
+    ('0.941', '47.3', '12346', '–')
+    """
+    if value is None:
+        return NOTHING
+    decimals = 3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
+    return f"{value:.{decimals}f}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """`[low, high]`, or nothing."""
+    return "" if low is None or high is None else f"[{number(low)}, {number(high)}]"
+
+
+def share(part: float) -> str:
+    """
+    >>> share(1), share(0.87512), share(0.004)
+    ('100%', '87.5%', '0.4%')
+    """
+    return f"{100 * part:.3g}%"
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(4.21), duration(75), duration(7384)
+    ('4.2 s', '1 min 15 s', '2 h 03 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def memory(mib: float) -> str:
+    """
+    >>> memory(812.3), memory(4096)
+    ('812 MiB', '4.0 GiB')
+    """
+    return f"{mib:.0f} MiB" if mib < 1024 else f"{mib / 1024:.1f} GiB"
+
+
+def cost_line(card: Card) -> str:
+    """What the run took, in one line."""
+    parts = [
+        f"training {duration(card.train_seconds)}",
+        f"total {duration(card.total_seconds)}",
+    ]
+    if card.tokens_per_second is not None:
+        parts.append(f"{card.tokens_per_second:,.0f} tokens/s")
+    parts.append(f"peak {memory(card.peak_memory_mib)}")
+    if "gpu_memory_mib" in card.cost:
+        parts.append(f"GPU {memory(card.cost['gpu_memory_mib'])}")
+    return ", ".join(parts)
+
+
+def headline(card: Card) -> str:
+    """The result in a few words."""
+    before, after = card.before.get("reward"), card.after.get("reward")
+    if not card.after:
+        return f"{card.status.lower()}: no evaluation after training"
+    if before is None or after is None:
+        return f"perplexity {number(card.before.get('perplexity'))} → " + number(
+            card.after.get("perplexity")
+        )
+    return f"reward {before:.2f} → {after:.2f}"
+
+
+def verdicts(card: Card) -> list[str]:
+    """Win rate and forgetting, a sentence each; none where they were not measured."""
+    sentences = []
+    if card.win_rate is not None:
+        low, high = card.intervals.get("win_rate", [None, None])
+        ends = ""
+        if low is not None and high is not None:
+            ends = f" (95 % interval {share(low)} to {share(high)})"
+        sentences.append(f"Better on {share(card.win_rate)} of the held-out prompts{ends}.")
+    old, new = card.before.get("perplexity"), card.after.get("perplexity")
+    if old and new:
+        sentences.append(
+            f"Forgetting: perplexity of held-out texts {number(old)} → {number(new)} "
+            f"({new / old - 1:+.1%})."
+        )
+    return sentences

@@ -1,0 +1,50 @@
+"""What rlexp needs installed: ranges, the versions that its tests run with, the command for it."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import metadata
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from rlexp.conf_dir import CONF
+
+MODULES = {"quant": "bitsandbytes", "vllm": "vllm", "deepspeed": "deepspeed", "ray": "ray"}
+"""Each optional extra with the module that shows that it is here."""
+APART = {"vllm"}
+"""Extras whose own demands contradict the tested versions."""
+
+_PROJECT = CONF.parent / "pyproject.toml"  # in a checkout only
+
+
+def requirements() -> list[Requirement]:
+    """The packages that rlexp cannot do without here, with their ranges."""
+    if _PROJECT.is_file():
+        project = tomllib.loads(_PROJECT.read_text(encoding="utf-8"))["project"]
+        texts = project["dependencies"]
+    else:
+        texts = metadata.requires("rlexp") or []
+    found = [Requirement(text) for text in texts]
+    return [each for each in found if each.marker is None or each.marker.evaluate({"extra": ""})]
+
+
+def pinned_versions() -> dict[str, str]:
+    """The version of each package that the tests run with, by its canonical name.
+
+    A checkout has them; a wheel knows the ranges only, and gives none.
+    """
+    if not _PROJECT.is_file():
+        return {}
+    lines = _PROJECT.with_name("constraints.txt").read_text(encoding="utf-8").splitlines()
+    pairs = (line.split("==") for line in lines if "==" in line)
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def install_command(extra: str = "") -> str:
+    """How to install rlexp, with an extra where one is named."""
+    brackets = f"[{extra}]" if extra else ""
+    if not _PROJECT.is_file():
+        return f"python -m pip install --upgrade 'rlexp{brackets}'"
+    constraints = "" if extra in APART else "-c constraints.txt "
+    return f"python -m pip install {constraints}-e '.{brackets}'"

@@ -1,0 +1,93 @@
+"""Load a policy as the spec asks: the weights, an adapter where wanted, on the right device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rlexp.models.chat import frames_as_chat, load_tokenizer
+from rlexp.models.locate import model_folder
+from rlexp.models.memory import available_bytes, full_training_bytes, parameter_count
+from rlexp.models.policy import Policy, adapter_config, load_weights
+from rlexp.spec.devices import has_bf16
+from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.model import LoraPeft, NoPeft, QloraPeft
+
+GIB = 2**30
+
+
+def load_policy(spec: Any, device: Any, progress: Callable[[int, int, float], None]) -> Policy:
+    """The policy of a `RunSpec` on a torch device.
+
+    Args:
+        spec: the run.
+        device: where the weights go.
+        progress: told of each step while the embedded model is made.
+
+    Raises:
+        UserError: weights, tokenizer or template that cannot be had or do not fit together.
+    """
+    folder = model_folder(spec.model, progress)
+    notes: list[str] = []
+    peft = _choose_adapter(spec, folder, device, notes)
+    tokenizer = load_tokenizer(spec.model, folder)
+    quantization = _four_bits(peft) if isinstance(peft, QloraPeft) else None
+    weights = load_weights(spec.model, folder, _dtype(spec, peft, device), quantization)
+    model = weights if quantization else weights.to(device)
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        got = f"a tokenizer of {len(tokenizer)} tokens for a model that embeds fewer"
+        raise UserError(Problem("model.tokenizer", got, "the model's own tokenizer (null)"))
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    had_template = spec.model.chat_template is not None or _brings_template(folder)
+    return Policy(
+        model=model,
+        tokenizer=tokenizer,
+        folder=folder,
+        spec=spec.model,
+        chat=frames_as_chat(spec.model, had_template),
+        adapter=None if isinstance(peft, NoPeft) else adapter_config(peft),
+        learning_rate_factor=1.0 if isinstance(peft, NoPeft) else peft.learning_rate_factor,
+        notes=notes,
+    )
+
+
+def _choose_adapter(spec: Any, folder: Path, device: Any, notes: list[str]) -> NoPeft | LoraPeft:
+    if spec.peft.kind != "auto":
+        return spec.peft
+    needed = full_training_bytes(parameter_count(folder, spec.model.trust_remote_code))
+    free = available_bytes(device)
+    comparison = f"training all weights wants about {needed / GIB:.1f} GiB of {free / GIB:.1f} free"
+    if needed <= free:
+        notes.append(f"peft=auto: all weights are trained ({comparison})")
+        return NoPeft(kind="none")
+    notes.append(f"peft=auto: LoRA ({comparison})")
+    return spec.peft
+
+
+def _dtype(spec: Any, peft: NoPeft | LoraPeft, device: Any) -> Any:
+    import torch
+
+    if spec.model.dtype != "auto":
+        return getattr(torch, spec.model.dtype)
+    frozen = not isinstance(peft, NoPeft)
+    return torch.bfloat16 if frozen and has_bf16(device.type) else torch.float32
+
+
+def _four_bits(peft: QloraPeft) -> Any:
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=peft.quant_type,
+        bnb_4bit_use_double_quant=peft.double_quant,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+
+
+def _brings_template(folder: Path) -> bool:
+    if (folder / "chat_template.jinja").is_file():
+        return True
+    config = folder / "tokenizer_config.json"
+    return config.is_file() and '"chat_template"' in config.read_text(encoding="utf-8")

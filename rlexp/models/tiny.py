@@ -1,0 +1,94 @@
+"""The embedded tiny language model: made on this machine at first use, then cached."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from rlexp import grammar
+from rlexp.models import pretraining
+from rlexp.models.pretraining import Progress, Recipe
+from rlexp.spec.errors import Problem, UserError
+
+FILES = ("config.json", "model.safetensors", "tokenizer.json", "recipe.json")
+
+
+def ensure(
+    cache: Path | None = None, progress: Progress | None = None, recipe: Recipe | None = None
+) -> Path:
+    """The folder of the tiny model, which is trained first if the cache does not hold it.
+
+    The folder is a plain transformers one; its `recipe.json` holds the recipe and what came of it.
+    The same machine makes the same weights, bit for bit. Processes that ask at the same time train
+    once, and a killed one leaves nothing that could be mistaken for a model. The caller's random
+    state, grad mode, default dtype and thread count are untouched.
+
+    Args:
+        cache: root of the cache; by default `$RLEXP_CACHE`, or else the user's cache folder.
+        progress: called after each training step with the step, the steps and the loss in nats a
+            token.
+        recipe: another model than the usual one.
+
+    Raises:
+        UserError: the cache cannot be written to.
+    """
+    recipe = recipe or Recipe()
+    models = (cache or _default_cache()) / "models"
+    folder = models / f"tiny-{_fingerprint(recipe)}"
+    if _complete(folder):
+        return folder
+    _make_writable(models)
+    from filelock import FileLock
+
+    # One lock for every recipe: whoever holds it knows that any workshop it finds is a dead one's.
+    with FileLock(models / "tiny.lock"):
+        if not _complete(folder):
+            for leftover in models.glob("tiny-*.workshop-*"):
+                shutil.rmtree(leftover)
+            if folder.exists():
+                shutil.rmtree(folder)
+            with tempfile.TemporaryDirectory(prefix=f"{folder.name}.workshop-", dir=models) as made:
+                workshop = Path(made, folder.name)
+                workshop.mkdir()
+                pretraining.build(workshop, recipe, progress)
+                workshop.rename(folder)
+    return folder
+
+
+def _default_cache() -> Path:
+    import platformdirs
+
+    return Path(os.environ.get("RLEXP_CACHE") or platformdirs.user_cache_dir("rlexp"))
+
+
+def _fingerprint(recipe: Recipe) -> str:
+    made_of = json.dumps(
+        [inspect.getsource(grammar), inspect.getsource(pretraining), asdict(recipe)]
+    )
+    return hashlib.sha256(made_of.encode()).hexdigest()[:12]
+
+
+def _complete(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in FILES)
+
+
+def _make_writable(models: Path) -> None:
+    try:
+        models.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=models):
+            pass
+    except OSError as error:
+        raise UserError(
+            Problem(
+                "RLEXP_CACHE",
+                f"{models} ({error.strerror})",
+                "a folder that can be written to, for the tiny model",
+                "set the environment variable RLEXP_CACHE to such a folder",
+            )
+        ) from error

@@ -1,0 +1,47 @@
+"""Nothing leaves the machine unasked, and nothing shouts."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+NO_TELEMETRY = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+QUIET = {
+    "TRL_EXPERIMENTAL_SILENCE": "1",
+    "TOKENIZERS_PARALLELISM": "false",  # else each fork warns; batches here are small
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+
+
+def quieten() -> None:
+    """Turn telemetry and library chatter off, before the libraries are imported.
+
+    What the user has set in the environment stands.
+    """
+    for name, value in {**NO_TELEMETRY, **QUIET}.items():
+        os.environ.setdefault(name, value)
+    libraries = r"(transformers|trl|torch|peft|accelerate|huggingface_hub|mlflow)(\..*)?$"
+    warnings.filterwarnings("ignore", module=libraries)
+
+
+@contextmanager
+def hub_closed() -> Iterator[None]:
+    """Refuse connections to the hub inside the block: everything from there is here already.
+
+    Tokenizers and adapters ask the hub about a model's origin when they are saved, even for a
+    local folder; a run that needs no network must not depend on those answers.
+    """
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before

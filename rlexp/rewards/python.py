@@ -1,0 +1,140 @@
+"""A function of the user's own as reward, with TRL's signature.
+
+    # my_reward.py, in the folder where the command is typed
+    def shouts(prompts, completions, **columns):
+        return [float(text.isupper()) for text in completions]
+
+    python -m rlexp reward=python reward.function=my_reward:shouts
+
+`completions` are strings, or lists of messages for a chat model; `columns` are the data's.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import field_validator
+
+from rlexp.rewards.user_function import load, required_parameters
+from rlexp.spec.errors import RunFailed
+from rlexp.spec.reward import RewardSpec, Text
+
+
+class Python(RewardSpec):
+    """What the user's function returns: any finite number a completion; None counts as 0.
+
+    Its parameters without a default, beside `prompts` and `completions`, are columns of the data.
+    What an empty completion scores is the function's to say.
+
+    >>> Python(name="mine", function="statistics:mean").columns()
+    {'data'}
+    """
+
+    function: str
+    """`module:function`; the module is looked for in the current folder first."""
+
+    @field_validator("function")
+    @classmethod
+    def _can_be_called(cls, function: str) -> str:
+        required_parameters(function)
+        return function
+
+    def columns(self) -> set[str]:
+        return set(required_parameters(self.function)) - {"prompts", "completions"}
+
+    def __call__(
+        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+    ) -> list[float]:
+        """Score n completions.
+
+        Raises:
+            RunFailed: the function raises, or returns anything but n finite numbers or None.
+        """
+        function = self._loaded()
+        batch = {"prompts": prompts, "completions": completions, **columns}
+        batch = {name: batch[name] for name in _accepted(function, batch)}
+        try:
+            values = function(**batch)
+        except Exception as error:
+            raise self._failed(
+                f"raised {type(error).__name__}: {error}{_culprit(function, batch)}",
+                "a completion that the function does not expect, such as an empty one",
+                "Make it return a number for every completion, however odd.",
+            ) from error
+        return self._checked(values, completions)
+
+    def _loaded(self) -> Callable[..., Any]:
+        try:
+            function = load(self.function)
+        except Exception as error:
+            raise self._failed(
+                f"cannot be loaded: {type(error).__name__}: {error}",
+                "code at the top level of its module",
+                f"Try: python -c 'import {self.function.partition(':')[0]}'",
+            ) from error
+        if not callable(function):
+            what, cause = f"is a {type(function).__name__}", "the name of a variable"
+            raise self._failed(what, cause, "Name a function.")
+        return function
+
+    def _checked(self, values: Any, completions: list[Text]) -> list[float]:
+        remedy = "Return a list with one finite number (or None) for each completion."
+        if hasattr(values, "tolist"):  # a tensor or an array
+            values = values.tolist()
+        if not isinstance(values, list | tuple):
+            got = f"returned a {type(values).__name__}"
+            raise self._failed(got, "the score of one completion, or a generator", remedy)
+        if len(values) != len(completions):
+            got = f"returned {len(values)} values for {len(completions)} completions"
+            raise self._failed(got, "it leaves some out, or scores each prompt once", remedy)
+        return [
+            self._number(value, index, completions[index], remedy)
+            for index, value in enumerate(values)
+        ]
+
+    def _number(self, value: Any, index: int, completion: Text, remedy: str) -> float:
+        if value is None:
+            return 0.0
+        is_text = isinstance(value, str | bytes)
+        try:
+            number = math.nan if is_text else float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            got = f"returned {value!r} for sample {index}, {_shown(completion)}"
+            raise self._failed(got, "no finite number", remedy)
+        return number
+
+    def _failed(self, what: str, cause: str, remedy: str) -> RunFailed:
+        return RunFailed(f"reward.function={self.function} {what}", cause, remedy)
+
+
+def _accepted(function: Callable[..., Any], batch: dict[str, Any]) -> list[str]:
+    """What of a batch the function takes: all of it with `**columns`, otherwise what it names."""
+    parameters = inspect.signature(function).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return list(batch)
+    return [name for name in batch if name in parameters]
+
+
+def _culprit(function: Callable[..., Any], batch: dict[str, Any]) -> str:
+    """Names the first sample on which the function fails alone as well."""
+    n = len(batch["completions"]) if "completions" in batch else 0
+    for index in range(n):
+        alone = {
+            name: [values[index]] if isinstance(values, list) and len(values) == n else values
+            for name, values in batch.items()
+        }
+        try:
+            function(**alone)
+        except Exception:  # what it raised for the batch is told
+            return f" (sample {index}, {_shown(batch['completions'][index])})"
+    return ""
+
+
+def _shown(completion: Text) -> str:
+    text = repr(completion)
+    return text if len(text) <= 80 else f"{text[:79]}…"

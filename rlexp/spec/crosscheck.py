@@ -1,0 +1,176 @@
+"""What the parts of a config demand of each other.
+
+Each check takes the parts that it names and gives the problems that it sees; it runs when those
+parts are valid by themselves, so that one message is not followed by its consequences.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rlexp.spec.algo import AlgoSpec
+from rlexp.spec.data import DERIVABLE, DataSpec
+from rlexp.spec.devices import cuda_capabilities, has_bf16, likely_device
+from rlexp.spec.errors import Problem
+from rlexp.spec.hardware import HardwareSpec, TrainSpec
+from rlexp.spec.model import ModelSpec, QloraPeft
+from rlexp.spec.reward import RewardSpec
+from rlexp.spec.trl_fields import check_trl
+
+Problems = list[Problem]
+
+
+def data_feeds_algo(algo: AlgoSpec, data: DataSpec, reward: RewardSpec) -> Problems:
+    kind, needs = data.kind(), algo.needs
+    if kind == needs or kind in DERIVABLE[needs]:
+        return []
+    can_sample = needs == "pairs" and hasattr(algo, "pairs")
+    if can_sample and reward.scores_anything:
+        return []
+    ways = [needs, *DERIVABLE[needs]]
+    remedy = "Choose another data set or algorithm"
+    if can_sample:
+        remedy = "Choose a reward (reward=sentiment, …): pairs are then sampled and ranked by it"
+    return [
+        Problem(
+            "data",
+            f"{data.name}, which holds {kind}",
+            f"{' or '.join(ways)} for algo={algo.name}",
+            f"{remedy}.",
+        )
+    ]
+
+
+def algo_has_reward(algo: AlgoSpec, reward: RewardSpec) -> Problems:
+    if not algo.needs_reward or reward.scores_anything:
+        return []
+    remedy = "Set reward=sentiment, or another choice that `--help` lists."
+    return [Problem("reward", "none", f"a reward: algo={algo.name} learns from one", remedy)]
+
+
+def reward_finds_columns(data: DataSpec, reward: RewardSpec) -> Problems:
+    columns = data.extra_columns()
+    if columns is None:
+        return []
+    missing = sorted(reward.columns() - columns)
+    has = f"one of {', '.join(sorted(columns))}" if columns else "no such column: it has none"
+    return [
+        Problem("reward", f"one that reads the column {name!r}", has, f"Is data={data.name} right?")
+        for name in missing
+    ]
+
+
+def batch_divides(train: TrainSpec, hardware: HardwareSpec) -> Problems:
+    share, rest = divmod(train.batch_size, hardware.processes)
+    if rest:
+        want = f"a multiple of hardware.processes ({hardware.processes})"
+        near = max(1, round(train.batch_size / hardware.processes)) * hardware.processes
+        return [Problem("train.batch_size", str(train.batch_size), want, f"{near} is the nearest.")]
+    micro = train.micro_batch_size
+    if micro and share % micro:
+        divisors = [n for n in range(1, share + 1) if share % n == 0]
+        near = min(divisors, key=lambda n: abs(n - micro))
+        want = f"a divisor of the {share} sequences of a process (train.batch_size / processes)"
+        return [Problem("train.micro_batch_size", str(micro), want, f"{near} is the nearest.")]
+    return []
+
+
+def device_exists(hardware: HardwareSpec) -> Problems:
+    if hardware.device == "cuda" and not cuda_capabilities():
+        got = "cuda, but this machine shows no NVIDIA GPU"
+        return [Problem("hardware.device", got, "a device that is here", "Set hardware=auto.")]
+    many = hardware.processes > len(cuda_capabilities())
+    if hardware.device == "cuda" and many:
+        got, want = str(hardware.processes), f"at most {len(cuda_capabilities())}, one a GPU"
+        return [Problem("hardware.processes", got, want)]
+    return []
+
+
+def precision_exists(hardware: HardwareSpec, model: ModelSpec) -> Problems:
+    device = likely_device(hardware.device)
+    if has_bf16(device):
+        return []
+    asked = {
+        "hardware.mixed_precision": (hardware.mixed_precision, "bf16", "no"),
+        "model.dtype": (model.dtype, "bfloat16", "float32"),
+    }
+    return [
+        Problem(key, value, f"a precision that {device} has here", f"Set {key}={instead}.")
+        for key, (value, refused, instead) in asked.items()
+        if value == refused
+    ]
+
+
+def model_is_there(model: ModelSpec) -> Problems:
+    path = Path(model.path).expanduser()
+    scheme = model.path.partition(":")[0]
+    if scheme == "builtin":
+        wrong = model.path != "builtin:tiny"
+        return [Problem("model.path", model.path, "builtin:tiny")] if wrong else []
+    looks_local = model.path.startswith(("/", ".", "~")) or model.path.count("/") > 1
+    if not path.exists():
+        remedy = "Give the path of a folder that save_pretrained wrote, or a hub id owner/name."
+        return [Problem("model.path", model.path, "a folder", remedy)] if looks_local else []
+    if not (path / "config.json").is_file():
+        return [
+            Problem("model.path", f"{model.path}, a folder without config.json", "a model's folder")
+        ]
+    if not any(path.glob("*.safetensors")):
+        remedy = "Save it again with save_pretrained: pickled weights can run code when loaded."
+        return [
+            Problem(
+                "model.path", f"{model.path}, without weights in safetensors", "safetensors", remedy
+            )
+        ]
+    return []
+
+
+def chat_template_is_there(model: ModelSpec) -> Problems:
+    template = model.chat_template
+    if template in (None, "plain", "chatml") or Path(template).expanduser().is_file():
+        return []
+    return [Problem("model.chat_template", template, "null, plain, chatml or a Jinja file")]
+
+
+def adapter_fits(peft: Any, hardware: HardwareSpec) -> Problems:
+    found: Problems = []
+    if isinstance(peft, QloraPeft):
+        if importlib.util.find_spec("bitsandbytes") is None:
+            remedy = "Install the extra: pip install 'rlexp[quant]', or set peft=lora."
+            found.append(Problem("peft", "qlora without bitsandbytes", "the extra `quant`", remedy))
+        if likely_device(hardware.device) != "cuda":
+            remedy = "Set peft=lora, or run on a machine with an NVIDIA GPU."
+            found.append(Problem("peft", "qlora without an NVIDIA GPU", "hardware=gpu", remedy))
+    return found
+
+
+def flash_attention_is_there(model: ModelSpec, hardware: HardwareSpec) -> Problems:
+    if model.attention != "flash_attention_2":
+        return []
+    if importlib.util.find_spec("flash_attn") and likely_device(hardware.device) == "cuda":
+        return []
+    want = "the package flash-attn and an NVIDIA GPU"
+    return [Problem("model.attention", "flash_attention_2", want, "Set model.attention=sdpa.")]
+
+
+def algo_fits(algo: AlgoSpec, train: TrainSpec, hardware: HardwareSpec) -> Problems:
+    return algo.fits(train, hardware)
+
+
+CHECKS: list[tuple[tuple[str, ...], Callable[..., Problems]]] = [
+    (("algo", "data", "reward"), data_feeds_algo),
+    (("algo", "reward"), algo_has_reward),
+    (("data", "reward"), reward_finds_columns),
+    (("train", "hardware"), batch_divides),
+    (("hardware",), device_exists),
+    (("hardware", "model"), precision_exists),
+    (("model",), model_is_there),
+    (("model",), chat_template_is_there),
+    (("peft", "hardware"), adapter_fits),
+    (("model", "hardware"), flash_attention_is_there),
+    (("algo",), check_trl),
+    (("algo", "train", "hardware"), algo_fits),
+]

@@ -1,0 +1,59 @@
+"""What rlexp says when something is wrong, and with which exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that a user can put right.
+
+    `key` is the full path of a config key (`algo.beta`) or a place in a file (`pairs.jsonl:17`).
+    """
+
+    key: str
+    got: str
+    want: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        lines = [f"{self.key}: got {self.got}", f"    wants {self.want}"]
+        if self.remedy:
+            lines.append(f"    {self.remedy}")
+        return "\n".join(lines)
+
+
+class UserError(Exception):
+    """Mistakes in what the user gave: all that were found, each with its remedy. Exit status 2."""
+
+    exit_status = 2
+
+    def __init__(self, problems: Problem | Iterable[Problem]) -> None:
+        found = [problems] if isinstance(problems, Problem) else problems
+        self.problems = tuple(dict.fromkeys(found))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    def __reduce__(self) -> tuple[type[UserError], tuple[tuple[Problem, ...]]]:
+        # A launcher sends exceptions between processes; the default would rebuild from the message.
+        return type(self), (self.problems,)
+
+
+class RunFailed(Exception):
+    """A run that began well and ended badly. Exit status 1.
+
+    Args:
+        what: what happened, with the step where there was one.
+        cause: the likely cause.
+        remedy: the knob to turn.
+    """
+
+    exit_status = 1
+
+    def __init__(self, what: str, cause: str, remedy: str) -> None:
+        self.what, self.cause, self.remedy = what, cause, remedy
+        super().__init__(f"{what}\n    likely cause: {cause}\n    {remedy}")
+
+    def __reduce__(self) -> tuple[type[RunFailed], tuple[str, str, str]]:
+        return type(self), (self.what, self.cause, self.remedy)

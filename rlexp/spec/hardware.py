@@ -1,0 +1,92 @@
+"""Where a run computes, and how much of it at once."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from rlexp.spec.part import Part
+
+
+class HardwareSpec(Part):
+    """Devices and processes of one run."""
+
+    name: str
+    """What cards and tables call it."""
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    """`auto` takes CUDA, then MPS (Apple), then the CPU."""
+    processes: int = Field(gt=0)
+    """Data-parallel processes on this machine; rlexp starts them itself."""
+    mixed_precision: Literal["auto", "no", "bf16"]
+    """Autocast of the training step; `auto` takes bf16 on a GPU that has it. Weights keep
+    `model.dtype`."""
+    threads: int | None = Field(gt=0)
+    """CPU threads a process; null shares the cores among the processes."""
+
+
+class TrainSpec(Part):
+    """The optimisation, whatever the algorithm."""
+
+    max_steps: int = Field(gt=0)
+    """Optimizer steps."""
+    batch_size: int = Field(gt=0)
+    """Sequences (pairs, for algorithms that learn from pairs) an optimizer step, over all
+    processes."""
+    micro_batch_size: int | None = Field(gt=0)
+    """Sequences in memory at once on one device; null takes all of a process's share."""
+    lr_scheduler: Literal["linear", "cosine", "constant", "constant_with_warmup"]
+    """How the learning rate goes down after warm-up."""
+    warmup_steps: int = Field(ge=0)
+    """Steps in which the learning rate rises from 0."""
+    weight_decay: float = Field(ge=0)
+    """Of AdamW."""
+    max_grad_norm: float = Field(ge=0)
+    """Gradients are clipped to this norm; 0 leaves them as they are."""
+    gradient_checkpointing: bool
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    checkpoint_every: int = Field(gt=0)
+    """Steps between checkpoints."""
+    keep_checkpoints: int = Field(gt=0)
+    """The newest checkpoints that stay on disk."""
+
+
+class EvalSpec(Part):
+    """The card that every run ends with."""
+
+    name: str
+    """What cards and tables call it."""
+    prompts: int = Field(gt=0)
+    """Held-out prompts, the same before, during and after training."""
+    completions: int = Field(gt=0)
+    """Completions sampled for each prompt."""
+    every: int = Field(ge=0)
+    """Steps between evaluations while training; 0 evaluates before and after only."""
+    texts: int = Field(ge=0)
+    """Held-out texts for perplexity; 0 leaves it out."""
+    max_completion_length: int = Field(gt=0)
+    """Longest completion, in tokens."""
+    temperature: float = Field(gt=0)
+    """Softmax temperature of the samples; 1 samples the policy itself."""
+    batch_size: int = Field(gt=0)
+    """Sequences generated or scored at once."""
+    seed: int = Field(ge=0)
+    """Of the samples; the same for each evaluation, so that they differ by the policy only."""
+    bootstrap: int = Field(gt=0)
+    """Resamples of the prompts behind the 95 % intervals."""
+
+
+class TrackingSpec(Part):
+    """Where metrics, samples and checkpoints go. The run's own folder always has them."""
+
+    name: str
+    """What cards and tables call it."""
+    uri: str | None
+    """MLflow tracking store: a `sqlite:///` file or a server; null tracks in the run's folder
+    only."""
+    experiment: str = Field(min_length=1)
+    """MLflow experiment."""
+    tags: dict[str, str]
+    """Further tags of the MLflow run."""
+    log_model: bool
+    """Upload the final weights as an artifact too (they are in the run's folder anyway)."""

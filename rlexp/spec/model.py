@@ -1,0 +1,91 @@
+"""Model and adapter: which weights, in what precision, with which tokenizer and template."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from rlexp.spec.part import Part
+
+
+class Recommended(Part):
+    """Sizes and rates that suit a model of this size; `train.*` and `algo.*` point here."""
+
+    learning_rate: float = Field(gt=0)
+    """For updates from rewards and preferences (AdamW)."""
+    sft_learning_rate: float = Field(gt=0)
+    """For supervised fine-tuning."""
+    max_steps: int = Field(gt=0)
+    """Optimizer steps of a first experiment."""
+    batch_size: int = Field(gt=0)
+    """Sequences an optimizer step."""
+    micro_batch_size: int | None = Field(gt=0)
+    """Sequences in memory at once on a device; null takes the whole batch."""
+
+
+class ModelSpec(Part):
+    """A causal language model and its tokenizer."""
+
+    name: str
+    """What cards and tables call it."""
+    path: str = Field(min_length=1)
+    """A folder, a hub id, or `builtin:tiny` (made on this machine at first use)."""
+    revision: str | None
+    """Hub branch, tag or commit; null takes the main branch."""
+    dtype: Literal["auto", "float32", "bfloat16"]
+    """Of the weights in memory; `auto` takes float32 where they are trained, and bfloat16 where an
+    adapter leaves them frozen and the device has it. (A small update of a bfloat16 weight rounds
+    to nothing.)"""
+    attention: Literal["sdpa", "eager", "flash_attention_2"]
+    """Attention implementation of transformers."""
+    trust_remote_code: bool
+    """Run code that comes with the weights. Off unless you trust its author."""
+    tokenizer: str | None
+    """Folder or hub id of the tokenizer; null takes the model's."""
+    chat: bool | None
+    """Whether prompts are framed as a chat; null: if the tokenizer brings a chat template."""
+    chat_template: str | None
+    """`plain` or `chatml`, or a Jinja file; null takes the tokenizer's, or `plain` without one."""
+    pad_token: str | None
+    """Padding token; null takes the tokenizer's, or the end token without one."""
+    eos_token: str | None
+    """End token; null takes the tokenizer's."""
+    recommended: Recommended
+    """What suits this size."""
+
+
+class NoPeft(Part):
+    """All weights are trained."""
+
+    kind: Literal["none"]
+
+
+class LoraPeft(Part):
+    """Low-rank adapters (Hu et al. 2021, arXiv:2106.09685; DoRA: arXiv:2402.09353)."""
+
+    kind: Literal["lora", "dora", "auto"]
+    """`auto` takes LoRA only where training all weights would not fit the device's memory."""
+    r: int = Field(gt=0)
+    """Rank of the update."""
+    alpha: float = Field(gt=0)
+    """The update is scaled by alpha / r."""
+    dropout: float = Field(ge=0, lt=1)
+    """Dropout on the adapter's input."""
+    target_modules: str | list[str]
+    """Module names that get an adapter; `all-linear` takes each linear layer but the head."""
+    learning_rate_factor: float = Field(gt=0)
+    """Adapters want a larger rate than whole weights: algo.learning_rate is multiplied by this."""
+
+
+class QloraPeft(LoraPeft):
+    """LoRA over weights in four bits (Dettmers et al. 2023, arXiv:2305.14314)."""
+
+    kind: Literal["qlora"]  # pyright: ignore[reportIncompatibleVariableOverride]
+    quant_type: Literal["nf4", "fp4"]
+    """Four-bit data type."""
+    double_quant: bool
+    """Quantise the quantisation constants too: 0.4 bits a weight less."""
+
+
+PeftSpec = Annotated[NoPeft | LoraPeft | QloraPeft, Field(discriminator="kind")]

@@ -1,0 +1,50 @@
+"""What the rest of the house may ask of a policy, whatever loaded it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from rlexp.spec.reward import Text
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One sampled answer."""
+
+    text: str
+    """Decoded, special tokens left out."""
+    prompt_ids: list[int]
+    """The prompt's tokens, unpadded."""
+    token_ids: list[int]
+    """The answer's tokens, unpadded; the end token is the last one when `ended`."""
+    ended: bool
+    """False when the answer was cut at the length limit."""
+
+
+class PolicyLike(Protocol):
+    """A language model that can be sampled from, and compared with what it started from."""
+
+    model: Any
+    """transformers causal LM, or a PEFT model around one."""
+    tokenizer: Any
+    """Pads on the left; has a padding token."""
+
+    def complete(
+        self,
+        prompts: Sequence[Text],
+        *,
+        completions: int,
+        max_new_tokens: int,
+        temperature: float,
+        seed: int,
+        batch_size: int,
+    ) -> list[list[Completion]]:
+        """Sample `completions` answers to each prompt; the global random state is left as it was."""
+        ...
+
+    def reference(self) -> AbstractContextManager[Any]:
+        """The model as it was before training, on the policy's device, in eval mode."""
+        ...

@@ -1,0 +1,43 @@
+"""What the rest of the house knows of a reward before it scores anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from rlexp.spec.part import Component
+
+Message = dict[str, Any]
+Text = str | list[Message]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Rewards of a batch of n completions: the total, and each named term before its weight."""
+
+    total: list[float]
+    terms: dict[str, list[float]]
+
+
+class RewardSpec(Component):
+    """A reward: its knobs, and a picklable callable with TRL's signature."""
+
+    scores_anything: ClassVar[bool] = True
+    """False for `reward=none` alone."""
+
+    def columns(self) -> set[str]:
+        """Data columns that it reads beside prompt and completion."""
+        return set()
+
+    def __call__(
+        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+    ) -> list[float]:
+        """Score n completions; `columns` are the data set's, one value a completion."""
+        raise TypeError(f"{type(self).__name__} must score completions")
+
+    def score(
+        self, prompts: list[Text], completions: list[Text], columns: dict[str, list[Any]]
+    ) -> Scores:
+        """Total and terms. A single reward has itself as its only term."""
+        values = self(prompts, completions, **columns)
+        return Scores(total=values, terms={self.name: values})

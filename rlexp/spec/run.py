@@ -1,0 +1,127 @@
+"""The specification of a whole run: every part validated, and the parts checked against each other.
+
+`RunSpec.parse` reports all mistakes of a config at once, and imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import ConfigDict, Field, SerializeAsAny
+
+from rlexp.spec.algo import AlgoSpec
+from rlexp.spec.components import component_class
+from rlexp.spec.crosscheck import CHECKS
+from rlexp.spec.data import DataSpec
+from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.hardware import EvalSpec, HardwareSpec, TrackingSpec, TrainSpec
+from rlexp.spec.model import ModelSpec, PeftSpec
+from rlexp.spec.part import Component, Part
+from rlexp.spec.reward import RewardSpec
+from rlexp.spec.validation import unknown_key, validate
+
+PARTS: dict[str, Any] = {
+    "train": TrainSpec,
+    "model": ModelSpec,
+    "peft": PeftSpec,
+    "hardware": HardwareSpec,
+    "eval": EvalSpec,
+    "tracking": TrackingSpec,
+}
+COMPONENTS: dict[str, type[Component]] = {
+    "algo": AlgoSpec,
+    "data": DataSpec,
+    "reward": RewardSpec,
+}
+
+
+class Basics(Part):
+    """The keys that stand by themselves."""
+
+    seed: int = Field(ge=0, lt=2**32)
+    """Of everything random: sampling, shuffling, initialisation, dropout."""
+    name: str = Field(min_length=1)
+    """The run's name in tables and in MLflow."""
+
+
+class RunSpec(Basics):
+    """All that decides what a run does."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    train: TrainSpec
+    algo: SerializeAsAny[AlgoSpec]
+    model: ModelSpec
+    peft: PeftSpec
+    data: SerializeAsAny[DataSpec]
+    reward: SerializeAsAny[RewardSpec]
+    hardware: HardwareSpec
+    eval: EvalSpec
+    tracking: TrackingSpec
+
+    @classmethod
+    def parse(cls, config: dict[str, Any], known: list[str] | None = None) -> RunSpec:
+        """The spec of a composed, resolved config.
+
+        Args:
+            config: plain dictionaries, as `OmegaConf.to_container(resolve=True)` gives.
+            known: full paths of all keys that exist, for the nearest right name.
+
+        Raises:
+            UserError: with every mistake that the config shows.
+        """
+        names = known or list(key_paths(config))
+        problems: list[Problem] = []
+        config = without_missing(config)
+        basics = {key: config[key] for key in Basics.model_fields if key in config}
+        parts: dict[str, Any] = {"": validate(Basics, basics, "", names, problems)}
+        for key, kind in PARTS.items():
+            parts[key] = validate(kind, config.get(key), key, names, problems)
+        for key, base in COMPONENTS.items():
+            parts[key] = _component(config.get(key), base, key, names, problems)
+        expected = {*Basics.model_fields, *PARTS, *COMPONENTS}
+        problems += [unknown_key(key, [*names, *expected]) for key in config if key not in expected]
+        for needed, check in CHECKS:
+            if all(parts[key] is not None for key in needed):
+                try:
+                    problems += check(*(parts[key] for key in needed))
+                except UserError as error:  # a source that looked into its file
+                    problems += error.problems
+        if problems:
+            raise UserError(problems)
+        basics_part = parts.pop("")
+        return cls.model_construct(**basics_part.model_dump(), **parts)
+
+
+def _component(
+    config: Any, base: type[Component], key: str, names: list[str], problems: list[Problem]
+) -> Component | None:
+    try:
+        kind = component_class(config, base, key)
+    except UserError as error:
+        problems += error.problems
+        return None
+    fields = {name: value for name, value in config.items() if name != "_target_"}
+    part = validate(kind, fields, key, names, problems)
+    if part is not None:
+        problems += part.problems()
+    return part
+
+
+def without_missing(config: dict[str, Any]) -> dict[str, Any]:
+    """The config without the keys whose value is `???`, so that they are reported as missing."""
+    return {
+        key: without_missing(value) if isinstance(value, dict) else value
+        for key, value in config.items()
+        if value != "???"
+    }
+
+
+def key_paths(config: Any, prefix: str = "") -> Iterator[str]:
+    """The full path of every key in nested dictionaries, parents included."""
+    if isinstance(config, dict):
+        for name, value in config.items():
+            path = f"{prefix}.{name}" if prefix else str(name)
+            yield path
+            yield from key_paths(value, path)

@@ -1,0 +1,81 @@
+"""What a trainer logs, passed on to the tracker under rlexp's names, with the speed of training."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from rlexp.tracking.names import tracked
+from rlexp.tracking.run import Tracker
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback
+
+
+def tracking_callback(tracker: Tracker) -> TrainerCallback:
+    """A callback for any transformers or TRL trainer; in a parallel run the first process logs.
+
+    It adds `perf/step_seconds`, the mean time of an optimizer step since the last log, and
+    `perf/tokens_per_second` where the trainer counts tokens. Both take the training alone: what
+    other callbacks do between steps, such as evaluating, is not in them.
+    """
+    from transformers import TrainerCallback
+
+    class TrackingCallback(TrainerCallback):
+        def __init__(self) -> None:
+            self._clock = StepClock()
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self._clock = StepClock(tokens=None if state.global_step else 0.0)
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self._clock.begin()
+
+        def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self._clock.end()
+
+        def on_log(
+            self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any
+        ) -> None:
+            if logs and state.is_world_process_zero:
+                metrics = tracked(logs)
+                tracker.log(metrics | self._clock.speed(metrics), state.global_step)
+
+    return TrackingCallback()
+
+
+class StepClock:
+    """Measures optimizer steps between two logs.
+
+    Args:
+        tokens: tokens that the trainer had counted at the start; None when that is not known, as
+            after a resume: the first interval then has no rate.
+    """
+
+    def __init__(self, tokens: float | None = 0.0) -> None:
+        self._tokens = tokens
+        self._began: float | None = None
+        self._seconds = 0.0
+        self._steps = 0
+
+    def begin(self) -> None:
+        self._began = time.perf_counter()
+
+    def end(self) -> None:
+        if self._began is not None:
+            self._seconds += time.perf_counter() - self._began
+            self._steps += 1
+            self._began = None
+
+    def speed(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Metrics of the steps since the last call; none when there were no steps."""
+        if not self._steps:
+            return {}
+        found = {"perf/step_seconds": self._seconds / self._steps}
+        tokens = metrics.get("perf/tokens")
+        if tokens is not None:
+            if self._tokens is not None:
+                found["perf/tokens_per_second"] = (tokens - self._tokens) / self._seconds
+            self._tokens = tokens
+        self._seconds, self._steps = 0.0, 0
+        return found

@@ -1,0 +1,108 @@
+"""The thread that carries the spool to MLflow while the training goes on."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from rlexp.tracking.redaction import redacted
+from rlexp.tracking.shipper import Shipper
+
+log = logging.getLogger(__name__)
+
+_INTERVAL = 1.0
+_LONGEST_PAUSE = 30.0
+_LAST_TRIES = 2
+_SAMPLING_INTERVAL = 10.0
+
+
+class Courier:
+    """Ships in the background, with longer and longer pauses while the store does not answer.
+
+    Args:
+        shipper: what is called again and again.
+        sample: called every ten seconds, for metrics of the machine.
+        where: the store's address, for messages.
+    """
+
+    def __init__(self, shipper: Shipper, sample: Callable[[], None], where: str) -> None:
+        self._shipper = shipper
+        self._sample = sample
+        self._where = redacted(where)
+        self._sampled = time.monotonic()
+        self._failure: str | None = None
+        self._stopping = threading.Event()
+        self._answered = threading.Event()
+        shipper.on_run = self._answered.set
+        self._thread = threading.Thread(target=self._work, name="mlflow courier", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def run_id(self, patience: float) -> str | None:
+        """The MLflow run, after waiting for the store's first answer; None without one."""
+        self._answered.wait(patience)
+        return self._shipper.run_id
+
+    def stop(self, patience: float) -> str | None:
+        """Send what is left, for at most `patience` seconds. What is wrong, if anything is."""
+        self._stopping.set()
+        self._thread.join(patience)
+        unsent = self._shipper.pending()
+        if not unsent:
+            return None
+        cause = self._failure or f"{self._where} was too slow to take them in {patience:.0f} s"
+        return f"{unsent} events are not in MLflow ({cause})"
+
+    def _work(self) -> None:
+        pause, last_tries = _INTERVAL, 0
+        while last_tries < _LAST_TRIES:
+            last_tries += self._stopping.is_set()
+            if self._attempt():
+                if last_tries:
+                    return
+                pause = _INTERVAL
+            else:
+                pause = _INTERVAL if last_tries else min(2 * pause, _LONGEST_PAUSE)
+            if last_tries:
+                time.sleep(pause / 2)
+            else:
+                self._stopping.wait(pause)
+
+    def _attempt(self) -> bool:
+        """Whether all that was there has been sent.
+
+        Whatever goes wrong between here and the store must not reach the training: it is told once,
+        and tried again.
+        """
+        try:
+            if (
+                time.monotonic() - self._sampled >= _SAMPLING_INTERVAL
+                and not self._stopping.is_set()
+            ):
+                self._sampled = time.monotonic()
+                self._sample()
+            self._shipper.ship()
+        except Exception as error:
+            failure = f"{self._where}: {_cause(error)}"
+            if self._failure is None:
+                log.warning(
+                    "MLflow takes nothing for now; the run goes on, its spool keeps everything. %s",
+                    failure,
+                )
+            self._failure = failure
+            return False
+        finally:
+            self._answered.set()
+        if self._failure is not None:
+            log.warning("MLflow takes what is sent again: %s", self._where)
+            self._failure = None
+        return True
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost cause in a line: MLflow and urllib3 wrap it several times."""
+    text = redacted(str(error)).strip()
+    return f"{type(error).__name__}: {text.splitlines()[-1] if text else 'no message'}"[:400]

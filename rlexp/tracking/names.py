@@ -1,0 +1,112 @@
+"""From the names that trainers log under to rlexp's: `group/name`, with one slash.
+
+MLflow's page makes a section of charts for what stands before the slash, and refuses parentheses.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_DROPPED = frozenset({"epoch", "total_flos"})
+
+_NAMES = {
+    "loss": "train/loss",
+    "policy_loss": "train/policy_loss",
+    "value_loss": "train/value_loss",
+    "grad_norm": "train/grad_norm",
+    "learning_rate": "train/lr",
+    "train_loss": "train/mean_loss",
+    "mean_token_accuracy": "train/token_accuracy",
+    "rewards/chosen": "train/reward_chosen",
+    "rewards/rejected": "train/reward_rejected",
+    "rewards/accuracies": "train/reward_accuracy",
+    "rewards/margins": "train/reward_margin",
+    "logps/chosen": "train/logp_chosen",
+    "logps/rejected": "train/logp_rejected",
+    "logits/chosen": "train/logit_chosen",
+    "logits/rejected": "train/logit_rejected",
+    "accuracy": "train/accuracy",
+    "margin": "train/reward_margin",
+    "reward": "rollout/reward",
+    "reward_std": "rollout/reward_std",
+    "frac_reward_zero_std": "rollout/frac_reward_zero_std",
+    "completions/mean_length": "rollout/length",
+    "completions/min_length": "rollout/length_min",
+    "completions/max_length": "rollout/length_max",
+    "completions/mean_terminated_length": "rollout/ended_length",
+    "completions/min_terminated_length": "rollout/ended_length_min",
+    "completions/max_terminated_length": "rollout/ended_length_max",
+    "completions/clipped_ratio": "rollout/cut_share",
+    "num_tokens": "perf/tokens",
+    "step_time": "perf/compute_seconds",
+    "train_runtime": "perf/train_seconds",
+    "train_samples_per_second": "perf/samples_per_second",
+    "train_steps_per_second": "perf/steps_per_second",
+}
+
+_OF_THE_POLICY = frozenset({"kl", "entropy"})
+
+_PATTERNS = [
+    (re.compile(r"rewards/(.+)/mean"), "rollout/reward_{}"),
+    (re.compile(r"rewards/(.+)/std"), "rollout/reward_{}_std"),
+    (re.compile(r"clip_ratio/(.+)"), "train/clip_{}"),
+    (re.compile(r"eval_(.+)"), "eval/{}"),
+]
+
+_GROUPED = re.compile(r"(?:train|rollout|eval|perf|system|sweep)/[^/]+")
+_UNSAFE = re.compile(r"[^\w. -]+")
+
+
+def tracked_name(name: str, *, sampled: bool) -> str | None:
+    """The name that rlexp tracks a trainer's metric under; None for what says nothing new.
+
+    Args:
+        name: as the trainer logs it.
+        sampled: whether the trainer samples completions. KL and entropy are then those of the
+            rollout, else those of the policy on the data's own answers.
+
+    >>> tracked_name("rewards/sentiment/mean", sampled=True)
+    'rollout/reward_sentiment'
+    >>> tracked_name("sampling/ratio (max)", sampled=True)
+    'train/sampling_ratio_max'
+    """
+    if name in _DROPPED:
+        return None
+    if name in _NAMES:
+        return _NAMES[name]
+    if name in _OF_THE_POLICY:
+        return f"rollout/{name}" if sampled else f"train/{name}"
+    for pattern, template in _PATTERNS:
+        if found := pattern.fullmatch(name):
+            return template.format(_safe(found.group(1)))
+    if _GROUPED.fullmatch(name):
+        group, _, rest = name.partition("/")
+        return f"{group}/{_safe(rest)}"
+    return f"train/{_safe(name)}"
+
+
+def tracked(logs: Mapping[str, Any]) -> dict[str, float]:
+    """A trainer's logs under rlexp's names. Values that are no numbers are left out.
+
+    A whole log is NaN where a trainer had nothing to average (the length of ended completions when
+    none ended), so a NaN passes through: it is a fact, and the spool can hold it.
+    """
+    sampled = "reward" in logs
+    renamed = {}
+    for name, value in logs.items():
+        target = tracked_name(name, sampled=sampled)
+        if target is not None and isinstance(value, (int, float)):
+            renamed[target] = float(value)
+    return renamed
+
+
+def finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Only the metrics that are finite numbers, as plots want them."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+
+def _safe(name: str) -> str:
+    return _UNSAFE.sub("_", name).strip("_ ")

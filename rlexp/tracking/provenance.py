@@ -1,0 +1,145 @@
+"""Where a run comes from: code, command, packages, machine, and the knobs that people compare."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from rlexp.spec import RunSpec
+from rlexp.tracking.machine import gpu_names
+from rlexp.tracking.redaction import redacted
+
+_MAIN_PACKAGES = (
+    "rlexp",
+    "torch",
+    "trl",
+    "transformers",
+    "peft",
+    "accelerate",
+    "datasets",
+    "mlflow",
+    "hydra-core",
+)
+_LONGEST_DIFF = 1_000_000
+_GIT_SECONDS = 10
+
+_PARAMS = (
+    "seed",
+    "algo.name",
+    "model.name",
+    "model.dtype",
+    "peft.kind",
+    "peft.r",
+    "data.name",
+    "data.max_completion_length",
+    "reward.name",
+    "hardware.name",
+    "hardware.processes",
+    "train.max_steps",
+    "train.batch_size",
+    "train.lr_scheduler",
+)
+
+
+def params(spec: RunSpec) -> dict[str, str | int | float | bool]:
+    """The knobs that runs are compared by: a short list, and the algorithm's own.
+
+    The whole config is an artifact; a table with 150 columns shows nothing. Keys that are null or
+    no single value are left out: MLflow's parallel plot wants numbers.
+    """
+    parts = spec.model_dump()
+    own = [f"algo.{name}" for name in type(spec.algo).model_fields if name != "trl"]
+    values = {key: _at(parts, key) for key in dict.fromkeys([*_PARAMS, *own])}
+    return {key: value for key, value in values.items() if isinstance(value, (str, int, float))}
+
+
+def _at(tree: Any, key: str) -> Any:
+    for name in key.split("."):
+        tree = tree.get(name) if isinstance(tree, dict) else None
+    return tree
+
+
+def tags(repository: Path | None) -> dict[str, str]:
+    """Command, code, machine and versions, as tags of the MLflow run."""
+    found = {
+        "mlflow.user": getpass.getuser(),
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.name": Path(sys.argv[0]).name,
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": f"{os.cpu_count()} x {_cpu_name()}",
+        "gpu": ", ".join(gpu_names()) or "none",
+    }
+    found |= {f"version.{name}": version for name, version in versions(_MAIN_PACKAGES).items()}
+    if repository and (commit := _git(repository, "rev-parse", "HEAD")):
+        found["mlflow.source.git.commit"] = commit.strip()
+        found["git.dirty"] = str(bool(_git(repository, "status", "--porcelain"))).lower()
+    return {key: redacted(value) for key, value in found.items()}
+
+
+def versions(names: tuple[str, ...]) -> dict[str, str]:
+    """Installed versions of packages; those that are not installed are left out."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue  # an optional one, or rlexp run from a checkout
+    return found
+
+
+def files(folder: Path, repository: Path | None) -> list[Path]:
+    """Write `packages.txt`, and `git.diff` where there are changes, into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    installed = {f"{dist.name}=={dist.version}" for dist in metadata.distributions()}
+    written = [folder / "packages.txt"]
+    written[0].write_text("\n".join(sorted(installed, key=str.lower)) + "\n", encoding="utf-8")
+    if repository:
+        diff = _git(repository, "diff", "HEAD", "--no-ext-diff", "--no-textconv")
+        status = _git(repository, "status", "--porcelain")
+        if status:
+            written.append(folder / "git.diff")
+            text = redacted(f"{status}\n{diff}")
+            written[1].write_text(text[:_LONGEST_DIFF], encoding="utf-8")
+    return written
+
+
+def repository() -> Path | None:
+    """The git repository of the current folder, else of rlexp's own code, if there is one."""
+    for folder in (Path.cwd(), Path(__file__).parent):
+        if top := _git(folder, "rev-parse", "--show-toplevel"):
+            return Path(top.strip())
+    return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """What git answers; nothing where there is no git, no repository or no commit."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_GIT_SECONDS,
+            stdin=subprocess.DEVNULL,
+        )
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
