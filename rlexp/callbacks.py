@@ -49,7 +49,7 @@ class Checkpoints(TrainerCallback):
 
 
 class StopOnNaN(TrainerCallback):
-    """Ends a run whose loss or gradient is no number any more, before a checkpoint of it is kept."""
+    """Ends a run whose loss or gradient is no number, before a checkpoint of it is kept."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         for name in ("loss", "grad_norm"):

@@ -95,7 +95,7 @@ class Command:
     def _values(self, override: Any) -> list[str]:
         if override.is_sweep_override() and override.is_discrete_sweep():
             return list(override.sweep_string_iterator())
-        return [override.get_value_element_as_str()]
+        return [str(override.get_value_element_as_str())]
 
     def _jobs(self, overrides: list[Any], known: list[str] | None = None) -> list[list[str]]:
         """The combinations that a sweep makes of these overrides; without a sweep there is one."""

@@ -29,7 +29,9 @@ def prepare(hardware: HardwareSpec, seed: int) -> Any:
     """
     import torch
     from transformers import set_seed
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # a bar for each file that is loaded in a blink
     threads = hardware.threads or max(1, (os.cpu_count() or 1) // hardware.processes)
     torch.set_num_threads(threads)
     set_seed(seed)

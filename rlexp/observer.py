@@ -130,23 +130,17 @@ class Observer:
 
     def _publish(self, card: Card, after: Evaluation) -> None:
         card.to_json(self.folder / "card.json")
+        config = (self.folder / "config.yaml").read_text(encoding="utf-8")
+        history = self.tracker.history
         write_page(
-            card,
-            self.folder / "card.html",
-            history=self.tracker.history,
-            rewards_before=_rewards(self.before),
-            rewards_after=_rewards(after),
-            config=(self.folder / "config.yaml").read_text(encoding="utf-8"),
+            card, self.folder / "card.html", history, config, before=self.before, after=after
         )
         for name in ("card.json", "card.html"):
             self.tracker.artifact(self.folder / name)
+        if self.spec.tracking.log_model:
+            self.tracker.artifact(self.folder / "model")
         self.terminal.console.print()
         print_card(card, self.terminal.console)
-
-
-def _rewards(evaluation: Evaluation | None) -> list[float]:
-    samples = evaluation.samples if evaluation else []
-    return [sample.reward for sample in samples if sample.reward is not None]
 
 
 def _table_row(sample: Sample) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from rlexp.computer import is_main_process, join_processes, mixed_bf16, prepare
 from rlexp.data.sampled import sample_pairs
 from rlexp.failures import explained
 from rlexp.offline import hub_closed, quieten
+from rlexp.spec.algo import PairAlgo
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.policy import Completion
 from rlexp.spec.reward import Text
@@ -89,6 +90,7 @@ def _training_rows(
 
 def _sample_pairs(spec: RunSpec, policy: Any, rows: list[Any], advance: Any) -> tuple[list, str]:
     """Pairs of the policy's own answers, as many as the training can use."""
+    assert isinstance(spec.algo, PairAlgo)  # the spec lets no other come here without pairs
     pairs = spec.algo.pairs
     wanted = min(pairs.prompts, spec.train.max_steps * spec.train.batch_size, len(rows))
     chosen = random.Random(spec.seed).sample(rows, wanted)
@@ -150,6 +152,9 @@ def _train(
         if observer:
             callbacks += observing_callbacks(spec, checkpoints, observer, advance)
         training = Training(spec, policy, rows, checkpoints, bf16, callbacks)
+        if observer:
+            steps, batch = spec.train.max_steps, spec.train.batch_size
+            observer.terminal.say(f"{'training':12} {steps} steps of {batch}")
         trainer = spec.algo.build_trainer(training)
         trainer.remove_callback(PrinterCallback)
         policy.model = trainer.model  # with the adapter, where there is one

@@ -57,14 +57,6 @@ class Training:
     callbacks: list[Any]
 
 
-class TrlAlgo(AlgoSpec):
-    """An algorithm whose trainer is TRL's."""
-
-    def build_trainer(self, training: Training) -> Any:
-        """TRL's trainer for this algorithm, ready to `train()`."""
-        raise TypeError(f"{type(self).__name__} must build its trainer")
-
-
 def common_arguments(algo: AlgoSpec, training: Training) -> dict[str, Any]:
     """Arguments that every TRL config takes, in its own names."""
     spec, train = training.spec, training.spec.train

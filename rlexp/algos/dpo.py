@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
-from rlexp.algos.base import OWNED, Training, TrlAlgo, as_dataset, common_arguments
-from rlexp.spec.algo import PairSampling
-from rlexp.spec.data import KIND_COLUMNS, Kind
+from rlexp.algos.base import OWNED, Training, as_dataset, common_arguments
+from rlexp.spec.algo import PairAlgo
+from rlexp.spec.data import KIND_COLUMNS
 from rlexp.spec.errors import Problem
 
 Loss = Literal[
@@ -35,10 +35,9 @@ Loss = Literal[
 LOSSES: tuple[str, ...] = get_args(Loss)
 
 
-class Dpo(TrlAlgo):
+class Dpo(PairAlgo):
     """A policy trained on pairs of a chosen and a rejected answer, without a reward model."""
 
-    needs: ClassVar[Kind] = "pairs"
     trl_config: ClassVar[tuple[str, str]] = ("trainer/dpo_config.py", "DPOConfig")
     owned: ClassVar[dict[str, str]] = {
         **OWNED,
@@ -59,8 +58,6 @@ class Dpo(TrlAlgo):
     0)."""
     max_length: int = Field(gt=0)
     """Tokens of prompt and answer; longer ones are cut at the end."""
-    pairs: PairSampling
-    """How pairs are made where the data has none."""
 
     def problems(self) -> list[Problem]:
         """Losses and their weights must match; two losses want label smoothing."""

@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from rlexp.algos.base import OWNED, Training, TrlAlgo, as_dataset, common_arguments
+from rlexp.algos.base import OWNED, Training, as_dataset, common_arguments
 from rlexp.algos.reward_function import RewardFunction
+from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.data import Kind
 from rlexp.spec.errors import Problem
 from rlexp.spec.hardware import HardwareSpec, TrainSpec
@@ -28,7 +29,7 @@ Loss = Literal[
 ]
 
 
-class Grpo(TrlAlgo):
+class Grpo(AlgoSpec):
     """Policy gradient with the group's mean as baseline."""
 
     needs: ClassVar[Kind] = "prompts"

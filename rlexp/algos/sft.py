@@ -6,11 +6,12 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from rlexp.algos.base import OWNED, Training, TrlAlgo, as_dataset, common_arguments
+from rlexp.algos.base import OWNED, Training, as_dataset, common_arguments
+from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.data import KIND_COLUMNS, Kind
 
 
-class Sft(TrlAlgo):
+class Sft(AlgoSpec):
     """Cross-entropy on the completions of demonstrations."""
 
     needs: ClassVar[Kind] = "demonstrations"

@@ -59,7 +59,6 @@ def _choose_adapter(spec: Any, folder: Path, device: Any, notes: list[str]) -> N
     free = available_bytes(device)
     comparison = f"training all weights wants about {needed / GIB:.1f} GiB of {free / GIB:.1f} free"
     if needed <= free:
-        notes.append(f"peft=auto: all weights are trained ({comparison})")
         return NoPeft(kind="none")
     notes.append(f"peft=auto: LoRA ({comparison})")
     return spec.peft

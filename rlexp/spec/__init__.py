@@ -1,4 +1,4 @@
-"""What a run is, validated and frozen. Nothing heavy is imported here, nor anything of rlexp's rest."""
+"""What a run is, validated and frozen. Imports nothing heavy, and nothing of rlexp's rest."""
 
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.run import RunSpec

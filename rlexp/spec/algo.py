@@ -26,7 +26,7 @@ class PairSampling(Part):
 class AlgoSpec(Component):
     """An algorithm: its knobs, and what it needs from data and reward.
 
-    A subclass adds its knobs and `build_trainer`, which imports TRL lazily.
+    A subclass adds its knobs, and a `build_trainer` that imports TRL lazily.
     """
 
     needs: ClassVar[Kind]
@@ -43,6 +43,19 @@ class AlgoSpec(Component):
     trl: dict[str, Any]
     """Anything else, passed to TRL's config verbatim; names are checked."""
 
+    def build_trainer(self, training: Any) -> Any:
+        """A trainer with transformers' `train()`, from a `rlexp.algos.base.Training`."""
+        raise TypeError(f"{type(self).__name__} must build its trainer")
+
     def fits(self, train: TrainSpec, hardware: HardwareSpec) -> list[Problem]:
         """What is wrong with the batch or the devices for this algorithm."""
         return []
+
+
+class PairAlgo(AlgoSpec):
+    """An algorithm that learns from pairs, which can be sampled where the data has none."""
+
+    needs: ClassVar[Kind] = "pairs"
+
+    pairs: PairSampling
+    """How pairs are made where the data has none."""

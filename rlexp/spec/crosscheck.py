@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rlexp.spec.algo import AlgoSpec
+from rlexp.spec.algo import AlgoSpec, PairAlgo
 from rlexp.spec.data import DERIVABLE, DataSpec
 from rlexp.spec.devices import cuda_capabilities, has_bf16, likely_device
 from rlexp.spec.errors import Problem
@@ -27,7 +27,7 @@ def data_feeds_algo(algo: AlgoSpec, data: DataSpec, reward: RewardSpec) -> Probl
     kind, needs = data.kind(), algo.needs
     if kind == needs or kind in DERIVABLE[needs]:
         return []
-    can_sample = needs == "pairs" and hasattr(algo, "pairs")
+    can_sample = isinstance(algo, PairAlgo)
     if can_sample and reward.scores_anything:
         return []
     ways = [needs, *DERIVABLE[needs]]

@@ -67,7 +67,7 @@ class DataSpec(Component):
     eval_fraction: float = Field(gt=0, lt=1)
     """Share of the rows held out, by a hash of each row (stable when rows are added)."""
     max_rows: int | None = Field(gt=0)
-    """At most so many training rows, the first ones; null takes all."""
+    """At most so many training rows, drawn by a hash of each row; null takes all."""
     text_prompt: PromptTemplate
     """How a plain prompt is worded for a model without chat; holds {prompt}."""
     chat_prompt: PromptTemplate

@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 Device = Literal["cpu", "cuda", "mps"]
@@ -25,7 +26,10 @@ def cuda_capabilities() -> tuple[tuple[int, int], ...]:
         return ()  # no driver, hence no GPU that could be used
     count = pynvml.nvmlDeviceGetCount()
     handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
-    found = [tuple(pynvml.nvmlDeviceGetCudaComputeCapability(handle)) for handle in handles]
+    found: list[tuple[int, int]] = []
+    for handle in handles:
+        major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+        found.append((major, minor))
     if visible is not None:
         chosen = [part.strip() for part in visible.split(",")]
         if all(part.isdigit() for part in chosen):
@@ -50,8 +54,7 @@ def cpu_has_bf16() -> bool:
     if sys.platform == "darwin":
         return False
     try:
-        with open("/proc/cpuinfo") as file:
-            flags = file.read()
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags or " bf16" in flags

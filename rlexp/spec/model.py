@@ -59,6 +59,7 @@ class NoPeft(Part):
     """All weights are trained."""
 
     kind: Literal["none"]
+    """No adapter."""
 
 
 class LoraPeft(Part):
@@ -82,6 +83,7 @@ class QloraPeft(LoraPeft):
     """LoRA over weights in four bits (Dettmers et al. 2023, arXiv:2305.14314)."""
 
     kind: Literal["qlora"]  # pyright: ignore[reportIncompatibleVariableOverride]
+    """LoRA over a base in four bits."""
     quant_type: Literal["nf4", "fp4"]
     """Four-bit data type."""
     double_quant: bool

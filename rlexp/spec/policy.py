@@ -42,7 +42,7 @@ class PolicyLike(Protocol):
         seed: int,
         batch_size: int,
     ) -> list[list[Completion]]:
-        """Sample `completions` answers to each prompt; the global random state is left as it was."""
+        """Sample `completions` answers to each prompt; the global random state stays as it was."""
         ...
 
     def reference(self) -> AbstractContextManager[Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import ConfigDict, Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny
 
 from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.components import component_class
@@ -48,17 +48,24 @@ class Basics(Part):
 class RunSpec(Basics):
     """All that decides what a run does."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     train: TrainSpec
+    """How it is optimised."""
     algo: SerializeAsAny[AlgoSpec]
+    """By which algorithm."""
     model: ModelSpec
+    """What is trained."""
     peft: PeftSpec
+    """Through which adapter, if any."""
     data: SerializeAsAny[DataSpec]
+    """On what."""
     reward: SerializeAsAny[RewardSpec]
+    """What counts as good."""
     hardware: HardwareSpec
+    """Where."""
     eval: EvalSpec
+    """How it is judged."""
     tracking: TrackingSpec
+    """Where that is recorded."""
 
     @classmethod
     def parse(cls, config: dict[str, Any], known: list[str] | None = None) -> RunSpec:

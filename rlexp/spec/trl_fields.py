@@ -51,6 +51,7 @@ def check_trl(algo: AlgoSpec) -> list[Problem]:
             problems.append(Problem(key, "a field that rlexp sets", f"{algo.owned[name]} instead"))
         elif name not in fields:
             near = get_close_matches(name, fields, n=1)
-            remedy = f"Did you mean algo.trl.{near[0]}?" if near else ""
+            known = [algo.owned.get(field, f"algo.trl.{field}") for field in near]
+            remedy = f"Did you mean {known[0]}?" if known else ""
             problems.append(Problem(key, "an unknown field", want, remedy))
     return problems

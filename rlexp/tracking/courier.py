@@ -13,8 +13,7 @@ from rlexp.tracking.shipper import Shipper
 log = logging.getLogger(__name__)
 
 _INTERVAL = 1.0
-_LONGEST_PAUSE = 30.0
-_LAST_TRIES = 2
+_LONGEST_PAUSE = 10.0
 _SAMPLING_INTERVAL = 10.0
 
 
@@ -57,19 +56,13 @@ class Courier:
         return f"{unsent} events are not in MLflow ({cause})"
 
     def _work(self) -> None:
-        pause, last_tries = _INTERVAL, 0
-        while last_tries < _LAST_TRIES:
-            last_tries += self._stopping.is_set()
-            if self._attempt():
-                if last_tries:
-                    return
-                pause = _INTERVAL
-            else:
-                pause = _INTERVAL if last_tries else min(2 * pause, _LONGEST_PAUSE)
-            if last_tries:
-                time.sleep(pause / 2)
-            else:
-                self._stopping.wait(pause)
+        pause = _INTERVAL
+        while not self._stopping.is_set():
+            pause = _INTERVAL if self._attempt() else min(2 * pause, _LONGEST_PAUSE)
+            self._stopping.wait(pause)
+        if not self._attempt():
+            time.sleep(_INTERVAL)
+            self._attempt()
 
     def _attempt(self) -> bool:
         """Whether all that was there has been sent.
@@ -78,10 +71,7 @@ class Courier:
         and tried again.
         """
         try:
-            if (
-                time.monotonic() - self._sampled >= _SAMPLING_INTERVAL
-                and not self._stopping.is_set()
-            ):
+            if time.monotonic() - self._sampled >= _SAMPLING_INTERVAL:
                 self._sampled = time.monotonic()
                 self._sample()
             self._shipper.ship()
@@ -103,6 +93,8 @@ class Courier:
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost cause in a line: MLflow and urllib3 wrap it several times."""
+    """The innermost cause in a line: MLflow, requests and urllib3 each wrap it once more."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
     text = redacted(str(error)).strip()
-    return f"{type(error).__name__}: {text.splitlines()[-1] if text else 'no message'}"[:400]
+    return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}"[:300]

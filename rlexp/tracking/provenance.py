@@ -69,7 +69,7 @@ def _at(tree: Any, key: str) -> Any:
 def tags(repository: Path | None) -> dict[str, str]:
     """Command, code, machine and versions, as tags of the MLflow run."""
     found = {
-        "mlflow.user": getpass.getuser(),
+        "mlflow.user": _user(),
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": Path(sys.argv[0]).name,
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -134,6 +134,13 @@ def _git(folder: Path, *arguments: str) -> str:
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return ""
     return done.stdout if done.returncode == 0 else ""
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"  # containers run under numbers that have no name
 
 
 def _cpu_name() -> str:

@@ -52,7 +52,8 @@ class Tracker:
         self._spool = Spool(folder / SPOOL)
         self._name = folder.name
         self._notes: list[str] = []
-        self._points: dict[tuple[str, int], tuple[float, int]] = {}
+        self._latest_step = -1
+        self._latest_points: dict[str, tuple[float, int]] = {}
         self._finished = False
         self._began = time.monotonic()
         self._signals = ExitStack()
@@ -84,15 +85,19 @@ class Tracker:
         """
         tracker = cls(folder, spec.tracking.uri, spec.tracking.experiment)
         repository = provenance.repository()
-        tags = {**provenance.tags(repository), "folder": str(folder), **spec.tracking.tags}
+        tags = {
+            **provenance.tags(repository),
+            "folder": str(folder.absolute()),
+            **spec.tracking.tags,
+        }
         tracker._name = spec.name
         tracker._append("start", id=uuid.uuid4().hex, name=spec.name, parent=parent, tags=tags)
-        if tracker._courier:
-            tracker._courier.start()
         tracker._append("params", params=provenance.params(spec))
         if description:
             tracker.note(description)
         tracker._provenance_files(repository)
+        if tracker._courier:
+            tracker._courier.start()
         return tracker
 
     def __enter__(self) -> Self:
@@ -114,8 +119,9 @@ class Tracker:
         now = _now()
         self._spool.append({"t": now, "kind": "metrics", "step": step, "metrics": values})
         self.history.append((step, values))
-        for name, value in values.items():
-            self._points[name, step] = (value, now)
+        if step != self._latest_step:
+            self._latest_step, self._latest_points = step, {}
+        self._latest_points |= {name: (value, now) for name, value in values.items()}
 
     def samples(self, name: str, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """A table of samples, such as one evaluation's: numbers first, then texts.
@@ -155,20 +161,17 @@ class Tracker:
 
         Args:
             step: optimizer step.
-            path: folder of the weights.
-            metrics: those of the evaluation at this step, as they were logged.
+            path: folder of the weights; its name tells it from the run's other checkpoints.
+            metrics: those of the evaluation at this step, logged just before.
         """
-        now = _now()
-        points = {}
-        for name, value in metrics.items():
-            logged, time_logged = self._points.get((name, step), (None, now))
-            # With the time of the evaluation's own point the run's series keeps one point a step.
-            points[name] = (float(value), time_logged if logged == value else now)
+        # With the time of the evaluation's own point the run's series keeps one point a step.
+        logged = self._latest_points if step == self._latest_step else {}
+        points = {name: logged.get(name, (float(value), _now())) for name, value in metrics.items()}
         slug = re.sub(r"[^\w.-]+", "-", self._name).strip("-") or "run"
         self._append(
             "checkpoint",
             step=step,
-            name=f"{slug}-step-{step:06d}",
+            name=f"{slug}-{path.name}",
             path=str(path.absolute()),
             metrics=points,
         )

@@ -28,18 +28,23 @@ REMEDY = "Set tracking.uri=sqlite:///mlflow.db for a file here, or tracking=none
 
 _DATABASES = ("postgresql", "mysql", "mssql")
 _EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
-"""Opens the experiment in MLflow's view for model training, rather than the one for agents."""
+"""What the experiment holds: trained models, rather than agents."""
+
+_PAGE = "#/experiments?workflowType=machine_learning"
+"""MLflow's page begins in the view for agents; the address, not the tag, decides the first time."""
 
 _NETWORK_DISKS = ("nfs", "cifs", "smb", "lustre", "beegfs", "fuse.sshfs", "9p", "gpfs")
 
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
-    # The defaults block a single call for four to twenty minutes when a server is gone.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    # The defaults block a single call for four to twenty minutes when a server is gone, with a
+    # warning for each retry; the courier tries again by itself.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
 _CREATE = (
@@ -100,7 +105,7 @@ def _database(uri: str) -> Path:
 def ui_command(uri: str) -> str:
     """What to type, or where to go, to look at the runs of a resolved address."""
     if urlsplit(uri).scheme in ("http", "https"):
-        return redacted(uri)
+        return f"{redacted(uri).rstrip('/')}/{_PAGE}"
     return f"mlflow ui --backend-store-uri {shlex.quote(redacted(uri))} --host 127.0.0.1"
 
 
@@ -142,7 +147,7 @@ def _create_database(database: Path) -> None:
     draft = database.with_name(f".{database.name}.new")
     draft.unlink(missing_ok=True)
     done = subprocess.run(
-        [sys.executable, "-c", _CREATE, f"sqlite:///{draft}"],
+        [sys.executable, "-P", "-c", _CREATE, f"sqlite:///{draft}"],
         capture_output=True,
         text=True,
         cwd=database.parent,

@@ -1,0 +1,54 @@
+"""Specs composed as the command line composes them, and runs of them, for several test files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from rlexp.conf_dir import CONF
+from rlexp.spec.run import RunSpec
+
+SMALL = ("train.max_steps=2", "train.checkpoint_every=1", "eval=quick", "tracking=none")
+"""As little of a run as shows that all of it happens."""
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    """The config that a command line with these overrides makes."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", list(overrides))
+    container = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def spec_of(*overrides: str) -> RunSpec:
+    return RunSpec.parse(composed(*overrides))
+
+
+def rlexp(
+    *arguments: str, folder: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """`python -m rlexp …` typed in a folder, to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "rlexp", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(CONF.parent), **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+
+
+def run_folder(done: subprocess.CompletedProcess[str], folder: Path) -> Path:
+    """The folder that a run's last line names."""
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / done.stdout.strip().splitlines()[-1]

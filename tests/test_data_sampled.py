@@ -1,0 +1,71 @@
+"""Preference pairs that are sampled and ranked by a reward."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from rlexp.data.sampled import sample_pairs
+from rlexp.spec.errors import RunFailed
+from rlexp.spec.policy import Completion
+from rlexp.spec.reward import Text
+
+
+def answering(*groups: list[str]) -> Any:
+    """A policy with these answers to each prompt; those that end in … were cut."""
+
+    def complete(prompts: Sequence[Text]) -> list[list[Completion]]:
+        assert len(prompts) == len(groups)
+        return [
+            [Completion(text, [1], [2], ended=not text.endswith("…")) for text in group]
+            for group in groups
+        ]
+
+    return complete
+
+
+def by_length(
+    prompts: list[Text], answers: list[Text], columns: dict[str, list[Any]]
+) -> list[float]:
+    assert len(prompts) == len(answers)
+    assert all(len(values) == len(answers) for values in columns.values())
+    texts = [answer if isinstance(answer, str) else answer[0]["content"] for answer in answers]
+    return [
+        len(text) + bonus
+        for text, bonus in zip(texts, columns.get("bonus", [0] * len(texts)), strict=True)
+    ]
+
+
+def test_best_and_worst_of_the_ended_answers() -> None:
+    """Catches: a cut answer in a pair, scores that slip to the neighbouring prompt's answers, and
+    columns that are not repeated for each answer."""
+    rows = [
+        {"prompt": p, "opening": p, "bonus": b} for p, b in zip("abcd", (0, 9, 0, 0), strict=True)
+    ]
+    complete = answering(
+        ["much too long…", "mid", "longest", "x"], ["one", "one"], ["alone", "…"], ["aa", "a"]
+    )
+    pairs, note = sample_pairs(rows, complete, by_length)
+    assert pairs == [
+        {**rows[0], "chosen": "longest", "rejected": "x"},
+        {**rows[3], "chosen": "aa", "rejected": "a"},
+    ]
+    assert note == (
+        "2 pairs sampled from 4 prompts (fewer than two ended answers: 1; "
+        "equal rewards only: 1); mean reward 4.500 chosen, 1.000 rejected"
+    )
+
+
+def test_answers_to_messages_are_messages() -> None:
+    """Catches: TRL given a conversation with bare strings as answers."""
+    said = [{"role": "user", "content": "Hello"}]
+    pairs, _ = sample_pairs([{"prompt": said}], answering(["Hi", "Hello"]), by_length)
+    assert pairs[0]["chosen"] == [{"role": "assistant", "content": "Hello"}]
+    assert pairs[0]["rejected"] == [{"role": "assistant", "content": "Hi"}]
+
+
+@pytest.mark.parametrize("answers", [["cut…", "off…"], ["same", "size"]])
+def test_no_pair_at_all_ends_the_run(answers: list[str]) -> None:
+    """Catches: training on nothing, or a division by zero in place of a reason."""
+    with pytest.raises(RunFailed, match=r"data\.max_completion_length"):
+        sample_pairs([{"prompt": "p"}], answering(answers), by_length)

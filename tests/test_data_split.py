@@ -1,0 +1,187 @@
+"""Held-out rows, rows of another kind, and framing."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from data_specs import CONF, data_spec
+
+from rlexp.data import frame, load
+from rlexp.data.derive import _DERIVATIONS
+from rlexp.data.split import draw, sample, split
+from rlexp.spec.data import DERIVABLE, KIND_COLUMNS, DataSpec
+from rlexp.spec.errors import UserError
+
+ROWS = [{"prompt": f"question {n}", "completion": f"answer {n}"} for n in range(2000)]
+
+
+def keys(rows: list[dict[str, Any]]) -> set[str]:
+    return {row["prompt"] for row in rows}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rows_stay_on_their_side_when_others_come_and_go(seed: int) -> None:
+    """Catches: a split that depends on position, number or company of the rows."""
+    rng = random.Random(seed)
+    some = rng.sample(ROWS, 500)
+    _, all_heldout = split(ROWS, 0.1, "test")
+    train, heldout = split(some, 0.1, "test")
+    assert keys(heldout) == keys(some) & keys(all_heldout)
+    assert not keys(train) & keys(heldout)
+    assert [row for row in some if row in heldout] == heldout
+
+
+def test_the_held_out_share_is_what_was_asked_for() -> None:
+    """Catches: a hash that is not uniform. 2000 draws at 0.1: 200 +- 13.4, four deviations."""
+    _, heldout = split(ROWS, 0.1, "test")
+    assert 146 < len(heldout) < 254
+    _, more = split(ROWS, 0.3, "test")
+    assert keys(heldout) < keys(more)
+
+
+def test_what_is_not_content_does_not_move_a_row() -> None:
+    """Catches: a test text that becomes a training text when it is cut elsewhere or reward columns
+    are added."""
+    text = "the whole text stays where it is"
+    cut_early = {"prompt": text[:9], "opening": text[:9], "completion": text[9:], "label": True}
+    cut_late = {"prompt": text[:14], "opening": text[:14], "completion": text[14:], "label": True}
+    assert draw({**cut_early, "answer": "18"}) == draw(cut_late)
+    assert draw({**cut_late, "completion": " other"}) != draw(cut_late)
+
+
+def test_a_side_without_rows_is_a_mistake() -> None:
+    """Catches: an evaluation on nothing."""
+    with pytest.raises(UserError, match=r"data\.eval_fraction") as caught:
+        split(ROWS[:3], 1e-9, "three.jsonl")
+    assert "three.jsonl" in str(caught.value)
+
+
+def test_fewer_rows_are_a_fair_sample_in_their_order() -> None:
+    """Catches: the first rows of a file that is sorted by label."""
+    rows = [{**row, "label": index >= 1000} for index, row in enumerate(ROWS)]
+    kept, fewer = sample(rows, 200), sample(rows, 100)
+    places = [rows.index(row) for row in kept]
+    assert len(kept) == 200 and places == sorted(places)
+    # Binomial(200, 1/2): 100 +- 7.1; four deviations either way.
+    assert 71 < sum(row["label"] for row in kept) < 129
+    assert len(fewer) == 100 and keys(fewer) < keys(kept)
+    assert sample(rows, None) == sample(rows, 5000) == rows
+
+
+def test_the_first_held_out_prompts_are_a_fair_sample(tmp_path: Path) -> None:
+    """Catches: an evaluation on the first rows of a test file that is sorted by label."""
+    rows = [{**row, "label": index >= 1000, "place": index} for index, row in enumerate(ROWS)]
+    splits = loaded(tmp_path, rows, "prompts")
+    first = [row["place"] >= 1000 for row in splits.heldout[:60]]
+    # Binomial(60, 1/2): 30 +- 3.9; four deviations either way.
+    assert 14 < sum(first) < 46
+
+
+def test_loading_twice_gives_the_same_and_other_rows_another_digest(tmp_path: Path) -> None:
+    """Catches: an order or digest that hangs on Python's hash seed, or a digest of file names."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS[:100]))
+    spec = data_spec("file", path=str(path), max_rows=10)
+    first, second = load(spec, "demonstrations"), load(spec, "demonstrations")
+    assert first == second and len(first.train) == 10 and len(first.digest) == 32
+    path.write_text(path.read_text().replace("answer 7", "answer 77", 1))
+    assert load(spec, "demonstrations").digest != first.digest
+
+
+def test_every_derivation_that_is_promised_is_there() -> None:
+    """Catches: a kind that the config check lets through and that loading cannot make."""
+    promised = {(kind, needs) for needs, kinds in DERIVABLE.items() for kind in kinds}
+    assert promised == set(_DERIVATIONS)
+
+
+PAIRS = [
+    {"prompt": f"q{n}", "chosen": f"good {n}", "rejected": f"bad {n}", "level": n}
+    for n in range(50)
+]
+LABELLED = [{"prompt": f"q{n}", "completion": f"text {n}", "label": n % 3 == 0} for n in range(60)]
+
+
+def loaded(tmp_path: Path, records: list[dict[str, Any]], needs: Any) -> Any:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return load(data_spec("file", path=str(path)), needs)
+
+
+@pytest.mark.parametrize("needs", ["prompts", "demonstrations", "unpaired", "pairs"])
+def test_pairs_become_what_is_needed(tmp_path: Path, needs: Any) -> None:
+    """Catches: answers left in prompts, a wrong label, or a lost reward column."""
+    splits = loaded(tmp_path, PAIRS, needs)
+    by_prompt = {row["prompt"]: row for row in PAIRS}
+    assert splits.kind == needs
+    for row in splits.train:
+        pair = by_prompt[row["prompt"]]
+        assert set(row) == {*KIND_COLUMNS[splits.kind], "level"}
+        assert row["level"] == pair["level"]
+        if needs == "unpaired":
+            assert row["completion"] == pair["chosen" if row["label"] else "rejected"]
+        if needs == "demonstrations":
+            assert row["completion"] == pair["chosen"]
+    answers = 2 if needs == "unpaired" else 1
+    assert len(splits.train) == answers * (50 - len(splits.heldout))
+    assert len(splits.notes) == (needs != "pairs")
+    assert all(set(row) == {"prompt", "level"} for row in splits.heldout)
+    assert splits.texts == [r["prompt"] + by_prompt[r["prompt"]]["chosen"] for r in splits.heldout]
+
+
+def test_labelled_texts_become_demonstrations_and_prompts(tmp_path: Path) -> None:
+    """Catches: imitating texts that are labelled bad, or pairs invented from labels."""
+    good = loaded(tmp_path, LABELLED, "demonstrations")
+    numbers = [int(row["completion"].split()[1]) for row in good.train]
+    assert numbers and all(number % 3 == 0 for number in numbers)
+    assert "label" not in good.train[0]
+    assert "the texts with the label true" in good.notes[0]
+    prompts = loaded(tmp_path, LABELLED, "pairs")
+    assert prompts.kind == "prompts" and set(prompts.train[0]) == {"prompt"}
+
+
+def test_nothing_to_derive_from_is_a_mistake(tmp_path: Path) -> None:
+    """Catches: training on no rows, and labels made up for demonstrations."""
+    bad = [{**row, "label": False} for row in LABELLED]
+    with pytest.raises(UserError, match="some demonstrations"):
+        loaded(tmp_path, bad, "demonstrations")
+    with pytest.raises(UserError, match="unpaired or pairs"):
+        loaded(tmp_path, ROWS[:50], "unpaired")
+
+
+def framing_spec() -> DataSpec:
+    return data_spec("file", text_prompt="{{Q}} {prompt}\nA:", chat_prompt="Answer {prompt}!")
+
+
+def test_plain_prompts_are_worded_for_texts_and_for_chats() -> None:
+    """Catches: str.format on prompts with braces, answers left bare in a chat, a framed opening."""
+    row = {"prompt": "f{x} {prompt}", "opening": "f{x}", "completion": " is {y} ", "label": True}
+    (text,) = frame([row], framing_spec(), chat=False)
+    assert text == {**row, "prompt": "{{Q}} f{x} {prompt}\nA:"}
+    (chat,) = frame([row], framing_spec(), chat=True)
+    assert chat == {
+        "prompt": [{"role": "user", "content": "Answer f{x} {prompt}!"}],
+        "opening": "f{x}",
+        "completion": [{"role": "assistant", "content": "is {y}"}],
+        "label": True,
+    }
+    assert row["prompt"] == "f{x} {prompt}"
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_conversations_stay_as_they_are(chat: bool) -> None:
+    """Catches: a template put around messages."""
+    said = [{"role": "user", "content": "Hello"}]
+    row = {"prompt": said, "chosen": [{"role": "assistant", "content": " Hi "}]}
+    assert frame([row], framing_spec(), chat=chat) == [row]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONF.glob("*.yaml")))
+def test_shipped_data_sets_are_valid_and_described(name: str) -> None:
+    """Catches: a yaml with a key too many or too few, or without the line that --help shows."""
+    spec = data_spec(name)
+    assert spec.name == name
+    assert (CONF / f"{name}.yaml").read_text().startswith("# ")
+    if name != "file":
+        assert spec.problems() == [] and spec.kind() in KIND_COLUMNS
