@@ -12,6 +12,7 @@ from typing import Any
 
 from rlexp.conf_dir import CONF
 from rlexp.spec.errors import RunFailed, UserError
+from rlexp.tracking.signals import sigterm_raises
 
 EXIT_INTERRUPTED = 130
 
@@ -36,7 +37,8 @@ def main(argv: list[str]) -> int:
         sys.argv = ["rlexp", *flags, *overrides]
         # Hydra would print its own cut of a traceback and exit with 1 whatever happened.
         os.environ["HYDRA_FULL_ERROR"] = "1"
-        _hydra_main()
+        with sigterm_raises():
+            _hydra_main()
         return 0
     except UserError as error:
         count = len(error.problems)

@@ -9,14 +9,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from rlexp.conf_dir import CONF
+from rlexp.launch import launch
 from rlexp.spec.run import RunSpec
 
-SMALL = ("train.max_steps=2", "train.checkpoint_every=1", "eval=quick", "tracking=none")
+SMALL = (
+    "train.max_steps=2",
+    "train.batch_size=16",
+    "train.checkpoint_every=1",
+    "eval=quick",
+    "hardware.threads=1",
+    "tracking=none",
+)
 """As little of a run as shows that all of it happens."""
 
 
@@ -32,6 +41,15 @@ def composed(*overrides: str) -> dict[str, Any]:
 
 def spec_of(*overrides: str) -> RunSpec:
     return RunSpec.parse(composed(*overrides))
+
+
+def run_here(folder: Path, *overrides: str) -> Path:
+    """A run in this process; its folder."""
+    config = composed(*overrides)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    launch(RunSpec.parse(config), folder, None)
+    return folder
 
 
 def rlexp(

@@ -11,10 +11,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from runs import SMALL, rlexp, run_folder
+import torch
+from runs import SMALL, rlexp, run_folder, run_here
+from safetensors.torch import load_file
 
+from rlexp.algos.sft import Sft
 from rlexp.conf_dir import CONF
 from rlexp.models import tiny
+from rlexp.spec.errors import RunFailed, UserError
+from rlexp.tracking.store import connect, resolve
 
 NO_NETWORK = """
 import os, socket
@@ -87,12 +92,12 @@ def test_the_default_run_needs_no_network(tmp_path: Path) -> None:
     assert card["before"]["kl"] == 0.0 < card["after"]["kl"]
     assert len(card["samples"]) == 3
     assert "<script" not in (folder / "card.html").read_text()
-    assert [each.name for each in sorted((folder / "checkpoints").iterdir())] == [
+    assert sorted(each.name for each in folder.glob("checkpoints/*-*")) == [
         "step-000001",
         "step-000002",
     ]
     assert (folder / "model" / "model.safetensors").is_file()
-    assert not list(folder.rglob("*.bin"))
+    assert not list(folder.rglob("pytorch_model*.bin"))
     database = sqlite3.connect(tmp_path / "mlflow.db")
     statuses = database.execute("select name, status from runs").fetchall()
     assert statuses == [("grpo-tiny-reviews-0", "FINISHED")]
@@ -100,65 +105,60 @@ def test_the_default_run_needs_no_network(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("algo", ["sft", "dpo", "grpo"])
 def test_the_same_command_gives_the_same_numbers(algo: str, tmp_path: Path) -> None:
-    """Anything that draws from an unseeded or a shared random state: an evaluation in the middle,
-    the order of threads, a dictionary's hash."""
-    runs = []
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        done = rlexp(f"algo={algo}", *SMALL, "eval.every=1", folder=tmp_path / name)
-        runs.append(metrics_of(run_folder(done, tmp_path / name)))
-    assert runs[0] == runs[1]
-    assert {"train/loss", "eval/reward", "eval/kl"} <= set(runs[0])
-
-
-def test_an_evaluation_in_the_middle_does_not_change_the_training(tmp_path: Path) -> None:
-    """An evaluation that leaves eval mode on, or the random state moved."""
-    losses = []
-    for every in (0, 1):
-        done = rlexp(*SMALL, f"eval.every={every}", folder=tmp_path)
-        losses.append(metrics_of(run_folder(done, tmp_path))["train/loss"])
-    assert losses[0] == losses[1]
+    """Anything that draws from an unseeded or a shared random state, or that an evaluation in the
+    middle leaves moved: its random numbers, eval mode."""
+    options = [f"algo={algo}", *SMALL]
+    first = metrics_of(run_here(tmp_path / "first", *options))
+    torch.rand(7)
+    again = metrics_of(run_here(tmp_path / "again", *options, "eval.every=1"))
+    assert {"train/loss", "eval/reward", "eval/kl"} <= set(first)
+    for name, points in first.items():
+        kept = [point for point in again[name] if point in points]
+        assert kept == points, name
 
 
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
     """A launcher that starts no second process, or ranks that train apart from each other: the
     gradients of two halves of a DPO batch are those of the whole."""
+    options = ["algo=dpo", "hardware=ddp", "hardware.device=cpu", *SMALL]
     losses = []
     for processes in (1, 2):
-        done = rlexp(
-            "algo=dpo",
-            "hardware=ddp",
-            "hardware.device=cpu",
-            f"hardware.processes={processes}",
-            "hardware.threads=1",
-            *SMALL,
-            folder=tmp_path,
-        )
-        losses.append([value for _, value in metrics_of(run_folder(done, tmp_path))["train/loss"]])
+        folder = tmp_path / str(processes)
+        metrics = metrics_of(run_here(folder, *options, f"hardware.processes={processes}"))
+        losses.append([value for _, value in metrics["train/loss"]])
     assert losses[0] == pytest.approx(losses[1], abs=2e-6)
 
 
-def test_a_mistake_in_the_data_reaches_the_terminal_from_a_worker(tmp_path: Path) -> None:
+def test_a_mistake_reaches_the_user_from_a_worker(tmp_path: Path) -> None:
     """A worker's error that arrives as 'exit code 2' without its remedy."""
-    done = rlexp("hardware=ddp", "data.max_prompt_length=1", *SMALL, folder=tmp_path)
-    assert done.returncode == 2
-    assert "data.max_prompt_length" in done.stderr
-    assert "Traceback" not in done.stderr
+    with pytest.raises(UserError) as caught:
+        run_here(tmp_path, "hardware=ddp", "data.max_prompt_length=1", *SMALL)
+    assert "data.max_prompt_length" in str(caught.value)
 
 
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
     """A run that goes on with NaN weights, or keeps them as its newest checkpoint."""
-    options = ["train.max_steps=6", "train.checkpoint_every=1", "eval=quick"]
-    blow_up = ["algo.learning_rate=1e30", "train.max_grad_norm=0", "algo=sft"]
-    done = rlexp(*options, *blow_up, folder=tmp_path)
-    assert done.returncode == 1
-    assert "at step" in done.stderr and "algo.learning_rate" in done.stderr
-    (folder,) = (tmp_path / "outputs").glob("*/*")
-    database = sqlite3.connect(tmp_path / "mlflow.db")
-    assert database.execute("select status from runs").fetchall() == [("FAILED",)]
-    assert all(
-        (each / "model.safetensors").is_file() for each in (folder / "checkpoints").iterdir()
-    )
+    blow_up = ["algo=sft", "algo.learning_rate=1e30", "train.max_grad_norm=0"]
+    with pytest.raises(RunFailed) as caught:
+        run_here(tmp_path, *blow_up, *SMALL, "train.max_steps=6")
+    assert "at step" in caught.value.what and "algo.learning_rate" in caught.value.remedy
+    end = json.loads((tmp_path / "spool.jsonl").read_text().splitlines()[-1])
+    assert end["status"] == "FAILED"
+    for checkpoint in (tmp_path / "checkpoints").glob("step-*"):
+        weights = load_file(checkpoint / "model.safetensors")
+        assert all(torch.isfinite(each).all() for each in weights.values())
+
+
+def test_out_of_memory_names_the_knob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An allocation that fails as a traceback through three libraries."""
+
+    def exhausted(self: object, training: object) -> None:
+        torch.empty(2**60)
+
+    monkeypatch.setattr(Sft, "build_trainer", exhausted)
+    with pytest.raises(RunFailed) as caught:
+        run_here(tmp_path, "algo=sft", *SMALL)
+    assert "train.micro_batch_size=8" in caught.value.remedy
 
 
 @pytest.mark.parametrize(
@@ -166,6 +166,7 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
 )
 def test_a_signal_ends_the_run_as_killed(sent: signal.Signals, status: int, tmp_path: Path) -> None:
     """A run that stays RUNNING in MLflow for ever after Ctrl-C or a scheduler's SIGTERM."""
+    connect(resolve("sqlite:///" + str(tmp_path / "mlflow.db")), "rlexp")
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "rlexp", "train.max_steps=1000", "eval=quick"],
         cwd=tmp_path,
@@ -186,7 +187,7 @@ def test_a_signal_ends_the_run_as_killed(sent: signal.Signals, status: int, tmp_
 
 def test_a_multirun_is_one_parent_with_its_children(tmp_path: Path) -> None:
     """Jobs of a sweep that stand alone in MLflow, or one failing job that stops the others."""
-    done = rlexp("-m", "algo=dpo,grpo", "seed=0,1", *SMALL[:3], folder=tmp_path)
+    done = rlexp("-m", "algo=dpo,grpo", "seed=0,1", *SMALL[:-1], folder=tmp_path)
     assert done.returncode == 0, done.stderr
     database = sqlite3.connect(tmp_path / "mlflow.db")
     parents = database.execute(
@@ -211,9 +212,27 @@ def test_a_multirun_is_one_parent_with_its_children(tmp_path: Path) -> None:
 
 def test_an_adapter_is_trained_saved_and_compared_with_its_base(tmp_path: Path) -> None:
     """An adapter that is not trained, saved as whole weights, or its own reference."""
-    done = rlexp("algo=dpo", "peft=lora", *SMALL, folder=tmp_path)
-    folder = run_folder(done, tmp_path)
+    folder = run_here(tmp_path, "algo=dpo", "peft=lora", *SMALL)
     card = json.loads((folder / "card.json").read_text())
     assert card["after"]["kl"] > 0
     assert (folder / "model" / "adapter_model.safetensors").is_file()
     assert not (folder / "model" / "model.safetensors").exists()
+
+
+def test_lora_where_memory_asks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`peft=auto` that trains all weights of a model that does not fit, or does not say so."""
+    monkeypatch.setattr("rlexp.models.load.available_bytes", lambda device: 1_000)
+    folder = run_here(tmp_path, "algo=sft", *SMALL)
+    assert (folder / "model" / "adapter_model.safetensors").is_file()
+    assert any("LoRA" in note for note in json.loads((folder / "card.json").read_text())["notes"])
+
+
+def test_a_chat_model_is_asked_in_its_template(tmp_path: Path) -> None:
+    """Prompts that reach a chat model bare, or a reward that judges the instruction as well."""
+    model = ["model=local", f"model.path={tiny.ensure()}", "model.chat=true"]
+    folder = run_here(
+        tmp_path, *model, "model.chat_template=chatml", "data.max_prompt_length=300", *SMALL
+    )
+    card = json.loads((folder / "card.json").read_text())
+    assert not card["samples"][0]["prompt"].startswith("Continue")
+    assert card["after"]["reward"] is not None

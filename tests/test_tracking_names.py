@@ -11,7 +11,7 @@ import pytest
 
 from rlexp.tracking.names import finite, tracked, tracked_name
 
-ALLOWED = re.compile(r"(train|rollout|eval|perf|system|sweep)/[\w. -]+")
+ALLOWED = re.compile(r"(train|rollout|eval|perf|system|sweep)/[\w.-]+")
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ ALLOWED = re.compile(r"(train|rollout|eval|perf|system|sweep)/[\w. -]+")
         ("num_tokens", "perf/tokens"),
         ("eval_rewards/margins", "eval/rewards_margins"),
         ("rollout/advantage_std", "rollout/advantage_std"),
-        ("rewards/a (b)/mean", "rollout/reward_a _b"),
+        ("rewards/a (b)/mean", "rollout/reward_a_b"),
         ("something/new/(max)", "train/something_new_max"),
         ("epoch", None),
     ],

@@ -13,6 +13,7 @@ from tracking_spec import tracking_spec
 from rlexp.spec import UserError
 from rlexp.tracking import Tracker, provenance
 from rlexp.tracking.redaction import redacted
+from rlexp.tracking.shipper import Shipper
 from rlexp.tracking.store import resolve, ui_command
 
 SECRET = "s3cret-value-of-the-environment"
@@ -75,6 +76,21 @@ def test_no_secret_in_anything_that_a_run_leaves(
     assert "127.0.0.1:9" in caplog.text
     assert SECRET not in caplog.text
     assert SECRET not in str(tracker.ui_command)
+
+
+def test_error_of_the_store_is_redacted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A data base's driver may repeat the address, password included, in its error."""
+
+    def refuse(self: Shipper) -> None:
+        raise RuntimeError(f"cannot open postgresql://ann:{SECRET}@db/mlflow")
+
+    monkeypatch.setattr(Shipper, "ship", refuse)
+    with Tracker.open(tracking_spec("postgresql://db/mlflow"), tmp_path / "run"):
+        pass
+    assert "cannot open postgresql://***@db/mlflow" in caplog.text
+    assert SECRET not in caplog.text
 
 
 def test_addresses_in_messages_are_redacted() -> None:

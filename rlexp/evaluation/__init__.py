@@ -9,6 +9,7 @@ from rlexp.evaluation.cost import Clock, Cost
 from rlexp.evaluation.evaluate import Evaluation, Sample, evaluate, win_rate
 from rlexp.evaluation.guards import guards
 from rlexp.evaluation.html import write_page
+from rlexp.evaluation.ranking import evaluate_ranking
 from rlexp.evaluation.terminal import print_card
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Sample",
     "build_card",
     "evaluate",
+    "evaluate_ranking",
     "guards",
     "print_card",
     "win_rate",

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 MIB = 2**20
 
 
@@ -58,8 +60,6 @@ class Clock:
 
 def host_memory_mib() -> float:
     """Peak resident memory of this process, and of its living descendants, in MiB."""
-    import psutil
-
     process = psutil.Process()
     total = _peak_bytes(process)
     for child in process.children(recursive=True):
@@ -79,14 +79,11 @@ def gpu_memory_mib() -> float:
     return sum(torch.cuda.max_memory_allocated(device) for device in devices) / MIB
 
 
-def _peak_bytes(process: object) -> int:
+def _peak_bytes(process: psutil.Process) -> int:
     """The kernel's high-water mark where it keeps one (Linux), else what is resident now.
 
     `getrusage` will not do: a process takes over its parent's maximum when it is started.
     """
-    import psutil
-
-    assert isinstance(process, psutil.Process)
     status = Path(f"/proc/{process.pid}/status")
     if status.exists():
         for line in status.read_text().splitlines():

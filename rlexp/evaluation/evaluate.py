@@ -6,7 +6,6 @@ evaluations differ by the policy only.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,11 +16,10 @@ from rlexp.evaluation.intervals import bootstrap_ratio
 from rlexp.evaluation.undisturbed import undisturbed
 from rlexp.spec.hardware import EvalSpec
 from rlexp.spec.policy import Completion, PolicyLike
-from rlexp.spec.reward import RewardSpec, Scores, Text
+from rlexp.spec.reward import RewardSpec, Scores
+from rlexp.spec.text import Text, content_of, joined
 
 Grammatical = Callable[[str], float]
-
-_WORD_BEGINS = re.compile(r"\w")
 
 
 @dataclass(frozen=True)
@@ -71,11 +69,9 @@ def evaluate(
     """Sample, score and measure; model modes and random states are left as they were.
 
     Args:
-        policy: what is evaluated.
         rows: framed held-out rows; the first `spec.prompts` are taken.
         reward: scores the samples, unless it `scores_anything` not.
         texts: held-out texts for perplexity; the first `spec.texts` are taken.
-        spec: sizes, temperature and seed.
         trained: False while the policy still is its reference: KL is 0 without a forward.
         grammatical: share of a text's sentences that are grammatical, where the data can tell.
 
@@ -85,34 +81,22 @@ def evaluate(
     from rlexp.evaluation.likelihood import kl_nats, perplexity
 
     started = time.perf_counter()
-    rows = rows[: spec.prompts]
+    rows, texts = rows[: spec.prompts], texts[: spec.texts]
     if not rows:
         raise ValueError("an evaluation needs held-out prompts, got none")
     with undisturbed(policy.model):
-        groups = policy.complete(
-            [row["prompt"] for row in rows],
-            completions=spec.completions,
-            max_new_tokens=spec.max_completion_length,
-            temperature=spec.temperature,
-            seed=spec.seed,
-            batch_size=spec.batch_size,
-        )
+        groups = _sampled(policy, rows, spec)
         completions = [completion for group in groups for completion in group]
         asked = [row for row, group in zip(rows, groups, strict=True) for _ in group]
         scores = _score(reward, asked, completions) if reward.scores_anything else None
         samples = _samples(asked, completions, scores, grammatical)
         drift = kl_nats(policy, completions, spec.batch_size) if trained else [0.0] * len(samples)
-        texts = texts[: spec.texts]
-        surprise = (
-            perplexity(policy.model, policy.tokenizer, texts, spec.batch_size) if texts else None
-        )
+        forgetting = perplexity(policy, texts, spec.batch_size) if texts else None
 
     sizes = [len(group) for group in groups]
     metrics, intervals = _averages(_measured(samples, drift), sizes, spec)
     metrics |= {f"distinct_{n}": _distinct(completions, n) for n in (1, 2)}
-    metrics["ended"] = sum(sample.ended for sample in samples) / len(samples)
-    if surprise is not None:
-        metrics["perplexity"] = surprise
+    metrics |= {"perplexity": forgetting} if forgetting is not None else {}
     totals = scores.total if scores else []
     return Evaluation(
         metrics=metrics,
@@ -137,6 +121,19 @@ def wins(before: Evaluation, after: Evaluation) -> list[float]:
     """
     pairs = zip(before.per_prompt_reward, after.per_prompt_reward, strict=True)
     return [0.5 if old == new else float(new > old) for old, new in pairs]
+
+
+def _sampled(
+    policy: PolicyLike, rows: Sequence[dict[str, Any]], spec: EvalSpec
+) -> list[list[Completion]]:
+    return policy.complete(
+        [row["prompt"] for row in rows],
+        completions=spec.completions,
+        max_new_tokens=spec.max_completion_length,
+        temperature=spec.temperature,
+        seed=spec.seed,
+        batch_size=spec.batch_size,
+    )
 
 
 def _score(
@@ -165,7 +162,7 @@ def _samples(
 ) -> list[Sample]:
     return [
         Sample(
-            prompt=_for_people(row),
+            prompt=for_people(row),
             completion=completion.text,
             reward=float(scores.total[index]) if scores else None,
             terms={name: float(each[index]) for name, each in scores.terms.items()}
@@ -173,33 +170,22 @@ def _samples(
             else {},
             length=len(completion.token_ids),
             ended=completion.ended,
-            grammatical=grammatical(_whole(row, completion.text)) if grammatical else None,
+            grammatical=grammatical(joined(row.get("opening") or "", completion.text))
+            if grammatical
+            else None,
         )
         for index, (row, completion) in enumerate(zip(rows, completions, strict=True))
     ]
 
 
-def _for_people(row: dict[str, Any]) -> str:
+def for_people(row: dict[str, Any]) -> str:
+    """A row's prompt as people read it: the text's opening, or what was said."""
     prompt = row.get("opening") or row["prompt"]
     if isinstance(prompt, str):
         return prompt
     if len(prompt) == 1:
-        return _content(prompt[0])
-    return "\n".join(f"{message['role']}: {_content(message)}" for message in prompt)
-
-
-def _content(message: dict[str, Any]) -> str:
-    content = message["content"]
-    if isinstance(content, str):
-        return content
-    return " ".join(part.get("text", f"[{part.get('type')}]") for part in content)
-
-
-def _whole(row: dict[str, Any], completion: str) -> str:
-    """The text that was cut into opening and completion; the completion where none was cut."""
-    opening = row.get("opening") or ""
-    touches = opening and not opening[-1].isspace() and _WORD_BEGINS.match(completion)
-    return f"{opening} {completion}" if touches else opening + completion
+        return content_of(prompt[0])
+    return "\n".join(f"{message['role']}: {content_of(message)}" for message in prompt)
 
 
 Ratio = tuple[list[float], list[float]]
@@ -210,7 +196,12 @@ def _measured(samples: Sequence[Sample], drift: Sequence[float]) -> dict[str, Ra
     """What is averaged over completions: each counts 1, but KL is averaged over tokens."""
     ones = [1.0] * len(samples)
     lengths = [float(sample.length) for sample in samples]
-    measured: dict[str, Ratio] = {"kl": (list(drift), lengths), "length": (lengths, ones)}
+    ended = [float(sample.ended) for sample in samples]
+    measured: dict[str, Ratio] = {
+        "kl": (list(drift), lengths),
+        "length": (lengths, ones),
+        "ended": (ended, ones),
+    }
     grammatical = [sample.grammatical for sample in samples if sample.grammatical is not None]
     if grammatical:
         measured["grammatical"] = (grammatical, ones)

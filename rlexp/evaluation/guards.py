@@ -14,10 +14,11 @@ Interval = tuple[float, float]
 GRAMMATICAL_FALL = 0.1
 """Sound runs of the film reviews lose up to 0.05, policies that game the reward 0.3 to 1."""
 PERPLEXITY_RISE = 1.5
-"""As a factor: 0.4 nats a token on texts that the policy was never rewarded for."""
+"""As a factor: 0.4 nats a token on texts of all kinds. A policy that praises films and still writes
+sentences finds blame 1.3 times as perplexing as before."""
 KL_CEILING = 1.0
-"""Nats a token: every token e times likelier than the reference finds it. Sound runs end below
-0.3."""
+"""Nats a token: the average token e times likelier than the reference finds it. Learning to praise
+films takes 0.07; a run without KL penalty that ended in gibberish reached 3.9."""
 DISTINCT_FALL = 0.5
 """As a factor: half of the variety of token pairs is gone."""
 LENGTH_FALL = 1 / 3
@@ -75,7 +76,7 @@ def _drift(_: Metrics, after: Metrics) -> str | None:
         return None
     return (
         f"Far from where it started: KL to the reference is {kl:.2f} nats a token (sound runs stay "
-        f"below {KL_CEILING:g}). {CLOSER}, or train.max_steps."
+        f"well below {KL_CEILING:g}). {CLOSER}, or train.max_steps."
     )
 
 

@@ -72,7 +72,7 @@ def kl_nats(policy: PolicyLike, completions: Sequence[Completion], batch_size: i
         return _sums(sequences, policy.model, batch_size, nats, models=2)
 
 
-def perplexity(model: Any, tokenizer: Any, texts: Sequence[str], batch_size: int) -> float:
+def perplexity(policy: PolicyLike, texts: Sequence[str], batch_size: int) -> float:
     """exp(mean nats a predicted token) over all texts; no end token is added.
 
     A text's first token is predicted only where the tokenizer puts a begin token before it.
@@ -80,6 +80,7 @@ def perplexity(model: Any, tokenizer: Any, texts: Sequence[str], batch_size: int
     Raises:
         ValueError: if no text holds two tokens.
     """
+    model, tokenizer = policy.model, policy.tokenizer
     longest = getattr(model.config.get_text_config(), "max_position_embeddings", LONGEST_TEXT)
     limit = min(LONGEST_TEXT, longest)
     encoded = [_without_end(ids, tokenizer)[:limit] for ids in tokenizer(list(texts))["input_ids"]]

@@ -8,6 +8,8 @@ from rlexp.evaluation.card import Card
 
 LABELS = {
     "reward": "reward",
+    "accuracy": "pairs in the right order",
+    "margin": "margin, chosen above rejected",
     "kl": "KL, nats a token",
     "perplexity": "perplexity of held-out texts",
     "grammatical": "grammatical sentences",
@@ -120,6 +122,9 @@ def headline(card: Card) -> str:
     before, after = card.before.get("reward"), card.after.get("reward")
     if not card.after:
         return f"{card.status.lower()}: no evaluation after training"
+    if "accuracy" in card.after:
+        ends = [number(each.get("accuracy")) for each in (card.before, card.after)]
+        return f"pairs in the right order {ends[0]} → {ends[1]}"
     if before is None or after is None:
         return f"perplexity {number(card.before.get('perplexity'))} → " + number(
             card.after.get("perplexity")

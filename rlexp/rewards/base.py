@@ -5,17 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from rlexp.spec.reward import Message, Text
-
-UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-)
-"""Characters of scripts that put no spaces between words, as a regular expression's ranges: Thai,
-Lao, Burmese, Khmer, kana and Chinese characters."""
+from rlexp.spec.text import UNSPACED, Text, content_of, joined
 
 _LETTER = rf"[^\W_{UNSPACED}]"
 _WORD = re.compile(rf"[{UNSPACED}]|{_LETTER}+(?:['’-]{_LETTER}+)*")
-_JOINS_WITHOUT_SPACE = re.compile(rf"\s|[^\w\s]|[{UNSPACED}]")
 
 
 def words_of(text: str) -> list[str]:
@@ -46,25 +39,11 @@ def texts_of(
     texts = [_text(completion) for completion in completions]
     if openings is None:
         return texts
-    return [_joined(opening or "", text) for opening, text in zip(openings, texts, strict=True)]
+    return [joined(opening or "", text) for opening, text in zip(openings, texts, strict=True)]
 
 
 def _text(completion: Text) -> str:
     if isinstance(completion, str):
         return completion
     turns = [message for message in completion if message.get("role") == "assistant"]
-    return _content(turns[-1]) if turns else ""
-
-
-def _content(message: Message) -> str:
-    content = message.get("content") or ""
-    if isinstance(content, str):
-        return content
-    return "".join(part.get("text", "") for part in content if part.get("type") == "text")
-
-
-def _joined(opening: str, text: str) -> str:
-    touches = opening and text and not opening[-1].isspace()
-    return (
-        f"{opening} {text}" if touches and not _JOINS_WITHOUT_SPACE.match(text) else opening + text
-    )
+    return content_of(turns[-1]) if turns else ""

@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from rlexp.rewards.base import UNSPACED, texts_of
+from rlexp.rewards.base import texts_of
 from rlexp.spec.reward import RewardSpec, Text
+from rlexp.spec.text import UNSPACED
 
 _LETTER = rf"[^\W{UNSPACED}]"  # of a script that puts spaces between words
 

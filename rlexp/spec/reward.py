@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from rlexp.spec.part import Component
+from rlexp.spec.text import Message, Text
 
-Message = dict[str, Any]
-Text = str | list[Message]
+__all__ = ["Message", "RewardSpec", "Scores", "Text"]
 
 
 @dataclass(frozen=True)

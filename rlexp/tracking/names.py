@@ -57,7 +57,7 @@ _PATTERNS = [
 ]
 
 _GROUPED = re.compile(r"(?:train|rollout|eval|perf|system|sweep)/[^/]+")
-_UNSAFE = re.compile(r"[^\w. -]+")
+_UNSAFE = re.compile(r"[^\w.-]+")
 
 
 def tracked_name(name: str, *, sampled: bool) -> str | None:
@@ -109,4 +109,4 @@ def finite(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def _safe(name: str) -> str:
-    return _UNSAFE.sub("_", name).strip("_ ")
+    return _UNSAFE.sub("_", name).strip("_")

@@ -20,12 +20,11 @@ from rlexp.tracking.spool import SENT, SPOOL, Sent, read_events
 from rlexp.tracking.store import Store, connect, prepare_environment
 
 if TYPE_CHECKING:
-    from mlflow.entities import LoggedModel, Metric
+    from mlflow.entities import LoggedModel
 
 Event = dict[str, Any]
 
 _METRICS_A_CALL = 1000
-_TAGS_A_CALL = 100
 _LONGEST_TAG = 5000  # MLflow cuts at 8000
 _TABLES_IN_TAG = 60  # the UI's list of tables is a tag, and must fit into one
 
@@ -140,12 +139,7 @@ class Shipper:
             for event in batch
             for name, value in event["metrics"].items()
         ]
-        self._log_points(points)
-
-    def _log_points(self, points: list[Metric]) -> None:
-        for start in range(0, len(points), _METRICS_A_CALL):
-            chunk = points[start : start + _METRICS_A_CALL]
-            self._opened.client.log_batch(self._run, metrics=chunk, synchronous=True)
+        self._opened.client.log_batch(self._run, metrics=points, synchronous=True)
 
     def _params(self, event: Event) -> None:
         from mlflow.entities import Param
@@ -157,9 +151,7 @@ class Shipper:
         from mlflow.entities import RunTag
 
         tags = [RunTag(key, value) for key, value in _tag_values(event["tags"]).items()]
-        for start in range(0, len(tags), _TAGS_A_CALL):
-            chunk = tags[start : start + _TAGS_A_CALL]
-            self._opened.client.log_batch(self._run, tags=chunk, synchronous=True)
+        self._opened.client.log_batch(self._run, tags=tags, synchronous=True)
 
     def _note(self, event: Event) -> None:
         self._tags({"tags": {"mlflow.note.content": event["text"]}})
@@ -209,7 +201,7 @@ class Shipper:
             Metric(name, float(value), time, step, model_id=model.model_id, run_id=self._run)
             for name, (value, time) in event["metrics"].items()
         ]
-        self._log_points(points)
+        client.log_batch(self._run, metrics=points, synchronous=True)
 
     def _model(self, event: Event) -> LoggedModel:
         """The entry of the Models table: weights stay where they are, only their place is told."""

@@ -1,0 +1,93 @@
+"""One evaluation of a reward model: does it put held-out pairs in the right order?
+
+Accuracy and margin as in Lambert et al. 2024 (RewardBench, arXiv:2403.13787): the share of pairs
+whose chosen answer scores higher than the rejected one (a tie counts half), and by how much on
+average.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rlexp.evaluation.evaluate import Evaluation, Sample, for_people
+from rlexp.evaluation.intervals import bootstrap_ratio
+from rlexp.evaluation.undisturbed import undisturbed
+from rlexp.spec.hardware import EvalSpec
+
+
+def evaluate_ranking(policy: Any, rows: Sequence[dict[str, Any]], spec: EvalSpec) -> Evaluation:
+    """Score both answers of the first `spec.prompts` pairs; what the model does next is unchanged.
+
+    Args:
+        policy: a model that scores texts, with its tokenizer.
+        rows: framed held-out pairs.
+
+    Raises:
+        ValueError: if there are no rows.
+    """
+    started = time.perf_counter()
+    rows = rows[: spec.prompts]
+    if not rows:
+        raise ValueError("an evaluation needs held-out pairs, got none")
+    texts = [
+        _ids(policy.tokenizer, row, answer) for row in rows for answer in ("chosen", "rejected")
+    ]
+    with undisturbed(policy.model):
+        scores = _scores(policy, texts, spec.batch_size)
+    margins = [good - bad for good, bad in zip(scores[::2], scores[1::2], strict=True)]
+    right = [0.5 if margin == 0 else float(margin > 0) for margin in margins]
+    measured = {"accuracy": right, "margin": margins}
+    ones = [1.0] * len(rows)
+    intervals = {
+        name: bootstrap_ratio(values, ones, spec.bootstrap, spec.seed)
+        for name, values in measured.items()
+    }
+    return Evaluation(
+        metrics={name: sum(values) / len(values) for name, values in measured.items()},
+        intervals={name: ends for name, ends in intervals.items() if ends},
+        per_prompt_reward=[],
+        samples=_samples(rows, scores, texts),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _ids(tokenizer: Any, row: dict[str, Any], answer: str) -> list[int]:
+    """As TRL's RewardTrainer tokenizes: the end token after plain texts."""
+    whole = row["prompt"] + row[answer]
+    if isinstance(whole, str):
+        return tokenizer(whole + tokenizer.eos_token)["input_ids"]
+    return tokenizer.apply_chat_template(whole, tokenize=True, return_dict=True)["input_ids"]
+
+
+def _scores(policy: Any, texts: list[list[int]], batch_size: int) -> list[float]:
+    import torch
+
+    scores: list[float] = []
+    with torch.inference_mode():
+        for start in range(0, len(texts), batch_size):
+            rows = {"input_ids": texts[start : start + batch_size]}
+            padded = policy.tokenizer.pad(rows, return_tensors="pt", padding_side="right")
+            logits = policy.model(**padded.to(policy.model.device), use_cache=False).logits
+            scores += logits[:, 0].float().tolist()
+    return scores
+
+
+def _samples(
+    rows: Sequence[dict[str, Any]], scores: list[float], texts: list[list[int]]
+) -> list[Sample]:
+    """Both answers of each pair, the chosen one first."""
+    answers = [(row, answer) for row in rows for answer in ("chosen", "rejected")]
+    return [
+        Sample(
+            prompt=f"{for_people(row)} ({answer})",
+            completion=said if isinstance(said := row[answer], str) else said[-1]["content"],
+            reward=score,
+            terms={},
+            length=len(ids),
+            ended=True,
+            grammatical=None,
+        )
+        for (row, answer), score, ids in zip(answers, scores, texts, strict=True)
+    ]
