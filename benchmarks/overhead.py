@@ -25,9 +25,8 @@ def with_rlexp(algo: str, steps: int, folder: Path) -> tuple[list[float], float,
     """Losses, seconds of the training loop and the run's folder."""
     command = [sys.executable, "-m", "rlexp", f"algo={algo}", "eval=quick"]
     options = [f"train.max_steps={steps}", "eval.texts=0", f"hydra.run.dir={folder}"]
-    subprocess.run(
-        [*command, *options], cwd=folder.parent, check=True, stdout=subprocess.DEVNULL
-    )
+    options += ["algo.rollout=transformers"] if algo == "grpo" else []  # the same samples as TRL's
+    subprocess.run([*command, *options], cwd=folder.parent, check=True, stdout=subprocess.DEVNULL)
     events = [json.loads(line) for line in (folder / "spool.jsonl").read_text().splitlines()]
     metrics = [event["metrics"] for event in events if event["kind"] == "metrics"]
     losses = [each["train/loss"] for each in metrics if "train/loss" in each]
@@ -90,9 +89,7 @@ def plain(algo: str, run: Path) -> None:
                 max_length=config["algo"]["max_length"],
                 **common,
             )
-            trainer = trl.DPOTrainer(
-                args=arguments, train_dataset=Dataset.from_list(rows), **parts
-            )
+            trainer = trl.DPOTrainer(args=arguments, train_dataset=Dataset.from_list(rows), **parts)
         else:
             from rlexp import data
             from rlexp.spec import RunSpec

@@ -6,6 +6,7 @@ Nothing heavy is imported before the spec is valid.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,19 @@ def _job(config: Any) -> float | None:
     folder = Path(hydra.runtime.output_dir)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
     parent = parent_run(Path(hydra.sweep.dir)) if hydra.mode == RunMode.MULTIRUN else None
-    card = launch(spec, folder, parent)
+    try:
+        card = launch(spec, folder, parent)
+    except UserError:
+        if not (folder / "spool.jsonl").exists():  # nothing had begun: leave nothing behind
+            _remove(folder)
+        raise
     print(folder)
     return card.get("after", {}).get("reward")
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder)
+    for parent in list(folder.relative_to(Path.cwd()).parents)[:-1]:
+        if any(parent.iterdir()):
+            return
+        parent.rmdir()

@@ -16,6 +16,7 @@ from rlexp.evaluation import (
     Sample,
     build_card,
     evaluate,
+    evaluate_ranking,
     print_card,
     write_page,
 )
@@ -49,32 +50,42 @@ class Observer:
         with Tracker.open(spec, folder, parent=parent) as tracker:
             rows = len(splits.train) + len(splits.heldout)
             tracker.dataset(spec.data.name, splits.source, splits.digest, splits.kind, rows)
-            yield cls(spec, folder, splits, tracker)
+            observer = cls(spec, folder, splits, tracker)
+            try:
+                yield observer
+            except Exception as error:
+                observer.notes.append(f"The run failed: {error}")
+                observer.write(observer.card("FAILED", None), None)
+                raise
 
     def look(self, step: int, *, trained: bool) -> Evaluation:
         """Evaluate the policy on the held-out prompts and record what was found at `step`."""
         with self.clock.phase("evaluation"):
-            found = evaluate(
-                self.policy,
-                self.heldout,
-                self.spec.reward,
-                self.splits.texts,
-                self.spec.eval,
-                trained=trained,
-                grammatical=self.spec.data.grammatical,
-            )
+            found = self._evaluate(trained)
         metrics = {f"eval/{name}": value for name, value in found.metrics.items()}
         self.tracker.log(metrics, step)
         self.tracker.samples("samples", step, [_table_row(s) for s in found.samples])
         self.metrics_at[step] = metrics
         return found
 
+    def _evaluate(self, trained: bool) -> Evaluation:
+        if self.spec.algo.head == "reward":
+            return evaluate_ranking(self.policy, self.heldout, self.spec.eval)
+        return evaluate(
+            self.policy,
+            self.heldout,
+            self.spec.reward,
+            self.splits.texts,
+            self.spec.eval,
+            trained=trained,
+            grammatical=self.spec.data.grammatical,
+        )
+
     def look_before(self, policy: Any, heldout: list[dict[str, Any]]) -> None:
         """The evaluation that everything later is compared with."""
         self.policy, self.heldout = policy, heldout
-        self.terminal.say(
-            f"{'before':12} {len(heldout[: self.spec.eval.prompts])} held-out prompts"
-        )
+        what = "pairs" if self.spec.algo.head == "reward" else "prompts"
+        self.terminal.say(f"{'before':12} {len(heldout[: self.spec.eval.prompts])} held-out {what}")
         self.before = self.look(0, trained=False)
 
     def look_during(self, step: int) -> None:
@@ -91,11 +102,14 @@ class Observer:
         step = self.spec.train.max_steps
         after = self.look(step, trained=True)
         self.tracker.checkpoint(step, self.folder / "model", self.metrics_at[step])
-        card = self._card("FINISHED", after)
-        self._publish(card, after)
+        card = self.card("FINISHED", after)
+        self.write(card, after)
+        self.terminal.console.print()
+        print_card(card, self.terminal.console)
         return card
 
-    def _card(self, status: str, after: Evaluation | None) -> Card:
+    def card(self, status: str, after: Evaluation | None) -> Card:
+        """What is known of the run; `after` is None for one that did not reach its end."""
         spec, tracker = self.spec, self.tracker
         identity = Identity(
             run_id=tracker.run_id or "",
@@ -128,7 +142,8 @@ class Observer:
         ]
         return int(counted[-1]) if counted else None
 
-    def _publish(self, card: Card, after: Evaluation) -> None:
+    def write(self, card: Card, after: Evaluation | None) -> None:
+        """Leave the card in the run's folder, for people and for programs."""
         card.to_json(self.folder / "card.json")
         config = (self.folder / "config.yaml").read_text(encoding="utf-8")
         history = self.tracker.history
@@ -137,10 +152,8 @@ class Observer:
         )
         for name in ("card.json", "card.html"):
             self.tracker.artifact(self.folder / name)
-        if self.spec.tracking.log_model:
+        if self.spec.tracking.log_model and after is not None:
             self.tracker.artifact(self.folder / "model")
-        self.terminal.console.print()
-        print_card(card, self.terminal.console)
 
 
 def _table_row(sample: Sample) -> dict[str, Any]:

@@ -83,6 +83,15 @@ def test_a_mistake_is_told_with_its_remedy(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_mistake_in_a_file_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A run's folder that is made before its data turns out to be cut off."""
+    (tmp_path / "cut.jsonl").write_text('{"prompt": "a", "completion": "b"}\n{"prompt": "c", "comp')
+    done = typed("algo=sft", "data=file", "data.path=cut.jsonl", "reward=none", folder=tmp_path)
+    assert done.returncode == 2
+    assert "cut.jsonl:2" in done.stderr
+    assert [each.name for each in tmp_path.iterdir()] == ["cut.jsonl"]
+
+
 def test_many_mistakes_are_told_together(tmp_path: Path) -> None:
     """A report that ends with the first mistake, or with those of Hydra's kind."""
     done = typed(

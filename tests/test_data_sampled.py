@@ -1,11 +1,11 @@
-"""Preference pairs that are sampled and ranked by a reward."""
+"""Preference pairs and labelled answers that are sampled and judged by a reward."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from rlexp.data.sampled import sample_pairs
+from rlexp.data.sampled import sample_rows
 from rlexp.spec.errors import RunFailed
 from rlexp.spec.policy import Completion
 from rlexp.spec.reward import Text
@@ -45,7 +45,7 @@ def test_best_and_worst_of_the_ended_answers() -> None:
     complete = answering(
         ["much too long…", "mid", "longest", "x"], ["one", "one"], ["alone", "…"], ["aa", "a"]
     )
-    pairs, note = sample_pairs(rows, complete, by_length)
+    pairs, note = sample_rows("pairs", rows, complete, by_length)
     assert pairs == [
         {**rows[0], "chosen": "longest", "rejected": "x"},
         {**rows[3], "chosen": "aa", "rejected": "a"},
@@ -59,7 +59,7 @@ def test_best_and_worst_of_the_ended_answers() -> None:
 def test_answers_to_messages_are_messages() -> None:
     """Catches: TRL given a conversation with bare strings as answers."""
     said = [{"role": "user", "content": "Hello"}]
-    pairs, _ = sample_pairs([{"prompt": said}], answering(["Hi", "Hello"]), by_length)
+    pairs, _ = sample_rows("pairs", [{"prompt": said}], answering(["Hi", "Hello"]), by_length)
     assert pairs[0]["chosen"] == [{"role": "assistant", "content": "Hello"}]
     assert pairs[0]["rejected"] == [{"role": "assistant", "content": "Hi"}]
 
@@ -68,4 +68,19 @@ def test_answers_to_messages_are_messages() -> None:
 def test_no_pair_at_all_ends_the_run(answers: list[str]) -> None:
     """Catches: training on nothing, or a division by zero in place of a reason."""
     with pytest.raises(RunFailed, match=r"data\.max_completion_length"):
-        sample_pairs([{"prompt": "p"}], answering(answers), by_length)
+        sample_rows("pairs", [{"prompt": "p"}], answering(answers), by_length)
+
+
+def test_answers_are_labelled_by_their_prompts_mean() -> None:
+    """Catches: labels by the mean over all prompts, which would call every answer to a hard prompt
+    bad; a label for an answer that is neither; cut answers among the good ones."""
+    rows = [{"prompt": "easy", "bonus": 100}, {"prompt": "hard", "bonus": 0}]
+    complete = answering(["a", "aaa", "aa", "much too long…"], ["b", "bb"])
+    made, note = sample_rows("unpaired", rows, complete, by_length)
+    labels = {row["completion"]: row["label"] for row in made}
+    assert labels == {"a": False, "aaa": True, "b": False, "bb": True}
+    assert all(row["bonus"] == 100 * (row["prompt"] == "easy") for row in made)
+    assert note == (
+        "4 unpaired sampled from 2 prompts (fewer than two ended answers: 0; equal rewards only: 0)"
+        "; 2 good, mean reward 52.500; 2 bad, 51.000"
+    )

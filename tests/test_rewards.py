@@ -24,7 +24,7 @@ from rlexp.spec.reward import RewardSpec, Text
 from rlexp.spec.validation import validate
 
 SINGLE = sorted(
-    path for path in (CONF / "reward").glob("*.yaml") if path.stem not in ("mix", "python")
+    path for path in (CONF / "reward").glob("*.yaml") if path.stem not in ("mix", "model", "python")
 )
 
 

@@ -144,6 +144,7 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
     assert "at step" in caught.value.what and "algo.learning_rate" in caught.value.remedy
     end = json.loads((tmp_path / "spool.jsonl").read_text().splitlines()[-1])
     assert end["status"] == "FAILED"
+    assert json.loads((tmp_path / "card.json").read_text())["status"] == "FAILED"
     for checkpoint in (tmp_path / "checkpoints").glob("step-*"):
         weights = load_file(checkpoint / "model.safetensors")
         assert all(torch.isfinite(each).all() for each in weights.values())

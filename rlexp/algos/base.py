@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.spec.algo import AlgoSpec
+from rlexp.spec.errors import Problem
+from rlexp.spec.hardware import TrainSpec
 from rlexp.spec.run import RunSpec
 
 OWNED = {
@@ -95,3 +97,15 @@ def as_dataset(rows: list[dict[str, Any]], columns: tuple[str, ...] | None = Non
     if columns is not None:
         rows = [{name: row[name] for name in columns} for row in rows]
     return Dataset.from_list(rows)
+
+
+def whole_groups(train: TrainSpec, num_generations: int) -> list[Problem]:
+    """A problem where the batch is not filled by whole groups of completions."""
+    if train.batch_size % num_generations == 0:
+        return []
+    want = f"a divisor of train.batch_size ({train.batch_size})"
+    divisors = [n for n in range(2, train.batch_size + 1) if train.batch_size % n == 0]
+    if not divisors:
+        return [Problem("train.batch_size", str(train.batch_size), "at least 2 for a group")]
+    near = min(divisors, key=lambda n: abs(n - num_generations))
+    return [Problem("algo.num_generations", str(num_generations), want, f"{near} is the nearest.")]

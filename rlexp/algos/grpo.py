@@ -6,11 +6,12 @@ group's mean, so that no critic is needed. A KL penalty holds the policy to the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from rlexp.algos.base import OWNED, Training, as_dataset, common_arguments
+from rlexp.algos.base import OWNED, Training, as_dataset, common_arguments, whole_groups
 from rlexp.algos.reward_function import RewardFunction
 from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.data import Kind
@@ -27,6 +28,17 @@ Loss = Literal[
     "luspo",  # length-unbiased sequence weights
     "vespo",  # variational sequence-level weights
 ]
+
+SAMPLING_OF_TRL = (
+    "cache_implementation",
+    "chat_template_kwargs",
+    "generation_kwargs",
+    "min_p",
+    "repetition_penalty",
+    "use_transformers_continuous_batching",
+    "use_vllm",
+)
+"""TRL fields that say how TRL samples; the fast rollouts know nothing of them."""
 
 
 class Grpo(AlgoSpec):
@@ -64,6 +76,9 @@ class Grpo(AlgoSpec):
     """Nucleus sampling keeps the most likely tokens of this total probability; 1 keeps all."""
     top_k: int = Field(ge=0)
     """Most likely tokens kept; 0 keeps all."""
+    rollout: Literal["fast", "transformers"]
+    """Who samples: rlexp's own loop, or TRL by transformers' `generate` (slower, but it knows the
+    sampling options of `algo.trl`)."""
     loss_type: Loss
     """How token losses are averaged and ratios bounded; papers beside the names in the source."""
     scale_rewards: Literal["group", "batch", "none"]
@@ -78,17 +93,17 @@ class Grpo(AlgoSpec):
     mask_truncated_completions: bool
     """Leave completions without an end token out of the loss (DAPO)."""
 
+    def problems(self) -> list[Problem]:
+        """What TRL is told about its sampling must not be lost on rlexp's."""
+        if self.rollout == "transformers":
+            return []
+        names = [name for name in SAMPLING_OF_TRL if name in self.trl]
+        want = "algo.rollout=transformers, which samples by TRL"
+        return [Problem(f"algo.trl.{name}", str(self.trl[name]), want) for name in names]
+
     def fits(self, train: TrainSpec, hardware: HardwareSpec) -> list[Problem]:
         """Whole groups fill the batch."""
-        if train.batch_size % self.num_generations == 0:
-            return []
-        want = f"a divisor of train.batch_size ({train.batch_size})"
-        divisors = [n for n in range(2, train.batch_size + 1) if train.batch_size % n == 0]
-        if not divisors:
-            return [Problem("train.batch_size", str(train.batch_size), "at least 2 for a group")]
-        near = min(divisors, key=lambda n: abs(n - self.num_generations))
-        remedy = f"{near} is the nearest."
-        return [Problem("algo.num_generations", str(self.num_generations), want, remedy)]
+        return whole_groups(train, self.num_generations)
 
     def build_trainer(self, training: Training) -> Any:
         """TRL's GRPOTrainer on prompts, with the run's reward."""
@@ -109,12 +124,36 @@ class Grpo(AlgoSpec):
             mask_truncated_completions=self.mask_truncated_completions,
             **common_arguments(self, training),
         )
+        reward: Any = RewardFunction(training.spec.reward)  # TRL's type admits no list of floats
         return GRPOTrainer(
             model=training.policy.model,
             args=arguments,
-            reward_funcs=RewardFunction(training.spec.reward),
+            reward_funcs=reward,
             train_dataset=as_dataset(training.rows),
             processing_class=training.policy.tokenizer,
             peft_config=training.policy.adapter,
             callbacks=training.callbacks,
+            rollout_func=self._rollout_func(training.policy) if self.rollout == "fast" else None,
         )
+
+    def _rollout_func(self, policy: Any) -> Callable[[list[Any], Any], dict[str, Any]]:
+        """What TRL calls for a batch of answers instead of `generate`.
+
+        TRL hands over each prompt as often as the group has answers.
+        """
+
+        def answer(prompts: list[Any], trainer: Any) -> dict[str, Any]:
+            rollout = policy.roll_out(
+                prompts,
+                max_new_tokens=self.max_completion_length,
+                temperature=self.temperature,
+                top_k=self.top_k,
+                top_p=self.top_p,
+            )
+            return {
+                "prompt_ids": rollout.prompts(),
+                "completion_ids": rollout.completions(),
+                "logprobs": rollout.completion_log_probs(),
+            }
+
+        return answer

@@ -32,6 +32,8 @@ class Splits:
     heldout: list[Row]
     """Prompt rows: prompt, opening where there is one, and columns for rewards. Their order is that
     of a shuffle, always the same one: any first so many are a fair sample."""
+    heldout_pairs: list[Row]
+    """The held-out rows with their answers, in the same order, where these are pairs; else none."""
     texts: list[str]
     """Held-out texts for perplexity, in the order of `heldout`: prompt and completion, or prompt
     and chosen answer, whatever the algorithm needs. Empty where the data has prompts only."""
@@ -67,6 +69,7 @@ def load(data: DataSpec, needs: Kind) -> Splits:
         kind=becomes,
         train=train,
         heldout=prompts_of(heldout),
+        heldout_pairs=heldout if kind == "pairs" else [],
         texts=[text for row in heldout if (text := _whole(row, data)) is not None],
         source=rows.source,
         digest=digest,

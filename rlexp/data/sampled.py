@@ -1,20 +1,22 @@
-"""Preference pairs sampled from the policy and ranked by a reward, for data that holds none.
+"""Rows sampled from the policy and judged by a reward, for data that holds none of the kind.
 
 Of the completions of a prompt the best and the worst become a pair (best-of-n against worst-of-n,
-as in Yuan et al. 2024, arXiv:2401.10020). Completions that were cut at the length limit take no
-part: the end token is appended to both answers when they are trained on, which would teach the
-policy to stop in the middle.
+as in Yuan et al. 2024, arXiv:2401.10020); or each is labelled good if it is above their mean, and
+bad if below. Completions that were cut at the length limit take no part: the end token is appended
+to answers when they are trained on, which would teach the policy to stop in the middle.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from statistics import fmean
 from typing import Any
 
 from rlexp.data.dialogues import assistant_turn
 from rlexp.data.rows import Row
+from rlexp.spec.data import Kind
 from rlexp.spec.errors import RunFailed
 from rlexp.spec.policy import Completion
 from rlexp.spec.reward import Text
@@ -23,20 +25,51 @@ Complete = Callable[[Sequence[Text]], list[list[Completion]]]
 Score = Callable[[list[Text], list[Text], dict[str, list[Any]]], list[float]]
 
 
-def sample_pairs(rows: list[Row], complete: Complete, score: Score) -> tuple[list[Row], str]:
-    """One pair a prompt, and a note that says how many there are and how good.
+@dataclass(frozen=True)
+class Judged:
+    """The ended answers to one prompt, and the reward of each."""
+
+    row: Row
+    answers: list[Text]
+    scores: list[float]
+
+
+def sample_rows(
+    kind: Kind, rows: list[Row], complete: Complete, score: Score
+) -> tuple[list[Row], str]:
+    """Rows of a kind made from prompts, and a note that says how many there are and how good.
 
     Args:
+        kind: `pairs` or `unpaired`.
         rows: framed prompt rows.
         complete: samples the answers to each of n prompts.
         score: the reward of each of m answers, given m prompts, and m values of each column.
 
     Returns:
-        Rows with `chosen` and `rejected` added, messages where the prompt is messages.
+        The rows with `chosen` and `rejected` added, or one for each answer with `completion` and
+        `label`; answers are messages where the prompt is messages.
 
     Raises:
         RunFailed: no prompt had two ended answers with different rewards.
     """
+    make = {"pairs": _pairs, "unpaired": _labelled}[kind]
+    groups = _judged(rows, complete, score)
+    telling = [group for group in groups if len(set(group.scores)) > 1]
+    few = sum(len(group.answers) < 2 for group in groups)
+    ties = len(groups) - len(telling) - few
+    missing = f"fewer than two ended answers: {few}; equal rewards only: {ties}"
+    if not telling:
+        raise RunFailed(
+            f"no row of {kind} came of {len(rows)} prompts: {missing}",
+            "answers are cut at the length limit, or the reward does not tell them apart",
+            "Raise data.max_completion_length, or completions or temperature of "
+            "algo.pairs (algo.samples).",
+        )
+    made, quality = make(telling)
+    return made, f"{len(made)} {kind} sampled from {len(rows)} prompts ({missing}); {quality}"
+
+
+def _judged(rows: list[Row], complete: Complete, score: Score) -> list[Judged]:
     groups = complete([row["prompt"] for row in rows])
     ended = [[each.text for each in group if each.ended] for group in groups]
     asked = [row for row, texts in zip(rows, ended, strict=True) for _ in texts]
@@ -44,30 +77,38 @@ def sample_pairs(rows: list[Row], complete: Complete, score: Score) -> tuple[lis
     answers = [_answer(row["prompt"], text) for row, text in zip(asked, texts, strict=True)]
     columns = {name: [row[name] for row in asked] for name in rows[0] if name != "prompt"}
     scores = score([row["prompt"] for row in asked], answers, columns) if asked else []
+    judged, start = [], 0
+    for row, group in zip(rows, ended, strict=True):
+        end = start + len(group)
+        judged.append(Judged(row, answers[start:end], scores[start:end]))
+        start = end
+    return judged
 
+
+def _pairs(groups: list[Judged]) -> tuple[list[Row], str]:
     pairs, best, worst = [], [], []
-    few = ties = start = 0
-    for row, group_texts in zip(rows, ended, strict=True):
-        group = range(start, start := start + len(group_texts))
-        if len(group) < 2:
-            few += 1
-            continue
-        high, low = (pick(group, key=scores.__getitem__) for pick in (max, min))
-        if not scores[high] > scores[low]:
-            ties += 1
-            continue
-        pairs.append({**row, "chosen": answers[high], "rejected": answers[low]})
-        best.append(scores[high])
-        worst.append(scores[low])
-    missing = f"fewer than two ended answers: {few}; equal rewards only: {ties}"
-    if not pairs:
-        raise RunFailed(
-            f"no preference pair came of {len(rows)} prompts: {missing}",
-            "answers are cut at the length limit, or the reward does not tell them apart",
-            "Raise data.max_completion_length, algo.pairs.completions or algo.pairs.temperature.",
-        )
-    mean = f"mean reward {fmean(best):.3f} chosen, {fmean(worst):.3f} rejected"
-    return pairs, f"{len(pairs)} pairs sampled from {len(rows)} prompts ({missing}); {mean}"
+    for group in groups:
+        high, low = (pick(group.scores) for pick in (max, min))
+        chosen, rejected = (group.answers[group.scores.index(score)] for score in (high, low))
+        pairs.append({**group.row, "chosen": chosen, "rejected": rejected})
+        best.append(high)
+        worst.append(low)
+    return pairs, f"mean reward {fmean(best):.3f} chosen, {fmean(worst):.3f} rejected"
+
+
+def _labelled(groups: list[Judged]) -> tuple[list[Row], str]:
+    rows: list[Row] = []
+    by_label: dict[bool, list[float]] = {True: [], False: []}
+    for group in groups:
+        mean = fmean(group.scores)
+        for answer, score in zip(group.answers, group.scores, strict=True):
+            if score != mean:
+                by_label[score > mean].append(score)
+                rows.append({**group.row, "completion": answer, "label": score > mean})
+    good, bad = by_label[True], by_label[False]
+    return rows, (
+        f"{len(good)} good, mean reward {fmean(good):.3f}; {len(bad)} bad, {fmean(bad):.3f}"
+    )
 
 
 def _answer(prompt: Text, text: str) -> Text:

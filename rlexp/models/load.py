@@ -10,6 +10,7 @@ from rlexp.models.chat import frames_as_chat, load_tokenizer
 from rlexp.models.locate import model_folder
 from rlexp.models.memory import available_bytes, full_training_bytes, parameter_count
 from rlexp.models.policy import Policy, adapter_config, load_weights
+from rlexp.spec.algo import Head
 from rlexp.spec.devices import has_bf16
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.model import LoraPeft, NoPeft, QloraPeft
@@ -17,11 +18,14 @@ from rlexp.spec.model import LoraPeft, NoPeft, QloraPeft
 GIB = 2**30
 
 
-def load_policy(spec: Any, device: Any, progress: Callable[[int, int, float], None]) -> Policy:
+def load_policy(
+    spec: Any, head: Head, device: Any, progress: Callable[[int, int, float], None]
+) -> Policy:
     """The policy of a `RunSpec` on a torch device.
 
     Args:
         spec: the run.
+        head: what the last layer gives.
         device: where the weights go.
         progress: told of each step while the embedded model is made.
 
@@ -33,12 +37,14 @@ def load_policy(spec: Any, device: Any, progress: Callable[[int, int, float], No
     peft = _choose_adapter(spec, folder, device, notes)
     tokenizer = load_tokenizer(spec.model, folder)
     quantization = _four_bits(peft) if isinstance(peft, QloraPeft) else None
-    weights = load_weights(spec.model, folder, _dtype(spec, peft, device), quantization)
+    dtype = _dtype(spec, peft, device)
+    weights = load_weights(spec.model, folder, dtype, quantization, head)
     model = weights if quantization else weights.to(device)
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         got = f"a tokenizer of {len(tokenizer)} tokens for a model that embeds fewer"
         raise UserError(Problem("model.tokenizer", got, "the model's own tokenizer (null)"))
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    ends_at_padding = model.generation_config if head == "language" else model.config
+    ends_at_padding.pad_token_id = tokenizer.pad_token_id
     had_template = spec.model.chat_template is not None or _brings_template(folder)
     return Policy(
         model=model,
@@ -46,7 +52,7 @@ def load_policy(spec: Any, device: Any, progress: Callable[[int, int, float], No
         folder=folder,
         spec=spec.model,
         chat=frames_as_chat(spec.model, had_template),
-        adapter=None if isinstance(peft, NoPeft) else adapter_config(peft),
+        adapter=None if isinstance(peft, NoPeft) else adapter_config(peft, head),
         learning_rate_factor=1.0 if isinstance(peft, NoPeft) else peft.learning_rate_factor,
         notes=notes,
     )

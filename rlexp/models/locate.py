@@ -28,13 +28,25 @@ def model_folder(model: ModelSpec, progress: Callable[[int, int, float], None]) 
         from rlexp.models import tiny
 
         return tiny.ensure(progress=progress)
-    local = Path(model.path).expanduser()
+    return local_folder(model.path, model.revision, "model.path", model.trust_remote_code)
+
+
+def local_folder(path: str, revision: str | None, key: str, with_code: bool = False) -> Path:
+    """The folder itself, or that of a hub id's snapshot, which is downloaded where it is missing.
+
+    Args:
+        path: a folder, or a hub id.
+        revision: hub branch, tag or commit.
+        key: the config key that names it, for errors.
+        with_code: whether Python files are fetched too.
+    """
+    local = Path(path).expanduser()
     if local.is_dir():
         return local.resolve()
-    return hub_folder(model.path, model.revision, model.trust_remote_code)
+    return hub_folder(path, revision, with_code, key)
 
 
-def hub_folder(repository: str, revision: str | None, with_code: bool) -> Path:
+def hub_folder(repository: str, revision: str | None, with_code: bool, key: str) -> Path:
     """Download a repository from the hub, or find it in the cache; the local snapshot's folder."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -51,11 +63,11 @@ def hub_folder(repository: str, revision: str | None, with_code: bool) -> Path:
         return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
     except GatedRepoError as error:
         remedy = "Accept its licence on its page, then log in with `hf auth login`."
-        raise UserError(Problem("model.path", f"{repository}, gated", "access", remedy)) from error
+        raise UserError(Problem(key, f"{repository}, gated", "access", remedy)) from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         got = repository if revision is None else f"{repository} at {revision}"
         remedy = "Check its spelling on the hub; a private one needs `hf auth login`."
-        raise UserError(Problem("model.path", got, "a repository on the hub", remedy)) from error
+        raise UserError(Problem(key, got, "a repository on the hub", remedy)) from error
     except (
         LocalEntryNotFoundError,
         OfflineModeIsEnabled,
@@ -67,6 +79,6 @@ def hub_folder(repository: str, revision: str | None, with_code: bool) -> Path:
         got = f"{repository}, not in the local cache, and {why}"
         remedy = (
             f"With a network: hf download {repository} --local-dir FOLDER; "
-            "then model=local model.path=FOLDER (and copy the folder where there is none)."
+            f"then {key}=FOLDER (and copy the folder where there is none)."
         )
-        raise UserError(Problem("model.path", got, "a model that is here", remedy)) from error
+        raise UserError(Problem(key, got, "a model that is here", remedy)) from error

@@ -6,11 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rlexp.spec.algo import Head
 from rlexp.spec.model import LoraPeft, ModelSpec
 from rlexp.spec.policy import Completion
 from rlexp.spec.reward import Text
+
+if TYPE_CHECKING:
+    from rlexp.models.rollout import Rollout
 
 
 @dataclass
@@ -76,56 +80,58 @@ class Policy:
         import torch
 
         encoded = [ids for ids in self.encode(prompts) for _ in range(completions)]
-        sampled: list[Completion] = []
-        devices = [self.model.device] if self.model.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), torch.no_grad(), self._generating():
-            for start in range(0, len(encoded), batch_size):
-                torch.manual_seed(seed + start)
-                batch = encoded[start : start + batch_size]
-                sampled += self._generate(batch, max_new_tokens, temperature)
-        return [sampled[i : i + completions] for i in range(0, len(sampled), completions)]
+        generator = torch.Generator().manual_seed(seed)
+        # Prompts of about the same length share a batch, which wastes little on padding.
+        order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
+        sampled: dict[int, Completion] = {}
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            rollout = self._roll_out(
+                [encoded[i] for i in batch],
+                max_new_tokens=max_new_tokens,
+                temperature=temperature,
+                generator=generator,
+            )
+            answers = rollout.completions()
+            texts = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
+            ended = rollout.ended.tolist()
+            for i, text, answer, end in zip(batch, texts, answers, ended, strict=True):
+                sampled[i] = Completion(text, encoded[i], answer, end)
+        ordered = [sampled[i] for i in range(len(encoded))]
+        return [ordered[i : i + completions] for i in range(0, len(ordered), completions)]
 
-    def _generate(
-        self, batch: list[list[int]], max_new_tokens: int, temperature: float
-    ) -> list[Completion]:
-        padded = self.tokenizer.pad({"input_ids": batch}, return_tensors="pt", padding_side="left")
-        ends = set(self.eos_token_ids)
-        output = self.model.generate(
-            **padded.to(self.model.device),
+    def roll_out(
+        self,
+        prompts: Sequence[Text],
+        *,
+        max_new_tokens: int,
+        temperature: float,
+        top_k: int,
+        top_p: float,
+    ) -> Rollout:
+        """One answer to each prompt, as `rlexp.models.rollout.roll_out` gives it, for training.
+
+        It draws from torch's global random state, so that the run's seed decides, and a
+        checkpoint's random state goes on where it was.
+        """
+        return self._roll_out(
+            self.encode(prompts),
             max_new_tokens=max_new_tokens,
-            do_sample=True,
             temperature=temperature,
-            # A model's own generation config may hold any of these; the policy itself is wanted.
-            top_k=0,
-            top_p=1.0,
-            repetition_penalty=1.0,
-            eos_token_id=list(ends),
-            pad_token_id=self.tokenizer.pad_token_id,
+            top_k=top_k,
+            top_p=top_p,
         )
-        answers = []
-        for prompt, row in zip(
-            batch, output[:, padded["input_ids"].shape[1] :].tolist(), strict=True
-        ):
-            end = next((i for i, token in enumerate(row) if token in ends), None)
-            ids = row if end is None else row[: end + 1]
-            text = self.tokenizer.decode(ids, skip_special_tokens=True)
-            answers.append(Completion(text, prompt, ids, ended=end is not None))
-        return answers
 
-    @contextmanager
-    def _generating(self) -> Iterator[None]:
-        """Eval mode, and the cache on where gradient checkpointing had turned it off."""
-        was_training = self.model.training
-        checkpointing = self.model.is_gradient_checkpointing
-        if checkpointing:
-            self.model.gradient_checkpointing_disable()
-        self.model.eval()
-        try:
-            yield
-        finally:
-            self.model.train(was_training)
-            if checkpointing:
-                self.model.gradient_checkpointing_enable()
+    def _roll_out(self, prompts: list[list[int]], **how: Any) -> Rollout:
+        from rlexp.models.rollout import roll_out
+
+        return roll_out(
+            self.model,
+            prompts,
+            eos_token_ids=self.eos_token_ids,
+            pad_token_id=self.tokenizer.pad_token_id,
+            **how,
+        )
 
     @contextmanager
     def reference(self) -> Iterator[Any]:
@@ -152,12 +158,17 @@ class AdapterOff:
             return self.model(*args, **kwargs)
 
 
-def load_weights(spec: ModelSpec, folder: Path, dtype: Any, quantization: Any = None) -> Any:
-    """The causal language model in `folder`; safetensors only."""
-    from transformers import AutoModelForCausalLM
+def load_weights(
+    spec: ModelSpec, folder: Path, dtype: Any, quantization: Any = None, head: Head = "language"
+) -> Any:
+    """The model in `folder`, safetensors only; a reward head that is not there begins random."""
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-    return AutoModelForCausalLM.from_pretrained(
+    scores = {"num_labels": 1} if head == "reward" else {}
+    kind = AutoModelForSequenceClassification if scores else AutoModelForCausalLM
+    return kind.from_pretrained(
         folder,
+        **scores,
         dtype=dtype,
         attn_implementation=spec.attention,
         trust_remote_code=spec.trust_remote_code,
@@ -166,8 +177,8 @@ def load_weights(spec: ModelSpec, folder: Path, dtype: Any, quantization: Any = 
     )
 
 
-def adapter_config(peft: LoraPeft) -> Any:
-    """PEFT's own config of a low-rank adapter."""
+def adapter_config(peft: LoraPeft, head: Head = "language") -> Any:
+    """PEFT's own config of a low-rank adapter; a reward head is trained whole beside it."""
     from peft import LoraConfig
 
     return LoraConfig(
@@ -176,5 +187,5 @@ def adapter_config(peft: LoraPeft) -> Any:
         lora_dropout=peft.dropout,
         target_modules=peft.target_modules,
         use_dora=peft.kind == "dora",
-        task_type="CAUSAL_LM",
+        task_type="CAUSAL_LM" if head == "language" else "SEQ_CLS",
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -33,6 +35,12 @@ class Mix(RewardSpec):
     def problems(self) -> list[Problem]:
         return self._resolved[1]
 
+    def prepare(self, device: Any, local_folder: Any) -> None:
+        """Prepare each term."""
+        for name, term in self._resolved[0].items():
+            with _told_as(name):
+                term.prepare(device, local_folder)
+
     def columns(self) -> set[str]:
         return set().union(*(term.columns() for term in self._resolved[0].values()))
 
@@ -54,10 +62,8 @@ class Mix(RewardSpec):
             raise UserError(problems)
         values: dict[str, list[float]] = {}
         for name, term in terms.items():
-            try:
+            with _told_as(name):
                 values[name] = term(prompts, completions, **columns)
-            except UserError as error:
-                raise UserError(_within(name, problem) for problem in error.problems) from error
         weights = [self.terms[name]["weight"] for name in values]
         total = [
             math.fsum(weight * value for weight, value in zip(weights, row, strict=True))
@@ -103,6 +109,14 @@ def _term(name: str, config: dict[str, Any], problems: list[Problem]) -> RewardS
     if term is not None:
         problems += [_within(name, problem) for problem in term.problems()]
     return term
+
+
+@contextmanager
+def _told_as(name: str) -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        raise UserError(_within(name, problem) for problem in error.problems) from error
 
 
 def _within(name: str, problem: Problem) -> Problem:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,14 +11,18 @@ from rlexp.spec.errors import Problem
 from rlexp.spec.hardware import HardwareSpec, TrainSpec
 from rlexp.spec.part import Component, Part
 
+Head = Literal["language", "reward"]
+"""The next token's logits, or one number for a whole text."""
 
-class PairSampling(Part):
-    """How preference pairs are made when the data has none: sampled, then ranked by the reward."""
+
+class Sampling(Part):
+    """How rows are made where the data has none of the kind: sampled, then judged by the reward."""
 
     prompts: int = Field(gt=0)
-    """Prompts to sample for: one pair each. More than the training needs is cut."""
+    """Prompts to sample for. More than the training needs is cut."""
     completions: int = Field(ge=2)
-    """Completions a prompt; the best and the worst by the reward become the pair."""
+    """Completions a prompt. The best and the worst by the reward become a pair; where labels are
+    wanted, those above their mean are good and those below it bad."""
     temperature: float = Field(gt=0)
     """Softmax temperature of the samples."""
 
@@ -35,6 +39,8 @@ class AlgoSpec(Component):
     """Whether a reward is called while it trains."""
     trl_config: ClassVar[tuple[str, str]]
     """Where TRL keeps its config: file inside the package, class."""
+    head: ClassVar[Head] = "language"
+    """What the model's last layer gives."""
     owned: ClassVar[dict[str, str]] = {}
     """TRL fields that rlexp sets itself, each with the key that the user has for it."""
 
@@ -42,6 +48,16 @@ class AlgoSpec(Component):
     """Peak learning rate of AdamW."""
     trl: dict[str, Any]
     """Anything else, passed to TRL's config verbatim; names are checked."""
+
+    @property
+    def sampling(self) -> Sampling | None:
+        """How its rows can be sampled where the data has none of their kind; None: they cannot."""
+        return None
+
+    @property
+    def ignores_answers(self) -> bool:
+        """Whether rows are sampled even where the data has them."""
+        return False
 
     def build_trainer(self, training: Any) -> Any:
         """A trainer with transformers' `train()`, from a `rlexp.algos.base.Training`."""
@@ -57,5 +73,9 @@ class PairAlgo(AlgoSpec):
 
     needs: ClassVar[Kind] = "pairs"
 
-    pairs: PairSampling
+    pairs: Sampling
     """How pairs are made where the data has none."""
+
+    @property
+    def sampling(self) -> Sampling:
+        return self.pairs

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rlexp.spec.algo import AlgoSpec, PairAlgo
+from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.data import DERIVABLE, DataSpec
 from rlexp.spec.devices import cuda_capabilities, has_bf16, likely_device
 from rlexp.spec.errors import Problem
@@ -23,17 +23,25 @@ from rlexp.spec.trl_fields import check_trl
 Problems = list[Problem]
 
 
+def rows_are_sampled(algo: AlgoSpec, data: DataSpec) -> bool:
+    """Whether the policy's own answers, judged by the reward, become the training rows."""
+    if algo.sampling is None or algo.ignores_answers:
+        return algo.ignores_answers
+    return data.kind() != algo.needs and data.kind() not in DERIVABLE[algo.needs]
+
+
 def data_feeds_algo(algo: AlgoSpec, data: DataSpec, reward: RewardSpec) -> Problems:
     kind, needs = data.kind(), algo.needs
-    if kind == needs or kind in DERIVABLE[needs]:
+    if rows_are_sampled(algo, data):
+        enough = reward.scores_anything
+    else:
+        enough = kind == needs or kind in DERIVABLE[needs]
+    if enough:
         return []
-    can_sample = isinstance(algo, PairAlgo)
-    if can_sample and reward.scores_anything:
-        return []
-    ways = [needs, *DERIVABLE[needs]]
     remedy = "Choose another data set or algorithm"
-    if can_sample:
-        remedy = "Choose a reward (reward=sentiment, …): pairs are then sampled and ranked by it"
+    if algo.sampling is not None:
+        remedy = "Choose a reward (reward=sentiment, …): it judges answers sampled from the model"
+    ways = [needs, *DERIVABLE[needs]]
     return [
         Problem(
             "data",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -27,6 +29,14 @@ class Component(Part):
 
     name: str
     """What cards, tables and metric names call it."""
+
+    def prepare(self, device: Any, local_folder: Callable[..., Path]) -> None:
+        """Fetch what is needed beside the policy, before the hub is closed. Once in each process.
+
+        Args:
+            device: the policy's torch device.
+            local_folder: from a path or hub id, its revision and its key to a folder.
+        """
 
     def problems(self) -> list[Any]:
         """What is wrong beyond the types of single fields, as a list of `Problem`."""

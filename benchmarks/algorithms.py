@@ -1,0 +1,80 @@
+"""The embedded task by every algorithm: python benchmarks/algorithms.py --seeds 0 1 2
+
+Each run is a command that a person could type, and the numbers are those of its card: after the
+training, on held-out prompts, with the median over the seeds and their range.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ALGORITHMS = [
+    *["grpo", "rloo", "ppo", "reinforce", "online_dpo"],
+    *["dpo", "kto", "orpo", "cpo", "sft", "reward"],
+]
+COLUMNS = {
+    "reward": "reward",
+    "grammatical": "grammatical",
+    "KL": "kl",
+    "perplexity": "perplexity",
+    "accuracy": "accuracy",
+    "train s": "train_seconds",
+    "tokens/s": "tokens_per_second",
+}
+
+
+def card_of(algo: str, seed: int, overrides: list[str]) -> dict[str, Any]:
+    """The card of one run, in a folder that is gone afterwards.
+
+    Raises:
+        RuntimeError: the run failed; with what it said.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "rlexp", f"algo={algo}", f"seed={seed}", "tracking=none"]
+        done = subprocess.run(
+            [*command, *overrides], cwd=folder, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"algo={algo} seed={seed}: {done.stderr}")
+        (card,) = Path(folder).glob("outputs/*/*/card.json")
+        return json.loads(card.read_text(encoding="utf-8"))
+
+
+def cell(cards: list[dict[str, Any]], name: str) -> str:
+    """Median and range of a card's number over the seeds; a dash where it has none."""
+    found = [card["after"].get(name, card.get(name)) for card in cards]
+    values = [value for value in found if value is not None]
+    if not values:
+        return "–"
+    digits = 3 if abs(values[0]) < 10 else 0
+    low, high, middle = min(values), max(values), statistics.median(values)
+    return f"{middle:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--algos", nargs="+", default=ALGORITHMS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--overrides", nargs="*", default=[], help="further key=value of each run")
+    asked = parser.parse_args()
+    print("| algorithm | " + " | ".join(COLUMNS) + " |")
+    print("|---" * (len(COLUMNS) + 1) + "|", flush=True)
+    for algo in asked.algos:
+        overrides = [f"train.max_steps={asked.steps}", *asked.overrides]
+        cards = [card_of(algo, seed, overrides) for seed in asked.seeds]
+        cells = [cell(cards, name) for name in COLUMNS.values()]
+        print(f"| `{algo}` | " + " | ".join(cells) + " |", flush=True)
+        for warning in sorted({guard for card in cards for guard in card["guards"]}):
+            print(f"  {algo}: {warning}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

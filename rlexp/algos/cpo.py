@@ -1,0 +1,65 @@
+"""Contrastive preference optimisation (Xu et al. 2024, arXiv:2401.08417) and SimPO, by TRL.
+
+DPO's loss with a uniform reference, which drops out: no second model is held, and a likelihood term
+on the chosen answer stands in for it. SimPO (Meng et al. 2024, arXiv:2405.14734) compares mean
+instead of summed log-probabilities and asks for a margin.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from rlexp.algos.base import OWNED, Training, as_dataset, common_arguments
+from rlexp.spec.algo import PairAlgo
+from rlexp.spec.data import KIND_COLUMNS
+
+
+class Cpo(PairAlgo):
+    """A policy trained on pairs without a reference."""
+
+    trl_config: ClassVar[tuple[str, str]] = ("experimental/cpo/cpo_config.py", "CPOConfig")
+    owned: ClassVar[dict[str, str]] = {
+        **OWNED,
+        "loss_type": "algo.loss_type",
+        "label_smoothing": "algo.label_smoothing",
+        "cpo_alpha": "algo.nll_weight",
+        "simpo_gamma": "algo.simpo_gamma",
+    }
+
+    beta: float = Field(gt=0)
+    """Scale of the log-probability difference of chosen and rejected (0.1 for `sigmoid`, 2 to 2.5
+    for `simpo`). There is no reference, so it is no KL coefficient."""
+    loss_type: Literal["sigmoid", "hinge", "ipo", "simpo"]
+    """`sigmoid` is CPO, `simpo` SimPO; `hinge` (arXiv:2305.10425) and `ipo` (arXiv:2310.12036)."""
+    nll_weight: float = Field(ge=0)
+    """Weight of the chosen answer's likelihood (TRL's cpo_alpha); SimPO's paper takes 0."""
+    simpo_gamma: float = Field(ge=0)
+    """Margin that `simpo` asks for; 0.3 to 1.6 in the paper."""
+    label_smoothing: float = Field(ge=0, lt=0.5)
+    """Probability that a preference label is wrong."""
+    max_length: int = Field(gt=0)
+    """Tokens of prompt and answer; longer answers are cut at the end."""
+
+    def build_trainer(self, training: Training) -> Any:
+        """TRL's CPOTrainer on rows of prompt, chosen and rejected."""
+        from trl.experimental.cpo import CPOConfig, CPOTrainer
+
+        arguments = CPOConfig(
+            beta=self.beta,
+            loss_type=self.loss_type,
+            cpo_alpha=self.nll_weight,
+            simpo_gamma=self.simpo_gamma,
+            label_smoothing=self.label_smoothing,
+            max_length=self.max_length,
+            **common_arguments(self, training),
+        )
+        return CPOTrainer(
+            model=training.policy.model,
+            args=arguments,
+            train_dataset=as_dataset(training.rows, KIND_COLUMNS["pairs"]),
+            processing_class=training.policy.tokenizer,
+            peft_config=training.policy.adapter,
+            callbacks=training.callbacks,
+        )

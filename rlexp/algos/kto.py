@@ -1,0 +1,94 @@
+"""Kahneman-Tversky optimisation (Ethayarajh et al. 2024, arXiv:2402.01306), with TRL's KTOTrainer.
+
+Each answer is good or bad by itself; no pairs are needed. With the implicit reward
+z = beta * (log policy / reference - KL), good answers cost 1 - sigmoid(z) and bad ones
+1 - sigmoid(-z): gains and losses saturate as they do for people. The KL is estimated on mismatched
+answers of the batch and cut off at 0, where it mostly stays.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from rlexp.algos.base import OWNED, Training, as_dataset, common_arguments
+from rlexp.spec.algo import AlgoSpec, Sampling
+from rlexp.spec.data import KIND_COLUMNS, Kind
+from rlexp.spec.errors import Problem
+from rlexp.spec.hardware import HardwareSpec, TrainSpec
+
+
+class Kto(AlgoSpec):
+    """A policy trained on answers labelled good or bad."""
+
+    needs: ClassVar[Kind] = "unpaired"
+    trl_config: ClassVar[tuple[str, str]] = ("trainer/kto_config.py", "KTOConfig")
+    owned: ClassVar[dict[str, str]] = {
+        **OWNED,
+        "loss_type": "algo.loss_type",
+        "desirable_weight": "algo.desirable_weight",
+        "undesirable_weight": "algo.undesirable_weight",
+    }
+
+    beta: float = Field(gt=0)
+    """KL coefficient: the larger, the nearer the policy stays to the reference."""
+    loss_type: Literal["kto", "apo_zero_unpaired"]
+    """`kto` measures from the KL; `apo_zero_unpaired` from zero (arXiv:2408.06266), for good
+    answers that are better than what the model writes."""
+    desirable_weight: float = Field(gt=0)
+    """Weight of the good answers' loss. Where there are more bad ones, raise it until weight times
+    number is 1 to 4/3 times that of the bad ones (section 4.2 of the paper)."""
+    undesirable_weight: float = Field(gt=0)
+    """Weight of the bad answers' loss."""
+    max_length: int = Field(gt=0)
+    """Tokens of prompt and answer; longer ones are cut at the end."""
+    labels: Literal["auto", "reward"]
+    """Where labels come from. `auto`: the data's own labels or pairs, and where it has none, as
+    `reward`: answers are sampled from the model, and labelled by whether the reward puts them above
+    the mean of the answers to the same prompt."""
+    samples: Sampling
+    """How answers are sampled where the reward gives the labels."""
+
+    @property
+    def sampling(self) -> Sampling:
+        return self.samples
+
+    @property
+    def ignores_answers(self) -> bool:
+        return self.labels == "reward"
+
+    def fits(self, train: TrainSpec, hardware: HardwareSpec) -> list[Problem]:
+        """The KL is estimated on pairs of neighbours, which one sequence at a time has not."""
+        micro = train.micro_batch_size or train.batch_size // hardware.processes
+        if micro > 1 or self.loss_type != "kto":
+            return []
+        key = "train.batch_size" if train.micro_batch_size is None else "train.micro_batch_size"
+        return [Problem(key, "1 sequence at a time", "2 or more: KTO compares them for its KL")]
+
+    def build_trainer(self, training: Training) -> Any:
+        """TRL's KTOTrainer on rows of prompt, completion and label.
+
+        TRL goes through the rows in their order and takes the answer to the neighbouring prompt
+        for its KL, so they are shuffled here: two answers to one prompt are no neighbours then.
+        """
+        from trl import KTOConfig, KTOTrainer
+
+        arguments = KTOConfig(
+            beta=self.beta,
+            loss_type=self.loss_type,
+            desirable_weight=self.desirable_weight,
+            undesirable_weight=self.undesirable_weight,
+            max_length=self.max_length,
+            **common_arguments(self, training),
+        )
+        rows = random.Random(training.spec.seed).sample(training.rows, len(training.rows))
+        return KTOTrainer(
+            model=training.policy.model,
+            args=arguments,
+            train_dataset=as_dataset(rows, KIND_COLUMNS["unpaired"]),
+            processing_class=training.policy.tokenizer,
+            peft_config=training.policy.adapter,
+            callbacks=training.callbacks,
+        )

@@ -1,0 +1,45 @@
+"""Odds-ratio preference optimisation (Hong et al. 2024, arXiv:2403.07691), with TRL's ORPOTrainer.
+
+Likelihood of the chosen answer and, weighted by beta, the log-sigmoid of the log odds ratio of
+chosen and rejected, with odds = p / (1 - p) of the mean token probability p. There is no reference:
+one model in memory, and the likelihood term is what keeps the policy writing well.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from rlexp.algos.base import OWNED, Training, as_dataset, common_arguments
+from rlexp.spec.algo import PairAlgo
+from rlexp.spec.data import KIND_COLUMNS
+
+
+class Orpo(PairAlgo):
+    """Supervised fine-tuning on chosen answers that pushes away from rejected ones as well."""
+
+    trl_config: ClassVar[tuple[str, str]] = ("experimental/orpo/orpo_config.py", "ORPOConfig")
+    owned: ClassVar[dict[str, str]] = OWNED
+
+    beta: float = Field(gt=0)
+    """Weight of the odds ratio beside the likelihood (lambda in the paper). It is no KL
+    coefficient: the larger, the further the policy moves."""
+    max_length: int = Field(gt=0)
+    """Tokens of prompt and answer; longer answers are cut at the end."""
+
+    def build_trainer(self, training: Training) -> Any:
+        """TRL's ORPOTrainer on rows of prompt, chosen and rejected."""
+        from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+
+        arguments = ORPOConfig(
+            beta=self.beta, max_length=self.max_length, **common_arguments(self, training)
+        )
+        return ORPOTrainer(
+            model=training.policy.model,
+            args=arguments,
+            train_dataset=as_dataset(training.rows, KIND_COLUMNS["pairs"]),
+            processing_class=training.policy.tokenizer,
+            peft_config=training.policy.adapter,
+            callbacks=training.callbacks,
+        )

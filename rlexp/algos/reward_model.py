@@ -1,0 +1,53 @@
+"""A reward model from pairs (Bradley & Terry 1952; Ouyang et al. 2022, arXiv:2203.02155), by TRL.
+
+A head on the language model gives a whole text one number r, trained so that
+p(chosen is better) = sigmoid(r(chosen) - r(rejected)). What comes of it is used by `reward=model`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from rlexp.algos.base import OWNED, Training, as_dataset, common_arguments
+from rlexp.spec.algo import Head, PairAlgo
+from rlexp.spec.data import KIND_COLUMNS
+
+
+class RewardModel(PairAlgo):
+    """A model that scores texts; its card tells how often it puts held-out pairs in order."""
+
+    trl_config: ClassVar[tuple[str, str]] = ("trainer/reward_config.py", "RewardConfig")
+    head: ClassVar[Head] = "reward"
+    owned: ClassVar[dict[str, str]] = {
+        **{name: key for name, key in OWNED.items() if name != "beta"},
+        "center_rewards_coefficient": "algo.center",
+        "chat_template_path": "model.chat_template",
+        "eos_token": "model.eos_token",
+        "pad_token": "model.pad_token",
+    }
+
+    center: float = Field(ge=0)
+    """Weight of (r(chosen) + r(rejected))^2, which keeps scores around 0 (Eisenstein et al. 2023,
+    arXiv:2312.09244, take 0.01). Bradley-Terry itself leaves their level open."""
+    max_length: int = Field(gt=0)
+    """Tokens of prompt and answer; pairs with a longer text are left out."""
+
+    def build_trainer(self, training: Training) -> Any:
+        """TRL's RewardTrainer on rows of prompt, chosen and rejected."""
+        from trl import RewardConfig, RewardTrainer
+
+        arguments = RewardConfig(
+            center_rewards_coefficient=self.center or None,
+            max_length=self.max_length,
+            **common_arguments(self, training),
+        )
+        return RewardTrainer(
+            model=training.policy.model,
+            args=arguments,
+            train_dataset=as_dataset(training.rows, KIND_COLUMNS["pairs"]),
+            processing_class=training.policy.tokenizer,
+            peft_config=training.policy.adapter,
+            callbacks=training.callbacks,
+        )

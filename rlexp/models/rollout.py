@@ -1,0 +1,205 @@
+"""Sampling answers from a causal language model, by one loop over its ordinary forward pass.
+
+A prompt that occurs several times is read once. Each step feeds the last token of every answer
+that is still being written to the model, with keys and values of all before in a cache that has
+room ahead, and draws the next token by inverting the cumulative distribution: the token is the
+first whose cumulative probability exceeds a uniform number. The uniform numbers are drawn
+beforehand, one for each row and step, so that the rows do not influence each other, and answers
+that have ended can leave the batch.
+
+Any decoder of transformers that keeps its past in `past_key_values` will do, also inside a PEFT
+model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from rlexp.models.reading import Reading, padded
+
+KEEP = 0.85
+"""The batch is made smaller when at most this share of its rows is still being written: copying
+the cache costs about as much as a step."""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Answers of a policy to n prompts, in the prompts' order.
+
+    Attributes:
+        prompt_ids: (n, p), padded on the left.
+        prompt_mask: (n, p), 1 where a prompt's token stands.
+        completion_ids: (n, t), the end token included, padded on the right.
+        completion_mask: (n, t), 1 up to and including the end token.
+        log_probs: (n, t) float32, 0 behind the end: log-probability of each token in nats, under
+            softmax(logits / temperature) over the whole vocabulary. Where top-k or top-p cut the
+            distribution, the tokens were likelier than that by the share that was cut.
+        ended: (n,) bool, False where the answer was cut at the length limit.
+    """
+
+    prompt_ids: torch.Tensor
+    prompt_mask: torch.Tensor
+    completion_ids: torch.Tensor
+    completion_mask: torch.Tensor
+    log_probs: torch.Tensor
+    ended: torch.Tensor
+
+    def prompts(self) -> list[list[int]]:
+        """Token ids of each prompt, unpadded."""
+        return _unpadded(self.prompt_ids, self.prompt_mask)
+
+    def completions(self) -> list[list[int]]:
+        """Token ids of each answer, unpadded."""
+        return _unpadded(self.completion_ids, self.completion_mask)
+
+    def completion_log_probs(self) -> list[list[float]]:
+        """`log_probs` of each answer, unpadded."""
+        return _unpadded(self.log_probs, self.completion_mask)
+
+
+def _unpadded(values: torch.Tensor, mask: torch.Tensor) -> list[list[Any]]:
+    rows = zip(values.tolist(), mask.tolist(), strict=True)
+    return [[value for value, real in zip(*row, strict=True) if real] for row in rows]
+
+
+def roll_out(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    eos_token_ids: Sequence[int],
+    pad_token_id: int,
+    generator: torch.Generator | None = None,
+) -> Rollout:
+    """Sample one answer to each prompt, without gradients and in eval mode.
+
+    Args:
+        model: transformers causal LM, or a PEFT model around one; its mode is as before afterwards.
+        prompts: token ids, unpadded. A prompt that is given k times gets k independent answers.
+        max_new_tokens: longest answer, the end token included.
+        temperature: of the softmax.
+        top_k: likeliest tokens kept; 0 keeps all.
+        top_p: of those, the likeliest whose total probability reaches this are kept; 1 keeps all.
+        eos_token_ids: tokens that end an answer.
+        pad_token_id: fills prompts and answers up.
+        generator: source of randomness; torch's global one for the CPU when None, whatever the
+            model's device: a training's seed decides about its rollouts, and a checkpoint's random
+            state resumes them.
+
+    Raises:
+        ValueError: no prompt, an empty prompt, a temperature or a length that is not positive.
+        TypeError: a model that has no `past_key_values`.
+    """
+    if not prompts or not all(prompts):
+        raise ValueError("every prompt needs a token, and there must be a prompt")
+    if temperature <= 0 or max_new_tokens <= 0:
+        got = f"temperature={temperature}, max_new_tokens={max_new_tokens}"
+        raise ValueError(f"temperature and max_new_tokens must be above 0, got {got}")
+    device, shape = model.device, (len(prompts), max_new_tokens)
+    prompt_ids, prompt_mask = padded(prompts, pad_token_id, device)
+    uniforms = _uniforms(shape, generator, device)
+    completion_ids = torch.full(shape, pad_token_id, device=device)
+    log_probs = torch.zeros(shape, device=device)
+    ends = torch.tensor(list(eos_token_ids), device=device)
+    rows = torch.arange(len(prompts), device=device)  # those still in the batch
+    step, writing = 0, torch.ones_like(rows, dtype=torch.bool)
+    # The results are made outside of inference mode: autograd may save them later.
+    with _eval_mode(model), torch.inference_mode():
+        reading = Reading(model)
+        logits = reading.begin(prompts, pad_token_id)
+        while True:
+            tokens, chosen = sample(logits, uniforms[rows, step], temperature, top_k, top_p)
+            completion_ids[rows, step], log_probs[rows, step] = tokens, chosen
+            writing &= ~torch.isin(tokens, ends)
+            step, left = step + 1, int(writing.sum())
+            if step == max_new_tokens or not left:
+                break
+            if left <= KEEP * len(rows):
+                kept = writing.nonzero()[:, 0]
+                rows, tokens, writing = rows[kept], tokens[kept], writing[kept]
+                reading.keep(kept)
+            logits = reading.go_on(tokens)
+    # Rows that had ended and were still in the batch ran on: that is cut off.
+    is_end = torch.isin(completion_ids[:, :step], ends)
+    mask = is_end.cumsum(1) - is_end.long() == 0
+    return Rollout(
+        prompt_ids,
+        prompt_mask,
+        completion_ids[:, :step].masked_fill(~mask, pad_token_id),
+        mask.long(),
+        log_probs[:, :step].masked_fill(~mask, 0.0),
+        (is_end & mask).any(1),
+    )
+
+
+def sample(
+    logits: torch.Tensor,
+    uniforms: torch.Tensor,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw a token of each row, and its log-probability before top-k and top-p cut anything.
+
+    Args:
+        logits: (n, vocabulary).
+        uniforms: (n,), in [0, 1).
+
+    Returns:
+        Two tensors (n,): token ids, and float32 nats.
+    """
+    scaled = logits.float() / temperature
+    scaled -= scaled.amax(-1, keepdim=True)
+    weights = scaled.exp()
+    # In float32 the sum over a large vocabulary would forget its rare tokens.
+    exact = torch.float32 if logits.device.type == "mps" else torch.float64
+    kept = _likeliest(weights, top_k, top_p) if top_k or top_p < 1 else weights
+    cumulative = kept.cumsum(-1, dtype=exact)
+    total = cumulative[:, -1:]
+    thresholds = uniforms[:, None].to(exact) * total
+    # Rounding must not lift a threshold to the total, beyond which there is no token.
+    thresholds = torch.minimum(thresholds, torch.nextafter(total, torch.zeros_like(total)))
+    tokens = torch.searchsorted(cumulative, thresholds, right=True)
+    mass = total if kept is weights else weights.sum(-1, keepdim=True, dtype=exact)
+    return tokens[:, 0], (scaled.gather(-1, tokens) - mass.log().float())[:, 0]
+
+
+def _likeliest(weights: torch.Tensor, top_k: int, top_p: float) -> torch.Tensor:
+    """The weights with those of all but the likeliest tokens set to 0; ties stay."""
+    if 0 < top_k < weights.shape[-1]:
+        least = weights.topk(top_k).values[:, -1:]
+        weights = weights.where(weights >= least, 0)
+    if top_p < 1:
+        ordered = weights.sort(descending=True).values
+        before = ordered.cumsum(-1) - ordered
+        last = (before < top_p * ordered.sum(-1, keepdim=True)).sum(-1, keepdim=True) - 1
+        weights = weights.where(weights >= ordered.gather(-1, last.clamp_(min=0)), 0)
+    return weights
+
+
+def _uniforms(
+    shape: tuple[int, int], generator: torch.Generator | None, device: torch.device
+) -> torch.Tensor:
+    source = generator.device if generator else "cpu"
+    drawn = torch.rand(shape, dtype=torch.float64, generator=generator, device=source)
+    return (drawn.float() if device.type == "mps" else drawn).to(device)
+
+
+@contextmanager
+def _eval_mode(model: Any) -> Iterator[None]:
+    """No dropout, and no gradient checkpointing, which transformers does in training mode only."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

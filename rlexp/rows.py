@@ -1,0 +1,123 @@
+"""From splits to the rows that a trainer and the evaluations see: framed, short enough, sampled."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from rlexp import data as data_room
+from rlexp.data.sampled import sample_rows
+from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.policy import Completion
+from rlexp.spec.reward import Text
+from rlexp.spec.run import RunSpec
+
+Rows = list[dict[str, Any]]
+
+LABELS_COMPARED = 200
+
+
+def heldout_rows(spec: RunSpec, policy: Any, splits: Any, observer: Any) -> Rows:
+    """What evaluations look at: prompts, or pairs for a model that scores texts."""
+    if spec.algo.head == "language":
+        framed = data_room.frame(splits.heldout, spec.data, policy.chat)
+        return _short_enough(framed, spec, policy, observer.notes)
+    if splits.heldout_pairs:
+        framed = data_room.frame(splits.heldout_pairs, spec.data, policy.chat)
+        return _short_enough(framed, spec, policy, observer.notes)
+    framed = data_room.frame(splits.heldout[: spec.eval.prompts], spec.data, policy.chat)
+    rows, note = _sampled(spec, policy, _short_enough(framed, spec, policy, []), observer)
+    observer.notes.append(f"held out: {note}")
+    return rows
+
+
+def training_rows(spec: RunSpec, policy: Any, splits: Any, folder: Path, observer: Any) -> Rows:
+    """Rows of the kind that the algorithm needs, framed for the model."""
+    notes: list[str] = observer.notes if observer else []
+    rows = data_room.frame(splits.train, spec.data, policy.chat)
+    rows = _short_enough(rows, spec, policy, notes)
+    if splits.kind == spec.algo.needs:
+        if observer and splits.kind == "unpaired" and spec.reward.scores_anything:
+            notes.append(_agreement(spec, rows))
+        return rows
+    file = folder / f"{spec.algo.needs}.jsonl"
+    if observer:
+        made, note = _sampled(spec, policy, _as_many_as_needed(spec, rows), observer)
+        notes.append(note)
+        lines = [json.dumps(row, ensure_ascii=False) for row in made]
+        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def _agreement(spec: RunSpec, rows: Rows) -> str:
+    """How far the data's labels and the reward ask for the same, in words."""
+    some = random.Random(spec.seed).sample(rows, min(LABELS_COMPARED, len(rows)))
+    names = [name for name in some[0] if name not in ("prompt", "completion", "label")]
+    columns = {name: [row[name] for row in some] for name in names}
+    asked, said = ([row[name] for row in some] for name in ("prompt", "completion"))
+    scores = spec.reward.score(asked, said, columns).total
+    good = [score for score, row in zip(scores, some, strict=True) if row["label"]]
+    bad = [score for score, row in zip(scores, some, strict=True) if not row["label"]]
+    won = [float(a > b) + 0.5 * (a == b) for a in good for b in bad]
+    if not won:
+        return "labels: the data's own"
+    return (
+        f"labels: the data's own; the reward {spec.reward.name} puts a good answer above a bad one "
+        f"in {sum(won) / len(won):.0%} of cases (algo.labels=reward would follow it)"
+    )
+
+
+def _as_many_as_needed(spec: RunSpec, rows: Rows) -> Rows:
+    sampling = spec.algo.sampling
+    assert sampling is not None  # the spec lets no other algorithm come here
+    answers = (
+        sampling.completions if spec.algo.needs == "unpaired" else 1
+    )  # rows that a prompt makes
+    needed = ceil(spec.train.max_steps * spec.train.batch_size / answers)
+    return random.Random(spec.seed).sample(rows, min(sampling.prompts, needed, len(rows)))
+
+
+def _sampled(spec: RunSpec, policy: Any, rows: Rows, observer: Any) -> tuple[Rows, str]:
+    """Rows made of the policy's own answers to the rows' prompts."""
+    sampling = spec.algo.sampling
+    assert sampling is not None
+    chunk = max(1, spec.eval.batch_size // sampling.completions)
+
+    def complete(prompts: Sequence[Text]) -> list[list[Completion]]:
+        answers: list[list[Completion]] = []
+        with observer.terminal.bar("sampling") as advance:
+            for start in range(0, len(prompts), chunk):
+                advance(start, len(prompts), "prompts answered")
+                answers += policy.complete(
+                    prompts[start : start + chunk],
+                    completions=sampling.completions,
+                    max_new_tokens=spec.data.max_completion_length,
+                    temperature=sampling.temperature,
+                    seed=spec.seed + start * sampling.completions,
+                    batch_size=spec.eval.batch_size,
+                )
+            advance(len(prompts), len(prompts), "prompts answered")
+        return answers
+
+    def score(prompts: list[Text], answers: list[Text], columns: dict[str, Any]) -> list[float]:
+        return spec.reward.score(prompts, answers, columns).total
+
+    with observer.clock.phase("sampling"):
+        return sample_rows(spec.algo.needs, rows, complete, score)
+
+
+def _short_enough(rows: Rows, spec: RunSpec, policy: Any, notes: list[str]) -> Rows:
+    """The rows whose prompt is within `data.max_prompt_length`."""
+    limit = spec.data.max_prompt_length
+    lengths = [len(ids) for ids in policy.encode([row["prompt"] for row in rows])]
+    kept = [row for row, length in zip(rows, lengths, strict=True) if length <= limit]
+    if not kept:
+        got = f"{limit} tokens; the shortest prompt has {min(lengths)}"
+        raise UserError(Problem("data.max_prompt_length", got, "a limit that some prompts pass"))
+    if dropped := len(rows) - len(kept):
+        notes.append(f"{dropped} prompts longer than {limit} tokens were left out")
+    return kept

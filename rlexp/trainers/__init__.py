@@ -1,0 +1,1 @@
+"""Trainers of our own, where TRL has none: PPO with a critic, and REINFORCE."""

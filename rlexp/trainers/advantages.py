@@ -1,0 +1,114 @@
+"""The formulas of policy-gradient training on tokens, as pure functions of tensors.
+
+All tensors over tokens have the shape (n, t): n answers, t positions, padded on the right. `mask`
+is 1 on the tokens of an answer, its end token included, and 0 on the padding behind it. What
+stands in the padding never matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+KlEstimator = Literal["k1", "k2", "k3"]
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the tokens of all answers, a scalar."""
+    return (values * mask).sum() / mask.sum()
+
+
+def kl_per_token(log_probs: Tensor, reference: Tensor, estimator: KlEstimator) -> Tensor:
+    """Estimates of KL(policy || reference) at each sampled token, in nats.
+
+    With d = log pi(a) - log ref(a): k1 = d, unbiased and of either sign; k2 = d^2 / 2, biased, of
+    low variance; k3 = exp(-d) - 1 + d, unbiased and never negative (Schulman 2020,
+    http://joschu.net/blog/kl-approx.html). As a penalty inside the reward only k1 has the gradient
+    of the KL divergence in expectation; k2 and k3 bend the optimum.
+
+    Args:
+        log_probs: (n, t), of the policy that sampled.
+        reference: (n, t), of the reference.
+    """
+    difference = log_probs - reference
+    if estimator == "k1":
+        return difference
+    if estimator == "k2":
+        return difference.square() / 2
+    return (-difference).expm1() + difference
+
+
+def last_token(mask: Tensor) -> Tensor:
+    """(n, t), 1 at each answer's last token and 0 elsewhere."""
+    positions = torch.arange(mask.shape[1], device=mask.device)
+    return (positions == mask.sum(1, keepdim=True) - 1).to(mask.dtype)
+
+
+def token_rewards(scores: Tensor, kl: Tensor, mask: Tensor, beta: float) -> Tensor:
+    """(n, t): the KL penalty at each token, and the answer's score at its last one.
+
+    Ziegler et al. 2019, arXiv:1909.08593, equation 2, spread over tokens as in Ouyang et al. 2022,
+    arXiv:2203.02155.
+
+    Args:
+        scores: (n,), rewards of whole answers.
+        kl: (n, t), nats at each token.
+        beta: KL coefficient.
+    """
+    return scores[:, None] * last_token(mask) - beta * kl * mask
+
+
+def generalized_advantages(
+    rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float
+) -> Tensor:
+    """Generalised advantage estimates, (n, t), 0 in the padding.
+
+    A_t = delta_t + gamma lam A_(t+1), delta_t = r_t + gamma V_(t+1) - V_t (Schulman et al. 2015,
+    arXiv:1506.02438, equations 11 and 16). Behind the last token of an answer there is nothing:
+    V = 0 and A = 0, also for an answer cut at the length limit, since its score is already whole.
+
+    Args:
+        rewards: (n, t).
+        values: (n, t), of the state before each token, by the critic.
+        gamma: discount a token.
+        lam: 0 trusts the critic, 1 takes the sampled return.
+    """
+    values = values * mask
+    rewards = rewards * mask
+    following = torch.zeros_like(values[:, 0])
+    advantage = torch.zeros_like(values[:, 0])
+    advantages = torch.zeros_like(values)
+    for position in reversed(range(values.shape[1])):
+        delta = rewards[:, position] + gamma * following - values[:, position]
+        advantage = (delta + gamma * lam * advantage) * mask[:, position]
+        advantages[:, position] = advantage
+        following = values[:, position]
+    return advantages
+
+
+def whiten(
+    advantages: Tensor, mask: Tensor, total: Callable[[Tensor], Tensor] = lambda share: share
+) -> Tensor:
+    """Advantages with mean 0 and variance 1 over all tokens, (n, t), 0 in the padding.
+
+    Args:
+        total: adds up a sum over all processes, so that each whitens by the same two numbers.
+    """
+    count = total(mask.sum())
+    mean = total((advantages * mask).sum()) / count
+    centred = (advantages - mean) * mask
+    variance = total(centred.square().sum()) / count
+    return centred * (variance + 1e-8).rsqrt()
+
+
+def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
+    """1 - Var(returns - values) / Var(returns) over the tokens: 1 is a perfect critic, 0 a constant
+    one, below 0 worse than that. NaN where all returns are equal."""
+
+    def variance(of: Tensor) -> Tensor:
+        return masked_mean((of - masked_mean(of, mask)).square(), mask)
+
+    return 1 - variance(returns - values) / variance(returns)

@@ -1,0 +1,84 @@
+"""The critic: what a state is worth, from the policy's own body or from one of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rlexp.trainers.sequences import Sequences, judge
+
+WIDTH = 64
+
+
+class ValueHead(nn.Module):
+    """Values of hidden states: normalised, one layer of tanh, and an output that begins at 0.
+
+    A critic that first says 0 everywhere leaves the first advantages to the rewards alone.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        output = nn.Linear(WIDTH, 1)
+        nn.init.zeros_(output.weight)
+        nn.init.zeros_(output.bias)
+        self.layers = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, WIDTH), nn.Tanh(), output)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Values (n, t) of states (n, t, h); always in float32, as rewards are."""
+        return self.layers(states.float()).squeeze(-1)
+
+
+class ActorCritic(nn.Module):
+    """Policy and critic behind one forward pass, as data parallelism wants them.
+
+    Attributes:
+        policy: a transformers causal LM, or a PEFT model around one.
+        body: a transformers model without a head, for the critic alone; None shares the policy's.
+        head: from the body's last hidden states to values.
+    """
+
+    def __init__(self, policy: Any, body: Any | None) -> None:
+        super().__init__()
+        self.policy = policy
+        self.body = body
+        config = policy.config if body is None else body.config
+        self.head = ValueHead(config.get_text_config().hidden_size).to(policy.device)
+
+    def forward(
+        self, sequences: Sequences, temperature: float, entropy: bool = False
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Log-probabilities, entropies (where wanted) and values of answers, each (n, t).
+
+        The value at a position is that of the state before the token, which is what the token's
+        advantage is measured from.
+        """
+        shared = self.body is None
+        judged = judge(self.policy, sequences, temperature, entropy=entropy, states=shared)
+        states = judged.states if shared else self._states(sequences)
+        assert states is not None
+        return judged.log_probs, judged.entropy, self.head(states)
+
+    def critic(self) -> nn.Module:
+        """All of the critic that is not the policy's."""
+        parts: dict[str, nn.Module] = {"head": self.head}
+        if self.body is not None:
+            parts["body"] = self.body
+        return nn.ModuleDict(parts)
+
+    def _states(self, sequences: Sequences) -> Tensor:
+        assert self.body is not None
+        output = self.body(
+            input_ids=sequences.input_ids,
+            attention_mask=sequences.attention_mask,
+            position_ids=sequences.position_ids,
+            use_cache=False,
+        )
+        length = sequences.mask.shape[1]
+        return output.last_hidden_state[:, -length - 1 : -1]
+
+
+def trained(module: nn.Module) -> list[torch.nn.Parameter]:
+    """The parameters that gradients go to."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]

@@ -1,0 +1,165 @@
+"""REINFORCE: the policy gradient itself, with a KL penalty and a baseline (Williams 1992).
+
+**What is maximised.** A prompt x is drawn, the policy pi writes an answer y, and the reward says
+r(x, y). Left to itself the policy would find whatever the reward forgets to ask, so drifting from
+the reference, the model before training, costs beta a nat:
+
+    J = E_x E_y~pi [ R(x, y) ],    R(x, y) = r(x, y) - beta (log pi(y|x) - log ref(y|x))
+
+The expectation of the bracket behind beta is KL(pi || ref). (The optimum is known:
+pi*(y|x) = ref(y|x) exp(r(x, y) / beta) / Z(x); the tests compare with it.)
+
+**Its gradient.** Answers are drawn from what is differentiated, so the gradient cannot simply be
+pulled inside. But grad pi = pi grad log pi, hence
+
+    grad J = E_y~pi [ R grad log pi(y|x) ] + E_y~pi [ grad R ]
+
+and the last term vanishes: grad R = -beta grad log pi, and E_y~pi [grad log pi] = grad sum_y pi(y)
+= grad 1 = 0. So R is treated as a number. An answer is made of tokens and
+log pi(y|x) = sum_t log pi(y_t | x, y_<t), its end token included: the end is an action as well.
+
+**The baseline.** For the same reason any b that does not depend on y may be subtracted,
+
+    grad J = E [ (R - b) grad log pi(y|x) ],
+
+which changes nothing in expectation and much in variance: with b near E[R] an answer is pushed up
+if it is better than usual and down if it is worse, rather than all up if R happens to be positive.
+
+- `none`: b = 0.
+- `moving_average`: b = the mean of R over earlier batches, the older the less. It cannot depend on
+  this batch's answers, since they came later.
+- `leave_one_out`: k answers to each prompt; b = the mean R of the *other* k - 1 (Kool et al. 2019,
+  https://openreview.net/forum?id=r1lgTGL5DE; Ahmadian et al. 2024, arXiv:2402.14740, "RLOO").
+
+**The loss.** An estimate from n answers is the gradient of -(1/n) sum_i (R_i - b_i) log pi(y_i|x_i)
+with (R_i - b_i) held fixed. The loss's value means nothing: it goes neither up nor down as the
+policy learns. Watch the reward and the KL divergence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rlexp.trainers.loop import Loop, Task
+from rlexp.trainers.rollouts import Rollouts
+from rlexp.trainers.sequences import Sequences, judge
+
+Baseline = Literal["none", "moving_average", "leave_one_out"]
+
+
+@dataclass(frozen=True)
+class ReinforceKnobs:
+    """What `conf/algo/reinforce.yaml` says of the algorithm, explained in `rlexp.algos`."""
+
+    beta: float
+    baseline: Baseline
+    decay: float
+
+
+def leave_one_out(returns: Tensor, generations: int) -> Tensor:
+    """(n,): for each answer the mean return of the other answers to its prompt.
+
+    Args:
+        returns: (n,), answers to the same prompt one after the other.
+        generations: answers a prompt, at least 2.
+    """
+    groups = returns.view(-1, generations)
+    others = groups.sum(1, keepdim=True) - groups
+    return (others / (generations - 1)).flatten()
+
+
+def policy_gradient_loss(log_probs: Tensor, mask: Tensor, advantages: Tensor) -> Tensor:
+    """-(1/n) sum_i A_i log pi(y_i | x_i): its gradient is the policy gradient's estimate, downhill.
+
+    Args:
+        log_probs: (n, t), of each token.
+        mask: (n, t), 1 on the tokens of the answers, end tokens included.
+        advantages: (n,), R - b, without a gradient.
+    """
+    answers = (log_probs * mask).sum(1)
+    return -(advantages * answers).mean()
+
+
+class ReinforceTrainer(Loop):
+    """REINFORCE; see the module's text."""
+
+    def __init__(self, task: Task, knobs: ReinforceKnobs) -> None:
+        """
+        Args:
+            task: what is trained, on what and how.
+            knobs: of the algorithm.
+        """
+        model, rate = task.policy.model, task.arguments.learning_rate
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        super().__init__(task, model, [{"params": trained, "lr": rate}])
+        self.knobs = knobs
+
+    def learn(self, rollouts: Rollouts) -> dict[str, float]:
+        """One step along the policy gradient, estimated from n answers."""
+        temperature = self.task.sampling.temperature
+        sequences, mask = rollouts.sequences, rollouts.sequences.mask
+        kl, entropy = self._kl_and_entropy(sequences)
+        returns = rollouts.scores - self.knobs.beta * kl
+        advantages = returns - self.baseline(returns)
+        losses = []
+
+        def loss_of(piece: Tensor) -> Tensor:
+            some = sequences.rows(piece)
+            log_probs = judge(self.module, some, temperature).log_probs
+            share = len(piece) / len(returns)  # the batch's mean is made of the pieces' means
+            losses.append(policy_gradient_loss(log_probs, some.mask, advantages[piece]) * share)
+            return losses[-1]
+
+        norm = self.update(self._pieces(sequences), loss_of)
+        seen = {
+            "loss": sum(loss.item() for loss in losses),
+            "grad_norm": norm.item(),
+            "entropy": (entropy.sum() / mask.sum()).item(),
+            "advantage_std": advantages.std(correction=0).item(),
+        }
+        if self.reference is not None:
+            seen["kl"] = (kl.sum() / mask.sum()).item()
+            seen["rollout/kl_sequence"] = kl.mean().item()
+        return seen
+
+    def baseline(self, returns: Tensor) -> Tensor:
+        """What an answer's return, (n,), is compared with; must not depend on that answer."""
+        if self.knobs.baseline == "leave_one_out":
+            return leave_one_out(returns, self.task.generations)
+        before = self.numbers.get("average")
+        if self.knobs.baseline == "none":
+            return torch.zeros_like(returns)
+        mean = (self.total(returns.sum()) / self.total(torch.ones_like(returns).sum())).item()
+        decay = self.knobs.decay
+        new = mean if before is None else decay * before + (1 - decay) * mean
+        self.numbers["average"] = new
+        # The first batch has no earlier one; its own mean errs by one answer in n.
+        return torch.full_like(returns, mean if before is None else before)
+
+    @torch.no_grad()
+    def _kl_and_entropy(self, sequences: Sequences) -> tuple[Tensor, Tensor]:
+        """For each answer, (n,): log pi - log ref in nats, and the sum of its tokens' entropies."""
+        temperature = self.task.sampling.temperature
+        kl, entropies = (
+            torch.zeros_like(sequences.mask[:, 0]),
+            torch.zeros_like(sequences.mask[:, 0]),
+        )
+        for piece in self._pieces(sequences):
+            some = sequences.rows(piece)
+            policy = judge(self.module, some, temperature, entropy=True)
+            assert policy.entropy is not None
+            difference = torch.zeros_like(policy.log_probs)
+            if self.reference is not None:
+                with self.accelerator.autocast():
+                    reference = judge(self.reference, some, temperature)
+                difference = policy.log_probs - reference.log_probs
+            kl[piece] = (difference * some.mask).sum(1)
+            entropies[piece] = (policy.entropy * some.mask).sum(1)
+        return kl, entropies
+
+    def _pieces(self, sequences: Sequences) -> list[Tensor]:
+        return sequences.pieces(torch.arange(len(sequences)), self.micro)

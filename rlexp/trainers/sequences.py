@@ -1,0 +1,115 @@
+"""Prompts with their answers as one batch of tensors, and what a model says of the answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """n prompts, each followed by its answer.
+
+    Attributes:
+        input_ids: (n, p + t), prompts padded on the left, answers on the right.
+        attention_mask: (n, p + t).
+        mask: (n, t) float, 1 on the tokens of an answer, its end token included.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    mask: Tensor
+
+    @classmethod
+    def of(cls, rollout: Any) -> Sequences:
+        """The sequences of a `rlexp.models.rollout.Rollout`."""
+        return cls(
+            input_ids=torch.cat([rollout.prompt_ids, rollout.completion_ids], 1),
+            attention_mask=torch.cat([rollout.prompt_mask, rollout.completion_mask], 1),
+            mask=rollout.completion_mask.float(),
+        )
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def answers(self) -> Tensor:
+        """(n, t), the tokens of the answers."""
+        return self.input_ids[:, -self.mask.shape[1] :]
+
+    @property
+    def position_ids(self) -> Tensor:
+        """(n, p + t), counted from each prompt's first token, wherever the padding stands."""
+        return (self.attention_mask.cumsum(1) - 1).clamp(min=0)
+
+    def rows(self, index: Tensor) -> Sequences:
+        """Some of the sequences, without the columns that only the others fill."""
+        mask, attention = self.mask[index], self.attention_mask[index]
+        empty_left = int((attention.cumsum(1) == 0).sum(1).min())
+        empty_right = mask.shape[1] - int(mask.sum(1).max())
+        kept = slice(empty_left, attention.shape[1] - empty_right)
+        return Sequences(
+            self.input_ids[index][:, kept],
+            attention[:, kept],
+            mask[:, : mask.shape[1] - empty_right],
+        )
+
+    def pieces(self, index: Tensor, size: int) -> list[Tensor]:
+        """The index in parts of at most `size` answers of similar length: little is padded."""
+        return list(index[self.attention_mask[index].sum(1).argsort(stable=True)].split(size))
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a model says of the tokens of answers; each (n, t), meaningless in the padding.
+
+    Attributes:
+        log_probs: of the sampled tokens, in nats, at the sampling temperature.
+        entropy: of the distribution that each token was drawn from, in nats; None if not asked for.
+        states: (n, t, h), the last hidden state *before* each token: what a critic judges, and
+            what the token's logits are made of; None if not asked for.
+    """
+
+    log_probs: Tensor
+    entropy: Tensor | None
+    states: Tensor | None
+
+
+def judge(
+    model: Any,
+    sequences: Sequences,
+    temperature: float,
+    *,
+    entropy: bool = False,
+    states: bool = False,
+) -> Judgement:
+    """One forward pass over prompts and answers.
+
+    Args:
+        model: a transformers causal LM, or anything called like one.
+        sequences: n prompts with answers.
+        temperature: that the answers were sampled at.
+        entropy, states: whether these are wanted.
+    """
+    length = sequences.mask.shape[1]
+    output = model(
+        input_ids=sequences.input_ids,
+        attention_mask=sequences.attention_mask,
+        position_ids=sequences.position_ids,
+        logits_to_keep=length + 1,
+        output_hidden_states=states,
+        use_cache=False,
+    )
+    # The logits at a position are of the token after it: the prompt's last one begins the answer.
+    logits = output.logits[:, -length - 1 : -1].float()
+    if temperature != 1:
+        logits = logits / temperature
+    log_probs = logits.log_softmax(-1)
+    return Judgement(
+        log_probs=log_probs.gather(2, sequences.answers[:, :, None]).squeeze(2),
+        entropy=-(log_probs.exp() * log_probs).sum(-1) if entropy else None,
+        states=output.hidden_states[-1][:, -length - 1 : -1] if states else None,
+    )

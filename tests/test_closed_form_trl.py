@@ -1,0 +1,313 @@
+"""TRL's algorithms, built as runs build them, against optima that are known in closed form.
+
+The task is a bandit: one prompt, one token of answer, eight arms with the rewards `ARMS`. The
+policy that maximises reward - beta * KL(policy || reference) is reference * exp(reward / beta) up
+to a constant (Ziegler et al. 2019, arXiv:1909.08593, section 2).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from runs import spec_of
+from tokenizers import Tokenizer, models, pre_tokenizers
+from torch import Tensor
+from transformers import (
+    AutoModelForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from rlexp.algos.base import Training
+from rlexp.models.load import load_policy
+from rlexp.models.locate import local_folder
+from rlexp.spec.reward import RewardSpec, Text
+from rlexp.spec.run import RunSpec
+
+ARMS = [0.0, 0.1, 0.25, 0.4, 0.5, 0.65, 0.8, 1.0]
+PIECES = ["<pad>", "<eos>", "p", *(f"a{arm}" for arm in range(len(ARMS)))]
+PROMPT, FIRST_ARM, END = 2, 3, 1
+REWARDS = torch.tensor([-1.0] * FIRST_ARM + ARMS, dtype=torch.float64)
+
+
+class ArmReward(RewardSpec):
+    """What the pulled arm pays; -1 for a token that is no arm."""
+
+    def __call__(
+        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+    ) -> list[float]:
+        return [
+            ARMS[int(str(text).strip()[1:])] if str(text).strip().startswith("a") else -1.0
+            for text in completions
+        ]
+
+
+@pytest.fixture(scope="module")
+def bandit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_bandit(tmp_path_factory.mktemp("bandit"), seed=0)
+
+
+def save_bandit(folder: Path, seed: int) -> Path:
+    """A random model of one layer over eleven tokens, far from uniform, with its tokenizer."""
+    words = Tokenizer(
+        models.WordLevel({piece: i for i, piece in enumerate(PIECES)}, unk_token="<pad>")
+    )
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words, eos_token="<eos>", pad_token="<pad>"
+    )
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(seed)
+    config = Qwen3Config(
+        vocab_size=len(PIECES),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=16,
+        max_position_embeddings=16,
+        tie_word_embeddings=False,
+        initializer_range=0.2,
+        bos_token_id=None,
+        eos_token_id=END,
+        pad_token_id=0,
+    )
+    Qwen3ForCausalLM(config).save_pretrained(folder)
+    (folder / "prompts.jsonl").write_text(json.dumps({"prompt": "p"}) + "\n")
+    return folder
+
+
+def bandit_spec(folder: Path, *overrides: str) -> RunSpec:
+    spec = spec_of(
+        "model=local",
+        f"model.path={folder}",
+        "model.chat=false",
+        "data=file",
+        f"data.path={folder / 'prompts.jsonl'}",
+        "reward=length",
+        "tracking=none",
+        "hardware=cpu",
+        "train.batch_size=64",
+        "train.micro_batch_size=null",
+        "train.checkpoint_every=1000",
+        *overrides,
+    )
+    return spec.model_copy(update={"reward": ArmReward(name="arm")})
+
+
+def trained(spec: RunSpec, rows: list[dict[str, Any]], folder: Path) -> Any:
+    """The model after the training that `rlexp.run` would give it, evaluations left out."""
+    torch.manual_seed(spec.seed)
+    policy = load_policy(spec, "language", torch.device("cpu"), lambda *told: None)
+    spec.algo.prepare(torch.device("cpu"), local_folder)
+    trainer = spec.algo.build_trainer(Training(spec, policy, rows, folder, False, []))
+    policy.model = trainer.model
+    trainer.train()
+    return policy.model
+
+
+def log_probs(model: Any) -> Tensor:
+    """Of each first token of the answer, in float64."""
+    with torch.no_grad():
+        return model.eval()(torch.tensor([[PROMPT]])).logits[0, -1].double().log_softmax(-1)
+
+
+def joint_log_probs(model: Any) -> Tensor:
+    """Of each arm followed by the end token, normalised over the arms, in float64."""
+    answers = torch.tensor([[PROMPT, arm, END] for arm in range(FIRST_ARM, len(PIECES))])
+    with torch.no_grad():
+        steps = model.eval()(answers).logits.double().log_softmax(-1)
+    arm = steps[:, 0].gather(1, answers[:, 1:2])[:, 0]
+    end = steps[:, 1].gather(1, answers[:, 2:3])[:, 0]
+    return (arm + end).log_softmax(-1)
+
+
+def kl(policy: Tensor, optimum: Tensor) -> float:
+    return float((policy.exp() * (policy - optimum)).sum())
+
+
+def reference(folder: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(folder)
+
+
+def reverse_kl_optimum(ref: Tensor, beta: float) -> Tensor:
+    return (ref + REWARDS / beta).log_softmax(-1)
+
+
+def forward_kl_optimum(ref: Tensor, beta: float) -> Tensor:
+    """beta * reference / (level - reward): the maximum of reward - beta * KL(reference || policy).
+
+    The level, above every reward, is where the probabilities sum to one; found by bisection.
+    """
+    low, high = float(REWARDS.max()) + 1e-9, float(REWARDS.max()) + 1e3
+    for _ in range(200):
+        level = (low + high) / 2
+        total = float((beta * ref.exp() / (level - REWARDS)).sum())
+        low, high = (level, high) if total > 1 else (low, level)
+    return (beta * ref.exp() / (low - REWARDS)).log()
+
+
+PULLS = ("algo.max_completion_length=1", "algo.num_generations=64", "data.max_completion_length=1")
+
+
+@pytest.mark.parametrize("beta", [0.3, 0.1])
+@pytest.mark.parametrize("algo", ["grpo", "rloo"])
+def test_policy_gradient_finds_the_optimum(
+    algo: str, beta: float, bandit: Path, tmp_path: Path
+) -> None:
+    """A KL term of the wrong sign, weight or direction; rewards or advantages that are scaled; a
+    reference that is not the model the training began with."""
+    spec = bandit_spec(
+        bandit,
+        f"algo={algo}",
+        f"algo.beta={beta}",
+        *PULLS,
+        "algo.learning_rate=5e-3",
+        "train.max_steps=150",
+    )
+    ref = log_probs(reference(bandit))
+    optimum = reverse_kl_optimum(ref, beta)
+    assert kl(ref, optimum) > 0.2
+    policy = log_probs(trained(spec, [{"prompt": "p"}] * 64, tmp_path))
+    assert kl(policy, optimum) <= 0.02
+
+
+def test_without_its_correction_grpo_penalises_the_forward_kl(bandit: Path, tmp_path: Path) -> None:
+    """A `algo.trl` that does not arrive; and a change of TRL's penalty, whose gradient is that of
+    KL(reference || policy) unless the importance ratio of `use_bias_correction_kl` is in it."""
+    spec = bandit_spec(
+        bandit,
+        "algo=grpo",
+        "algo.beta=0.3",
+        *PULLS,
+        "algo.learning_rate=5e-3",
+        "train.max_steps=150",
+        "+algo.trl.use_bias_correction_kl=false",
+    )
+    ref = log_probs(reference(bandit))
+    policy = log_probs(trained(spec, [{"prompt": "p"}] * 64, tmp_path))
+    assert kl(policy, forward_kl_optimum(ref, 0.3)) <= 0.02
+    assert kl(policy, reverse_kl_optimum(ref, 0.3)) > 0.05
+
+
+def drawn_pairs(arms: Tensor, count: int, sharpness: float = 1.0) -> list[dict[str, Any]]:
+    """Two different arms drawn with these weights, ordered by Bradley-Terry with their rewards
+    times the sharpness."""
+    random = torch.Generator().manual_seed(0)
+    first, second = (
+        torch.multinomial(arms, 2 * count, replacement=True, generator=random) for _ in range(2)
+    )
+    rewards = torch.tensor(ARMS)
+    first_wins = torch.rand(2 * count, generator=random) < torch.sigmoid(
+        sharpness * (rewards[first] - rewards[second])
+    )
+    answers = [
+        (f" a{a}", f" a{b}") if wins else (f" a{b}", f" a{a}")
+        for a, b, wins in zip(first.tolist(), second.tolist(), first_wins.tolist(), strict=True)
+        if a != b
+    ]
+    return [{"prompt": "p", "chosen": good, "rejected": bad} for good, bad in answers[:count]]
+
+
+def test_dpo_finds_the_optimum(bandit: Path, tmp_path: Path) -> None:
+    """A loss in which chosen and rejected, or policy and reference, are swapped, or the end token
+    is left out of one. (The optimum is that of the joint probability: DPO says nothing of what
+    stands between arm and end token.)"""
+    spec = bandit_spec(
+        bandit,
+        "algo=dpo",
+        "algo.beta=0.3",
+        "algo.loss_type=[sigmoid]",
+        "algo.learning_rate=3e-3",
+        "train.max_steps=200",
+    )
+    ref = joint_log_probs(reference(bandit))
+    optimum = (ref + torch.tensor(ARMS, dtype=torch.float64) / 0.3).log_softmax(-1)
+    assert kl(ref, optimum) > 0.2
+    policy = joint_log_probs(trained(spec, drawn_pairs(ref.exp().float(), 5000), tmp_path))
+    assert kl(policy, optimum) <= 0.05
+
+
+class JudgedArm(ArmReward):
+    """The arm's reward with Gumbel noise: of two, a is above b with probability
+    sigmoid(a - b) (McFadden 1974), so that a judge by comparison follows Bradley-Terry."""
+
+    def __call__(
+        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+    ) -> list[float]:
+        rewards = torch.tensor(super().__call__(prompts, completions))
+        noise = -torch.empty_like(rewards).exponential_().log()
+        return (rewards + noise).tolist()
+
+
+def test_online_dpo_finds_the_optimum(bandit: Path, tmp_path: Path) -> None:
+    """A judge whose verdict is turned round; pairs whose halves slip against each other."""
+    spec = bandit_spec(
+        bandit,
+        "algo=online_dpo",
+        "algo.beta=0.3",
+        *PULLS[::2],
+        "algo.learning_rate=3e-3",
+        "train.max_steps=150",
+    )
+    spec = spec.model_copy(update={"reward": JudgedArm(name="arm")})
+    ref = log_probs(reference(bandit))
+    optimum = reverse_kl_optimum(ref, 0.3)
+    policy = log_probs(trained(spec, [{"prompt": "p"}] * 64, tmp_path))
+    assert kl(policy, optimum) <= 0.05
+
+
+def labelled_arms(weights: Tensor, count: int) -> list[dict[str, Any]]:
+    """Arms drawn with these weights, each labelled good with a probability that is its reward."""
+    random = torch.Generator().manual_seed(0)
+    arms = torch.multinomial(weights, count, replacement=True, generator=random)
+    good = torch.rand(count, generator=random) < torch.tensor(ARMS)[arms]
+    return [
+        {"prompt": "p", "completion": f" a{arm}", "label": label}
+        for arm, label in zip(arms.tolist(), good.tolist(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("algo", ["kto", "orpo", "cpo"])
+def test_better_arms_end_higher(algo: str, bandit: Path, tmp_path: Path) -> None:
+    """Labels or pairs that are read the wrong way round. (These losses have no optimum that can be
+    written down.)"""
+    spec = bandit_spec(
+        bandit,
+        f"algo={algo}",
+        "algo.learning_rate=5e-3",
+        "train.max_steps=80",
+    )
+    evenly = torch.ones(len(ARMS))
+    rows = labelled_arms(evenly, 4000) if algo == "kto" else drawn_pairs(evenly, 4000, 5.0)
+    policy = joint_log_probs(trained(spec, rows, tmp_path))
+    rewards = torch.tensor(ARMS, dtype=torch.float64)
+    correlation = torch.corrcoef(torch.stack([policy, rewards]))
+    assert float(correlation[0, 1]) > 0.9
+
+
+@pytest.mark.parametrize("divergence", [0.0, 0.5, 1.0])
+def test_distillation_finds_the_teacher(divergence: float, bandit: Path, tmp_path: Path) -> None:
+    """Policy and teacher exchanged, the wrong one trained, or one token's distribution compared
+    with the next one's. (Every divergence has its minimum where the two are equal.)"""
+    teacher = save_bandit(tmp_path / "teacher", seed=1)
+    spec = bandit_spec(
+        bandit,
+        "algo=distill",
+        f"algo.teacher={teacher}",
+        f"algo.divergence={divergence}",
+        PULLS[0],
+        PULLS[2],
+        "algo.learning_rate=5e-3",
+        "train.max_steps=60",
+    )
+    optimum = log_probs(reference(teacher))
+    assert kl(log_probs(reference(bandit)), optimum) > 0.5
+    policy = log_probs(trained(spec, [{"prompt": "p"}] * 64, tmp_path / "run"))
+    assert kl(policy, optimum) <= 0.02
