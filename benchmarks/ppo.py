@@ -20,6 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
+from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +70,7 @@ def stopwatch() -> tuple[Any, list[float]]:
 
 
 def step_seconds(ends: list[float]) -> float:
-    steps = [later - sooner for sooner, later in zip(ends, ends[1:], strict=False)]
+    steps = [later - sooner for sooner, later in pairwise(ends)]
     return statistics.median(steps[WARM_UP:])
 
 
@@ -76,7 +79,7 @@ def with_trl(folder: Path, steps: int, scratch: str) -> float:
     import trl
     from datasets import Dataset
     from transformers import AutoModelForSequenceClassification
-    from trl.experimental.ppo import PPOConfig, PPOTrainer
+    from trl.experimental.ppo import PPOConfig, PPOTrainer  # pyright: ignore[reportMissingImports]
 
     assert trl.__version__ == VERSION, trl.__version__
     policy, tokenizer, reward = models(folder)
@@ -131,17 +134,11 @@ class OurPolicy:
     def roll_out(self, prompts: list[str], **sampling: Any) -> Any:
         from rlexp.models.rollout import roll_out
 
-        return roll_out(
-            self.model,
-            self.tokenizer(prompts)["input_ids"],
-            eos_token_ids=[self.tokenizer.eos_token_id],
-            pad_token_id=self.tokenizer.pad_token_id,
-            **sampling,
-        )
+        ids, pad = self.tokenizer(prompts)["input_ids"], self.tokenizer.pad_token_id
+        end = [self.tokenizer.eos_token_id]
+        return roll_out(self.model, ids, eos_token_ids=end, pad_token_id=pad, **sampling)
 
     def reference(self) -> Any:
-        from contextlib import nullcontext
-
         return nullcontext(self.initial)
 
     def reward(self, prompts: list[str], completions: list[str], **columns: Any) -> list[float]:
@@ -156,8 +153,10 @@ class OurPolicy:
 
 def with_rlexp(folder: Path, steps: int, scratch: str, critic: str) -> float:
     """Median seconds of a step of rlexp's PPO."""
+    import yaml
     from transformers import AutoModel, TrainingArguments
 
+    from rlexp.conf_dir import CONF
     from rlexp.trainers.loop import Task
     from rlexp.trainers.ppo import PpoKnobs, PpoTrainer
     from rlexp.trainers.rollouts import Sampling
@@ -186,26 +185,11 @@ def with_rlexp(folder: Path, steps: int, scratch: str, critic: str) -> float:
         generations=1,
         keeps_reference=True,
     )
-    knobs = PpoKnobs(
-        beta=0.05,
-        kl_estimator="k1",
-        kl_target=None,
-        kl_horizon=10000,
-        early_stop_kl=None,
-        gamma=1.0,
-        lam=0.95,
-        epsilon=0.2,
-        value_epsilon=0.2,
-        value_coefficient=0.1,
-        entropy_coefficient=0.0,
-        whiten_advantages=True,
-        missing_end_penalty=0.0,
-        epochs=EPOCHS,
-        minibatches=1,
-        critic_learning_rate=3e-3,
-    )
+    config = yaml.safe_load((CONF / "algo" / "ppo.yaml").read_text(encoding="utf-8"))["algo"]
+    knobs = {each.name: config[each.name] for each in fields(PpoKnobs)}
+    knobs |= {"epochs": EPOCHS, "critic_learning_rate": float(knobs["critic_learning_rate"])}
     body = AutoModel.from_pretrained(folder) if critic == "separate" else None
-    PpoTrainer(task, knobs, body).train()
+    PpoTrainer(task, PpoKnobs(**knobs), body).train()
     return step_seconds(ends)
 
 
@@ -242,11 +226,11 @@ def floor(folder: Path, steps: int) -> float:
     return step_seconds(ends)
 
 
-def measured(what: str, arguments: argparse.Namespace, library: Path) -> float:
+def measured(what: str, arguments: argparse.Namespace) -> float:
     """Seconds of a step, from a process of its own."""
     paths = [str(Path(__file__).parents[1])]
     if what == "trl":
-        paths.insert(0, str(library))
+        paths.insert(0, str(arguments.library))
     command = [sys.executable, __file__, "--only", what, "--model", str(arguments.model)]
     done = subprocess.run(
         [*command, "--steps", str(arguments.steps)],
@@ -268,12 +252,11 @@ def install(library: Path) -> None:
 
 
 def compare(arguments: argparse.Namespace) -> None:
-    library = arguments.library
-    install(library)
+    install(arguments.library)
     seconds: dict[str, list[float]] = {"trl": [], "shared": [], "separate": [], "floor": []}
     for pair in range(arguments.pairs):
         for what, found in seconds.items():
-            found.append(measured(what, arguments, library))
+            found.append(measured(what, arguments))
         print(f"  round {pair}:", *(f"{k} {v[-1] * 1000:.0f} ms" for k, v in seconds.items()))
     for what in ("shared", "separate"):
         ratios = [a / b for a, b in zip(seconds["trl"], seconds[what], strict=True)]

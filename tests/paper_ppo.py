@@ -29,7 +29,6 @@ class Token:
     """What is known of a token before the policy learns."""
 
     log_prob: float
-    kl: float
     value: float
     advantage: float
     ret: float
@@ -46,7 +45,8 @@ def log_probs_and_values(
         )
         logits = output.logits[0, -1] / temperature
         logs.append(logits[token] - torch.logsumexp(logits, 0))
-        values.append(head.layers(output.hidden_states[-1][0, -1])[0])
+        state = head.norm(output.hidden_states[-1][0, -1]) * head.scale
+        values.append(head.output(torch.tanh(head.inner(state)))[0])
     return logs, values
 
 
@@ -82,7 +82,7 @@ def experience(
             ]
             found.append(
                 [
-                    Token(float(logs[t]), kls[t], v[t], advantages[t], advantages[t] + v[t])
+                    Token(float(logs[t]), v[t], advantages[t], advantages[t] + v[t])
                     for t in range(last + 1)
                 ]
             )

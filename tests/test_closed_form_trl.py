@@ -26,6 +26,7 @@ from transformers import (
 from rlexp.algos.base import Training
 from rlexp.models.load import load_policy
 from rlexp.models.locate import local_folder
+from rlexp.offline import quieten
 from rlexp.spec.reward import RewardSpec, Text
 from rlexp.spec.run import RunSpec
 
@@ -83,7 +84,8 @@ def save_bandit(folder: Path, seed: int) -> Path:
     return folder
 
 
-def bandit_spec(folder: Path, *overrides: str) -> RunSpec:
+def bandit_spec(folder: Path, overrides: str) -> RunSpec:
+    """The spec of a command line with these overrides, and the arms' reward."""
     spec = spec_of(
         "model=local",
         f"model.path={folder}",
@@ -96,13 +98,14 @@ def bandit_spec(folder: Path, *overrides: str) -> RunSpec:
         "train.batch_size=64",
         "train.micro_batch_size=null",
         "train.checkpoint_every=1000",
-        *overrides,
+        *overrides.split(),
     )
     return spec.model_copy(update={"reward": ArmReward(name="arm")})
 
 
 def trained(spec: RunSpec, rows: list[dict[str, Any]], folder: Path) -> Any:
     """The model after the training that `rlexp.run` would give it, evaluations left out."""
+    quieten()
     torch.manual_seed(spec.seed)
     policy = load_policy(spec, "language", torch.device("cpu"), lambda *told: None)
     spec.algo.prepare(torch.device("cpu"), local_folder)
@@ -153,7 +156,7 @@ def forward_kl_optimum(ref: Tensor, beta: float) -> Tensor:
     return (beta * ref.exp() / (low - REWARDS)).log()
 
 
-PULLS = ("algo.max_completion_length=1", "algo.num_generations=64", "data.max_completion_length=1")
+ONE_TOKEN = "algo.max_completion_length=1 data.max_completion_length=1"
 
 
 @pytest.mark.parametrize("beta", [0.3, 0.1])
@@ -165,11 +168,8 @@ def test_policy_gradient_finds_the_optimum(
     reference that is not the model the training began with."""
     spec = bandit_spec(
         bandit,
-        f"algo={algo}",
-        f"algo.beta={beta}",
-        *PULLS,
-        "algo.learning_rate=5e-3",
-        "train.max_steps=150",
+        f"algo={algo} algo.beta={beta} algo.num_generations=64 {ONE_TOKEN} "
+        "algo.learning_rate=5e-3 train.max_steps=150",
     )
     ref = log_probs(reference(bandit))
     optimum = reverse_kl_optimum(ref, beta)
@@ -183,12 +183,8 @@ def test_without_its_correction_grpo_penalises_the_forward_kl(bandit: Path, tmp_
     KL(reference || policy) unless the importance ratio of `use_bias_correction_kl` is in it."""
     spec = bandit_spec(
         bandit,
-        "algo=grpo",
-        "algo.beta=0.3",
-        *PULLS,
-        "algo.learning_rate=5e-3",
-        "train.max_steps=150",
-        "+algo.trl.use_bias_correction_kl=false",
+        f"algo=grpo algo.beta=0.3 algo.num_generations=64 {ONE_TOKEN} algo.learning_rate=5e-3 "
+        "train.max_steps=150 +algo.trl.use_bias_correction_kl=false",
     )
     ref = log_probs(reference(bandit))
     policy = log_probs(trained(spec, [{"prompt": "p"}] * 64, tmp_path))
@@ -221,17 +217,14 @@ def test_dpo_finds_the_optimum(bandit: Path, tmp_path: Path) -> None:
     stands between arm and end token.)"""
     spec = bandit_spec(
         bandit,
-        "algo=dpo",
-        "algo.beta=0.3",
-        "algo.loss_type=[sigmoid]",
-        "algo.learning_rate=3e-3",
+        "algo=dpo algo.beta=0.3 algo.loss_type=[sigmoid] algo.learning_rate=3e-3 "
         "train.max_steps=200",
     )
     ref = joint_log_probs(reference(bandit))
     optimum = (ref + torch.tensor(ARMS, dtype=torch.float64) / 0.3).log_softmax(-1)
     assert kl(ref, optimum) > 0.2
     policy = joint_log_probs(trained(spec, drawn_pairs(ref.exp().float(), 5000), tmp_path))
-    assert kl(policy, optimum) <= 0.05
+    assert kl(policy, optimum) <= 0.03
 
 
 class JudgedArm(ArmReward):
@@ -250,17 +243,13 @@ def test_online_dpo_finds_the_optimum(bandit: Path, tmp_path: Path) -> None:
     """A judge whose verdict is turned round; pairs whose halves slip against each other."""
     spec = bandit_spec(
         bandit,
-        "algo=online_dpo",
-        "algo.beta=0.3",
-        *PULLS[::2],
-        "algo.learning_rate=3e-3",
-        "train.max_steps=150",
+        f"algo=online_dpo algo.beta=0.3 {ONE_TOKEN} algo.learning_rate=3e-3 train.max_steps=150",
     )
     spec = spec.model_copy(update={"reward": JudgedArm(name="arm")})
     ref = log_probs(reference(bandit))
     optimum = reverse_kl_optimum(ref, 0.3)
     policy = log_probs(trained(spec, [{"prompt": "p"}] * 64, tmp_path))
-    assert kl(policy, optimum) <= 0.05
+    assert kl(policy, optimum) <= 0.03
 
 
 def labelled_arms(weights: Tensor, count: int) -> list[dict[str, Any]]:
@@ -278,18 +267,17 @@ def labelled_arms(weights: Tensor, count: int) -> list[dict[str, Any]]:
 def test_better_arms_end_higher(algo: str, bandit: Path, tmp_path: Path) -> None:
     """Labels or pairs that are read the wrong way round. (These losses have no optimum that can be
     written down.)"""
-    spec = bandit_spec(
-        bandit,
-        f"algo={algo}",
-        "algo.learning_rate=5e-3",
-        "train.max_steps=80",
-    )
+    spec = bandit_spec(bandit, f"algo={algo} algo.learning_rate=5e-3 train.max_steps=80")
     evenly = torch.ones(len(ARMS))
     rows = labelled_arms(evenly, 4000) if algo == "kto" else drawn_pairs(evenly, 4000, 5.0)
-    policy = joint_log_probs(trained(spec, rows, tmp_path))
-    rewards = torch.tensor(ARMS, dtype=torch.float64)
-    correlation = torch.corrcoef(torch.stack([policy, rewards]))
-    assert float(correlation[0, 1]) > 0.9
+    assert not good_above_bad(joint_log_probs(reference(bandit)))
+    assert good_above_bad(joint_log_probs(trained(spec, rows, tmp_path)))
+
+
+def good_above_bad(arms: Tensor) -> bool:
+    """Whether each arm that pays more than a half is likelier than each that pays less."""
+    paid = torch.tensor(ARMS)
+    return bool(arms[paid > 0.5].min() > arms[paid < 0.5].max())
 
 
 @pytest.mark.parametrize("divergence", [0.0, 0.5, 1.0])
@@ -299,13 +287,8 @@ def test_distillation_finds_the_teacher(divergence: float, bandit: Path, tmp_pat
     teacher = save_bandit(tmp_path / "teacher", seed=1)
     spec = bandit_spec(
         bandit,
-        "algo=distill",
-        f"algo.teacher={teacher}",
-        f"algo.divergence={divergence}",
-        PULLS[0],
-        PULLS[2],
-        "algo.learning_rate=5e-3",
-        "train.max_steps=60",
+        f"algo=distill algo.teacher={teacher} algo.divergence={divergence} {ONE_TOKEN} "
+        "algo.learning_rate=5e-3 train.max_steps=60",
     )
     optimum = log_probs(reference(teacher))
     assert kl(log_probs(reference(bandit)), optimum) > 0.5

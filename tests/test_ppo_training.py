@@ -1,4 +1,4 @@
-"""PPO's trainer as a whole: batches, adapters, early stops, conversations, data parallelism."""
+"""PPO's trainer as a whole: batches, adapters, early stops, conversations, whole runs."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def trainer_of(
     torch.manual_seed(5)
     trainer = PpoTrainer(task(policy, reward, **{**sampled, **options}), knobs(**of_ppo), body)
     # A critic without opinions would hide what the critic does.
-    torch.nn.init.normal_(trainer.actor_critic.head.layers[-1].weight, std=0.3)  # pyright: ignore
+    torch.nn.init.normal_(trainer.actor_critic.head.output.weight, std=0.3)
     return trainer
 
 

@@ -7,11 +7,21 @@ from typing import Any
 
 import pytest
 import torch
-from on_policy import END, SPECIAL, SmallPolicy, all_answers, answer_log_probs, save_model, task
+from on_policy import (
+    END,
+    SPECIAL,
+    SmallPolicy,
+    all_answers,
+    answer_log_probs,
+    knobs,
+    save_model,
+    task,
+)
 from runs import spec_of
 from torch import Tensor
 
 from rlexp.spec.errors import UserError
+from rlexp.trainers.ppo import PpoTrainer
 from rlexp.trainers.reinforce import (
     ReinforceKnobs,
     ReinforceTrainer,
@@ -121,7 +131,7 @@ def test_sampled_gradients_agree_with_the_exact_one(tmp_path: Path) -> None:
     found: list[Tensor] = []
 
     def keep(pieces: list[Tensor], loss_of: Any) -> Tensor:
-        loss = sum(loss_of(piece) for piece in pieces)
+        loss = torch.stack([loss_of(piece) for piece in pieces]).sum()
         found.append(-flat(torch.autograd.grad(loss, list(trainer.model.parameters()))))
         return torch.tensor(0.0)
 
@@ -133,6 +143,27 @@ def test_sampled_gradients_agree_with_the_exact_one(tmp_path: Path) -> None:
     cosine = torch.nn.functional.cosine_similarity(found[0], expected, dim=0)
     assert cosine > 0.98
     assert found[0].norm() == pytest.approx(expected.norm().item(), rel=0.15)
+
+
+def test_ppo_without_a_critic_takes_the_same_first_step(tmp_path: Path) -> None:
+    """A PPO whose advantages or ratios stand for another gradient than the policy's.
+
+    Where the critic says 0, lambda is 1 and beta is 0, each token's advantage is the answer's
+    reward, and PPO's mean over tokens is REINFORCE's mean over answers up to their mean length."""
+    trainer = trainer_of(tmp_path, "none")
+    rollouts = listed(trainer, all_answers(trainer.model.config.vocab_size, LONGEST))
+    bare = knobs(beta=0.0, lam=1.0, whiten_advantages=False, value_coefficient=0.0)
+    what = task(trainer.policy, reward, output=tmp_path / "out", max_new_tokens=LONGEST)
+    ppo = PpoTrainer(what, bare, None)
+    experience, _ = ppo.look_back(rollouts)
+    count, tokens = len(rollouts.scores), rollouts.sequences.mask.sum()
+    weights = list(trainer.model.parameters())
+    loss, _ = ppo.loss(experience, torch.arange(count), tokens)
+    found = flat(torch.autograd.grad(loss, weights)) * tokens / count
+    judged = judge(trainer.module, rollouts.sequences, 1.0)
+    loss = policy_gradient_loss(judged.log_probs, rollouts.sequences.mask, rollouts.scores)
+    expected = flat(torch.autograd.grad(loss, weights))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_a_baseline_of_others_wants_others() -> None:

@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from tracking_spec import tracking_spec
 
-from rlexp.tracking import Tracker
+from rlexp.tracking import Tracker, courier, view
 from rlexp.tracking.shipper import Shipper
 from rlexp.tracking.spool import Sent, read_events
 from rlexp.tracking.store import connect, prepare_environment
@@ -66,7 +66,8 @@ def tell_a_run(folder: Path, uri: str | None) -> Tracker:
             tracker.log({"train/loss": 1 / step, "rollout/reward": step}, step)
         tracker.log({"eval/reward": 0.5, "eval/kl": math.nan}, 3)
         rows = [{"prompt": [{"role": "user", "content": "Hi"}], "completion": "Yo", "reward": 0.5}]
-        tracker.samples("samples", 3, rows)
+        for step in (0, 3):
+            tracker.samples("samples", step, rows)
         tracker.checkpoint(3, folder / "checkpoints" / "step-000003", {"eval/reward": 0.5})
         tracker.artifact(folder / "card.html")
         tracker.note("Second paragraph.")
@@ -95,20 +96,23 @@ def check_whole_run(uri: str, experiment: str = "rlexp") -> Run:
     (output,) = run.outputs.model_outputs
     (model,) = client.search_logged_models([run.info.experiment_id])
     assert (output.model_id, output.step) == (model.model_id, 3)
-    assert model.source_run_id == run_id
+    assert (model.name, model.source_run_id) == ("step-000003-toy-run", run_id)
     assert [(m.key, m.step, m.value) for m in model.metrics or []] == [("eval/reward", 3, 0.5)]
     table = Path(client.download_artifacts(run_id, "samples/step-000003.json"))
     assert json.loads(table.read_text()) == {
-        "columns": ["step", "reward", "prompt", "completion"],
-        "data": [[3, 0.5, "user: Hi", "Yo"]],
+        "columns": ["prompt", "completion", "reward", "step"],
+        "data": [["user: Hi", "Yo", 0.5, 3]],
     }
     assert json.loads(run.data.tags["mlflow.loggedArtifacts"]) == [
-        {"path": "samples/step-000003.json", "type": "table"}
+        {"path": "samples/step-000003.json", "type": "table"},
+        {"path": "samples/step-000000.json", "type": "table"},
     ]
     names = {file.path for file in client.list_artifacts(run_id)}
     assert {"card.html", "config.yaml", "packages.txt", "samples"} <= names
-    kind = client.get_experiment(run.info.experiment_id).tags["mlflow.experimentKind"]
-    assert kind == "custom_model_development"
+    tags = client.get_experiment(run.info.experiment_id).tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+    state = json.loads(json.loads(tags[view.TAG])["state"])
+    assert {"metrics.`eval/reward`", "params.`algo.beta`"} <= set(state["selectedColumns"])
     return run
 
 
@@ -168,6 +172,21 @@ def test_refused_event_does_not_block_the_others(uri: str, tmp_path: Path) -> No
     assert points(uri, run.info.run_id, "train/loss") == [(1, 1.0), (2, 2.0), (3, 3.0)]
     assert run.info.status == "FINISHED"
     assert Sent.load(tmp_path / "run" / "spool.sent").refused == 2
+
+
+def test_first_sample_of_the_cpu_is_a_measurement(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first reading that psutil gives a thread is 0, however busy the machine is."""
+    monkeypatch.setattr(courier, "_SAMPLING_INTERVAL", 0.0)
+    name = "system/cpu_utilization_percentage"
+    found: list[float] = []
+    with Tracker.open(tracking_spec(uri), tmp_path / "run"):
+        while not found:
+            sum(range(1_000_000))
+            events = [event for event, _ in read_events(tmp_path / "run" / "spool.jsonl")]
+            found = [each["metrics"][name] for each in events if name in each.get("metrics", {})]
+    assert found[0] > 0
 
 
 def test_more_metrics_than_a_call_takes(uri: str, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from mlflow import MlflowClient
 from tracking_spec import tracking_spec
 
 from rlexp.spec import UserError
-from rlexp.tracking import Tracker
+from rlexp.tracking import Tracker, view
 from rlexp.tracking.spool import read_events
-from rlexp.tracking.store import resolve, ui_command
+from rlexp.tracking.store import connect, resolve, ui_command
 
 TESTS = Path(__file__).parent
 
@@ -70,7 +70,20 @@ def test_relative_store_lies_where_the_command_was_typed(
     assert resolve(absolute) == absolute
     expected = f"mlflow ui --backend-store-uri sqlite:///{tmp_path}/mlflow.db --host 127.0.0.1"
     assert ui_command(absolute) == expected
-    assert ui_command("http://host:5000/").startswith("http://host:5000/#/experiments")
+    page = "#/experiments/7/runs?workflowType=machine_learning&viewStateShareKey=rlexp"
+    assert ui_command(absolute, "7") == f"{expected}  # http://127.0.0.1:5000/{page}"
+    assert ui_command("http://host:5000/").startswith("http://host:5000/#/experiments?")
+    assert ui_command("http://host:5000/", "7") == f"http://host:5000/{page}"
+
+
+def test_saved_view_that_someone_changed_is_left_alone(tmp_path: Path) -> None:
+    """The next run must not undo the columns that somebody chose on MLflow's page."""
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    store = connect(uri, "rlexp")
+    assert view.TAG in store.client.get_experiment(store.experiment_id).tags
+    store.client.set_experiment_tag(store.experiment_id, view.TAG, "mine")
+    connect(uri, "rlexp")
+    assert store.client.get_experiment(store.experiment_id).tags[view.TAG] == "mine"
 
 
 def test_server_that_hangs(

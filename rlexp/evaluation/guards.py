@@ -133,7 +133,7 @@ def _no_gain(win_rate: Interval | None) -> str | None:
     if win_rate is None or not win_rate[0] <= 0.5 <= win_rate[1]:
         return None
     return (
-        f"No gain beyond noise: the win rate's 95 % interval [{win_rate[0]:.2f}, {win_rate[1]:.2f}]"
+        f"No gain beyond noise: the win rate's 95% interval [{win_rate[0]:.2f}, {win_rate[1]:.2f}]"
         " holds 0.5. Raise train.max_steps or algo.learning_rate, or eval.prompts to see less."
     )
 

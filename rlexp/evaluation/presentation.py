@@ -139,7 +139,7 @@ def verdicts(card: Card) -> list[str]:
         low, high = card.intervals.get("win_rate", [None, None])
         ends = ""
         if low is not None and high is not None:
-            ends = f" (95 % interval {share(low)} to {share(high)})"
+            ends = f" (95% interval {share(low)} to {share(high)})"
         sentences.append(f"Better on {share(card.win_rate)} of the held-out prompts{ends}.")
     old, new = card.before.get("perplexity"), card.after.get("perplexity")
     if old and new:

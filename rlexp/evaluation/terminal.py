@@ -49,7 +49,7 @@ def _metrics(card: Card) -> Table:
     table.add_column("metric", no_wrap=True)
     for heading in ("before", "after"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("95 % interval", no_wrap=True)
+    table.add_column("95% interval", no_wrap=True)
     for row in metric_rows(card):
         ends = interval(row.low, row.high)
         table.add_row(Text(row.label), number(row.before), number(row.after), Text(ends))

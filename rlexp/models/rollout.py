@@ -112,7 +112,10 @@ def roll_out(
     rows = torch.arange(len(prompts), device=device)  # those still in the batch
     step, writing = 0, torch.ones_like(rows, dtype=torch.bool)
     # The results are made outside of inference mode: autograd may save them later.
-    with _eval_mode(model), torch.inference_mode():
+    # Four-bit layers build their quantisation state at the first forward; made in inference mode,
+    # training could not use it.
+    quantized = getattr(model, "is_loaded_in_4bit", False)
+    with _eval_mode(model), torch.no_grad() if quantized else torch.inference_mode():
         reading = Reading(model)
         logits = reading.begin(prompts, pad_token_id)
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ class Courier:
 
     Args:
         shipper: what is called again and again.
-        sample: called every ten seconds, for metrics of the machine.
+        sample: called at once and then every ten seconds, for metrics of the machine.
         where: the store's address, for messages.
     """
 
@@ -30,7 +31,7 @@ class Courier:
         self._shipper = shipper
         self._sample = sample
         self._where = redacted(where)
-        self._sampled = time.monotonic()
+        self._sampled = -math.inf
         self._failure: str | None = None
         self._stopping = threading.Event()
         self._answered = threading.Event()
@@ -44,6 +45,11 @@ class Courier:
         """The MLflow run, after waiting for the store's first answer; None without one."""
         self._answered.wait(patience)
         return self._shipper.run_id
+
+    @property
+    def experiment_id(self) -> str | None:
+        """The MLflow experiment; None until the store has answered."""
+        return self._shipper.experiment_id
 
     def stop(self, patience: float) -> str | None:
         """Send what is left, for at most `patience` seconds. What is wrong, if anything is."""

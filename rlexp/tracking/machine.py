@@ -9,7 +9,10 @@ _MEGABYTE = 1e6
 
 
 class Machine:
-    """Utilisation of CPU, memory and NVIDIA GPUs. One sample costs well under a millisecond."""
+    """Utilisation of CPU, memory and NVIDIA GPUs. One sample costs well under a millisecond.
+
+    Make it in the thread that samples: psutil measures the CPU from the same thread's last call.
+    """
 
     def __init__(self) -> None:
         import psutil

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_DROPPED = frozenset({"epoch", "total_flos"})
+_DROPPED = frozenset({"epoch", "total_flos", "step_time"})
 
 _NAMES = {
     "loss": "train/loss",
@@ -41,7 +41,6 @@ _NAMES = {
     "completions/max_terminated_length": "rollout/ended_length_max",
     "completions/clipped_ratio": "rollout/cut_share",
     "num_tokens": "perf/tokens",
-    "step_time": "perf/compute_seconds",
     "train_runtime": "perf/train_seconds",
     "train_samples_per_second": "perf/samples_per_second",
     "train_steps_per_second": "perf/steps_per_second",

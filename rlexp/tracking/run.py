@@ -37,6 +37,8 @@ PATIENCE = 30.0
 _PATIENCE_WHEN_KILLED = 5.0
 """The same after a signal: whoever sent it waits some ten seconds before SIGKILL."""
 
+_FIRST_COLUMNS = ("prompt", "completion", "reward")
+
 log = logging.getLogger(__name__)
 
 
@@ -57,11 +59,11 @@ class Tracker:
         self._finished = False
         self._began = time.monotonic()
         self._signals = ExitStack()
+        self._machine: Machine | None = None
         self._courier: Courier | None = None
         if self._uri:
             shipper = Shipper(folder, self._uri, experiment)
             self._courier = Courier(shipper, self._sample_machine, self._uri)
-            self._machine = Machine()
 
     @classmethod
     def open(
@@ -124,7 +126,7 @@ class Tracker:
         self._latest_points |= {name: (value, now) for name, value in values.items()}
 
     def samples(self, name: str, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """A table of samples, such as one evaluation's: numbers first, then texts.
+        """A table of samples, such as one evaluation's: first the texts, then the numbers.
 
         Args:
             name: folder of the table among the artifacts; the same for all evaluations of a run.
@@ -132,12 +134,12 @@ class Tracker:
             rows: columns by name; lists of chat messages are written out as text.
         """
         columns = _ordered_columns(rows)
-        data = [[step, *(_cell(row.get(column)) for column in columns)] for row in rows]
+        data = [[*(_cell(row.get(column)) for column in columns), step] for row in rows]
         self._append(
             "table",
             step=step,
             file=f"{name}/step-{step:06d}.json",
-            columns=["step", *columns],
+            columns=[*columns, "step"],
             data=data,
         )
 
@@ -171,7 +173,7 @@ class Tracker:
         self._append(
             "checkpoint",
             step=step,
-            name=f"{slug}-{path.name}",
+            name=f"{path.name}-{slug}",  # lists cut off long names: what differs comes first
             path=str(path.absolute()),
             metrics=points,
         )
@@ -197,7 +199,9 @@ class Tracker:
     @property
     def ui_command(self) -> str | None:
         """How to look at the run in MLflow; None without it."""
-        return ui_command(self._uri) if self._uri else None
+        if not self._uri or not self._courier:
+            return None
+        return ui_command(self._uri, self._courier.experiment_id)
 
     def finish(self, status: Status = "FINISHED", error: BaseException | None = None) -> None:
         """End the run and wait a little for the store. Leaving the `with` block does it too."""
@@ -227,6 +231,9 @@ class Tracker:
             self.artifact(path)
 
     def _sample_machine(self) -> None:
+        if self._machine is None:
+            self._machine = Machine()
+            return
         metrics = self._machine.sample()
         seconds = round(time.monotonic() - self._began)
         self._spool.append({"t": _now(), "kind": "metrics", "step": seconds, "metrics": metrics})
@@ -245,13 +252,19 @@ def _status(error: BaseException | None) -> Status:
 
 
 def _ordered_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """`reward`, the other numbers, then texts with the prompt first: what is compared is seen."""
+    """Prompt, completion, reward, other texts, other numbers.
+
+    Of a table MLflow shows the first columns that fit; when it compares runs, it looks each value
+    of the first column up in every run and shows the second column.
+    """
     names = [name for name in dict.fromkeys(key for row in rows for key in row) if name != "step"]
 
     def rank(name: str) -> int:
+        if name in _FIRST_COLUMNS:
+            return _FIRST_COLUMNS.index(name)
         values = [row[name] for row in rows if row.get(name) is not None]
         number = bool(values) and all(isinstance(value, (int, float)) for value in values)
-        return 0 if name == "reward" else 1 if number else 2 if name == "prompt" else 3
+        return len(_FIRST_COLUMNS) + number
 
     return sorted(names, key=rank)
 

@@ -64,6 +64,11 @@ class Shipper:
         """The MLflow run; None until it exists."""
         return self._sent.run_id
 
+    @property
+    def experiment_id(self) -> str | None:
+        """The MLflow experiment; None until the store has been opened."""
+        return self._store.experiment_id if self._store else None
+
     def pending(self) -> int:
         """How many events of the spool MLflow does not have yet."""
         return sum(1 for _ in read_events(self._folder / SPOOL, self._sent.offset))
@@ -123,7 +128,7 @@ class Shipper:
         found = client.search_runs([experiment], filter_string=same, max_results=1)
         if found:
             return found[0].info.run_id
-        tags = {_SPOOL_TAG: event["id"], **_tag_values(event["tags"])}
+        tags = {**_tag_values(event["tags"]), _SPOOL_TAG: event["id"]}
         if event["parent"]:
             tags["mlflow.parentRunId"] = event["parent"]
         run = client.create_run(
@@ -157,14 +162,17 @@ class Shipper:
         self._tags({"tags": {"mlflow.note.content": event["text"]}})
 
     def _table(self, event: Event) -> None:
-        """What `log_table` does, except that it would append to a table that is there already."""
+        """What `log_table` does, except that it would append to a table that is there already.
+
+        The newest goes first, as the comparison of runs begins with the first in the list.
+        """
         client, tag = self._opened.client, "mlflow.loggedArtifacts"
         table = {"columns": event["columns"], "data": event["data"]}
         client.log_dict(self._run, table, event["file"])
         shown = json.loads(client.get_run(self._run).data.tags.get(tag, "[]"))
         entry = {"path": event["file"], "type": "table"}
         if entry not in shown:
-            client.set_tag(self._run, tag, json.dumps([*shown, entry][-_TABLES_IN_TAG:]))
+            client.set_tag(self._run, tag, json.dumps([entry, *shown][:_TABLES_IN_TAG]))
 
     def _artifact(self, event: Event) -> None:
         path = self._folder / event["path"]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from rlexp.spec.errors import Problem, UserError
+from rlexp.tracking import view
 from rlexp.tracking.redaction import redacted
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ _DATABASES = ("postgresql", "mysql", "mssql")
 _EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
 """What the experiment holds: trained models, rather than agents."""
 
-_PAGE = "#/experiments?workflowType=machine_learning"
-"""MLflow's page begins in the view for agents; the address, not the tag, decides the first time."""
+_MODE = "?workflowType=machine_learning"
+"""MLflow's page begins in the mode for agents; the address, not the tag, decides the first time."""
+_VIEW = f"{_MODE}&viewStateShareKey={view.NAME}"
 
 _NETWORK_DISKS = ("nfs", "cifs", "smb", "lustre", "beegfs", "fuse.sshfs", "9p", "gpfs")
 
@@ -102,11 +104,18 @@ def _database(uri: str) -> Path:
     return path
 
 
-def ui_command(uri: str) -> str:
-    """What to type, or where to go, to look at the runs of a resolved address."""
+def ui_command(uri: str, experiment_id: str | None = None) -> str:
+    """What to type, or where to go, to look at the runs of a resolved address.
+
+    A command ends with the page that it serves, as a shell's comment, once the experiment is known.
+    """
+    page = (
+        f"#/experiments/{experiment_id}/runs{_VIEW}" if experiment_id else f"#/experiments{_MODE}"
+    )
     if urlsplit(uri).scheme in ("http", "https"):
-        return f"{redacted(uri).rstrip('/')}/{_PAGE}"
-    return f"mlflow ui --backend-store-uri {shlex.quote(redacted(uri))} --host 127.0.0.1"
+        return f"{redacted(uri).rstrip('/')}/{page}"
+    command = f"mlflow ui --backend-store-uri {shlex.quote(redacted(uri))} --host 127.0.0.1"
+    return f"{command}  # http://127.0.0.1:5000/{page}" if experiment_id else command
 
 
 def prepare_environment() -> None:
@@ -180,8 +189,7 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
     if found is None:
         try:
             made = client.create_experiment(name, artifact_location=artifacts)
-            client.set_experiment_tag(made, *_EXPERIMENT_KIND)
-            return made
+            found = client.get_experiment(made)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -191,6 +199,7 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
             f"the experiment {name!r} was deleted: restore it, or set tracking.experiment to "
             "another name"
         )
-    if _EXPERIMENT_KIND[0] not in found.tags:
-        client.set_experiment_tag(found.experiment_id, *_EXPERIMENT_KIND)
+    for key, value in (_EXPERIMENT_KIND, (view.TAG, view.saved())):
+        if key not in found.tags:
+            client.set_experiment_tag(found.experiment_id, key, value)
     return found.experiment_id

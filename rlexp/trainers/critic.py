@@ -10,24 +10,35 @@ from torch import Tensor, nn
 from rlexp.trainers.sequences import Sequences, judge
 
 WIDTH = 64
+"""Of the head's hidden layer."""
 
 
 class ValueHead(nn.Module):
     """Values of hidden states: normalised, one layer of tanh, and an output that begins at 0.
 
-    A critic that first says 0 everywhere leaves the first advantages to the rewards alone.
+    A critic that first says 0 everywhere leaves the first advantages to the rewards alone. Inputs
+    are scaled by 1 / size and their weights by size, so that Adam's steps move the layer as much in
+    a wide body as in a narrow one and one learning rate suits both (Yang et al. 2022,
+    arXiv:2203.03466, table 8).
     """
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        output = nn.Linear(WIDTH, 1)
-        nn.init.zeros_(output.weight)
-        nn.init.zeros_(output.bias)
-        self.layers = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, WIDTH), nn.Tanh(), output)
+        self.scale = WIDTH / size
+        self.norm = nn.LayerNorm(size)
+        self.inner = nn.Linear(size, WIDTH)
+        self.output = nn.Linear(WIDTH, 1)
+        with torch.no_grad():
+            self.inner.weight.div_(self.scale)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
 
     def forward(self, states: Tensor) -> Tensor:
-        """Values (n, t) of states (n, t, h); always in float32, as rewards are."""
-        return self.layers(states.float()).squeeze(-1)
+        """Values (n, t) of states (n, t, h); in float32 also where the policy is not, for a
+        bfloat16 has two digits, and advantages are differences of values."""
+        with torch.autocast(states.device.type, enabled=False):
+            scaled = self.norm(states.float()) * self.scale
+            return self.output(self.inner(scaled).tanh()).squeeze(-1)
 
 
 class ActorCritic(nn.Module):

@@ -177,7 +177,7 @@ class Loop(ABC):
             self._call("on_log", logs=logs)
         if self.control.should_save:
             self.control.should_save = False
-            self._save(Path(self.arguments.output_dir, f"checkpoint-{self.state.global_step}"))
+            self._save(Path(str(self.arguments.output_dir), f"checkpoint-{self.state.global_step}"))
             self._call("on_save")
 
     def update(self, pieces: list[Tensor], loss_of: Callable[[Tensor], Tensor]) -> Tensor:

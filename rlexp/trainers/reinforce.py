@@ -105,7 +105,7 @@ class ReinforceTrainer(Loop):
         kl, entropy = self._kl_and_entropy(sequences)
         returns = rollouts.scores - self.knobs.beta * kl
         advantages = returns - self.baseline(returns)
-        losses = []
+        losses: list[Tensor] = []
 
         def loss_of(piece: Tensor) -> Tensor:
             some = sequences.rows(piece)
@@ -130,24 +130,21 @@ class ReinforceTrainer(Loop):
         """What an answer's return, (n,), is compared with; must not depend on that answer."""
         if self.knobs.baseline == "leave_one_out":
             return leave_one_out(returns, self.task.generations)
-        before = self.numbers.get("average")
         if self.knobs.baseline == "none":
             return torch.zeros_like(returns)
+        before = self.numbers.get("average")
         mean = (self.total(returns.sum()) / self.total(torch.ones_like(returns).sum())).item()
         decay = self.knobs.decay
-        new = mean if before is None else decay * before + (1 - decay) * mean
-        self.numbers["average"] = new
-        # The first batch has no earlier one; its own mean errs by one answer in n.
-        return torch.full_like(returns, mean if before is None else before)
+        if before is None:  # the first batch has its own mean, which errs by one answer in n
+            before = mean
+        self.numbers["average"] = decay * before + (1 - decay) * mean
+        return torch.full_like(returns, before)
 
     @torch.no_grad()
     def _kl_and_entropy(self, sequences: Sequences) -> tuple[Tensor, Tensor]:
         """For each answer, (n,): log pi - log ref in nats, and the sum of its tokens' entropies."""
         temperature = self.task.sampling.temperature
-        kl, entropies = (
-            torch.zeros_like(sequences.mask[:, 0]),
-            torch.zeros_like(sequences.mask[:, 0]),
-        )
+        kl, entropies = torch.zeros(2, len(sequences), device=sequences.mask.device)
         for piece in self._pieces(sequences):
             some = sequences.rows(piece)
             policy = judge(self.module, some, temperature, entropy=True)

@@ -59,7 +59,8 @@ class Sequences:
 
     def pieces(self, index: Tensor, size: int) -> list[Tensor]:
         """The index in parts of at most `size` answers of similar length: little is padded."""
-        return list(index[self.attention_mask[index].sum(1).argsort(stable=True)].split(size))
+        order = self.attention_mask[index].sum(1).argsort(stable=True)
+        return list(index[order.to(index.device)].split(size))
 
 
 @dataclass(frozen=True)
