@@ -61,7 +61,7 @@ def tell_a_run(folder: Path, uri: str | None) -> Tracker:
     (folder / "config.yaml").write_text("seed: 7\n")
     (folder / "card.html").write_text("<p>card</p>")
     with Tracker.open(tracking_spec(uri), folder, description="A *toy*.") as tracker:
-        tracker.dataset("reviews", "grammar", "0123abcd", "prompts", 100)
+        tracker.dataset("reviews", "grammar", "0123abcd" * 8, "prompts", 100)
         for step in range(1, 4):
             tracker.log({"train/loss": 1 / step, "rollout/reward": step}, step)
         tracker.log({"eval/reward": 0.5, "eval/kl": math.nan}, 3)
@@ -93,6 +93,7 @@ def check_whole_run(uri: str, experiment: str = "rlexp") -> Run:
     assert run.outputs
     (dataset,) = run.inputs.dataset_inputs
     assert (dataset.dataset.name, dataset.dataset.digest) == ("reviews", "0123abcd")
+    assert json.loads(dataset.dataset.profile or "")["digest"] == "0123abcd" * 8
     (output,) = run.outputs.model_outputs
     (model,) = client.search_logged_models([run.info.experiment_id])
     assert (output.model_id, output.step) == (model.model_id, 3)

@@ -16,6 +16,9 @@ class Recommended(Part):
     """For updates from rewards and preferences (AdamW)."""
     sft_learning_rate: float = Field(gt=0)
     """For supervised fine-tuning."""
+    preference_beta: float = Field(gt=0)
+    """KL coefficient for preferences: the usual 0.1, or more where pairs sampled from the model
+    itself, the best against the worst, push hard."""
     max_steps: int = Field(gt=0)
     """Optimizer steps of a first experiment."""
     batch_size: int = Field(gt=0)

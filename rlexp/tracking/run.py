@@ -155,7 +155,7 @@ class Tracker:
         self._append("artifact", path=str(told), folder=folder)
 
     def dataset(self, name: str, source: str, digest: str, kind: str, rows: int) -> None:
-        """The data that the run trains on. `digest` may have 36 characters at most."""
+        """The data that the run trains on; MLflow shows the first characters of `digest`."""
         self._append("dataset", name=name, source=source, digest=digest, of=kind, rows=rows)
 
     def checkpoint(self, step: int, path: Path, metrics: Mapping[str, float]) -> None:

@@ -28,6 +28,8 @@ _METRICS_A_CALL = 1000
 _LONGEST_TAG = 5000  # MLflow cuts at 8000
 _TABLES_IN_TAG = 60  # the UI's list of tables is a tag, and must fit into one
 
+_DIGEST_CHARACTERS = 8  # as long as MLflow's own: longer ones are cut off in its tables
+
 _SPOOL_TAG = "rlexp.spool"
 _REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED")
 """Answers that will be the same the next time."""
@@ -186,12 +188,13 @@ class Shipper:
     def _dataset(self, event: Event) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
+        profile = {"rows": event["rows"], "kind": event["of"], "digest": event["digest"]}
         dataset = Dataset(
             name=event["name"],
-            digest=event["digest"],
+            digest=event["digest"][:_DIGEST_CHARACTERS],
             source_type="local",
             source=json.dumps({"uri": event["source"]}),
-            profile=json.dumps({"rows": event["rows"], "kind": event["of"]}),
+            profile=json.dumps(profile),
         )
         tags = [InputTag("mlflow.data.context", "training")]
         self._opened.client.log_inputs(self._run, [DatasetInput(dataset, tags)])

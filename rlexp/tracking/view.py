@@ -21,11 +21,11 @@ _METRICS = (
 )
 _PARAMS = (
     "algo.name",
-    "model.name",
-    "data.name",
-    "reward.name",
     "algo.learning_rate",
     "algo.beta",
+    "reward.name",
+    "model.name",
+    "data.name",
     "seed",
 )
 
