@@ -72,8 +72,8 @@ class Command:
                     self._judge([*group_job, *value_job], known)
         if self.problems:
             raise UserError(self.problems)
-        handed = {o.input_line: self._let_through(o, known) for o in values}
-        return [handed.get(o.input_line, o.input_line) for o in self.parsed]
+        let_through = {id(o): self._let_through(o, known) for o in values}
+        return [let_through.get(id(o), str(o.input_line)) for o in self.parsed]
 
     def _is_group(self, loader: Any, key: str) -> bool:
         group = key.partition("@")[0]

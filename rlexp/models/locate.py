@@ -31,6 +31,16 @@ def model_folder(model: ModelSpec, progress: Callable[[int, int, float], None]) 
     return local_folder(model.path, model.revision, "model.path", model.trust_remote_code)
 
 
+def fetch(model: ModelSpec) -> None:
+    """Have the files of a hub model here; the embedded one is made later.
+
+    Raises:
+        UserError: a hub id that cannot be had, with the way to use a local folder.
+    """
+    if model.path != "builtin:tiny":
+        local_folder(model.path, model.revision, "model.path", model.trust_remote_code)
+
+
 def local_folder(path: str, revision: str | None, key: str, with_code: bool = False) -> Path:
     """The folder itself, or that of a hub id's snapshot, which is downloaded where it is missing.
 
