@@ -9,8 +9,8 @@ from typing import Any
 from rlexp import data as data_room
 from rlexp.computer import is_main_process, join_processes, mixed_bf16, prepare
 from rlexp.failures import explained
-from rlexp.offline import hub_closed, quieten
 from rlexp.models.locate import fetch
+from rlexp.offline import hub_closed, quieten
 from rlexp.rows import heldout_rows, training_rows
 from rlexp.spec.algo import Head
 from rlexp.spec.crosscheck import rows_are_sampled
