@@ -33,7 +33,8 @@ format: $(INSTALLED) ## Format the code, and mend what the linter can
 	$(BIN)/ruff check --fix .
 
 ui: $(INSTALLED) ## Open MLflow's page on the runs tracked here
-	@echo 'Open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning'
+	@echo 'Open http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=rlexp'
+	@echo 'and click "Model training" at the top left once.'
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 $(ARGS)
 
 clean: ## Remove caches and .venv; runs and mlflow.db stay

@@ -20,6 +20,7 @@ from rlexp.evaluation import (
     print_card,
     write_page,
 )
+from rlexp.evaluation.presentation import headline, verdicts
 from rlexp.spec.run import RunSpec
 from rlexp.terminal import Terminal
 from rlexp.tracking import Tracker
@@ -94,7 +95,8 @@ class Observer:
 
     def checkpoint_saved(self, step: int, folder: Path) -> None:
         """Tell the tracker of a complete checkpoint."""
-        self.tracker.checkpoint(step, folder, self.metrics_at.get(step, {}))
+        if step < self.spec.train.max_steps:  # the last one is told of with the final metrics
+            self.tracker.checkpoint(step, folder, self.metrics_at.get(step, {}))
 
     def look_after(self) -> Card:
         """The last evaluation, and the card that compares it with the first."""
@@ -152,6 +154,10 @@ class Observer:
         )
         for name in ("card.json", "card.html"):
             self.tracker.artifact(self.folder / name)
+        told = [f"**{headline(card)}**", *verdicts(card), *card.guards, *card.notes]
+        kind = "CausalLM" if self.spec.algo.head == "language" else "SequenceClassification"
+        how = [f"Load it: `AutoModelFor{kind}.from_pretrained('{self.folder / 'model'}')`"]
+        self.tracker.note("\n\n".join([*told, *(how if after else [])]))
         if self.spec.tracking.log_model and after is not None:
             self.tracker.artifact(self.folder / "model")
 

@@ -101,8 +101,8 @@ def check_whole_run(uri: str, experiment: str = "rlexp") -> Run:
     assert [(m.key, m.step, m.value) for m in model.metrics or []] == [("eval/reward", 3, 0.5)]
     table = Path(client.download_artifacts(run_id, "samples/step-000003.json"))
     assert json.loads(table.read_text()) == {
-        "columns": ["prompt", "completion", "reward", "step"],
-        "data": [["user: Hi", "Yo", 0.5, 3]],
+        "columns": ["step", "reward", "prompt", "completion"],
+        "data": [[3, 0.5, "user: Hi", "Yo"]],
     }
     assert json.loads(run.data.tags["mlflow.loggedArtifacts"]) == [
         {"path": "samples/step-000003.json", "type": "table"},

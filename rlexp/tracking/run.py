@@ -37,8 +37,6 @@ PATIENCE = 30.0
 _PATIENCE_WHEN_KILLED = 5.0
 """The same after a signal: whoever sent it waits some ten seconds before SIGKILL."""
 
-_FIRST_COLUMNS = ("prompt", "completion", "reward")
-
 log = logging.getLogger(__name__)
 
 
@@ -134,12 +132,12 @@ class Tracker:
             rows: columns by name; lists of chat messages are written out as text.
         """
         columns = _ordered_columns(rows)
-        data = [[*(_cell(row.get(column)) for column in columns), step] for row in rows]
+        data = [[step, *(_cell(row.get(column)) for column in columns)] for row in rows]
         self._append(
             "table",
             step=step,
             file=f"{name}/step-{step:06d}.json",
-            columns=[*columns, "step"],
+            columns=["step", *columns],
             data=data,
         )
 
@@ -252,19 +250,20 @@ def _status(error: BaseException | None) -> Status:
 
 
 def _ordered_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Prompt, completion, reward, other texts, other numbers.
+    """Reward and its terms, prompt, completion, other texts, other numbers.
 
-    Of a table MLflow shows the first columns that fit; when it compares runs, it looks each value
-    of the first column up in every run and shows the second column.
+    Of a table MLflow shows the first columns that fit.
     """
     names = [name for name in dict.fromkeys(key for row in rows for key in row) if name != "step"]
 
     def rank(name: str) -> int:
-        if name in _FIRST_COLUMNS:
-            return _FIRST_COLUMNS.index(name)
+        if name == "reward" or name.startswith("reward_"):
+            return 0 if name == "reward" else 1
+        if name in ("prompt", "completion"):
+            return 2 if name == "prompt" else 3
         values = [row[name] for row in rows if row.get(name) is not None]
         number = bool(values) and all(isinstance(value, (int, float)) for value in values)
-        return len(_FIRST_COLUMNS) + number
+        return 5 if number else 4
 
     return sorted(names, key=rank)
 
