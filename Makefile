@@ -21,7 +21,7 @@ run: $(INSTALLED) ## Run an experiment: make run ARGS="algo=dpo"
 	$(BIN)/python -m rlexp $(ARGS)
 
 test: $(INSTALLED) ## Run the tests: make test ARGS="-k reward"
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 check: $(INSTALLED) ## Check format, lint and types
 	$(BIN)/ruff format --check .

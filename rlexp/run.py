@@ -10,7 +10,7 @@ from rlexp import data as data_room
 from rlexp.computer import is_main_process, join_processes, mixed_bf16, prepare
 from rlexp.failures import explained
 from rlexp.models.locate import fetch
-from rlexp.offline import hub_closed, quieten
+from rlexp.offline import hub_closed, quieten, share_cores
 from rlexp.rows import heldout_rows, training_rows
 from rlexp.spec.algo import Head
 from rlexp.spec.crosscheck import rows_are_sampled
@@ -30,6 +30,7 @@ def run(spec: RunSpec, folder: Path, parent: str | None = None) -> None:
         RunFailed: NaN, out of memory, a reward that breaks.
     """
     quieten()
+    share_cores()
     sampled = rows_are_sampled(spec.algo, spec.data)
     # Before torch: mistakes in the data, and a hub that does not answer, are cheap to find.
     splits = data_room.load(spec.data, "prompts" if sampled else spec.algo.needs)
