@@ -33,8 +33,8 @@ def quieten() -> None:
 def share_cores() -> None:
     """Let waiting threads sleep where the machine is busy already; before torch is imported.
 
-    A thread that spins while it waits takes a core from the one it waits for: with several programs
-    on each core a training step took eight times as long. On a quiet machine it is a third faster.
+    A thread that spins while it waits takes a core from the one it waits for, which can make steps
+    several times longer; where cores are free, spinning is the faster way to wait.
     """
     if os.getloadavg()[0] > 2 * (os.cpu_count() or 1):
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
