@@ -90,10 +90,13 @@ def test_whole_dialogues_share_their_prompt(tmp_path: Path) -> None:
 
 
 def test_raw_dialogues_are_parsed_into_turns(tmp_path: Path) -> None:
-    """Catches: a turn split at a `Human:` in mid-sentence, or spaces left at a turn's ends."""
+    """Catches: a turn split at a `Human:` in mid-sentence, or spaces left at a turn's ends.
+
+    Raw dialogues are known by their first row; nobody has to say so.
+    """
     before = '\n\nHuman: Who is "Human: 2"?\n\nAssistant: A film.\n\nHuman: Really?'
     record = {"chosen": f"{before}\n\nAssistant: Yes. ", "rejected": f"{before}\n\nAssistant: No."}
-    (row,) = rows_of(tmp_path, record, dialogues=True)
+    (row,) = rows_of(tmp_path, record)
     assert [turn["role"] for turn in row["prompt"]] == ["user", "assistant", "user"]
     assert row["prompt"][0]["content"] == 'Who is "Human: 2"?'
     assert row["chosen"] == [{"role": "assistant", "content": "Yes."}]
@@ -103,7 +106,7 @@ def test_answers_without_prompt_say_how_to_read_them(tmp_path: Path) -> None:
     """Catches: raw dialogues trained on as if they were answers to an empty prompt."""
     record = {"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: a\n\nAssistant: c"}
     path = write_jsonl(tmp_path / "rows.jsonl", [record])
-    (problem,) = problems_of(data_spec("file", path=path))
+    (problem,) = problems_of(data_spec("file", path=path, dialogues=False))
     assert problem.key == f"{path}:1" and "data.dialogues=true" in problem.remedy
     path = write_jsonl(tmp_path / "plain.jsonl", [{"chosen": "b", "rejected": "c"}])
     (problem,) = problems_of(data_spec("file", path=path, dialogues=True))

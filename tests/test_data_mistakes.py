@@ -79,8 +79,14 @@ def test_many_mistakes_are_cut_short_and_counted(write: Write) -> None:
     """Catches: a terminal flooded by a file of another format."""
     path = write("pairs.jsonl", lines(PAIR) + "no json\n" * 50)
     found = problems_of(data_spec("file", path=str(path)))
+    assert [problem.key for problem in found] == [f"{path}:{line}" for line in (2, 3, 4)] + [
+        str(path)
+    ]
+    assert f"in 47 more rows, the last at {path}:51" in found[-1].got
+    path = write("other.jsonl", "".join(lines({**PAIR, "chosen": i}) for i in range(1, 50)))
+    found = problems_of(data_spec("file", path=str(path)))
     assert len(found) == 21
-    assert found[-1].got == "30 further mistakes"
+    assert found[-1].got == "29 further mistakes"
 
 
 def test_csv_mistakes_have_the_line_where_their_record_begins(write: Write) -> None:

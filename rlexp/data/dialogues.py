@@ -10,6 +10,11 @@ _TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):")
 _ROLES = {"Human": "user", "Assistant": "assistant"}
 
 
+def is_raw(value: object) -> bool:
+    """Whether it is a text that `parse` takes."""
+    return isinstance(value, str) and _TURN.match(value) is not None
+
+
 def parse(text: str) -> list[Message]:
     r"""The messages of a dialogue whose turns begin with `\n\nHuman:` and `\n\nAssistant:`.
 

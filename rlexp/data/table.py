@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
+from rlexp.data.dialogues import is_raw
 from rlexp.data.openings import PromptWords
 from rlexp.data.rows import Faulty, Rules, Unfit, to_row
 from rlexp.spec.data import DataSpec, Kind
@@ -30,6 +31,8 @@ SHAPES: tuple[tuple[tuple[str, ...], Kind], ...] = (
 """The sets of columns that make a data set; of those that fit, the first is taken."""
 
 MAX_PROBLEMS = 20
+MAX_ALIKE = 3
+"""Rows with the same mistake that are named one by one."""
 
 
 class Columns(Part):
@@ -72,8 +75,9 @@ class Table(DataSpec):
     """What label values other than true, false, 1 and 0 mean, e.g. {good: true, bad: false}."""
     prompt_words: PromptWords
     """Fewest and most opening words of a `text` that become its prompt."""
-    dialogues: bool
-    r"""Parse `chosen` and `rejected` as whole dialogues with `\n\nHuman:` and `\n\nAssistant:`."""
+    dialogues: bool | None
+    r"""Parse `chosen` and `rejected` as whole dialogues with `\n\nHuman:` and `\n\nAssistant:`;
+    null looks at the first row."""
 
     drops_empty: ClassVar[bool] = False
     """Whether rows with empty values are dropped and counted, or a mistake to put right."""
@@ -134,9 +138,9 @@ class Table(DataSpec):
             problems: where mistakes are added, one a record.
             dropped: where rows that say nothing are counted, by reason.
         """
-        rules = Rules(self.prompt_words, self.dialogues, self.drops_empty, self.labels)
-        rows = []
+        rows, rules = [], None
         for place, record in records:
+            rules = rules or self._rules(record, layout)
             try:
                 rows.append(to_row(record, layout.names, layout.extra, rules))
             except Faulty as fault:
@@ -145,14 +149,29 @@ class Table(DataSpec):
                 dropped[str(reason)] += 1
         return rows
 
+    def _rules(self, first: dict[str, Any], layout: Layout) -> Rules:
+        parse = self.dialogues
+        if parse is None:
+            stand_alone = layout.kind != "pairs" or "prompt" in layout.names
+            parse = not stand_alone and is_raw(first.get(layout.names["chosen"]))
+        return Rules(self.prompt_words, parse, self.drops_empty, self.labels)
+
 
 def raise_problems(problems: list[Problem], source: str) -> None:
-    """Raise `UserError` with the first problems, and the number of the others, if there are any."""
+    """Raise `UserError` with some of each kind, and the number of the others, if there are any."""
     if not problems:
         return
-    shown, others = problems[:MAX_PROBLEMS], len(problems) - MAX_PROBLEMS
-    if others > 0:
-        shown.append(Problem(source, f"{others} further mistakes", "none"))
+    alike: dict[tuple[str, str], list[Problem]] = {}
+    for problem in problems:
+        alike.setdefault((problem.got, problem.want), []).append(problem)
+    shown = []
+    for group in alike.values():
+        shown += group[:MAX_ALIKE]
+        if more := group[MAX_ALIKE:]:
+            got = f"{group[0].got}, in {len(more)} more rows, the last at {more[-1].key}"
+            shown.append(Problem(source, got, group[0].want))
+    if (others := len(shown) - MAX_PROBLEMS) > 0:
+        shown = [*shown[:MAX_PROBLEMS], Problem(source, f"{others} further mistakes", "none")]
     raise UserError(shown)
 
 
