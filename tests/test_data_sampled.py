@@ -51,9 +51,23 @@ def test_best_and_worst_of_the_ended_answers() -> None:
         {**rows[3], "chosen": "aa", "rejected": "a"},
     ]
     assert note == (
-        "2 pairs sampled from 4 prompts (fewer than two ended answers: 1; "
+        "2 pairs sampled from 4 prompts (fewer than two answers: 1; "
         "equal rewards only: 1); mean reward 4.500 chosen, 1.000 rejected"
     )
+
+
+def test_cut_answers_end_with_a_sentence_and_only_for_want_of_others() -> None:
+    """Catches: no pair from a base model that never ends by itself, an end token taught in the
+    middle of a sentence, a decimal point taken for a full stop."""
+    rows = [{"prompt": "a"}, {"prompt": "b"}]
+    cut = ["It cost 3.5 euros. Then…", 'She said "No!" and he…', "nothing ends here…"]
+    complete = answering(cut, ["Long and whole", "short", "Cut. Off…"])
+    pairs, note = sample_rows("pairs", rows, complete, by_length)
+    assert [(pair["chosen"], pair["rejected"]) for pair in pairs] == [
+        ("It cost 3.5 euros.", 'She said "No!"'),
+        ("Long and whole", "short"),
+    ]
+    assert "2 answers were cut at the limit and end with their last full sentence" in note
 
 
 def test_answers_to_messages_are_messages() -> None:
@@ -81,6 +95,6 @@ def test_answers_are_labelled_by_their_prompts_mean() -> None:
     assert labels == {"a": False, "aaa": True, "b": False, "bb": True}
     assert all(row["bonus"] == 100 * (row["prompt"] == "easy") for row in made)
     assert note == (
-        "4 unpaired sampled from 2 prompts (fewer than two ended answers: 0; equal rewards only: 0)"
+        "4 unpaired sampled from 2 prompts (fewer than two answers: 0; equal rewards only: 0)"
         "; 2 good, mean reward 52.500; 2 bad, 51.000"
     )

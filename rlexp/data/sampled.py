@@ -2,12 +2,14 @@
 
 Of the completions of a prompt the best and the worst become a pair (best-of-n against worst-of-n,
 as in Yuan et al. 2024, arXiv:2401.10020); or each is labelled good if it is above their mean, and
-bad if below. Completions that were cut at the length limit take no part: the end token is appended
-to answers when they are trained on, which would teach the policy to stop in the middle.
+bad if below. The end token is appended to answers when they are trained on, which for a completion
+that was cut at the length limit would teach the policy to stop in the middle: such completions take
+part only where a prompt has not two others, and then up to the end of their last full sentence.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -24,10 +26,12 @@ from rlexp.spec.reward import Text
 Complete = Callable[[Sequence[Text]], list[list[Completion]]]
 Score = Callable[[list[Text], list[Text], dict[str, list[Any]]], list[float]]
 
+_SENTENCES = re.compile(r".*(?:[.!?][\"')\]]*(?=\s|$)|[。！？])", re.DOTALL)
+
 
 @dataclass(frozen=True)
 class Judged:
-    """The ended answers to one prompt, and the reward of each."""
+    """The answers to one prompt, and the reward of each."""
 
     row: Row
     answers: list[Text]
@@ -50,35 +54,53 @@ def sample_rows(
         `label`; answers are messages where the prompt is messages.
 
     Raises:
-        RunFailed: no prompt had two ended answers with different rewards.
+        RunFailed: no prompt had two answers with different rewards.
     """
     make = {"pairs": _pairs, "unpaired": _labelled}[kind]
-    groups = _judged(rows, complete, score)
+    completions = complete([row["prompt"] for row in rows])
+    texts = [_usable(group) for group in completions]
+    groups = _judged(rows, texts, score)
     telling = [group for group in groups if len(set(group.scores)) > 1]
     few = sum(len(group.answers) < 2 for group in groups)
     ties = len(groups) - len(telling) - few
-    missing = f"fewer than two ended answers: {few}; equal rewards only: {ties}"
+    missing = f"fewer than two answers: {few}; equal rewards only: {ties}"
     if not telling:
         raise RunFailed(
             f"no row of {kind} came of {len(rows)} prompts: {missing}",
-            "answers are cut at the length limit, or the reward does not tell them apart",
+            "answers are cut at the length limit before their first sentence ends, or the reward "
+            "does not tell them apart",
             "Raise data.max_completion_length, or completions or temperature of "
             "algo.pairs (algo.samples).",
         )
     made, quality = make(telling)
+    ended = sum(each.ended for group in completions for each in group)
+    if (cut := sum(map(len, texts)) - ended) > 0:
+        quality += f"; {cut} answers were cut at the limit and end with their last full sentence"
     return made, f"{len(made)} {kind} sampled from {len(rows)} prompts ({missing}); {quality}"
 
 
-def _judged(rows: list[Row], complete: Complete, score: Score) -> list[Judged]:
-    groups = complete([row["prompt"] for row in rows])
-    ended = [[each.text for each in group if each.ended] for group in groups]
-    asked = [row for row, texts in zip(rows, ended, strict=True) for _ in texts]
-    texts = chain.from_iterable(ended)
+def _usable(group: list[Completion]) -> list[str]:
+    """The texts of the answers that ended, or of all of them up to a sentence's end."""
+    ended = [each.text for each in group if each.ended]
+    if len(ended) > 1:
+        return ended
+    whole = (each.text if each.ended else _full_sentences(each.text) for each in group)
+    return [text for text in whole if text]
+
+
+def _full_sentences(text: str) -> str:
+    found = _SENTENCES.match(text)
+    return found.group() if found else ""
+
+
+def _judged(rows: list[Row], usable: list[list[str]], score: Score) -> list[Judged]:
+    asked = [row for row, texts in zip(rows, usable, strict=True) for _ in texts]
+    texts = chain.from_iterable(usable)
     answers = [_answer(row["prompt"], text) for row, text in zip(asked, texts, strict=True)]
     columns = {name: [row[name] for row in asked] for name in rows[0] if name != "prompt"}
     scores = score([row["prompt"] for row in asked], answers, columns) if asked else []
     judged, start = [], 0
-    for row, group in zip(rows, ended, strict=True):
+    for row, group in zip(rows, usable, strict=True):
         end = start + len(group)
         judged.append(Judged(row, answers[start:end], scores[start:end]))
         start = end
