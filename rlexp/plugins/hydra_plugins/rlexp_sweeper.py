@@ -1,0 +1,30 @@
+"""`hydra/sweeper=rlexp`: a study of Optuna. Hydra imports this module at every start."""
+
+from typing import Any
+
+from hydra.plugins.sweeper import Sweeper
+
+
+class StudySweeper(Sweeper):
+    """Hydra's side of `rlexp.sweep`.
+
+    Args:
+        settings: the fields of `rlexp.spec.sweep.SweepSpec`.
+        trial: None; an override of each trial tells its process which one it is.
+    """
+
+    def __init__(self, settings: Any, trial: None) -> None:
+        self.settings = settings
+
+    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
+        from hydra.core.plugins import Plugins
+
+        self.hydra_context, self.config = hydra_context, config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from rlexp.sweep.loop import sweep
+
+        return sweep(self.settings, arguments, self.launcher, self.hydra_context, self.config)
