@@ -1,0 +1,135 @@
+"""Runs side by side: what differs, what came of it, and whether that is more than noise
+
+`python -m rlexp compare RUN RUN … [--html FILE.html] [--metric NAME …] [tracking.uri=URI]`
+
+A RUN is an id or its beginning, a name, the folder of a run or of a sweep, a sweep's name, or a
+filter such as `algo=ppo`; where a word names several runs the oldest goes first. All are compared
+with the first of all. A folder is read as it is, without a tracking store. `--metric` (as often as
+you like; `reward` is `eval/reward`) takes the place of all that evaluations measure. Nothing is
+written but the page that `--html` names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlexp.arguments import Parser, store_of
+from rlexp.spec.errors import Problem, UserError
+from rlexp.tracking.folder import FolderRecords, run_folders
+from rlexp.tracking.here import is_dead
+from rlexp.tracking.records import Record, Records
+
+if TYPE_CHECKING:
+    from rlexp.comparison import Run
+
+WIDTH = 100
+"""Columns where the output is no terminal."""
+KEY = "compare"
+
+
+def run(argv: list[str]) -> int:
+    """Print the comparison, and write its page where one is asked for.
+
+    Raises:
+        UserError: fewer than two runs, a word that names none, a metric that none has, a page that
+            cannot be written.
+    """
+    parser = Parser(KEY, __doc__)
+    parser.add_argument("words", nargs="*", metavar="RUN")
+    parser.add_argument("--html", type=Path, metavar="FILE.html", help="write the page there")
+    parser.add_argument("--metric", action="append", default=[], metavar="NAME")
+    uri, experiment, rest = store_of(argv)
+    options = parser.parse_intermixed_args(rest)
+    _check(options.words, options.html)
+    with ExitStack() as open_things:
+        found = _find(options.words, uri, experiment, open_things)
+        _check_count(found)
+        from rlexp.comparison import compare, gather, print_comparison, write_page
+
+        runs = [
+            gather(record, source, "DEAD" if is_dead(record) else None) for record, source in found
+        ]
+    metrics = _metrics(options.metric, runs)
+    comparison = compare(runs, metrics)
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDTH)
+    print_comparison(comparison, console)
+    console.print()
+    if options.html:
+        write_page(comparison, options.html, metrics)
+        console.print(f"page: {options.html}", markup=False, soft_wrap=True)
+    else:
+        console.print("All curves and samples as a page: add --html compare.html")
+    return 0
+
+
+def _check(words: Sequence[str], html: Path | None) -> None:
+    problems = []
+    if not words:
+        remedy = "`python -m rlexp ls` lists the runs that there are."
+        problems.append(Problem(KEY, "no run", "two runs or more", remedy))
+    if html and html.suffix.lower() not in (".html", ".htm"):
+        remedy = "It will be overwritten, so it must look like a page."
+        problems.append(Problem("--html", str(html), "a file that ends with .html", remedy))
+    elif html and not html.absolute().parent.is_dir():
+        remedy = f"Make the folder: mkdir -p {html.parent}"
+        problems.append(Problem("--html", str(html), "a folder that exists", remedy))
+    if problems:
+        raise UserError(problems)
+
+
+def _find(
+    words: Sequence[str], uri: str, experiment: str | None, open_things: ExitStack
+) -> list[tuple[Record, Any]]:
+    """The runs that the words name, in their order, none twice, with where each is read."""
+    found: dict[str, tuple[Record, Any]] = {}
+    problems: list[Problem] = []
+    folders = FolderRecords()
+    store: Records | None = None
+    for word in words:
+        if places := run_folders(Path(word)):
+            named = [(folders.read(place), folders) for place in places]
+        else:
+            try:
+                if store is None:
+                    store = open_things.enter_context(Records.open(uri, experiment))
+                in_time = sorted(store.find([word]), key=lambda record: record.started)
+            except UserError as error:
+                problems += error.problems
+                continue
+            named = [(record, store) for record in in_time]
+        for record, source in named:
+            found.setdefault(record.run_id, (record, source))
+    if problems:
+        raise UserError(problems)
+    return list(found.values())
+
+
+def _check_count(found: Sequence[tuple[Record, Any]]) -> None:
+    if len(found) < 2:
+        got = f"only {found[0][0].name} ({found[0][0].run_id[:8]})" if found else "no run"
+        remedy = "Name another one: `python -m rlexp ls` lists them."
+        raise UserError(Problem(KEY, got, "two runs or more", remedy))
+
+
+def _metrics(asked: Sequence[str], runs: Sequence[Run]) -> list[str]:
+    """Full names of the metrics that were asked for."""
+    known = sorted({name for run in runs for name in run.final})
+    full = [name if "/" in name else f"eval/{name}" for name in asked]
+    problems = []
+    for name in full:
+        if name not in known:
+            near = get_close_matches(name, known, n=3, cutoff=0.4)
+            remedy = f"Did you mean {' or '.join(near)}?" if near else ""
+            want = "a metric that one of the runs has"
+            problems.append(Problem("--metric", name, want, remedy))
+    if problems:
+        raise UserError(problems)
+    return list(dict.fromkeys(full))

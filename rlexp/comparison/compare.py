@@ -1,0 +1,179 @@
+"""Runs set against the first of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+from rlexp.comparison.configs import Difference, differences
+from rlexp.comparison.remarks import remarks, same_scale
+from rlexp.comparison.run import Run, Sample, letter
+from rlexp.comparison.statistics import Paired, against_first
+from rlexp.presentation.numbers import duration, memory
+
+FIRST = ("reward", "accuracy")
+LAST = ("grammatical", "kl", "length", "ended", "perplexity", "distinct_1", "distinct_2")
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A metric of which each prompt's mean is known, every run against the first."""
+
+    metric: str
+    results: list[Paired | None]
+    """One a run; None for the first, and where nothing can be paired."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one run wrote to a prompt."""
+
+    letter: str
+    samples: list[Sample]
+    mean: float | None
+    """Of the metric that decides the order."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A held-out prompt that several runs were evaluated on."""
+
+    text: str
+    spread: float
+    """The largest difference between two runs' means."""
+    sides: list[Side]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that there is to say; every list of values has one a run."""
+
+    runs: list[Run]
+    remarks: list[str]
+    config: list[Difference]
+    metrics: list[str]
+    """Names of those that every table shows, in their order."""
+    tested: list[Tested]
+    """What can be paired, the metric that matters most first."""
+    prompts: list[Prompt]
+    """Those that differ most first, by the first metric of `tested`."""
+    cost: list[Difference]
+    origin: list[Difference]
+    """Where code, machine and packages differ."""
+
+
+def compare(runs: Sequence[Run], metrics: Sequence[str] = ()) -> Comparison:
+    """Set runs against the first.
+
+    Args:
+        runs: two or more.
+        metrics: full names of those to show; without any, all that evaluations found.
+    """
+    shown = list(metrics) or _evaluated(runs)
+    tested = _tested(runs, shown)
+    return Comparison(
+        runs=list(runs),
+        remarks=[*remarks(runs), *_pairing(runs, tested)],
+        config=differences([run.config for run in runs], [run.whole_config for run in runs]),
+        metrics=shown,
+        tested=tested,
+        prompts=_prompts(runs, tested),
+        cost=_cost(runs),
+        origin=_origin(runs),
+    )
+
+
+def _evaluated(runs: Sequence[Run]) -> list[str]:
+    """What evaluations found: the reward and its terms first, the others in a fixed order.
+
+    A reward with itself as its only term is shown once.
+    """
+    names = {name for run in runs for name in run.final if name.startswith("eval/")}
+    terms = sorted(name for name in names if name.startswith("eval/reward_"))
+    if len(terms) == 1 and all(
+        run.final.get(terms[0]) == run.final.get("eval/reward") for run in runs
+    ):
+        names.remove(terms.pop())
+    first = [f"eval/{name}" for name in FIRST if f"eval/{name}" in names]
+    last = [f"eval/{name}" for name in LAST if f"eval/{name}" in names]
+    return [*first, *terms, *sorted(names.difference(first, terms, last)), *last]
+
+
+def _tested(runs: Sequence[Run], metrics: Sequence[str]) -> list[Tested]:
+    found = []
+    for metric in metrics:
+        means = [
+            run.measured.get(metric, {}) if same_scale(metric, runs[0].config, run.config) else {}
+            for run in runs
+        ]
+        if means[0] and any(means[1:]):
+            results = against_first(means)
+            if any(results):
+                found.append(Tested(metric, results))
+    return found
+
+
+def _pairing(runs: Sequence[Run], tested: Sequence[Tested]) -> list[str]:
+    """Which runs were evaluated on other prompts than the first, or could not be tested."""
+    first = set(runs[0].samples)
+    told = []
+    for index, run in enumerate(runs[1:], start=1):
+        shared, own = first & set(run.samples), len(run.samples)
+        if first and own and len(shared) < max(own, len(first)):
+            told.append(
+                f"{letter(index)} shares {len(shared)} of its {own} held-out prompts with A "
+                f"(A has {len(first)}): "
+                + ("only those are paired." if len(shared) > 1 else "they cannot be paired.")
+            )
+    if not tested:
+        told.append("Nothing could be paired by prompt, so there is no test.")
+    return told
+
+
+def _prompts(runs: Sequence[Run], tested: Sequence[Tested]) -> list[Prompt]:
+    metric = tested[0].metric if tested else ""
+    judged = {
+        index for index in range(len(runs)) if tested and (index == 0 or tested[0].results[index])
+    }
+    keys = dict.fromkeys(key for run in runs for key in run.samples)
+    found = []
+    for key in keys:
+        sides = []
+        for index, run in enumerate(runs):
+            if key in run.samples:
+                mean = run.measured.get(metric, {}).get(key) if index in judged else None
+                sides.append(Side(letter(index), run.samples[key], mean))
+        means = [side.mean for side in sides if side.mean is not None and isfinite(side.mean)]
+        if len(sides) > 1:
+            found.append(Prompt(key[0], max(means) - min(means) if means else 0.0, sides))
+    return sorted(found, key=lambda prompt: -prompt.spread)
+
+
+def _cost(runs: Sequence[Run]) -> list[Difference]:
+    names = dict.fromkeys(name for run in runs for name in run.cost)
+    return [
+        Difference(
+            _cost_name(name),
+            [_spelled_cost(name, run.cost[name]) if name in run.cost else None for run in runs],
+        )
+        for name in names
+    ]
+
+
+def _cost_name(name: str) -> str:
+    for unit in ("_seconds", "_mib"):
+        name = name.removesuffix(unit)
+    return name.replace("tokens_per_second", "tokens a second").replace("_", " ")
+
+
+def _spelled_cost(name: str, value: float) -> str:
+    if name.endswith("_seconds"):
+        return duration(value)
+    return memory(value) if name.endswith("_mib") else f"{value:,.0f}"
+
+
+def _origin(runs: Sequence[Run]) -> list[Difference]:
+    names = dict.fromkeys(name for run in runs for name in run.origin)
+    rows = [Difference(name, [run.origin.get(name) for run in runs]) for name in names]
+    return [row for row in rows if len(set(row.values)) > 1 and row.key != "command"]

@@ -1,0 +1,251 @@
+"""One run read from wherever it is kept, as far as it came."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Protocol
+
+from rlexp.comparison.run import Key, Points, Run, Sample, Value
+from rlexp.comparison.statistics import RESAMPLES
+from rlexp.intervals import bootstrap_ratio
+
+TEXTS = frozenset({"step", "prompt", "completion"})
+"""Columns of a samples table that are no measurements."""
+CHOSEN, REJECTED = " (chosen)", " (rejected)"
+"""How the evaluation of a reward model marks the two answers of a pair."""
+MEGABYTES = "system/process_memory_megabytes"
+
+Row = dict[str, Any]
+Measured = dict[str, dict[Key, list[float]]]
+"""Metric, prompt, and the values of the prompt's completions."""
+
+
+class Recorded(Protocol):
+    """What a tracking store says of a run at once."""
+
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def started(self) -> int: ...
+    @property
+    def ended(self) -> int | None: ...
+    @property
+    def params(self) -> Mapping[str, str]: ...
+    @property
+    def metrics(self) -> Mapping[str, float]: ...
+    @property
+    def tags(self) -> Mapping[str, str]: ...
+
+
+class Source(Protocol):
+    """Where the rest of a run is read: a tracking store, or the run's folder."""
+
+    def history(self, record: Any, /) -> dict[str, Points]: ...
+    def samples(self, record: Any, /, step: int | None = None) -> list[Row]: ...
+    def artifact(self, record: Any, /, path: str) -> Path: ...
+
+
+def gather(record: Recorded, source: Source, status: str | None = None) -> Run:
+    """Read a run.
+
+    Args:
+        record: which run.
+        source: where its curves, samples and files are.
+        status: in place of the record's, where more is known.
+    """
+    notes: list[str] = []
+    curves = source.history(record)
+    evaluations = [points[-1][0] for name, points in curves.items() if name.startswith("eval/")]
+    evaluated = max(evaluations, default=None)
+    rows = source.samples(record, evaluated) if evaluated is not None else []
+    if evaluated is not None and not rows:
+        notes.append("its samples were not kept, so that it cannot be paired by prompt")
+    config, whole = _config(record, source)
+    if not whole:
+        notes.append("its config was not kept: only the keys that are tracked are compared")
+    card = json.loads(_text(source, record, "card.json") or "{}")
+    ranked = "eval/accuracy" in curves
+    groups = _by_prompt(rows)
+    measured = _ranked(groups) if ranked else _measured(groups)
+    return Run(
+        id=record.run_id,
+        name=record.name,
+        status=status or record.status,
+        config=config,
+        whole_config=whole,
+        curves=curves,
+        evaluated=evaluated,
+        final=_final(curves, evaluated, measured, card),
+        measured={
+            metric: {prompt: math.fsum(found) / len(found) for prompt, found in prompts.items()}
+            for metric, prompts in measured.items()
+        },
+        samples={key: [_sample(row) for row in group] for key, group in groups.items()},
+        cost=_cost(record, curves, card),
+        origin=_origin(record, source),
+        notes=notes,
+    )
+
+
+def _text(source: Source, record: Recorded, path: str) -> str | None:
+    """An artifact's text; None where the run did not come so far as to leave it."""
+    try:
+        return source.artifact(record, path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def _config(record: Recorded, source: Source) -> tuple[dict[str, Any], bool]:
+    """The config, and whether that is all of it."""
+    import yaml
+
+    text = _text(source, record, "config.yaml")
+    if text is not None:
+        return yaml.safe_load(text), True
+    return {name: _typed(value) for name, value in record.params.items()}, False
+
+
+def _typed(value: str) -> Any:
+    """What `str` made of a number, a truth value or a text."""
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value
+
+
+def _by_prompt(rows: Sequence[Row]) -> dict[Key, list[Row]]:
+    """The completions of each prompt, which stand next to each other in the table.
+
+    Prompts are drawn from data that may repeat a text. Where equal ones happen to be neighbours,
+    the number of completions that all prompts have tells them apart.
+    """
+
+    def text(row: Row) -> str:
+        return row["prompt"].removesuffix(CHOSEN).removesuffix(REJECTED)
+
+    runs = [(prompt, list(some)) for prompt, some in groupby(rows, key=text)]
+    size = math.gcd(*(len(some) for _, some in runs))
+    found: dict[Key, list[Row]] = {}
+    seen: Counter[str] = Counter()
+    for prompt, some in runs:
+        for start in range(0, len(some), size):
+            found[prompt, seen[prompt]] = some[start : start + size]
+            seen[prompt] += 1
+    return found
+
+
+def _measured(groups: Mapping[Key, Sequence[Row]]) -> Measured:
+    found: Measured = {}
+    for key, rows in groups.items():
+        for row in rows:
+            for name, value in row.items():
+                if name not in TEXTS and value is not None:
+                    found.setdefault(f"eval/{name}", {}).setdefault(key, []).append(float(value))
+    return found
+
+
+def _ranked(groups: Mapping[Key, Sequence[Row]]) -> Measured:
+    """What a reward model made of pairs: of each the chosen answer stands first."""
+    margins = {
+        key: [
+            float(chosen["reward"]) - float(rejected["reward"])
+            for chosen, rejected in zip(rows[::2], rows[1::2], strict=True)
+        ]
+        for key, rows in groups.items()
+    }
+    right = {
+        key: [0.5 if margin == 0 else float(margin > 0) for margin in found]
+        for key, found in margins.items()
+    }
+    return {"eval/accuracy": right, "eval/margin": margins}
+
+
+def _sample(row: Row) -> Sample:
+    reward = row.get("reward")
+    return Sample(row["completion"], None if reward is None else float(reward))
+
+
+def _final(
+    curves: Mapping[str, Points],
+    evaluated: int | None,
+    measured: Measured,
+    card: Mapping[str, Any],
+) -> dict[str, Value]:
+    """Each metric's last value; intervals as on the run's card, where it tells of this evaluation.
+
+    A run that did not reach its end has none on its card: what its samples tell has them anew.
+    """
+    final = {}
+    known = card.get("intervals", {}) if card.get("after") else {}
+    for metric, points in curves.items():
+        step, value = points[-1]
+        low = high = None
+        if metric.startswith("eval/"):
+            if step != evaluated:
+                continue
+            low, high = known.get(metric.removeprefix("eval/"), (None, None))
+            if low is None and (prompts := measured.get(metric)):
+                low, high = _ends(prompts)
+        final[metric] = Value(value, low, high)
+    return final
+
+
+def _ends(prompts: Mapping[Key, Sequence[float]]) -> tuple[float | None, float | None]:
+    sums = [math.fsum(values) for values in prompts.values()]
+    if not all(map(math.isfinite, sums)):
+        return None, None
+    counts = [float(len(values)) for values in prompts.values()]
+    return bootstrap_ratio(sums, counts, RESAMPLES, seed=0) or (None, None)
+
+
+def _cost(
+    record: Recorded, curves: Mapping[str, Points], card: Mapping[str, Any]
+) -> dict[str, float]:
+    """What the run took: as its card says, else as far as its curves tell."""
+    if card:
+        names = ("train_seconds", "total_seconds", "tokens_per_second", "peak_memory_mib")
+        cost = {name: card[name] for name in names} | card["cost"]
+        return {name: float(value) for name, value in cost.items() if value is not None}
+    cost = {}
+    if record.ended:
+        cost["total_seconds"] = (record.ended - record.started) / 1000
+    if speeds := curves.get("perf/tokens_per_second"):
+        cost["tokens_per_second"] = sum(value for _, value in speeds) / len(speeds)
+    if MEGABYTES in record.metrics:
+        cost["memory_mib"] = record.metrics[MEGABYTES]
+    return cost
+
+
+def _origin(record: Recorded, source: Source) -> dict[str, str]:
+    """Code, command, machine and packages, by the names that people know them by."""
+    tags = record.tags
+    found = {}
+    if commit := tags.get("mlflow.source.git.commit"):
+        found["git commit"] = commit[:12]
+        if tags.get("git.dirty") == "true":
+            diff = _text(source, record, "git.diff") or ""
+            changed = hashlib.sha256(diff.encode()).hexdigest()[:8]
+            found["git commit"] += f" + changes {changed}"
+    found |= {name: tags[name] for name in ("command", "python", "platform", "cpu") if name in tags}
+    if tags.get("gpu", "none") != "none":
+        found["gpu"] = tags["gpu"]
+    packages = _text(source, record, "packages.txt")
+    if packages is None:
+        prefix = "version."
+        return found | {
+            name.removeprefix(prefix): version
+            for name, version in tags.items()
+            if name.startswith(prefix)
+        }
+    return found | dict(line.split("==", 1) for line in packages.splitlines() if "==" in line)

@@ -1,0 +1,96 @@
+"""What one must know before one believes a comparison, a sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rlexp.comparison.configs import ABSENT, leaves
+from rlexp.comparison.run import Run, letter
+
+STATUSES = {
+    "FAILED": "failed",
+    "KILLED": "was killed",
+    "RUNNING": "still runs",
+    "DEAD": "says that it runs, but no process does",
+}
+SAMPLED_BY = ("eval.temperature", "eval.max_completion_length", "eval.completions", "eval.seed")
+"""Knobs of the evaluation that move what it finds."""
+STEP = ("train.batch_size",)
+TOKENS = "length, KL, perplexity and distinct tokens"
+
+
+def remarks(runs: Sequence[Run]) -> list[str]:
+    """How far runs came, and in what they were not judged alike."""
+    return [*_progress(runs), *_judged_apart(runs)]
+
+
+def same_scale(metric: str, first: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether a metric means the same in runs of these two configs.
+
+    A reward does if it is the same reward, and so does a term of both, whatever its weight.
+    """
+    group, _, name = metric.rpartition("/")
+    if group not in ("eval", "rollout") or not (name == "reward" or name.startswith("reward_")):
+        return True
+    ours, theirs = (dict(leaves({"reward": each.get("reward")})) for each in (first, other))
+    if ours == theirs:
+        return True
+    term = f"reward.terms.{name.removeprefix('reward_')}."
+    parts = [
+        {key: value for key, value in each.items() if key.startswith(term)}
+        for each in (ours, theirs)
+    ]
+    for part in parts:
+        part.pop(f"{term}weight", None)
+    return bool(parts[0]) and parts[0] == parts[1]
+
+
+def _progress(runs: Sequence[Run]) -> Iterator[str]:
+    for index, run in enumerate(runs):
+        who, steps = letter(index), f"{run.reached} of {run.steps or '?'} steps"
+        if run.status in STATUSES:
+            yield f"{who} {STATUSES[run.status]}: it is compared as far as it came, {steps}."
+        if run.evaluated is None:
+            yield f"{who} was never evaluated."
+        elif run.evaluated == 0 and run.reached > 0:
+            yield f"{who} was evaluated before its training only: its numbers are the start's."
+        elif run.steps and run.evaluated < run.steps:
+            yield f"{who} was evaluated at step {run.evaluated} of {run.steps} for the last time."
+        yield from (f"{who}: {note}." for note in run.notes)
+
+
+def _judged_apart(runs: Sequence[Run]) -> Iterator[str]:
+    first, *others = (dict(leaves(run.config)) for run in runs)
+    flat = list(enumerate(others, start=1))
+    rewarded = [
+        letter(index)
+        for index, run in enumerate(runs[1:], start=1)
+        if not same_scale("eval/reward", runs[0].config, run.config)
+    ]
+    if rewarded:
+        yield (
+            f"{listed(rewarded)}: another reward than A's. Rewards of different rewards are not on "
+            "one scale and are not tested; what both runs measure besides is."
+        )
+    for keys, text in (
+        (SAMPLED_BY, "evaluated in another way than A ({}), which moves the numbers by itself"),
+        (("model", "model.path"), f"another model than A's: {TOKENS} count its own tokens"),
+        (STEP, "another batch size than A's: a step is not the same number of samples"),
+    ):
+        apart = {
+            letter(index): [k for k in keys if each.get(k, ABSENT) != first.get(k, ABSENT)]
+            for index, each in flat
+        }
+        differing = dict.fromkeys(key for found in apart.values() for key in found)
+        if differing:
+            who = listed([name for name, found in apart.items() if found])
+            yield f"{who}: {text.format(', '.join(differing))}."
+
+
+def listed(names: Sequence[str]) -> str:
+    """
+    >>> listed(["A", "B", "C"])
+    'A, B and C'
+    """
+    return ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else names[0]

@@ -1,0 +1,232 @@
+"""A comparison on the terminal: within 100 columns for up to four runs, a line a run beyond."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from rlexp.comparison.compare import Comparison, Prompt
+from rlexp.comparison.configs import Difference
+from rlexp.comparison.curves import finite, overlaid
+from rlexp.comparison.run import Points, Run, letter
+from rlexp.comparison.words import (
+    cell,
+    difference,
+    grouped,
+    headline,
+    higher,
+    p_value,
+    paragraphs,
+    short,
+)
+from rlexp.presentation.numbers import NOTHING, number
+
+COLUMNS = 4
+"""Runs that have a column each; more of them have a line each."""
+METRICS = 6
+"""Metrics in a line of one run."""
+CURVES = 4
+PROMPTS = 2
+CHARACTERS = 240
+BARS = "▁▂▃▄▅▆▇█"
+WIDTH = 24
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """Print what differs, what came of it, curves, samples and cost."""
+    console.print(Rule(Text(headline(comparison), style="bold")))
+    console.print(_runs(comparison.runs))
+    for remark in comparison.remarks:
+        console.print(_marked(remark))
+    _config(comparison.config, console)
+    _results(comparison, console)
+    _section(console, "Curves", _curves(comparison.runs, comparison.metrics))
+    for prompt in comparison.prompts[:PROMPTS]:
+        _print_prompt(prompt, console)
+    _section(console, "Cost", _differing(comparison.cost))
+    _section(
+        console, "Code, machine and packages, where they differ", _differing(comparison.origin)
+    )
+
+
+def _section(console: Console, title: str, table: Table) -> None:
+    if table.row_count:
+        console.print()
+        console.print(Text(title, style="bold"))
+        console.print(table)
+
+
+def _table(*headings: str, right: bool = False) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column(headings[0], overflow="fold")
+    for heading in headings[1:]:
+        table.add_column(heading, justify="right" if right else "left", overflow="fold")
+    return table
+
+
+def _runs(runs: Sequence[Run]) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for index, run in enumerate(runs):
+        steps = f"step {run.reached}" + (f" of {run.steps}" if run.steps else "")
+        table.add_row(
+            Text(letter(index), style="bold"),
+            Text(run.name, overflow="fold"),
+            run.status.lower(),
+            steps,
+            Text(run.id[:8], style="dim"),
+        )
+    return table
+
+
+def _differing(rows: Sequence[Difference]) -> Table:
+    runs = len(rows[0].values) if rows else 0
+    if runs > COLUMNS:
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for row in rows:
+            table.add_row(Text(row.key), Text(grouped(row.values)))
+        return table
+    table = _table("", *(letter(index) for index in range(runs)))
+    for row in rows:
+        table.add_row(Text(row.key), *(Text(NOTHING if v is None else v) for v in row.values))
+    return table
+
+
+def _config(rows: Sequence[Difference], console: Console) -> None:
+    """Keys that all runs have as a table; those of some, such as an algorithm's own, in lines."""
+    console.print()
+    console.print(Text("What differs in the configs", style="bold"))
+    if not rows:
+        console.print("Nothing: the configs are the same.")
+        return
+    shared = [row for row in rows if row.whole]
+    partial = [row for row in rows if not row.whole]
+    if shared:
+        console.print(_differing(shared))
+    if partial and len(rows[0].values) > COLUMNS:
+        console.print(f"{len(partial)} keys that only some of them have are on the page (--html).")
+        return
+    own = Table.grid(padding=(0, 2, 0, 0))
+    for index in range(len(rows[0].values)):
+        had = [f"{row.key}={row.values[index]}" for row in partial if row.values[index] is not None]
+        if had:
+            own.add_row(Text(f"{letter(index)} has"), Text(" ".join(had), style="dim"))
+    if own.row_count:
+        console.print(own)
+
+
+def _results(comparison: Comparison, console: Console) -> None:
+    runs = len(comparison.runs)
+    if runs == 2:
+        _section(console, "What came of it", _two(comparison))
+    elif runs <= COLUMNS:
+        _section(console, "What came of it", _metrics(comparison))
+        _section(console, "Against A", _tests(comparison))
+    else:
+        _section(console, "What came of it", _lines(comparison))
+        _section(console, "Against A", _tests(comparison))
+    for paragraph in paragraphs(comparison):
+        console.print(Text(paragraph, style="dim"))
+
+
+def _two(comparison: Comparison) -> Table:
+    table = _table("", "A", "B", "B - A", "p", "B higher", right=True)
+    tested = {each.metric: each.results[1] for each in comparison.tested}
+    for metric in comparison.metrics:
+        result = tested.get(metric)
+        values = (cell(run.final.get(metric)) for run in comparison.runs)
+        table.add_row(
+            Text(short(metric)),
+            *(Text(value) for value in values),
+            *(Text(made(result) if result else "") for made in (difference, p_value, higher)),
+        )
+    return table
+
+
+def _metrics(comparison: Comparison) -> Table:
+    table = _table("", *(letter(index) for index in range(len(comparison.runs))), right=True)
+    for metric in comparison.metrics:
+        values = (cell(run.final.get(metric)) for run in comparison.runs)
+        table.add_row(Text(short(metric)), *(Text(value) for value in values))
+    return table
+
+
+def _lines(comparison: Comparison) -> Table:
+    metrics = comparison.metrics[:METRICS]
+    table = _table("", *(short(metric) for metric in metrics), right=True)
+    for index, run in enumerate(comparison.runs):
+        values = [run.final.get(metric) for metric in metrics]
+        table.add_row(
+            letter(index),
+            Text(cell(values[0])),
+            *(number(value.value if value else None) for value in values[1:]),
+        )
+    return table
+
+
+def _tests(comparison: Comparison) -> Table:
+    """By the metric that matters most; the page has them all."""
+    if not comparison.tested:
+        return _table("")
+    tested = comparison.tested[0]
+    table = _table("", short(tested.metric), "p", "higher on", "prompts", right=True)
+    for index, result in enumerate(tested.results[1:], start=1):
+        cells = (made(result) for made in (difference, p_value, higher))
+        prompts = str(result.prompts) if result else NOTHING
+        table.add_row(letter(index), *(Text(each) for each in cells), prompts)
+    return table
+
+
+def _curves(runs: Sequence[Run], wanted: Sequence[str]) -> Table:
+    asked = [name for name in wanted if not name.startswith("eval/")]
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for name in overlaid(runs, asked)[0][: CURVES if len(runs) <= COLUMNS else 1]:
+        points = {i: finite(run.curves.get(name, [])) for i, run in enumerate(runs)}
+        points = {index: each for index, each in points.items() if len(each) > 1}
+        values = [value for each in points.values() for _, value in each]
+        last = max(each[-1][0] for each in points.values())
+        for row, (index, each) in enumerate(points.items()):
+            bars = "".join(_bars(each, last, min(values), max(values)))
+            ends = f"{number(each[0][1])} → {number(each[-1][1])}"
+            table.add_row(Text("" if row else name), letter(index), Text(bars), ends)
+    return table
+
+
+def _bars(points: Points, last: int, low: float, high: float) -> Iterator[str]:
+    """One bar for each part of the steps from 0 to `last`; a blank where nothing was logged."""
+    for part in range(WIDTH):
+        inside = [value for step, value in points if step * (WIDTH - 1) // max(last, 1) == part]
+        if not inside:
+            yield " "
+            continue
+        mean = sum(inside) / len(inside)
+        share = (mean - low) / (high - low) if high > low else 0.5
+        yield BARS[min(int(share * len(BARS)), len(BARS) - 1)]
+
+
+def _print_prompt(prompt: Prompt, console: Console) -> None:
+    console.print()
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column()
+    grid.add_row("prompt", Text(_short(prompt.text), style="italic"))
+    for side in prompt.sides[:COLUMNS]:
+        sample = side.samples[0]
+        label = side.letter if sample.reward is None else f"{side.letter} {sample.reward:+.2f}"
+        grid.add_row(f"  {label}", Text(_short(sample.completion)))
+    console.print(grid)
+
+
+def _marked(text: str) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_row(Text("!", style="bold yellow"), Text(text, style="yellow"))
+    return grid
+
+
+def _short(text: str) -> str:
+    """One paragraph of bounded length; line breaks become visible."""
+    flat = text.strip().replace("\n", " ⏎ ")
+    return flat if len(flat) <= CHARACTERS else flat[: CHARACTERS - 1] + "…"

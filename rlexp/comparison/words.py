@@ -1,0 +1,120 @@
+"""A comparison's results in words, on the terminal and on the page alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rlexp.comparison.compare import Comparison
+from rlexp.comparison.remarks import listed
+from rlexp.comparison.run import Value, letter
+from rlexp.comparison.statistics import SIGNIFICANT, Paired
+from rlexp.presentation.numbers import NOTHING, interval, number, share
+
+NAMED = 4
+"""Runs that a headline calls by their letters."""
+CAUTION = (
+    "The test speaks of these trained models on such prompts; whether a setting is better takes "
+    "several seeds. p is two-sided, corrected for the number of runs, not for that of metrics."
+)
+
+
+def headline(comparison: Comparison) -> str:
+    """The result by the metric that matters most."""
+    if not comparison.tested:
+        return f"{len(comparison.runs)} runs, without a test"
+    tested = comparison.tested[0]
+    name = short(tested.metric)
+    results = [(letter(i), each) for i, each in enumerate(tested.results) if each]
+    clear = [(who, each) for who, each in results if each.significant]
+    if len(results) == 1 and clear:
+        who, result = clear[0]
+        direction = "higher" if result.difference > 0 else "lower"
+        return f"{name} {direction} by {number(abs(result.difference))} in {who} than in A"
+    parts = []
+    for direction, sign in (("higher", 1), ("lower", -1)):
+        if found := [who for who, each in clear if each.difference * sign > 0]:
+            parts.append(f"{direction} in {_those(found)}")
+    rest = [who for who, each in results if not each.significant]
+    if rest:
+        parts.append(f"no clear difference in {_those(rest)}")
+    return f"{name} against A: {', '.join(parts)}"
+
+
+def _those(letters: Sequence[str]) -> str:
+    return listed(letters) if len(letters) <= NAMED else f"{len(letters)} runs"
+
+
+def short(metric: str) -> str:
+    """
+    >>> short("eval/reward"), short("train/loss")
+    ('reward', 'train/loss')
+    """
+    return metric.removeprefix("eval/")
+
+
+def cell(value: Value | None) -> str:
+    """A value and its interval, which a narrow column breaks apart but does not split."""
+    if value is None:
+        return NOTHING
+    ends = interval(value.low, value.high).replace(" ", "\N{NO-BREAK SPACE}")
+    return f"{number(value.value)} {ends}".strip()
+
+
+def signed(value: float) -> str:
+    """
+    >>> signed(0.0312), signed(-12.04)
+    ('+0.031', '-12.0')
+    """
+    return number(value) if value < 0 else f"+{number(value)}"
+
+
+def difference(result: Paired | None) -> str:
+    """The difference to the first run and its interval."""
+    if result is None:
+        return NOTHING
+    ends = interval(result.low, result.high).replace(" ", "\N{NO-BREAK SPACE}")
+    return f"{signed(result.difference)} {ends}"
+
+
+def p_value(result: Paired | None) -> str:
+    """Marked by a star where it is below 0.05."""
+    if result is None:
+        return NOTHING
+    spelled = "<0.001" if result.p < 0.001 else f"{result.p:.3f}"
+    return f"{spelled}{'*' if result.p < SIGNIFICANT else ''}"
+
+
+def higher(result: Paired | None) -> str:
+    """On how many of the prompts the run is higher."""
+    return share(result.higher) if result else NOTHING
+
+
+def grouped(values: Sequence[str | None]) -> str:
+    """Which runs have which value, where there are too many runs for a column each.
+
+    >>> grouped(["1", "2", "1", None])
+    '1: A C · 2: B · –: D'
+    """
+    runs: dict[str | None, list[str]] = {}
+    for index, value in enumerate(values):
+        runs.setdefault(value, []).append(letter(index))
+    return " · ".join(f"{value or NOTHING}: {' '.join(who)}" for value, who in runs.items())
+
+
+def paired_on(comparison: Comparison) -> str:
+    """How many prompts the test is made of."""
+    counts = {each.prompts for each in comparison.tested[0].results if each}
+    if len(counts) == 1:
+        return f"{counts.pop()} shared held-out prompts"
+    return f"{min(counts)} to {max(counts)} shared held-out prompts"
+
+
+def paragraphs(comparison: Comparison) -> Iterator[str]:
+    """How the table of tests is to be read."""
+    if comparison.tested:
+        yield (
+            f"Against A, prompt by prompt, on {paired_on(comparison)}: difference of the means "
+            "with its 95% interval, p of a sign-flip test (* below 0.05), and the share of prompts "
+            "on which a run is higher (a reward's win rate)."
+        )
+        yield CAUTION

@@ -1,0 +1,1 @@
+"""How numbers, drawings and pages look, wherever people see them."""

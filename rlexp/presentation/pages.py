@@ -1,0 +1,30 @@
+"""Pages: one self-contained file each, which opens anywhere, offline, on a phone as well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rlexp.presentation.numbers import number
+
+
+def write(path: Path, package: str, template: str, **content: Any) -> None:
+    """Render a template that extends `page.html`; all that is put into it is escaped.
+
+    Args:
+        path: the file to write.
+        package: whose `templates/` holds the template.
+        template: its name.
+        content: what the template shows.
+    """
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader("rlexp.presentation")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number}
+    path.write_text(environment.get_template(template).render(**content), encoding="utf-8")

@@ -1,0 +1,298 @@
+"""Runs are told apart by what they were asked, what came of it, and on the same prompts."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from told_runs import PROMPTS, STEPS, told_run
+
+from rlexp.comparison import Comparison, Run, compare, gather, print_comparison
+from rlexp.comparison.configs import differences
+from rlexp.comparison.gather import Source
+from rlexp.comparison.remarks import same_scale
+from rlexp.comparison.words import headline
+from rlexp.tracking.folder import FolderRecords, run_folders
+from rlexp.tracking.records import Records
+
+
+def read(folder: Path, status: str | None = None) -> Run:
+    records = FolderRecords()
+    source: Source = records
+    return gather(records.read(folder), source, status)
+
+
+def compared(*folders: Path, metrics: tuple[str, ...] = ()) -> Comparison:
+    return compare([read(folder) for folder in folders], metrics)
+
+
+def shown(comparison: Comparison, width: int = 100) -> str:
+    console = Console(width=width, no_color=True)
+    with console.capture() as captured:
+        print_comparison(comparison, console)
+    return captured.get()
+
+
+class TestGather:
+    def test_a_folder_and_a_store_tell_the_same(
+        self, tmp_path: Path, fresh_store: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What a run says depends on where it is read: a column, a type or a file is lost."""
+        monkeypatch.chdir(tmp_path)
+        folder = told_run(tmp_path / "run", uri=fresh_store, metrics={"eval/nan": float("nan")})
+        here = read(folder)
+        shutil.rmtree(folder)
+        with Records.open(fresh_store) as records:
+            (record,) = records.all()
+            there = gather(record, records)
+        assert repr(there) == repr(here)  # NaN is not equal to itself
+        assert there.whole_config
+        assert there.cost["total_seconds"] == 75.0
+        assert len(there.samples) == len(PROMPTS)
+        assert there.final["eval/kl"].low == pytest.approx(0.04)
+
+    def test_a_prompt_that_the_data_repeat_stays_two(self, tmp_path: Path) -> None:
+        """Equal prompts melted into one: their difference counts once, and the mean is another."""
+        prompts = ["a", "a", "b", "c", "a"]
+        run = read(told_run(tmp_path / "run", prompts=prompts, completions=3))
+        assert list(run.samples) == [("a", 0), ("a", 1), ("b", 0), ("c", 0), ("a", 2)]
+        assert all(len(samples) == 3 for samples in run.samples.values())
+        means = run.measured["eval/reward"].values()
+        assert sum(means) / 5 == pytest.approx(run.final["eval/reward"].value)
+
+    def test_a_reward_model_is_measured_by_its_pairs(self) -> None:
+        """Scores set against each other although each is on its own model's scale."""
+        rows = [
+            {"prompt": f"q{index} ({which})", "completion": which, "reward": score}
+            for index, scores in enumerate([(2.0, 1.0), (0.0, 3.0), (1.0, 1.0)])
+            for which, score in zip(("chosen", "rejected"), scores, strict=True)
+        ]
+        run = gather(_Recorded(), _Source(rows, {"eval/accuracy": [(0, 0.5)]}))
+        keys = [("q0", 0), ("q1", 0), ("q2", 0)]
+        assert run.measured["eval/accuracy"] == dict(zip(keys, (1.0, 0.0, 0.5), strict=True))
+        assert run.measured["eval/margin"] == dict(zip(keys, (1.0, -3.0, 0.0), strict=True))
+        assert run.final["eval/accuracy"].low is not None
+
+    def test_without_its_config_a_run_has_its_tracked_keys(self) -> None:
+        """Numbers as texts, which differ from the same numbers of a run whose config was kept."""
+        run = gather(_Recorded(), _Source([], {}))
+        assert run.config == {"algo.name": "toy", "algo.beta": 0.1, "seed": 7}
+        assert not run.whole_config
+        whole = {"algo": {"name": "toy", "beta": 0.1, "loss": "a"}, "seed": 8}
+        (row,) = differences([run.config, whole], [False, True])
+        assert (row.key, row.values) == ("seed", ["7", "8"])
+
+    def test_intervals_of_a_run_without_a_card_are_made_from_its_samples(
+        self, tmp_path: Path
+    ) -> None:
+        """A run that was killed compared without intervals, or with those of no evaluation."""
+        run = read(told_run(tmp_path / "run", error=KeyboardInterrupt(), card=False))
+        value = run.final["eval/reward"]
+        assert value.low is not None
+        assert value.high is not None
+        assert value.low < value.value < value.high
+        assert run.final["eval/kl"].low is None
+        assert run.cost.keys() == {"total_seconds"}
+
+
+class TestConfigs:
+    def test_keys_are_spelled_as_one_types_them(self, tmp_path: Path) -> None:
+        """A `_target_` or an interpolated name among the keys; `algo.name=` instead of `algo=`."""
+        first = told_run(tmp_path / "a")
+        other = told_run(tmp_path / "b", "algo=dpo", "seed=3", "algo.beta=0.3")
+        rows = {row.key: row.values for row in compared(first, other).config}
+        assert rows["algo"] == ["grpo", "dpo"]
+        assert rows["seed"] == ["0", "3"]
+        assert rows["algo.loss_type"] == ["dapo", "[sigmoid]"]
+        assert rows["algo.num_generations"] == ["8", None]
+        assert not {key for key in rows if "_target_" in key or key == "name"}
+
+    def test_only_what_differs_is_told(self, tmp_path: Path) -> None:
+        """A wall of keys in which the one that matters is lost."""
+        comparison = compared(told_run(tmp_path / "a"), told_run(tmp_path / "b", "algo.beta=0.3"))
+        assert [(row.key, row.values) for row in comparison.config] == [
+            ("algo.beta", ["0.05", "0.3"])
+        ]
+        assert "Nothing: the configs" in shown(compared(tmp_path / "a", tmp_path / "a"))
+
+    def test_another_class_under_the_same_name_is_told(self) -> None:
+        """A target that is hidden although nothing else shows the difference."""
+        configs = [{"reward": {"_target_": target, "name": "mine"}} for target in ("x.A", "x.B")]
+        assert [row.key for row in differences(configs, [True, True])] == ["reward._target_"]
+
+
+class TestJudgement:
+    def test_the_better_run_is_better(self, tmp_path: Path) -> None:
+        """The sign, the winner, the prompts in the wrong order, or the test of another metric."""
+        first = told_run(tmp_path / "a", quality=0.2)
+        other = told_run(tmp_path / "b", quality=0.6)
+        comparison = compared(first, other)
+        assert comparison.remarks == []
+        tested = comparison.tested[0]
+        assert tested.metric == "eval/reward"
+        assert tested.results[0] is None
+        result = tested.results[1]
+        assert result
+        assert result.difference == pytest.approx(0.4, abs=0.02)
+        assert result.prompts == len(PROMPTS)
+        assert result.higher == 1.0
+        assert result.significant
+        assert headline(comparison) == f"reward higher by {result.difference:.3f} in B than in A"
+        spreads = [prompt.spread for prompt in comparison.prompts]
+        assert spreads == sorted(spreads, reverse=True)
+        assert {side.letter for side in comparison.prompts[0].sides} == {"A", "B"}
+
+    def test_equal_runs_are_not_told_apart(self, tmp_path: Path) -> None:
+        """A winner among equals."""
+        folders = [told_run(tmp_path / name) for name in "ab"]
+        comparison = compared(*folders)
+        assert headline(comparison) == "reward against A: no clear difference in B"
+        assert "*" not in shown(comparison).partition("What came of it")[2].partition("Against")[0]
+
+    def test_other_prompts_are_not_paired(self, tmp_path: Path) -> None:
+        """Prompts paired by their place in the table."""
+        first = told_run(tmp_path / "a")
+        half = told_run(tmp_path / "b", prompts=[*PROMPTS[12:], "new one", "new two"])
+        none = told_run(tmp_path / "c", prompts=["other", "prompts"])
+        comparison = compared(first, half, none)
+        results = comparison.tested[0].results
+        assert results[1]
+        assert results[1].prompts == 12
+        assert results[2] is None
+        assert "B shares 12 of its 14 held-out prompts with A (A has 24)" in comparison.remarks[0]
+        assert "C shares 0 of its 2" in comparison.remarks[1]
+        assert compared(first, none).tested == []
+        assert "there is no test" in shown(compared(first, none)).replace("\n", " ")
+
+    def test_different_rewards_are_no_scale(self, tmp_path: Path) -> None:
+        """A length in [0, 1] said to be worse than a sentiment; nothing said of what both have."""
+        first = told_run(tmp_path / "a")
+        other = told_run(tmp_path / "b", "reward=length", quality=0.9)
+        comparison = compared(first, other)
+        assert "another reward than A's" in comparison.remarks[0]
+        metrics = [tested.metric for tested in comparison.tested]
+        assert "eval/reward" not in metrics
+        assert {"eval/grammatical", "eval/length"} <= set(metrics)
+        assert "eval/kl" in comparison.metrics
+
+    def test_a_term_of_two_mixes_is_one_scale(self) -> None:
+        """The same term not compared because of its weight; another term compared for its name."""
+        term = {"name": "sentiment", "weight": 1.0}
+        mixes = [
+            {"reward": {"name": "mix", "terms": {"good": term, "short": {"target": 5}}}},
+            {"reward": {"name": "mix", "terms": {"good": term | {"weight": 2.0}}}},
+            {"reward": {"name": "mix", "terms": {"good": term | {"name": "other"}}}},
+        ]
+        assert same_scale("eval/reward_good", mixes[0], mixes[1])
+        assert not same_scale("eval/reward_good", mixes[0], mixes[2])
+        assert not same_scale("eval/reward_short", mixes[0], mixes[1])
+        assert not same_scale("eval/reward", mixes[0], mixes[1])
+        assert same_scale("eval/length", mixes[0], mixes[2])
+
+    def test_what_moves_numbers_by_itself_is_said(self, tmp_path: Path) -> None:
+        """Samples of another temperature, or another model's tokens, compared without a word."""
+        first = told_run(tmp_path / "a")
+        other = told_run(tmp_path / "b", "eval.temperature=0.5", "model=gpt2", "train.batch_size=8")
+        told = " ".join(compared(first, other).remarks)
+        assert "(eval.temperature)" in told
+        assert "another model" in told
+        assert "another batch size" in told
+
+
+class TestRunsThatDidNotFinish:
+    def test_they_are_compared_as_far_as_they_came(self, tmp_path: Path) -> None:
+        """A crash over a missing card, or an early number that passes for a final one."""
+        whole = told_run(tmp_path / "a")
+        failed = told_run(tmp_path / "b", steps=(0, 10), error=ValueError("no"), card=False)
+        begun = told_run(tmp_path / "c", steps=(0,), error=KeyboardInterrupt(), card=False)
+        comparison = compared(whole, failed, begun)
+        told = "\n".join(comparison.remarks)
+        assert f"B failed: it is compared as far as it came, 10 of {STEPS} steps." in told
+        assert f"B was evaluated at step 10 of {STEPS} for the last time." in told
+        assert "C was killed" in told
+        assert comparison.tested[0].results[1]
+        assert shown(comparison)
+
+    def test_a_run_without_an_evaluation_is_no_trouble(self, tmp_path: Path) -> None:
+        """A run that failed while loading its model, in a sweep that is compared."""
+        whole = told_run(tmp_path / "a")
+        empty = tmp_path / "b"
+        told_run(empty, error=ValueError("no"), card=False)
+        spool = (empty / "spool.jsonl").read_text().splitlines(keepends=True)
+        (empty / "spool.jsonl").write_text(spool[0])
+        comparison = compare([read(whole), read(empty, "DEAD")])
+        assert any("B was never evaluated" in remark for remark in comparison.remarks)
+        assert any("no process does" in remark for remark in comparison.remarks)
+        assert "–" in shown(comparison)
+        assert shown(compare([read(empty, "DEAD"), read(whole)]))
+
+
+class TestTerminal:
+    @pytest.mark.parametrize("runs", [2, 4, 7])
+    def test_fits_its_width_and_is_plain(self, tmp_path: Path, runs: int) -> None:
+        """Columns that break numbers apart, colours in a file, a table that grows with the runs."""
+        folders = [
+            told_run(tmp_path / f"a run with quite a long name {index}", quality=index / 10)
+            for index in range(runs)
+        ]
+        text = shown(compared(*folders))
+        assert max(map(len, text.splitlines())) <= 100
+        assert "\x1b" not in text
+        values = re.findall(r"-?\d\.\d{3} \[-?\d\.\d{3},\s-?\d\.\d{3}\]", text)
+        assert len(values) >= runs
+        assert re.search(r"rollout/reward +A +\S", text)
+
+    def test_asked_for_metrics_take_the_place_of_all(self, tmp_path: Path) -> None:
+        """A metric that is asked for and not shown."""
+        folders = [told_run(tmp_path / name) for name in "ab"]
+        comparison = compared(*folders, metrics=("train/loss", "eval/length"))
+        assert comparison.metrics == ["train/loss", "eval/length"]
+        assert [tested.metric for tested in comparison.tested] == ["eval/length"]
+        text = shown(comparison)
+        assert re.search(r"^train/loss +0\.033 +0\.033", text, re.MULTILINE)
+
+
+def test_runs_of_a_sweep_go_by_number(tmp_path: Path) -> None:
+    """Trial 10 before trial 2."""
+    for trial in range(11):
+        (tmp_path / str(trial)).mkdir()
+        (tmp_path / str(trial) / "spool.jsonl").touch()
+    assert [folder.name for folder in run_folders(tmp_path)] == [str(i) for i in range(11)]
+    assert run_folders(tmp_path / "3") == [tmp_path / "3"]
+    assert run_folders(tmp_path / "missing") == []
+
+
+class _Recorded:
+    """What a store says of a run whose files it never got."""
+
+    run_id, name, status, started, ended = "0123abcd", "toy", "FINISHED", 0, 2000
+    params = {"algo.name": "toy", "algo.beta": "0.1", "seed": "7"}  # noqa: RUF012
+    metrics: dict[str, float] = {}  # noqa: RUF012
+    tags = {"version.torch": "2.13"}  # noqa: RUF012
+
+
+class _Source:
+    def __init__(self, rows: list, curves: dict) -> None:
+        self.rows, self.curves = rows, curves
+
+    def history(self, record: object, /) -> dict:
+        return self.curves
+
+    def samples(self, record: object, /, step: int | None = None) -> list:
+        return self.rows
+
+    def artifact(self, record: object, /, path: str) -> Path:
+        raise FileNotFoundError(path)
+
+
+@pytest.fixture
+def fresh_store(tmp_path: Path) -> str:
+    from rlexp.tracking.store import connect, prepare_environment
+
+    prepare_environment()
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    connect(uri, "rlexp")
+    return uri
