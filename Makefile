@@ -8,12 +8,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format ui clean
+.PHONY: help run test test-slow check format ui clean
 
 help: ## Show this list
 	@echo 'rlexp: experiments with language models and reinforcement learning'
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo '  make run ARGS="algo=dpo train.max_steps=40"    arguments are passed on'
 
@@ -22,6 +22,9 @@ run: $(INSTALLED) ## Run an experiment: make run ARGS="algo=dpo"
 
 test: $(INSTALLED) ## Run the tests: make test ARGS="-k reward"
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+test-slow: $(INSTALLED) ## Run the tests that take long: many runs at once, PostgreSQL
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -m slow $(ARGS)
 
 check: $(INSTALLED) ## Check format, lint and types
 	$(BIN)/ruff format --check .
@@ -32,10 +35,8 @@ format: $(INSTALLED) ## Format the code, and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-ui: $(INSTALLED) ## Open MLflow's page on the runs tracked here
-	@echo 'Open http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=rlexp'
-	@echo 'and click "Model training" at the top left once.'
-	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 $(ARGS)
+ui: $(INSTALLED) ## Open MLflow's page on the runs tracked here: make ui ARGS="--port 5001"
+	$(BIN)/python -m rlexp ui $(ARGS)
 
 clean: ## Remove caches and .venv; runs and mlflow.db stay
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

@@ -1,0 +1,121 @@
+"""Records read through MLflow's client, from whatever store it knows.
+
+Its filter language has two kinds of quotes and no escape, and `LIKE` with its wild cards, so a
+clause may fit too much: what comes back is looked at again.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlexp.tracking.reading import answering
+from rlexp.tracking.record import PARENT_TAG, Record
+from rlexp.tracking.words import Condition
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+_PAGE = 1000
+_ATTRIBUTES = {"run_id": "run_id", "name": "run_name", "status": "status"}
+
+
+class ClientSource:
+    """See `Source`. `uri` is the store's address, for messages."""
+
+    def __init__(self, client: MlflowClient, uri: str) -> None:
+        self._client = client
+        self._uri = uri
+
+    def experiments(self) -> dict[str, str]:
+        """See `Source`."""
+        found = {}
+        token = None
+        while True:
+            with answering(self._uri):
+                page = self._client.search_experiments(page_token=token)
+            found |= {each.experiment_id: each.name for each in page}
+            token = page.token
+            if not token:
+                return found
+
+    def search(
+        self, experiments: Sequence[str], conditions: Sequence[Condition], limit: int | None = None
+    ) -> Iterator[Record]:
+        """See `Source`."""
+        # MLflow has no "or": a search for each combination of what the conditions allow.
+        alternatives = itertools.product(*(_clauses(each) for each in conditions))
+        size = min(limit or _PAGE, _PAGE)
+        searches = [self._pages(experiments, " AND ".join(each), size) for each in alternatives]
+        merged = heapq.merge(*searches, key=lambda record: -record.started)
+        fitting = (record for record in merged if all(each.fits(record) for each in conditions))
+        return itertools.islice(fitting, limit)
+
+    def points(self, run_id: str, metrics: Sequence[str]) -> dict[str, dict[int, float]]:
+        """See `Source`."""
+        found = {}
+        for metric in metrics:
+            with answering(self._uri):
+                logged = self._client.get_metric_history(run_id, metric)
+            in_time = sorted(logged, key=lambda point: point.timestamp)
+            if in_time:
+                found[metric] = {point.step: point.value for point in in_time}
+        return found
+
+    def _pages(self, experiments: Sequence[str], clause: str, size: int) -> Iterator[Record]:
+        token = None
+        while True:
+            with answering(self._uri):
+                page = self._client.search_runs(
+                    list(experiments),
+                    filter_string=clause,
+                    max_results=size,
+                    order_by=["attributes.start_time DESC", "attributes.run_id"],
+                    page_token=token,
+                )
+            yield from map(_record, page)
+            token = page.token
+            if not token:
+                return
+
+
+def _clauses(condition: Condition) -> list[str]:
+    """Clauses of which one is true of every run that fits."""
+    if condition.place == "attribute":
+        key = f"attributes.{_ATTRIBUTES[condition.key]}"
+    else:
+        key = f"{condition.place}s.`{condition.key}`"
+    if not condition.values:
+        return [f"{key} IS NULL"]
+    return [_clause(key, value, condition.begins) for value in condition.values]
+
+
+def _clause(key: str, value: str, begins: bool) -> str:
+    if begins:
+        return f"{key} LIKE '{value.replace(chr(39), '_')}%'"
+    if "'" not in value:
+        return f"{key} = '{value}'"
+    if '"' not in value:
+        return f'{key} = "{value}"'
+    return f"{key} LIKE '{value.replace(chr(39), '_')}'"
+
+
+def _record(run: Run) -> Record:
+    tags = run.data.tags
+    return Record(
+        run_id=run.info.run_id,
+        name=run.info.run_name or "",
+        experiment_id=run.info.experiment_id,
+        status=run.info.status,
+        started=run.info.start_time or 0,
+        ended=run.info.end_time or None,
+        folder=Path(tags["folder"]) if "folder" in tags else None,
+        parent=tags.get(PARENT_TAG),
+        params=run.data.params,
+        metrics=run.data.metrics,
+        tags=tags,
+    )

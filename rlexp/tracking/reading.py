@@ -1,0 +1,104 @@
+"""Opening a tracking store only to look at it: nothing is made, and a silent store is soon told."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from rlexp.spec.errors import Problem, UserError
+from rlexp.tracking.redaction import redacted
+from rlexp.tracking.store import KEY, prepare_environment
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+FIRST_RUN = "Begin with a first run: python -m rlexp"
+_SERVERS = ("http", "https", "databricks")
+_TABLE = "experiments"
+_PATIENCE = "5"  # seconds, as a variable of the environment
+_OF_THE_QUESTION = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
+"""Codes of answers: whoever gives them is there."""
+
+
+def opened(uri: str) -> MlflowClient:
+    """A client of the store at a resolved address.
+
+    Raises:
+        UserError: nothing is there, or it does not answer within seconds, or it is no store.
+    """
+    prepare_environment()
+    scheme = urlsplit(uri).scheme.partition("+")[0]
+    if scheme == "sqlite":
+        checked_file(uri)
+    elif scheme not in _SERVERS:
+        _check_database(uri)
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+@contextmanager
+def answering(uri: str) -> Iterator[None]:
+    """A store that does not answer in this block, or answers with an error, is a `UserError`."""
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except (MlflowException, RequestException, DBAPIError) as error:
+        if getattr(error, "error_code", None) in _OF_THE_QUESTION:
+            raise
+        raise silent(uri, error) from error
+
+
+def silent(uri: str, error: Exception) -> UserError:
+    """What is said of a store that does not answer, or not as a store."""
+    cause = redacted(str(error)).strip().partition("\n")[0][:300]
+    got = f"{redacted(uri)}, which does not answer: {cause}"
+    remedy = "Start the server, mend the address, or name another one with tracking.uri=…"
+    return UserError(Problem(KEY, got, "a tracking store that answers", remedy))
+
+
+def checked_file(uri: str) -> Path:
+    """The SQLite file of a resolved address. Raises `UserError` if there is none of MLflow's."""
+    path = Path(urlsplit(uri).path[1:])
+    if not path.exists():
+        wanted = f"a store that is there: no run has been tracked in {path} yet"
+        raise UserError(Problem(KEY, uri, wanted, f"{FIRST_RUN}, or name one: tracking.uri=…"))
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+            query = "SELECT count(*) FROM sqlite_master WHERE name = ?"
+            (is_store,) = connection.execute(query, [_TABLE]).fetchone()
+    except sqlite3.DatabaseError as error:
+        raise _no_store(uri, str(error)) from error
+    if not is_store:
+        raise _no_store(uri, "it has no table of experiments")
+    return path
+
+
+def _check_database(uri: str) -> None:
+    """MLflow itself would try for minutes, and make its tables in whatever data base it finds."""
+    from sqlalchemy import create_engine, inspect
+    from sqlalchemy.exc import SQLAlchemyError
+
+    os.environ.setdefault("PGCONNECT_TIMEOUT", _PATIENCE)
+    try:
+        engine = create_engine(uri)
+        is_store = inspect(engine).has_table(_TABLE)
+        engine.dispose()
+    except (SQLAlchemyError, ImportError) as error:  # ImportError: its driver is not installed
+        raise silent(uri, error) from error
+    if not is_store:
+        raise _no_store(uri, "it has no table of experiments")
+
+
+def _no_store(uri: str, why: str) -> UserError:
+    return UserError(
+        Problem(KEY, f"{redacted(uri)} ({why})", "a store that MLflow made", FIRST_RUN)
+    )

@@ -1,0 +1,243 @@
+"""Runs that are in MLflow, found by the words that people type, and what is known of each.
+
+    with Records.open("sqlite:////home/ann/mlflow.db") as records:
+        for record in records.find(["algo=ppo", "outputs/2026-03-14/15-09-26"]):
+            print(record.name, records.history(record)["eval/reward"])
+
+Nothing here changes a store or makes one.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+from rlexp.spec.errors import Problem, UserError
+from rlexp.tracking.reading import FIRST_RUN, answering, checked_file, opened
+from rlexp.tracking.record import PARENT_TAG, Record, Source
+from rlexp.tracking.redaction import redacted
+from rlexp.tracking.spool import SENT, Sent
+from rlexp.tracking.words import (
+    Condition,
+    identified,
+    named,
+    nothing_found,
+    starts_an_id,
+    tagged,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+__all__ = ["Record", "Records"]
+
+
+class Records:
+    """The runs of a store. Open it with `Records.open`, and close it or use `with`.
+
+    Every method raises `UserError` when the store no longer answers.
+    """
+
+    def __init__(self, source: Source, uri: str, experiments: Sequence[str]) -> None:
+        self.uri = uri
+        self.experiment_ids = list(experiments)
+        self._source = source
+        self._downloads = tempfile.TemporaryDirectory(prefix="rlexp-")
+        self._samples_of: dict[str, list[str]] = {}
+
+    @classmethod
+    def open(cls, uri: str, experiment: str | None = None) -> Self:
+        """The runs of one MLflow experiment, or of all that the store holds.
+
+        Args:
+            uri: a resolved address.
+            experiment: a name; None for all experiments.
+
+        Raises:
+            UserError: there is no store at `uri`, it does not answer, or it has no such experiment.
+        """
+        source = _source(uri)
+        known = source.experiments()
+        ids = [number for number, name in known.items() if experiment in (None, name)]
+        if experiment is not None and not ids:
+            near = get_close_matches(experiment, known.values(), n=1, cutoff=0)
+            remedy = f"Did you mean {near[0]}?" if near else FIRST_RUN
+            wanted = f"an experiment of {redacted(uri)}: {', '.join(known.values())}"
+            raise UserError(Problem("tracking.experiment", experiment, wanted, remedy))
+        return cls(source, uri, ids)
+
+    @cached_property
+    def client(self) -> MlflowClient:
+        """MLflow's own client of the store, for what is not read here."""
+        return opened(self.uri)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove what was downloaded."""
+        self._downloads.cleanup()
+
+    def all(self, limit: int | None = None, conditions: Sequence[Condition] = ()) -> list[Record]:
+        """Runs of which every condition is true, newest first, at most `limit`."""
+        return list(self._source.search(self.experiment_ids, conditions, limit))
+
+    def top(self, limit: int | None = None) -> list[Record]:
+        """Sweeps, and runs that belong to none, newest first."""
+        return self.all(limit, [tagged(PARENT_TAG)])
+
+    def trials(self, sweep: Record) -> list[Record]:
+        """The runs of a sweep, newest first."""
+        return self.all(conditions=[tagged(PARENT_TAG, sweep.run_id)])
+
+    def find(self, words: Iterable[str]) -> list[Record]:
+        """The runs that the words name, in their order, none twice; a sweep stands for its trials.
+
+        Args:
+            words: each a run's id or its beginning (4 characters or more), its name, its folder,
+                the name, id or folder of a sweep, or a filter such as `algo=ppo`.
+
+        Raises:
+            UserError: words that name nothing, or ids that have this beginning in common.
+        """
+        found: dict[str, Record] = {}
+        problems = []
+        for record in self.select(words):
+            runs = self.trials(record) if record.is_sweep else [record]
+            if not runs:
+                problems.append(
+                    Problem(record.name, "a sweep without trials in MLflow", "a run with results")
+                )
+            found |= {run.run_id: run for run in runs if run.run_id not in found}
+        if problems:
+            raise UserError(problems)
+        return list(found.values())
+
+    def select(self, words: Iterable[str]) -> list[Record]:
+        """Like `find`, except that a sweep stands for itself."""
+        found: dict[str, Record] = {}
+        problems: list[Problem] = []
+        for word in words:
+            try:
+                records = self._named(word) or self._filtered(word)
+            except UserError as error:
+                problems.extend(error.problems)
+                continue
+            if not records:
+                problems.append(nothing_found(word, self.all()))
+            found |= {each.run_id: each for each in records if each.run_id not in found}
+        if problems:
+            raise UserError(problems)
+        return list(found.values())
+
+    def one(self, word: str) -> Record:
+        """The run that a word names, the newest where it names several. Raises as `find`."""
+        return max(self.find([word]), key=lambda record: record.started)
+
+    def get(self, run_id: str) -> Record | None:
+        """The run of a whole id; None when the store has none that is active."""
+        return next(iter(self.all(1, [identified(run_id)])), None)
+
+    def history(self, record: Record) -> dict[str, list[tuple[int, float]]]:
+        """Each metric's points in the order of their steps, without those of the machine.
+
+        Where a step was logged twice the later point counts.
+        """
+        names = sorted(name for name in record.metrics if not name.startswith("system/"))
+        found = self._source.points(record.run_id, names)
+        return {name: sorted(found[name].items()) for name in names if name in found}
+
+    def points(self, record: Record, metric: str) -> list[tuple[int, float]]:
+        """One metric's points as `history` gives them; none when it was never logged."""
+        found = self._source.points(record.run_id, [metric])
+        return sorted(found.get(metric, {}).items())
+
+    def artifacts(self, record: Record, folder: str = "") -> list[str]:
+        """Paths of what stands in an artifact folder; none where there is no such folder."""
+        with answering(self.uri):
+            found = self.client.list_artifacts(record.run_id, folder or None)
+        return sorted(file.path for file in found)
+
+    def artifact(self, record: Record, path: str) -> Path:
+        """A file or folder among the run's artifacts, downloaded once; gone after `close`.
+
+        Raises:
+            FileNotFoundError: the run has no such artifact.
+        """
+        target = Path(self._downloads.name, record.run_id, path)
+        if not target.exists():
+            if path not in self.artifacts(record, path.rpartition("/")[0]):
+                raise FileNotFoundError(f"the run {record.name} has no artifact {path}")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with answering(self.uri):
+                self.client.download_artifacts(record.run_id, path, str(target.parent))
+        return target
+
+    def samples(self, record: Record, step: int | None = None) -> list[dict[str, Any]]:
+        """Rows of the samples table of a step, or of the last one; none if nothing was sampled."""
+        if record.run_id not in self._samples_of:
+            self._samples_of[record.run_id] = self.artifacts(record, "samples")
+        tables = {_step_of(path): path for path in self._samples_of[record.run_id]}
+        path = tables.get(max(tables, default=0) if step is None else step)
+        if path is None:
+            return []
+        table = json.loads(self.artifact(record, path).read_text(encoding="utf-8"))
+        return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+
+    def _named(self, word: str) -> list[Record]:
+        """Runs by whole id or name, then by folder, then by the beginning of an id."""
+        if (run := self.get(word)) is not None:
+            return [run]
+        if runs := self.all(conditions=[named(word)]) or self._in_folder(Path(word)):
+            return runs
+        if not starts_an_id(word):
+            return []
+        begun = self.all(conditions=[identified(word, begins=True)])
+        if len(begun) > 1:
+            fitting = ", ".join(f"{record.run_id[:12]} ({record.name})" for record in begun[:5])
+            got = f"the beginning of {len(begun)} runs' ids: {fitting}"
+            raise UserError(Problem(word, got, "one run", "Type more of the id."))
+        return begun
+
+    def _in_folder(self, folder: Path) -> list[Record]:
+        """The run or the sweep of a folder, or else the runs below it."""
+        places = {str(folder.absolute()), str(folder.resolve())}
+        below = tuple(f"{place}/" for place in places)
+        return (
+            self.all(conditions=[tagged("folder", *places)])
+            or self._moved(folder)
+            or self.all(conditions=[tagged("folder", *below, begins=True)])
+        )
+
+    def _moved(self, folder: Path) -> list[Record]:
+        """The run of a folder that stood elsewhere when the run began."""
+        sent = folder / SENT
+        run_id = Sent.load(sent).run_id if sent.is_file() else None
+        run = self.get(run_id) if run_id else None
+        return [run] if run else []
+
+    def _filtered(self, word: str) -> list[Record]:
+        return self.all(conditions=[Condition.filter(word)]) if "=" in word else []
+
+
+def _source(uri: str) -> Source:
+    if urlsplit(uri).scheme.partition("+")[0] == "sqlite":
+        from rlexp.tracking.sqlite_source import SQLiteSource
+
+        return SQLiteSource(uri, checked_file(uri))
+    from rlexp.tracking.client_source import ClientSource
+
+    return ClientSource(opened(uri), uri)
+
+
+def _step_of(path: str) -> int:
+    return int(Path(path).stem.removeprefix("step-"))

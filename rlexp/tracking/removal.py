@@ -1,0 +1,189 @@
+"""Taking runs away: checkpoints, folder, artifacts, logged models, and at last the MLflow run.
+
+The MLflow run goes last, so that a removal which was interrupted is found by the same words and
+finished. What stays in the data base are numbers, marked as deleted, until `mlflow gc`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from rlexp.spec.errors import Problem, UserError
+from rlexp.tracking.here import folder_here
+from rlexp.tracking.lock import Held, hold, is_held
+from rlexp.tracking.nesting import PARENT
+from rlexp.tracking.provenance import HOST_TAG
+from rlexp.tracking.reading import answering
+from rlexp.tracking.records import Record, Records
+from rlexp.tracking.spool import SPOOL
+from rlexp.tracking.stale import Life
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
+
+CONFIG = "config.yaml"
+
+
+@dataclass(frozen=True)
+class Removal:
+    """All that goes with one run."""
+
+    record: Record
+    folder: Path | None
+    """None when it is not on this machine, or is kept."""
+    folder_bytes: int
+    checkpoints: int
+    artifact_uri: str
+    artifact_bytes: int
+    models: Sequence[LoggedModel]
+
+
+def plan(records: Records, chosen: Sequence[Record], *, keep_folder: bool) -> list[Removal]:
+    """What goes with each run, a sweep's trials before the sweep; nothing is changed.
+
+    Raises:
+        UserError: runs that are alive, that registered models come from, or whose folder is not
+            what it should be: all of them at once.
+    """
+    going: dict[str, Record] = {}
+    for record in chosen:
+        trials = records.trials(record) if record.is_sweep else []
+        going |= {each.run_id: each for each in [*trials, record]}
+    runs = sorted(going.values(), key=lambda record: record.is_sweep)
+    folders = {run.run_id: folder_here(run) for run in runs}
+    here = {folder.resolve() for folder in folders.values() if folder}
+    problems: list[Problem] = []
+    for run in runs:
+        folder = folders[run.run_id]
+        problems += _alive(run, folder)
+        problems += _registered(records, run)
+        if folder and not keep_folder:
+            problems += _unfit(run, folder, here)
+    if problems:
+        raise UserError(problems)
+    return [_removal(records, run, None if keep_folder else folders[run.run_id]) for run in runs]
+
+
+def remove(records: Records, removal: Removal) -> list[str]:
+    """Take one run away, from files to the MLflow run; what had to stay, in words.
+
+    Raises:
+        UserError: somebody has come alive on the folder, or the store does not answer.
+    """
+    run = removal.record
+    stayed = []
+    if removal.folder:
+        _set_aside(removal.folder, run)
+    if run.folder and (aside := _aside(run.folder, run)).is_dir():
+        shutil.rmtree(aside)
+    client = records.client
+    with answering(records.uri):
+        for model in removal.models:
+            stayed += _remove_artifacts(records, model.artifact_location, model.model_id)
+            client.delete_logged_model(model.model_id)
+        stayed += _remove_artifacts(records, removal.artifact_uri, run.run_id)
+        client.delete_run(run.run_id)
+    return stayed
+
+
+def _alive(run: Record, folder: Path | None) -> Iterator[Problem]:
+    wanted = "a run that has ended"
+    if folder and is_held(folder):
+        yield Problem(run.name, "a run that is alive", wanted, f"End it first: {folder}")
+    elif run.status == "RUNNING" and not (folder and Life.of(folder).was_here):
+        host = run.tags.get(HOST_TAG, "another machine")
+        remedy = "There `python -m rlexp sync` tells MLflow of its end."
+        yield Problem(run.name, f"a run that may be alive on {host}", wanted, remedy)
+
+
+def _registered(records: Records, run: Record) -> Iterator[Problem]:
+    with answering(records.uri):
+        versions = records.client.search_model_versions(f"run_id = '{run.run_id}'")
+    for version in versions:
+        got = f"the run of the registered model {version.name}, version {version.version}"
+        remedy = "Delete that version first, on MLflow's page, if nobody needs it."
+        yield Problem(run.name, got, "a run that no registered model comes from", remedy)
+
+
+def _unfit(run: Record, folder: Path, going: set[Path]) -> Iterator[Problem]:
+    remedy = "Remove it by hand, and the run with --keep-folder."
+    if folder.is_symlink():
+        got = f"{folder}, a link to {folder.resolve()}"
+        yield Problem(run.name, got, "a folder of its own", remedy)
+    elif run.is_sweep:
+        others = [spool.parent for spool in folder.glob(f"*/{SPOOL}")]
+        others = [other.name for other in others if other.resolve() not in going]
+        if others:
+            got = f"{folder}, which holds runs that are not in this store: {', '.join(others)}"
+            remedy = f"Send them: python -m rlexp sync {folder}, or use --keep-folder."
+            yield Problem(run.name, got, "a sweep's folder", remedy)
+        elif not (folder / PARENT).is_file():
+            yield Problem(run.name, f"{folder} without {PARENT}", "a sweep's folder", remedy)
+    elif not (folder / CONFIG).is_file():
+        yield Problem(run.name, f"{folder} without {CONFIG}", "a run's folder", remedy)
+
+
+def _removal(records: Records, run: Record, folder: Path | None) -> Removal:
+    client = records.client
+    with answering(records.uri):
+        of_run = f"source_run_id = '{run.run_id}'"
+        models = client.search_logged_models([run.experiment_id], filter_string=of_run)
+        artifact_uri = client.get_run(run.run_id).info.artifact_uri
+        artifact_bytes = _artifact_bytes(records, run.run_id)
+    return Removal(
+        record=run,
+        folder=folder,
+        folder_bytes=_bytes(folder) if folder else 0,
+        checkpoints=len(list(folder.glob("checkpoints/step-*"))) if folder else 0,
+        artifact_uri=artifact_uri,
+        artifact_bytes=artifact_bytes,
+        models=list(models),
+    )
+
+
+def _artifact_bytes(records: Records, run_id: str, folder: str | None = None) -> int:
+    size = 0
+    for file in records.client.list_artifacts(run_id, folder):
+        size += _artifact_bytes(records, run_id, file.path) if file.is_dir else file.file_size or 0
+    return size
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+
+
+def _aside(folder: Path, run: Record) -> Path:
+    return folder.with_name(f".removed-{run.run_id}")
+
+
+def _set_aside(folder: Path, run: Record) -> None:
+    """Rename before anything is removed: a folder that is half gone does not look like a run's."""
+    try:
+        with hold(folder):
+            folder.rename(_aside(folder, run))
+    except Held as held:
+        raise UserError(Problem(run.name, str(held), "a run that has ended")) from held
+
+
+def _remove_artifacts(records: Records, uri: str, owner: str) -> Iterator[str]:
+    """Artifacts of a run or a model, each below a folder named by its id.
+
+    A store says where they are; a file's address that does not name their owner is not believed.
+    """
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    parts = urlsplit(uri)
+    local = parts.scheme in ("", "file")
+    place = Path(unquote(parts.path))
+    if local and owner not in place.parts:
+        yield f"{place}: MLflow says that artifacts of {owner} are there, and it does not look so"
+        return
+    get_artifact_repository(uri, tracking_uri=records.uri).delete_artifacts()
+    empty = local and place.parent.is_dir() and not any(place.parent.iterdir())
+    if empty and place.parent.name == owner:
+        place.parent.rmdir()

@@ -1,0 +1,102 @@
+"""MLflow's tables in a fresh data base, made by one process while the others wait.
+
+MLflow makes them without a lock of its own: processes that do it at once crash each other, and can
+leave a data base that none of them takes any more.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from rlexp.tracking.redaction import redacted
+
+# The address comes by MLflow's own variable: other users of a machine can read a command line.
+_CREATE = "from mlflow import MlflowClient; MlflowClient().search_experiments(max_results=1)"
+
+_MAKING_TABLES = 0x726C657870  # key of PostgreSQL's advisory lock
+
+_NETWORK_DISKS = ("nfs", "cifs", "smb", "lustre", "beegfs", "fuse.sshfs", "9p", "gpfs")
+
+
+def tables_made(uri: str) -> AbstractContextManager[None]:
+    """Make them where they are missing, and keep others from making any until the block is left.
+
+    Args:
+        uri: a resolved tracking address. A server, and a data base of another kind than SQLite and
+            PostgreSQL, makes its own.
+    """
+    parts = urlsplit(uri)
+    scheme = parts.scheme.partition("+")[0]
+    if scheme == "sqlite":
+        return _sqlite(Path(parts.path[1:]))
+    if scheme == "postgresql":
+        return _postgresql(uri)
+    return nullcontext()
+
+
+@contextmanager
+def _sqlite(database: Path) -> Iterator[None]:
+    from filelock import FileLock
+
+    with FileLock(database.with_name(f".{database.name}.lock")):
+        if not database.exists():
+            _make_file(database)
+        yield
+
+
+@contextmanager
+def _postgresql(uri: str) -> Iterator[None]:
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+    with engine.begin() as connection:
+        # The lock is the transaction's: a connection that dies lets go of it.
+        lock = sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)")
+        connection.execute(lock, {"key": _MAKING_TABLES})
+        if not sqlalchemy.inspect(connection).has_table("alembic_version"):
+            _make(uri, Path.cwd())
+        yield
+
+
+def _make_file(database: Path) -> None:
+    """Make the tables elsewhere and move the file into place: a kill half-way leaves no ruin."""
+    draft = database.with_name(f".{database.name}.new")
+    draft.unlink(missing_ok=True)
+    _make(f"sqlite:///{draft}", database.parent)
+    draft.replace(database)
+    if not _on_network_disk(database):
+        # Halves the cost of a write, and the UI can read meanwhile; unsafe over a network.
+        connection = sqlite3.connect(database)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.close()
+
+
+def _make(uri: str, folder: Path) -> None:
+    """It takes seconds of pure Python: in a process of its own it does not slow down training."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", _CREATE],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "MLFLOW_TRACKING_URI": uri},
+        stdin=subprocess.DEVNULL,
+    )
+    if done.returncode:
+        raise RuntimeError(f"making {redacted(uri)} failed:\n{redacted(done.stderr)}")
+
+
+def _on_network_disk(path: Path) -> bool:
+    import psutil
+
+    mounts = {part.mountpoint: part.fstype for part in psutil.disk_partitions(all=True)}
+    for folder in path.resolve().parents:
+        if str(folder) in mounts:
+            return mounts[str(folder)].startswith(_NETWORK_DISKS)
+    return False

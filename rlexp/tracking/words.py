@@ -1,0 +1,134 @@
+"""The words that name runs, and the conditions that they stand for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal
+
+from rlexp.conf_dir import CONF
+from rlexp.spec.errors import Problem, UserError
+from rlexp.tracking.record import Record
+
+STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
+
+_SHORTEST_BEGINNING = 4
+_KEY = re.compile(r"[\w./: -]+")
+_LABELS = {"peft": "kind"}
+"""What a group's choice is called in parameters, where that is not `name`."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Something that is true of a run or not."""
+
+    place: Literal["attribute", "tag", "param"]
+    key: str
+    """Of attributes: `run_id`, `name` or `status`."""
+    values: tuple[str, ...]
+    """Of which it has one, or begins with one; with none of them the run lacks the tag or param."""
+    begins: bool = False
+
+    @classmethod
+    def filter(cls, word: str) -> Condition:
+        """The condition that a filter such as `algo=ppo` stands for.
+
+        Raises:
+            UserError: it is no filter, or its status is none that MLflow knows.
+        """
+        key, _, value = word.partition("=")
+        if not _KEY.fullmatch(key) or not value:
+            wanted = "key=value: a parameter such as algo.beta, a group, status, name or tags.NAME"
+            raise UserError(Problem(word, f"{key!r} and {value!r}", wanted))
+        if key == "name":
+            return named(value)
+        if key == "status":
+            return cls("attribute", "status", (_status(value),))
+        if key.startswith("tags."):
+            return cls("tag", key.removeprefix("tags."), (value,))
+        if (CONF / key).is_dir():
+            key = f"{key}.{_LABELS.get(key, 'name')}"
+        return cls("param", key, _spellings(value))
+
+    def found(self, record: Record) -> str | None:
+        """What a run has in the place where this looks."""
+        if self.place == "attribute":
+            return getattr(record, self.key)
+        return (record.tags if self.place == "tag" else record.params).get(self.key)
+
+    def fits(self, record: Record) -> bool:
+        """Whether it is true of a run."""
+        found = self.found(record)
+        if found is None or not self.values:
+            return found is None and not self.values
+        return found.startswith(self.values) if self.begins else found in self.values
+
+    def __str__(self) -> str:
+        return f"{'tags.' if self.place == 'tag' else ''}{self.key}={self.values[0]}"
+
+
+def named(name: str) -> Condition:
+    """Runs of this name."""
+    return Condition("attribute", "name", (name,))
+
+
+def identified(run_id: str, *, begins: bool = False) -> Condition:
+    """The run of this id, or those whose ids begin so."""
+    return Condition("attribute", "run_id", (run_id,), begins)
+
+
+def tagged(tag: str, *values: str, begins: bool = False) -> Condition:
+    """Runs whose tag has one of these values; without values, runs that lack it."""
+    return Condition("tag", tag, values, begins)
+
+
+def starts_an_id(word: str) -> bool:
+    """Whether a word can be the beginning of a run's id."""
+    return re.fullmatch(rf"[0-9a-f]{{{_SHORTEST_BEGINNING},32}}", word) is not None
+
+
+def nothing_found(word: str, records: Sequence[Record]) -> Problem:
+    """What to say of a word that names no run, given the runs that there are."""
+    if not records:
+        return Problem(word, "no such run", "a run, but there is none here yet", "python -m rlexp")
+    if "=" in word:
+        asked = Condition.filter(word)
+        values = sorted({value for each in records if (value := asked.found(each)) is not None})
+        if values:
+            key, _, value = str(asked).partition("=")
+            return Problem(key, value, f"what runs here have: {_some(values)}")
+        keys = {"status", "name", *(key for record in records for key in record.params)}
+        near = get_close_matches(asked.key, sorted(keys), n=1, cutoff=0)[0]
+        return Problem(word, "nothing that runs have", "a parameter", f"Did you mean {near}=…?")
+    names = list(dict.fromkeys(record.name for record in records))
+    near = get_close_matches(word, names, n=3, cutoff=0.4)
+    remedy = f"Did you mean {' or '.join(near)}?" if near else f"The newest: {_some(names)}"
+    wanted = "a run's id, name or folder, a sweep, or a filter such as algo=ppo"
+    return Problem(word, "no such run", wanted, remedy)
+
+
+def _status(value: str) -> str:
+    if value.upper() in STATUSES:
+        return value.upper()
+    near = get_close_matches(value.upper(), STATUSES, n=1, cutoff=0)[0]
+    raise UserError(Problem("status", value, " or ".join(STATUSES), f"Did you mean {near}?"))
+
+
+def _spellings(value: str) -> tuple[str, ...]:
+    """MLflow keeps `str(value)`: 1.0, 0.001 and True for what people type as 1, 1e-3 and true."""
+    spellings = [value]
+    with suppress(ValueError):
+        spellings.append(str(int(value)))
+    with suppress(ValueError):
+        spellings.append(str(float(value)))
+    if value in ("true", "false"):
+        spellings.append(value.capitalize())
+    return tuple(dict.fromkeys(spellings))
+
+
+def _some(values: Sequence[str]) -> str:
+    shown = ", ".join(values[:8])
+    return f"{shown}, …" if len(values) > 8 else shown
