@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from tracking_spec import tracking_spec
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainerState, TrainingArguments
 
 from rlexp.tracking import Tracker
 from rlexp.tracking.callback import StepClock, tracking_callback
@@ -97,9 +97,33 @@ def test_speed_counts_tokens_and_seconds_of_the_steps_alone(
     assert clock.speed({"perf/tokens": 650.0}) == {}
 
 
-def test_resumed_run_has_no_rate_before_it_knows_its_tokens() -> None:
-    """After a resume the trainer's count may go on, and the first rate would be absurdly high."""
-    clock = StepClock(tokens=None)
-    clock.begin()
-    clock.end()
-    assert set(clock.speed({"perf/tokens": 1e9})) == {"perf/step_seconds"}
+@pytest.mark.parametrize("counts_on", [False, True], ids=["from 0 again", "on"])
+def test_a_run_that_goes_on_counts_on(counts_on: bool, tmp_path: Path) -> None:
+    """Some trainers forget in a checkpoint how many tokens they have seen, and all of them the
+    losses before it; a rate that counts the tokens of both attempts as those of one step."""
+    spec = tracking_spec(None)
+    with Tracker.open(spec, tmp_path / "run") as tracker:
+        callback = tracking_callback(tracker)
+        for step in (1, 2):
+            callback.on_log(  # pyright: ignore[reportArgumentType]
+                None, at(step), None, logs={"loss": float(step), "num_tokens": 100.0 * step}
+            )
+    with Tracker.open(spec, tmp_path / "run") as tracker:
+        callback = tracking_callback(tracker)
+        callback.on_train_begin(None, at(2, seen=200 if counts_on else 0), None)  # pyright: ignore
+        callback.on_step_begin(None, at(2), None)  # pyright: ignore[reportArgumentType]
+        callback.on_optimizer_step(None, at(2), None)  # pyright: ignore[reportArgumentType]
+        tokens = 300.0 if counts_on else 100.0
+        logs = {"loss": 6.0, "num_tokens": tokens}
+        callback.on_log(None, at(3), None, logs=logs)  # pyright: ignore[reportArgumentType]
+        callback.on_log(None, at(3), None, logs={"train_loss": 6.0})  # pyright: ignore
+        told = {name: value for _, metrics in tracker.history for name, value in metrics.items()}
+    assert told["perf/tokens"] == 300.0
+    rate = told["perf/tokens_per_second"] * told["perf/step_seconds"]
+    assert rate == pytest.approx(100.0)
+    assert told["train/mean_loss"] == 3.0
+
+
+def at(step: int, seen: int = 0) -> TrainerState:
+    """A trainer's state at a step, with the tokens that it has counted."""
+    return TrainerState(global_step=step, num_input_tokens_seen=seen, is_world_process_zero=True)

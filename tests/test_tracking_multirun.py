@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+
+from rlexp.commands import sync
+from rlexp.tracking.lock import hold
 
 TESTS = Path(__file__).parent
 
@@ -25,6 +29,8 @@ hydra:
 """
 
 APP = """
+import os
+import signal
 from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -39,6 +45,9 @@ def main(config):
     spec = tracking_spec(config.tracking.uri, experiment="sweeps")
     with Tracker.open(spec, Path(settings.runtime.output_dir), parent=parent) as tracker:
         tracker.log({"train/loss": 1.0}, 1)
+        if config.fail == "kill":
+            assert tracker.run_id
+            os.kill(os.getpid(), signal.SIGKILL)
         if config.fail:
             raise ValueError("this trial fails")
 
@@ -93,6 +102,29 @@ def test_sweep_with_a_failed_trial_has_failed(app: Path) -> None:
     assert "this trial fails" in done.stderr
     _, status, trials = statuses(app)
     assert (status, trials) == ("FAILED", ["FINISHED", "FAILED"])
+
+
+def test_sweep_that_died_is_ended_with_its_trials(
+    app: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL takes a sweep and its trial at once: both would be RUNNING for ever."""
+    done = multirun(app, "fail=kill")
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert statuses(app)[1:] == ("RUNNING", ["RUNNING"])
+    monkeypatch.chdir(app)
+    store = ["tracking.uri=sqlite:///store.db", "tracking.experiment=sweeps"]
+    assert sync.run(["swept", *store]) == 0
+    assert statuses(app)[1:] == ("KILLED", ["KILLED"])
+
+
+def test_two_sweeps_in_a_folder_do_not_share_a_run(app: Path) -> None:
+    """The second would write its beginning and its end into the first one's spool."""
+    (app / "swept").mkdir()
+    with hold(app / "swept"):
+        done = multirun(app, "+x=1")
+    assert done.returncode == 0, done.stderr
+    assert "stand alone" in done.stdout + done.stderr
+    assert not (app / "swept" / "spool.jsonl").exists()
 
 
 def test_unreachable_store_does_not_stop_a_sweep(app: Path) -> None:

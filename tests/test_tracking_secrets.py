@@ -83,7 +83,7 @@ def test_error_of_the_store_is_redacted(
 ) -> None:
     """A data base's driver may repeat the address, password included, in its error."""
 
-    def refuse(self: Shipper) -> None:
+    def refuse(self: Shipper, enough: object) -> None:
         raise RuntimeError(f"cannot open postgresql://ann:{SECRET}@db/mlflow")
 
     monkeypatch.setattr(Shipper, "ship", refuse)

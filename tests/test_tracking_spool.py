@@ -7,7 +7,9 @@ import math
 import threading
 from pathlib import Path
 
-from rlexp.tracking.spool import Sent, Spool, read_events
+import pytest
+
+from rlexp.tracking.spool import Sent, Spool, read_events, torn_lines
 
 
 def events_of(path: Path, offset: int = 0) -> list[dict]:
@@ -89,3 +91,49 @@ def test_sent_is_replaced_whole(tmp_path: Path) -> None:
     assert Sent.load(path) == Sent(offset=12, run_id="abc")
     Sent(offset=30, run_id="abc", refused=1).save(path)
     assert Sent.load(path) == Sent(offset=30, run_id="abc", refused=1)
+
+
+def test_few_kinds_are_found_as_among_all(tmp_path: Path) -> None:
+    """The short way passes over lines unread: a kind must not be found in a text, nor missed."""
+    path = tmp_path / "spool.jsonl"
+    spool = Spool(path)
+    for n, kind in enumerate(("start", "note", "metrics", "end")):
+        spool.append({"t": 1_700_000_000_000, "kind": kind, "n": n, "text": '"kind":"end"' * 9})
+    found = [event["n"] for event, _ in read_events(path, kinds=("start", "end"))]
+    assert found == [0, 3]
+
+
+@pytest.mark.parametrize("line", [b"\0" * 40, b'{"n":2}{"n"', b"17", b"[1]", b"\xff\xfe", b'"x"'])
+def test_ruins_of_a_power_cut_are_passed_over(line: bytes, tmp_path: Path) -> None:
+    """Blocks that never reached the disk come back as zeros; a bare number is JSON and no event."""
+    path = tmp_path / "spool.jsonl"
+    path.write_bytes(b'{"n":1}\n' + line + b'\n{"n":3}\n')
+    assert events_of(path) == [{"n": 1}, {"n": 3}]
+    assert torn_lines(path) == 1
+
+
+def test_spool_that_lost_its_end_is_sent_again(tmp_path: Path) -> None:
+    """After a power cut new events stand before the remembered offset, and would never be sent."""
+    path = tmp_path / "spool.jsonl"
+    spool = Spool(path)
+    for n in range(3):
+        spool.append({"n": n})
+    sent = Sent(run_id="abc").at(path.stat().st_size, path)
+    assert sent.checked(path) == sent
+    assert not sent.is_behind(path)
+    whole = path.read_bytes()
+    for size in range(len(whole) - 1):  # a line that lacks only its end is mended
+        path.write_bytes(whole[:size])
+        again = Spool(path)
+        for n in range(3):
+            again.append({"n": n, "late": True})
+        assert sent.checked(path) == Sent(run_id="abc", lost=True), size
+        assert sent.is_behind(path)
+        assert [event["n"] for event in events_of(path) if event.get("late")] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("ruin", ["", "\0\0\0", '{"offset": 1', '{"unknown": 1}', "[]", "7"])
+def test_ruined_note_of_what_was_sent_means_the_beginning(ruin: str, tmp_path: Path) -> None:
+    """A file replaced just before a power cut may be empty: its run could never be sent again."""
+    (tmp_path / "spool.sent").write_text(ruin)
+    assert Sent.load(tmp_path / "spool.sent") == Sent()

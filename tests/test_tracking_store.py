@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
 from tracking_spec import tracking_spec
 
 from rlexp.spec import UserError
 from rlexp.tracking import Tracker, view
 from rlexp.tracking.spool import read_events
-from rlexp.tracking.store import connect, resolve, ui_command
+from rlexp.tracking.store import connect, resolve, time_for, ui_command
 
 TESTS = Path(__file__).parent
 
@@ -84,6 +85,21 @@ def test_saved_view_that_someone_changed_is_left_alone(tmp_path: Path) -> None:
     store.client.set_experiment_tag(store.experiment_id, view.TAG, "mine")
     connect(uri, "rlexp")
     assert store.client.get_experiment(store.experiment_id).tags[view.TAG] == "mine"
+
+
+def test_large_file_is_given_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that a server passes on to slow storage would time out, again and again."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    with time_for(2_000_000_000):
+        assert MLFLOW_HTTP_REQUEST_TIMEOUT.get() == 2000
+    with time_for(1000):
+        assert MLFLOW_HTTP_REQUEST_TIMEOUT.get() == 5
+
+
+def test_postgresql_over_a_socket(tmp_path: Path) -> None:
+    """Without a host in its usual place such an address looks unfinished."""
+    uri = f"postgresql://ann@/mlflow?host={tmp_path}"
+    assert resolve(uri) == uri
 
 
 def test_server_that_hangs(

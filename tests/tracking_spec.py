@@ -34,6 +34,11 @@ def tracking_spec(uri: str | None, name: str = "toy run", experiment: str = "rle
         hardware=part(HardwareSpec, name="cpu", processes=1),
         eval=part(EvalSpec, name="default"),
         tracking=TrackingSpec(
-            name="mlflow", uri=uri, experiment=experiment, tags={"purpose": "test"}, log_model=False
+            name="mlflow",
+            uri=uri,
+            registry=uri,
+            experiment=experiment,
+            tags={"purpose": "test"},
+            log_model=False,
         ),
     )

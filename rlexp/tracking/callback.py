@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from rlexp.tracking.names import tracked
@@ -24,9 +25,14 @@ def tracking_callback(tracker: Tracker) -> TrainerCallback:
     class TrackingCallback(TrainerCallback):
         def __init__(self) -> None:
             self._clock = StepClock()
+            self._uncounted = 0.0
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            self._clock = StepClock(tokens=None if state.global_step else 0.0)
+            seen = state.num_input_tokens_seen
+            tokens = max(seen, _tokens_at(tracker, state.global_step))
+            # Some of TRL's trainers count from 0 again when they go on from a checkpoint.
+            self._uncounted = tokens - seen
+            self._clock = StepClock(tokens)
 
         def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self._clock.begin()
@@ -39,20 +45,40 @@ def tracking_callback(tracker: Tracker) -> TrainerCallback:
         ) -> None:
             if logs and state.is_world_process_zero:
                 metrics = tracked(logs)
+                if "perf/tokens" in metrics:
+                    metrics["perf/tokens"] += self._uncounted
+                if "train/mean_loss" in metrics:
+                    metrics["train/mean_loss"] = _mean_loss(tracker)
                 tracker.log(metrics | self._clock.speed(metrics), state.global_step)
 
     return TrackingCallback()
+
+
+def _tokens_at(tracker: Tracker, step: int) -> float:
+    """Tokens counted up to a step, in all attempts at the run."""
+    return max(
+        (
+            metrics["perf/tokens"]
+            for at, metrics in tracker.history
+            if at <= step and "perf/tokens" in metrics
+        ),
+        default=0.0,
+    )
+
+
+def _mean_loss(tracker: Tracker) -> float:
+    """Over all steps of the run; the trainer knows those of its own attempt only."""
+    return fmean(metrics["train/loss"] for _, metrics in tracker.history if "train/loss" in metrics)
 
 
 class StepClock:
     """Measures optimizer steps between two logs.
 
     Args:
-        tokens: tokens that the trainer had counted at the start; None when that is not known, as
-            after a resume: the first interval then has no rate.
+        tokens: counted up to the start.
     """
 
-    def __init__(self, tokens: float | None = 0.0) -> None:
+    def __init__(self, tokens: float = 0.0) -> None:
         self._tokens = tokens
         self._began: float | None = None
         self._seconds = 0.0
@@ -74,8 +100,7 @@ class StepClock:
         found = {"perf/step_seconds": self._seconds / self._steps}
         tokens = metrics.get("perf/tokens")
         if tokens is not None:
-            if self._tokens is not None:
-                found["perf/tokens_per_second"] = (tokens - self._tokens) / self._seconds
+            found["perf/tokens_per_second"] = (tokens - self._tokens) / self._seconds
             self._tokens = tokens
         self._seconds, self._steps = 0.0, 0
         return found

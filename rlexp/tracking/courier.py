@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+import shlex
 import threading
 import time
 from collections.abc import Callable
 
 from rlexp.tracking.redaction import redacted
-from rlexp.tracking.shipper import Shipper
+from rlexp.tracking.shipper import FilesWait, Shipper
+from rlexp.tracking.stale import mend
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +22,8 @@ _SAMPLING_INTERVAL = 10.0
 
 class Courier:
     """Ships in the background, with longer and longer pauses while the store does not answer.
+
+    Once the store has answered, it also ends the runs there whose processes died.
 
     Args:
         shipper: what is called again and again.
@@ -34,6 +38,7 @@ class Courier:
         self._sampled = -math.inf
         self._failure: str | None = None
         self._stopping = threading.Event()
+        self._given_up = threading.Event()
         self._answered = threading.Event()
         shipper.on_run = self._answered.set
         self._thread = threading.Thread(target=self._work, name="mlflow courier", daemon=True)
@@ -52,22 +57,32 @@ class Courier:
         return self._shipper.experiment_id
 
     def stop(self, patience: float) -> str | None:
-        """Send what is left, for at most `patience` seconds. What is wrong, if anything is."""
+        """Send what is left, for at most `patience` seconds.
+
+        Returns:
+            What is wrong and what to do about it, if anything is.
+        """
         self._stopping.set()
         self._thread.join(patience)
+        # Whoever sends the rest later must be alone with it.
+        self._given_up.set()
         unsent = self._shipper.pending()
         if not unsent:
             return None
         cause = self._failure or f"{self._where} was too slow to take them in {patience:.0f} s"
-        return f"{unsent} events are not in MLflow ({cause})"
+        later = f"python -m rlexp sync {shlex.quote(str(self._shipper.folder))}"
+        return f"{unsent} events are not in MLflow ({cause}). Send them later: {later}"
 
     def _work(self) -> None:
-        pause = _INTERVAL
+        pause, mended = _INTERVAL, False
         while not self._stopping.is_set():
-            pause = _INTERVAL if self._attempt() else min(2 * pause, _LONGEST_PAUSE)
+            sent = self._attempt()
+            if sent and not mended:
+                mended = True
+                self._mend()
+            pause = _INTERVAL if sent else min(2 * pause, _LONGEST_PAUSE)
             self._stopping.wait(pause)
-        if not self._attempt():
-            time.sleep(_INTERVAL)
+        if not self._attempt() and not self._given_up.wait(_INTERVAL):
             self._attempt()
 
     def _attempt(self) -> bool:
@@ -77,15 +92,16 @@ class Courier:
         and tried again.
         """
         try:
-            if time.monotonic() - self._sampled >= _SAMPLING_INTERVAL:
-                self._sampled = time.monotonic()
-                self._sample()
-            self._shipper.ship()
+            if not self._stopping.is_set():
+                self._sample_now_and_then()
+            self._shipper.ship(self._given_up.is_set)
         except Exception as error:
-            failure = f"{self._where}: {_cause(error)}"
+            what = "no files" if isinstance(error, FilesWait) else "nothing"
+            failure = f"{self._where}: {cause_of(error)}"
             if self._failure is None:
                 log.warning(
-                    "MLflow takes nothing for now; the run goes on, its spool keeps everything. %s",
+                    "MLflow takes %s for now; the run goes on, its spool keeps everything. %s",
+                    what,
                     failure,
                 )
             self._failure = failure
@@ -97,8 +113,20 @@ class Courier:
             self._failure = None
         return True
 
+    def _sample_now_and_then(self) -> None:
+        if time.monotonic() - self._sampled >= _SAMPLING_INTERVAL:
+            self._sampled = time.monotonic()
+            self._sample()
 
-def _cause(error: BaseException) -> str:
+    def _mend(self) -> None:
+        """End dead runs, which is no part of this one: what fails is told and left for the next."""
+        try:
+            mend(self._shipper, self._stopping.is_set)
+        except Exception as error:
+            log.warning("A run that died could not be ended in MLflow: %s", cause_of(error))
+
+
+def cause_of(error: BaseException) -> str:
     """The innermost cause in a line: MLflow, requests and urllib3 each wrap it once more."""
     while inner := error.__cause__ or error.__context__:
         error = inner

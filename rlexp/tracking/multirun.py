@@ -11,10 +11,10 @@ full by the first trial.
 from __future__ import annotations
 
 import atexit
-import json
 import logging
 import time
 import uuid
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +24,21 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from rlexp.tracking import provenance
-from rlexp.tracking.redaction import redacted, redacted_values
+from rlexp.tracking.courier import cause_of
+from rlexp.tracking.lock import Held, hold
+from rlexp.tracking.nesting import parent_run
+from rlexp.tracking.redaction import redacted_values
 from rlexp.tracking.shipper import Shipper
-from rlexp.tracking.spool import SPOOL, Spool, read_events
+from rlexp.tracking.spool import SPOOL, Spool
+from rlexp.tracking.stale import Life
 from rlexp.tracking.store import resolve
 
-PARENT = "parent.json"
+__all__ = ["MultirunParent", "parent_run"]
+
+_PATIENCE = 30.0
+"""Seconds that a sweep waits for the store, once."""
 
 log = logging.getLogger(__name__)
-
-
-def parent_run(sweep_folder: Path) -> str | None:
-    """The sweep's MLflow run; None when it has none, or when MLflow did not answer."""
-    path = sweep_folder / PARENT
-    return json.loads(path.read_text(encoding="utf-8"))["run_id"] if path.is_file() else None
 
 
 class MultirunParent(Callback):
@@ -46,6 +47,7 @@ class MultirunParent(Callback):
     def __init__(self) -> None:
         self._shipper: Shipper | None = None
         self._folder = Path()
+        self._lock = ExitStack()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         if config.tracking.uri is None:
@@ -53,18 +55,25 @@ class MultirunParent(Callback):
         self._folder = _sweep_folder(config)
         self._folder.mkdir(parents=True, exist_ok=True)
         uri = resolve(config.tracking.uri)
+        try:
+            self._lock.enter_context(hold(self._folder))
+        except Held as held:
+            log.warning("%s: the trials of this sweep stand alone in MLflow", held)
+            return
         self._shipper = Shipper(self._folder, uri, config.tracking.experiment)
         tags = OmegaConf.to_container(config.tracking.tags, resolve=True)
         assert isinstance(tags, dict)
         tags |= provenance.tags(provenance.repository())
-        tags["sweep.overrides"] = " ".join(config.hydra.overrides.task)
+        tags |= {
+            "folder": str(self._folder),
+            "sweep.overrides": " ".join(config.hydra.overrides.task),
+        }
         start = {"id": uuid.uuid4().hex, "name": f"sweep of {config.name}", "parent": None}
-        _append(self._folder, "start", tags=tags, **start)
+        _append(self._folder, "start", tags=tags, sweep=True, **start)
         # Ctrl-C and a failed trial leave Hydra without a call of on_multirun_end.
         atexit.register(self._finish, "KILLED")
-        if self._ship():
-            run = json.dumps({"run_id": self._shipper.run_id})
-            (self._folder / PARENT).write_text(run, encoding="utf-8")
+        if trouble := self._ship():
+            log.warning("The sweep's own run is not in MLflow, its trials stand alone: %s", trouble)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         failed = job_return.status == JobStatus.FAILED
@@ -78,24 +87,24 @@ class MultirunParent(Callback):
     def _finish(self, status: str) -> None:
         if self._shipper is None:
             return
-        events = [event for event, _ in read_events(self._folder / SPOOL)]
-        start = max(i for i, event in enumerate(events) if event["kind"] == "start")
-        failed = any(event.get("event") == "failed" for event in events[start:])
+        failed = Life.of(self._folder).trial_failed
         _append(self._folder, "end", status="FAILED" if failed else status)
-        self._ship()
+        if trouble := self._ship():
+            later = f"python -m rlexp sync {self._folder}"
+            log.warning("The sweep's end is not in MLflow (%s). Send it later: %s", trouble, later)
         self._shipper = None
+        self._lock.close()
         atexit.unregister(self._finish)
 
-    def _ship(self) -> bool:
-        """Whether MLflow took all. What went wrong is told; a sweep needs no parent to go on."""
+    def _ship(self) -> str | None:
+        """Why MLflow did not take all, if it did not: a sweep needs no parent to go on."""
         assert self._shipper is not None
         try:
+            self._shipper.open(_PATIENCE)
             self._shipper.ship()
         except Exception as error:
-            cause = redacted(f"{type(error).__name__}: {error}".splitlines()[-1])
-            log.warning("The sweep's own run is not in MLflow, its trials stand alone: %s", cause)
-            return False
-        return True
+            return cause_of(error)
+        return None
 
 
 def _sweep_folder(config: DictConfig) -> Path:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 _DROPPED = frozenset({"epoch", "total_flos", "step_time"})
+_REWARD_AGAIN = re.compile(r"rewards/.+/(mean|std)")
+"""Of each of TRL's reward functions; rlexp gives it one, so that this is the reward once more."""
 
 _NAMES = {
     "loss": "train/loss",
@@ -49,8 +51,7 @@ _NAMES = {
 _OF_THE_POLICY = frozenset({"kl", "entropy"})
 
 _PATTERNS = [
-    (re.compile(r"rewards/(.+)/mean"), "rollout/reward_{}"),
-    (re.compile(r"rewards/(.+)/std"), "rollout/reward_{}_std"),
+    (re.compile(r"reward_(.+)"), "rollout/reward_{}"),
     (re.compile(r"clip_ratio/(.+)"), "train/clip_{}"),
     (re.compile(r"eval_(.+)"), "eval/{}"),
 ]
@@ -67,12 +68,12 @@ def tracked_name(name: str, *, sampled: bool) -> str | None:
         sampled: whether the trainer samples completions. KL and entropy are then those of the
             rollout, else those of the policy on the data's own answers.
 
-    >>> tracked_name("rewards/sentiment/mean", sampled=True)
-    'rollout/reward_sentiment'
+    >>> tracked_name("reward_length", sampled=True)
+    'rollout/reward_length'
     >>> tracked_name("sampling/ratio (max)", sampled=True)
     'train/sampling_ratio_max'
     """
-    if name in _DROPPED:
+    if name in _DROPPED or _REWARD_AGAIN.fullmatch(name):
         return None
     if name in _NAMES:
         return _NAMES[name]

@@ -6,13 +6,17 @@ import getpass
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from rlexp.spec import RunSpec
+from rlexp.spec.registered import is_registered
 from rlexp.tracking.machine import gpu_names
 from rlexp.tracking.redaction import redacted
 
@@ -27,8 +31,12 @@ _MAIN_PACKAGES = (
     "mlflow",
     "hydra-core",
 )
+HOST_TAG = "host"
+"""The machine's name: whether a run is alive can be seen on its own machine only."""
 _LONGEST_DIFF = 1_000_000
 _GIT_SECONDS = 10
+_CODE = (".py", ".yaml", ".yml", ".toml", ".cfg", ".jinja")
+"""Suffixes of the untracked files that go into the diff: code and configs, no data."""
 
 _PARAMS = (
     "seed",
@@ -57,6 +65,8 @@ def params(spec: RunSpec) -> dict[str, str | int | float | bool]:
     parts = spec.model_dump()
     own = [f"algo.{name}" for name in type(spec.algo).model_fields if name != "trl"]
     values = {key: _at(parts, key) for key in dict.fromkeys([*_PARAMS, *own])}
+    if is_registered(path := _at(parts, "model.path") or ""):
+        values["model.version"] = path
     return {key: value for key, value in values.items() if isinstance(value, (str, int, float))}
 
 
@@ -73,9 +83,10 @@ def tags(repository: Path | None) -> dict[str, str]:
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": Path(sys.argv[0]).name,
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        HOST_TAG: platform.node(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": f"{os.cpu_count()} x {_cpu_name()}",
+        "cpu": f"{os.cpu_count()} x {cpu_name()}",
         "gpu": ", ".join(gpu_names()) or "none",
     }
     found |= {f"version.{name}": version for name, version in versions(_MAIN_PACKAGES).items()}
@@ -96,20 +107,64 @@ def versions(names: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def files(folder: Path, repository: Path | None) -> list[Path]:
+def packages() -> list[str]:
+    """Every installed package as `name==version`, in the order of their names."""
+    installed = {f"{dist.name}=={dist.version}" for dist in metadata.distributions()}
+    return sorted(installed, key=str.lower)
+
+
+@dataclass(frozen=True)
+class Code:
+    """What stands in a repository: a commit, and what was done to it since."""
+
+    folder: Path
+    commit: str | None
+    status: list[str]
+    diff: str
+    """What `git apply` needs to make a checkout of the commit into it: changes, and untracked
+    files of code (no others); secrets taken out, and its end cut off where it is too long."""
+    restorable: bool
+    """Whether nothing was taken out or cut off."""
+
+    @classmethod
+    def of(cls, repository: Path | None) -> Code | None:
+        """As it stands now; None without a repository."""
+        if repository is None:
+            return None
+        diff = _uncommitted(repository)
+        shown = redacted(diff)[:_LONGEST_DIFF]
+        return cls(
+            folder=repository,
+            commit=_git(repository, "rev-parse", "HEAD").strip() or None,
+            status=_git(repository, "status", "--porcelain").splitlines(),
+            diff=shown,
+            restorable=diff == shown,
+        )
+
+
+def files(folder: Path, code: Code | None) -> list[Path]:
     """Write `packages.txt`, and `git.diff` where there are changes, into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    installed = {f"{dist.name}=={dist.version}" for dist in metadata.distributions()}
     written = [folder / "packages.txt"]
-    written[0].write_text("\n".join(sorted(installed, key=str.lower)) + "\n", encoding="utf-8")
-    if repository:
-        diff = _git(repository, "diff", "HEAD", "--no-ext-diff", "--no-textconv")
-        status = _git(repository, "status", "--porcelain")
-        if status:
-            written.append(folder / "git.diff")
-            text = redacted(f"{status}\n{diff}")
-            written[1].write_text(text[:_LONGEST_DIFF], encoding="utf-8")
+    written[0].write_text("\n".join(packages()) + "\n", encoding="utf-8")
+    if code and code.diff:
+        written.append(folder / "git.diff")
+        written[1].write_text(code.diff, encoding="utf-8")
     return written
+
+
+def _uncommitted(repository: Path) -> str:
+    listed = _git(repository, "ls-files", "--others", "--exclude-standard", "-z").split("\0")
+    new = [name for name in listed if name.endswith(_CODE)]
+    index = Path(_git(repository, "rev-parse", "--git-path", "index").strip())
+    with tempfile.TemporaryDirectory() as scratch:
+        # Told of the new files, git shows them as well; the user's own index is left as it is.
+        copy = Path(scratch, "index")
+        if (repository / index).is_file():
+            shutil.copyfile(repository / index, copy)
+        _git(repository, "add", "--intent-to-add", "--", *new, index=copy)
+        options = ("--no-ext-diff", "--no-textconv", "--binary")
+        return _git(repository, "diff", *options, "HEAD", index=copy)
 
 
 def repository() -> Path | None:
@@ -120,7 +175,7 @@ def repository() -> Path | None:
     return None
 
 
-def _git(folder: Path, *arguments: str) -> str:
+def _git(folder: Path, *arguments: str, index: Path | None = None) -> str:
     """What git answers; nothing where there is no git, no repository or no commit."""
     try:
         done = subprocess.run(
@@ -130,6 +185,7 @@ def _git(folder: Path, *arguments: str) -> str:
             errors="replace",
             timeout=_GIT_SECONDS,
             stdin=subprocess.DEVNULL,
+            env={**os.environ, "GIT_INDEX_FILE": str(index)} if index else None,
         )
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return ""
@@ -143,7 +199,8 @@ def _user() -> str:
         return f"uid {os.getuid()}"  # containers run under numbers that have no name
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """What the maker calls the processor."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(encoding="utf-8").splitlines():

@@ -5,7 +5,8 @@
 
 Every call writes a line to `<folder>/spool.jsonl` and returns; a thread carries the lines on to
 MLflow. The run ends FINISHED, FAILED with the error, or KILLED after Ctrl-C or SIGTERM, whatever
-happens in the block.
+happens in the block. In a folder whose spool has begun the same run goes on: what was told before,
+by step and name, is not told again.
 """
 
 from __future__ import annotations
@@ -23,19 +24,28 @@ from typing import Any, Literal, Self
 from rlexp.spec import RunSpec
 from rlexp.tracking import provenance
 from rlexp.tracking.courier import Courier
+from rlexp.tracking.lock import alone
 from rlexp.tracking.machine import Machine
+from rlexp.tracking.origin import SOURCES, Origin, copy_sources, facts
 from rlexp.tracking.redaction import redacted, redacted_values
 from rlexp.tracking.shipper import Shipper
 from rlexp.tracking.signals import Terminated, sigterm_raises
-from rlexp.tracking.spool import SPOOL, Spool
+from rlexp.tracking.spool import SPOOL, Spool, flush
 from rlexp.tracking.store import resolve, ui_command
+from rlexp.tracking.table import cell, ordered_columns
+from rlexp.tracking.told import Told
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
+PROVENANCE = "provenance"
+"""Folder inside the run's, of the files that tell where it comes from."""
 PATIENCE = 30.0
 """Seconds that the end of a run waits for a slow store."""
 _PATIENCE_WHEN_KILLED = 5.0
 """The same after a signal: whoever sent it waits some ten seconds before SIGKILL."""
+
+_OF_AN_ATTEMPT = ("command", "mlflow.source.git.commit", "git.dirty", "platform", "cpu", "gpu")
+"""Tags of which a later attempt adds its own, after `resumed.`."""
 
 log = logging.getLogger(__name__)
 
@@ -44,18 +54,23 @@ class Tracker:
     """See the module's docstring. Open it with `Tracker.open`."""
 
     def __init__(self, folder: Path, uri: str | None, experiment: str) -> None:
+        self._uri = resolve(uri) if uri else None
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.history: list[tuple[int, dict[str, float]]] = []
+        self._alive = ExitStack()
+        self._alive.enter_context(alone(folder))
+        self.told = Told.read(folder / SPOOL)
+        """What earlier attempts told; None when this is the first."""
+        self.history = self.told.history() if self.told else []
         """Metrics by step, in the order of their logging."""
-        self._uri = resolve(uri) if uri else None
         self._spool = Spool(folder / SPOOL)
+        self._origin = Origin(folder / PROVENANCE)
         self._name = folder.name
         self._notes: list[str] = []
         self._latest_step = -1
         self._latest_points: dict[str, tuple[float, int]] = {}
         self._finished = False
-        self._began = time.monotonic()
+        self._began = time.monotonic() - (self.told.machine_seconds if self.told else 0)
         self._signals = ExitStack()
         self._machine: Machine | None = None
         self._courier: Courier | None = None
@@ -72,30 +87,32 @@ class Tracker:
         description: str = "",
         parent: str | None = None,
     ) -> Self:
-        """Begin to track a run.
+        """Begin to track a run, or go on with the one whose spool is in the folder.
 
         Args:
             spec: the run's validated specification.
             folder: the run's folder; `config.yaml` in it goes to MLflow when it is there.
             description: Markdown, shown on the run's page.
-            parent: MLflow run of the sweep that this run belongs to.
+            parent: MLflow run of the sweep that this run belongs to; one that goes on keeps its.
 
         Raises:
-            UserError: `tracking.uri` can never work. A store that does not answer is a warning.
+            UserError: `tracking.uri` can never work, or the run is alive in another process. A
+                store that does not answer is a warning.
         """
         tracker = cls(folder, spec.tracking.uri, spec.tracking.experiment)
         repository = provenance.repository()
-        tags = {
-            **provenance.tags(repository),
-            "folder": str(folder.absolute()),
-            **spec.tracking.tags,
-        }
+        place = {"folder": str(folder.absolute())}
+        tags = {**provenance.tags(repository), **place, **spec.tracking.tags}
         tracker._name = spec.name
-        tracker._append("start", id=uuid.uuid4().hex, name=spec.name, parent=parent, tags=tags)
-        tracker._append("params", params=provenance.params(spec))
+        params = provenance.params(spec)
+        if tracker.told:
+            tracker._go_on(tracker.told, params, tags)
+        else:
+            tracker._append("start", id=uuid.uuid4().hex, name=spec.name, parent=parent, tags=tags)
+            tracker._append("params", params=params)
         if description:
             tracker.note(description)
-        tracker._provenance_files(repository)
+        tracker._provenance_files(repository, spec)
         if tracker._courier:
             tracker._courier.start()
         return tracker
@@ -113,15 +130,27 @@ class Tracker:
         with self._signals:
             self.finish(_status(error), error)
 
+    def _go_on(self, told: Told, params: dict[str, Any], tags: dict[str, str]) -> None:
+        """Begin another attempt at the same run. MLflow's parameters cannot change: tags say it."""
+        first = {name: told.start[name] for name in ("id", "name", "parent")}
+        moved = {name: tags[name] for name in (provenance.HOST_TAG, "folder")}
+        self._append("start", **first, tags={**told.start["tags"], **moved}, resumed=True)
+        changed = {name: value for name, value in params.items() if told.params.get(name) != value}
+        now = {f"resumed.{name}": tags[name] for name in _OF_AN_ATTEMPT if name in tags}
+        self._append("tags", tags={"resumed": told.attempts, **now, **changed})
+
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Metrics by name (`group/name`) at an optimizer step. NaN and infinities are kept."""
-        values = {name: float(value) for name, value in metrics.items()}
         now = _now()
-        self._spool.append({"t": now, "kind": "metrics", "step": step, "metrics": values})
-        self.history.append((step, values))
+        points = {name: (float(value), now) for name, value in metrics.items()}
+        told = self.told.points.get(step, {}) if self.told else {}
+        new = {name: value for name, (value, _) in points.items() if name not in told}
+        if new:
+            self._spool.append({"t": now, "kind": "metrics", "step": step, "metrics": new})
+            self.history.append((step, new))
         if step != self._latest_step:
             self._latest_step, self._latest_points = step, {}
-        self._latest_points |= {name: (value, now) for name, value in values.items()}
+        self._latest_points |= {name: told.get(name, point) for name, point in points.items()}
 
     def samples(self, name: str, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """A table of samples, such as one evaluation's: first the texts, then the numbers.
@@ -131,15 +160,12 @@ class Tracker:
             step: optimizer step at which they were sampled.
             rows: columns by name; lists of chat messages are written out as text.
         """
-        columns = _ordered_columns(rows)
-        data = [[step, *(_cell(row.get(column)) for column in columns)] for row in rows]
-        self._append(
-            "table",
-            step=step,
-            file=f"{name}/step-{step:06d}.json",
-            columns=["step", *columns],
-            data=data,
-        )
+        file = f"{name}/step-{step:06d}.json"
+        if self.told and file in self.told.tables:
+            return
+        columns = ordered_columns(rows)
+        data = [[step, *(cell(row.get(column)) for column in columns)] for row in rows]
+        self._append("table", step=step, file=file, columns=["step", *columns], data=data)
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """A file or a folder, copied to MLflow later: it must stay where it is until the end.
@@ -154,7 +180,14 @@ class Tracker:
 
     def dataset(self, name: str, source: str, digest: str, kind: str, rows: int) -> None:
         """The data that the run trains on; MLflow shows the first characters of `digest`."""
-        self._append("dataset", name=name, source=source, digest=digest, of=kind, rows=rows)
+        if self.told is None or self.told.digest is None:
+            self._append("dataset", name=name, source=source, digest=digest, of=kind, rows=rows)
+        self.origin(data={"source": source, "digest": digest, "rows": rows})
+
+    def origin(self, **facts: Any) -> None:
+        """More of what decides the run's numbers, for `origin.json`; mappings of a name grow."""
+        self._origin.add(**facts)
+        self.artifact(self._origin.path)
 
     def checkpoint(self, step: int, path: Path, metrics: Mapping[str, float]) -> None:
         """Weights on disk, listed among MLflow's models with their metrics; nothing is copied.
@@ -164,6 +197,8 @@ class Tracker:
             path: folder of the weights; its name tells it from the run's other checkpoints.
             metrics: those of the evaluation at this step, logged just before.
         """
+        if self.told and (step, path.name) in self.told.checkpoints:
+            return
         # With the time of the evaluation's own point the run's series keeps one point a step.
         logged = self._latest_points if step == self._latest_step else {}
         points = {name: logged.get(name, (float(value), _now())) for name, value in metrics.items()}
@@ -175,6 +210,14 @@ class Tracker:
             path=str(path.absolute()),
             metrics=points,
         )
+
+    def removed(self, path: Path) -> None:
+        """A checkpoint's weights are no longer on the disk."""
+        self._append("removed", path=str(path.absolute()))
+
+    def flush(self) -> None:
+        """Wait until the disk has all that was told: a checkpoint must not be ahead of it."""
+        flush(self.folder / SPOOL)
 
     def tag(self, key: str, value: str) -> None:
         """A tag of the MLflow run."""
@@ -214,19 +257,24 @@ class Tracker:
             if trouble := self._courier.stop(patience):
                 log.warning("%s. They are kept in %s", trouble, self.folder / SPOOL)
         self._spool.close()
+        self._alive.close()
 
     def _append(self, kind: str, **fields: Any) -> None:
         self._spool.append({"t": _now(), "kind": kind, **redacted_values(fields)})
 
-    def _provenance_files(self, repository: Path | None) -> None:
-        place = self.folder / "provenance"
-        written = provenance.files(place, repository)
+    def _provenance_files(self, repository: Path | None, spec: RunSpec) -> None:
+        place = self.folder / PROVENANCE
+        code = provenance.Code.of(repository)
+        written = provenance.files(place, code)
         config = self.folder / "config.yaml"
         if config.is_file():
             written.append(place / "config.yaml")
             written[-1].write_text(redacted(config.read_text(encoding="utf-8")), encoding="utf-8")
         for path in written:
             self.artifact(path)
+        if copy_sources(spec, place / SOURCES):
+            self.artifact(place / SOURCES, SOURCES)
+        self.origin(**facts(spec, code))
 
     def _sample_machine(self) -> None:
         if self._machine is None:
@@ -247,28 +295,3 @@ def _status(error: BaseException | None) -> Status:
     if isinstance(error, (KeyboardInterrupt, Terminated)):
         return "KILLED"
     return "FAILED"
-
-
-def _ordered_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Reward and its terms, prompt, completion, other texts, other numbers.
-
-    Of a table MLflow shows the first columns that fit.
-    """
-    names = [name for name in dict.fromkeys(key for row in rows for key in row) if name != "step"]
-
-    def rank(name: str) -> int:
-        if name == "reward" or name.startswith("reward_"):
-            return 0 if name == "reward" else 1
-        if name in ("prompt", "completion"):
-            return 2 if name == "prompt" else 3
-        values = [row[name] for row in rows if row.get(name) is not None]
-        number = bool(values) and all(isinstance(value, (int, float)) for value in values)
-        return 5 if number else 4
-
-    return sorted(names, key=rank)
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, list) and value and all(isinstance(turn, dict) for turn in value):
-        return "\n".join(f"{turn.get('role')}: {turn.get('content')}" for turn in value)
-    return value

@@ -14,20 +14,25 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import zlib
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 SPOOL = "spool.jsonl"
 SENT = "spool.sent"
 
+_HEAD = 64  # bytes of a line in which its kind stands
+_CHECKED = 4096  # bytes before an offset by which a spool is recognised
+
 
 class Spool:
     """Appends events to the spool. Any thread may append; readers never see half an event.
 
-    A line is handed to the operating system at once: it outlives a killed process, though not a
-    power cut.
+    A line is handed to the operating system at once: it outlives a killed process. What a power cut
+    leaves of the last second is for `read_events` to make sense of; `flush` is for those who may
+    wait.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,23 +52,46 @@ class Spool:
         self._file.close()
 
 
-def read_events(path: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
+def read_events(
+    path: Path, offset: int = 0, kinds: Collection[str] = ()
+) -> Iterator[tuple[dict[str, Any], int]]:
     """Each complete event from byte `offset` on, with the offset behind it.
 
+    Of a long spool a few `kinds` are found much faster than all events.
+
     A last line without its end is still being written and is left for later; a complete line that
-    is no JSON was torn by a kill and is passed over.
+    is no event was torn by a kill or a power cut and is passed over.
     """
+    marks = [f'"kind":"{kind}"'.encode() for kind in kinds]
     with path.open("rb") as file:
         file.seek(offset)
         for line in file:
             offset += len(line)
             if not line.endswith(b"\n"):
                 return
-            try:
-                event = json.loads(line)
-            except ValueError:
+            if marks and not any(mark in line[:_HEAD] for mark in marks):
                 continue
-            yield event, offset
+            event = _parsed(line)
+            if event is not None:
+                yield event, offset
+
+
+def torn_lines(path: Path) -> int:
+    """How many lines no longer hold an event; one that is still being written is not counted."""
+    with path.open("rb") as file:
+        return sum(1 for line in file if line.endswith(b"\n") and _parsed(line) is None)
+
+
+def flush(path: Path) -> None:
+    """Wait until the disk has what was appended: milliseconds, so never in the training's thread.
+
+    Raises `OSError` when the disk fails.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @dataclass(frozen=True)
@@ -76,20 +104,70 @@ class Sent:
     """The MLflow run; None until it exists."""
     refused: int = 0
     """Events that MLflow would never take, passed over after a warning."""
+    aside: tuple[int, ...] = ()
+    """Where the events begin that wait for the artifact store, while those behind them are sent."""
+    check: int | None = None
+    """CRC-32 of the spool's last bytes before `offset`."""
+    lost: bool = False
+    """Whether the spool has lost lines that MLflow may have: what is told again comes twice."""
 
     @classmethod
     def load(cls, path: Path) -> Sent:
-        """What the file says; the beginning when there is none."""
+        """What the file says; the beginning when there is none, or when a power cut ruined it.
+
+        To begin again is safe: sending twice doubles nothing.
+        """
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
+            found = cls(**json.loads(path.read_bytes()))
+        except (FileNotFoundError, ValueError, TypeError):
             return cls()
+        return replace(found, aside=tuple(found.aside))
 
     def save(self, path: Path) -> None:
         """Replace the file in one step: a reader finds the old state or the new one."""
         draft = path.with_name(path.name + ".new")
         draft.write_text(json.dumps(asdict(self)), encoding="utf-8")
         draft.replace(path)
+
+    def is_behind(self, spool: Path) -> bool:
+        """Whether the spool holds events that have not been sent."""
+        sent = self.checked(spool)
+        return bool(sent.aside) or next(read_events(spool, sent.offset), None) is not None
+
+    def at(self, offset: int, spool: Path) -> Sent:
+        """The same with everything before `offset` sent."""
+        return replace(self, offset=offset, check=_check(spool, offset))
+
+    def checked(self, spool: Path) -> Sent:
+        """The same, or from the beginning again where the spool is not the one that was sent.
+
+        A power cut can take lines that MLflow has already. Whatever is appended then stands before
+        the remembered offset, and would never be sent.
+        """
+        if self.offset == 0:
+            return self
+        same = _check(spool, self.offset) == self.check
+        return self if same else replace(self, offset=0, aside=(), check=None, lost=True)
+
+
+def _check(path: Path, offset: int) -> int | None:
+    """None when there is no file, or when it does not reach that far."""
+    begin = max(0, offset - _CHECKED)
+    try:
+        with path.open("rb") as file:
+            file.seek(begin)
+            last = file.read(offset - begin)
+    except FileNotFoundError:
+        return None
+    return zlib.crc32(last) if len(last) == offset - begin else None
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None
 
 
 def _is_torn(path: Path) -> bool:

@@ -8,17 +8,17 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-import sqlite3
-import subprocess
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking import view
 from rlexp.tracking.redaction import redacted
+from rlexp.tracking.tables import tables_made
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,7 +35,8 @@ _MODE = "?workflowType=machine_learning"
 """MLflow's page begins in the mode for agents; the address, not the tag, decides the first time."""
 _VIEW = f"{_MODE}&viewStateShareKey={view.NAME}"
 
-_NETWORK_DISKS = ("nfs", "cifs", "smb", "lustre", "beegfs", "fuse.sshfs", "9p", "gpfs")
+_TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+_SLOWEST_UPLOAD = 1_000_000  # bytes a second, the server's own way to its disk included
 
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -43,16 +44,12 @@ _ENVIRONMENT = {
     # The defaults block a single call for four to twenty minutes when a server is gone, with a
     # warning for each retry; the courier tries again by itself.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    _TIMEOUT: "5",
+    "PGCONNECT_TIMEOUT": "5",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-
-_CREATE = (
-    "import sys; from mlflow import MlflowClient; "
-    "MlflowClient(tracking_uri=sys.argv[1]).search_experiments(max_results=1)"
-)
 
 
 @dataclass(frozen=True)
@@ -63,8 +60,8 @@ class Store:
     experiment_id: str
 
 
-def resolve(uri: str) -> str:
-    """The address with an absolute path, seen from the current folder.
+def resolve(uri: str, base: Path | None = None) -> str:
+    """The address with an absolute path, seen from `base`, or from the current folder.
 
     Raises:
         UserError: for an address that can never work. One that does not answer may work later.
@@ -72,12 +69,17 @@ def resolve(uri: str) -> str:
     parts = urlsplit(uri)
     scheme = parts.scheme.partition("+")[0]
     if scheme == "sqlite":
-        return f"sqlite:///{_database(uri)}" + (f"?{parts.query}" if parts.query else "")
+        path = _database(uri, base or Path.cwd())
+        return f"sqlite:///{path}" + (f"?{parts.query}" if parts.query else "")
     try:
         whole = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        whole |= scheme in _DATABASES and "host" in parse_qs(parts.query)  # a folder of sockets
     except ValueError:
         whole = False  # a port that is no number
-    if scheme in ("http", "https", *_DATABASES) and whole:
+    if scheme in _DATABASES and whole:
+        _check_driver(uri)
+        return uri
+    if scheme in ("http", "https") and whole:
         return uri
     if scheme == "databricks":
         return uri
@@ -87,7 +89,7 @@ def resolve(uri: str) -> str:
     raise UserError(Problem(KEY, redacted(uri), WANTED, remedy))
 
 
-def _database(uri: str) -> Path:
+def _database(uri: str, base: Path) -> Path:
     parts = urlsplit(uri)
     if parts.netloc or not parts.path.strip("/"):
         raise UserError(
@@ -95,13 +97,27 @@ def _database(uri: str) -> Path:
                 KEY, redacted(uri), "sqlite:///FILE, with three slashes before the path", REMEDY
             )
         )
-    path = Path(parts.path[1:]).expanduser().absolute()
+    path = base.absolute() / Path(parts.path[1:]).expanduser()
     if not path.parent.is_dir():
         remedy = f"Make the folder (mkdir -p {shlex.quote(str(path.parent))}) or mend the path."
         raise UserError(Problem(KEY, uri, f"a folder that exists, not {path.parent}", remedy))
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise UserError(Problem(KEY, uri, f"a place where you may write, unlike {path}", REMEDY))
     return path
+
+
+def _check_driver(uri: str) -> None:
+    import sqlalchemy
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        sqlalchemy.make_url(uri).get_dialect().import_dbapi()
+    except ModuleNotFoundError as error:
+        wanted = f"the Python package {error.name}, which talks to this data base"
+        remedy = f"Install it (python -m pip install {error.name}), or go through an MLflow server."
+        raise UserError(Problem(KEY, redacted(uri), wanted, remedy)) from error
+    except ArgumentError as error:
+        raise UserError(Problem(KEY, redacted(uri), WANTED, redacted(str(error)))) from error
 
 
 def ui_command(uri: str, experiment_id: str | None = None) -> str:
@@ -127,59 +143,43 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
 
 
+@contextmanager
+def time_for(size: int) -> Iterator[None]:
+    """Let requests in the block take as long as a file of so many bytes may need.
+
+    The usual timeout is for a server that hangs; one that passes gigabytes on to its own storage
+    does not, and would never get them.
+    """
+    usual = os.environ.get(_TIMEOUT, "0")
+    needed = size // _SLOWEST_UPLOAD
+    if needed <= int(usual):
+        yield
+        return
+    os.environ[_TIMEOUT] = str(needed)
+    try:
+        yield
+    finally:
+        os.environ[_TIMEOUT] = usual
+
+
 def connect(uri: str, experiment: str) -> Store:
     """Open a resolved address, and the experiment, making what is missing."""
     from mlflow import MlflowClient
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    if not uri.startswith("sqlite:"):
+    with tables_made(uri):
         client = MlflowClient(tracking_uri=uri)
-        return Store(client, _experiment(client, experiment, None))
-
-    from filelock import FileLock
-
-    database = _database(uri)
-    # Processes that make the same data base at once crash: one does it, the others wait.
-    with FileLock(database.with_name(f".{database.name}.lock")):
-        if not database.exists():
-            _create_database(database)
-        client = MlflowClient(tracking_uri=uri)
-        artifacts = database.parent / "mlartifacts" / quote(experiment, safe=" ")
-        return Store(client, _experiment(client, experiment, artifacts.as_uri()))
+        return Store(client, _experiment(client, experiment, _artifacts(uri, experiment)))
 
 
-def _create_database(database: Path) -> None:
-    """Make the tables elsewhere and move the file into place: a kill half-way leaves no ruin.
-
-    It takes seconds of pure Python: in a process of its own it does not slow down the training.
-    """
-    draft = database.with_name(f".{database.name}.new")
-    draft.unlink(missing_ok=True)
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", _CREATE, f"sqlite:///{draft}"],
-        capture_output=True,
-        text=True,
-        cwd=database.parent,
-        stdin=subprocess.DEVNULL,
-    )
-    if done.returncode:
-        raise RuntimeError(f"making {database} failed:\n{redacted(done.stderr)}")
-    draft.replace(database)
-    if not _on_network_disk(database):
-        # Halves the cost of a write, and the UI can read meanwhile; unsafe over a network.
-        connection = sqlite3.connect(database)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.close()
-
-
-def _on_network_disk(path: Path) -> bool:
-    import psutil
-
-    mounts = {part.mountpoint: part.fstype for part in psutil.disk_partitions(all=True)}
-    for folder in path.resolve().parents:
-        if str(folder) in mounts:
-            return mounts[str(folder)].startswith(_NETWORK_DISKS)
-    return False
+def _artifacts(uri: str, experiment: str) -> str | None:
+    """Where an experiment's files go: beside the data base, or here. A server has its own place."""
+    parts = urlsplit(uri)
+    scheme = parts.scheme.partition("+")[0]
+    if scheme not in ("sqlite", *_DATABASES):
+        return None
+    home = Path(parts.path[1:]).parent if scheme == "sqlite" else Path.cwd()
+    return (home / "mlartifacts" / quote(experiment, safe=" ")).as_uri()
 
 
 def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:

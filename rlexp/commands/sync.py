@@ -1,0 +1,176 @@
+"""Send to MLflow what a run could not send, and end the runs that died
+
+`python -m rlexp sync [FOLDER …] [tracking.uri=URI] [tracking.experiment=NAME]` takes runs, sweeps
+and folders of them; without any, whatever stands below `outputs/` and `multirun/`. Each run's
+events go where its config says, unless a store is named. What MLflow has already is not sent again.
+
+It exits with 0 when everything that may be sent is there, with 1 when a store does not answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlexp.arguments import Parser
+from rlexp.spec.errors import Problem, UserError
+from rlexp.tracking.address import address_of
+from rlexp.tracking.lock import Held, hold, is_held
+from rlexp.tracking.redaction import redacted
+from rlexp.tracking.spool import SENT, SPOOL, Sent, torn_lines
+from rlexp.tracking.store import KEY, resolve
+
+PLACES = ("outputs", "multirun")
+PATIENCE = 30.0
+"""Seconds for a store to open; one that makes its tables first needs some."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one spool."""
+
+    text: str
+    status: int = 0
+
+
+def run(argv: list[str]) -> int:
+    """Send, and say for each run what went over, what stays and why; the exit status.
+
+    Raises:
+        UserError: a folder without runs, or an address that can never work.
+    """
+    named, folders = _folders(argv)
+    if not folders:
+        print(f"Nothing to send: no run stands below {' or '.join(f'{p}/' for p in PLACES)}.")
+        return 0
+    silent: dict[str, str] = {}
+    status = told = 0
+    for folder in folders:
+        outcome = _sync(folder, named, silent)
+        if outcome is not None:
+            print(f"{folder}: {outcome.text}", flush=True)
+            status, told = max(status, outcome.status), told + 1
+    if not told:
+        print(f"Nothing to send: {len(folders)} runs, and MLflow has all of them.")
+    return status
+
+
+def _folders(argv: list[str]) -> tuple[tuple[str | None, str | None], list[Path]]:
+    """The store that was named, if one was, and the folders that hold spools."""
+    parser = Parser("sync", __doc__)
+    parser.add_argument("words", nargs="*", metavar="FOLDER")
+    words: list[str] = parser.parse_args(argv).words
+    store = {
+        key: word.partition("=")[2].strip("'\"")
+        for word in words
+        for key in (KEY, "tracking.experiment")
+        if word.startswith(f"{key}=")
+    }
+    roots = [Path(word) for word in words if not word.startswith("tracking.")]
+    problems = [
+        Problem(word, "a key", f"{KEY}=… or tracking.experiment=…")
+        for word in words
+        if word.startswith("tracking.") and word.partition("=")[0] not in store
+    ]
+    found = {root: list(_spools(root)) for root in roots or map(Path, PLACES)}
+    problems += [
+        Problem(
+            str(root),
+            "a folder without a run" if root.is_dir() else "no folder",
+            f"the folder of a run or a sweep, which holds {SPOOL}",
+            "Without a folder, everything below outputs/ and multirun/ is sent.",
+        )
+        for root in roots
+        if not found[root]
+    ]
+    uri = store.get(KEY)
+    try:
+        uri = resolve(uri) if uri else None
+    except UserError as error:
+        problems += error.problems
+    if problems:
+        raise UserError(problems)
+    # A sweep before its trials, which stand below it in MLflow too.
+    folders = sorted({folder for each in found.values() for folder in each})
+    return (uri, store.get("tracking.experiment")), folders
+
+
+def _spools(root: Path) -> Iterator[Path]:
+    return (path.parent for path in root.rglob(SPOOL))
+
+
+def _sync(
+    folder: Path, named: tuple[str | None, str | None], silent: dict[str, str]
+) -> Outcome | None:
+    """What became of a folder; None where there was nothing to do.
+
+    Args:
+        folder: of a run or a sweep.
+        named: tracking address and experiment that were typed.
+        silent: stores that do not answer, with the reason; they are asked once.
+    """
+    from rlexp.tracking.stale import Life
+
+    if not Sent.load(folder / SENT).is_behind(folder / SPOOL) and Life.of(folder).ended:
+        return None
+    if is_held(folder):
+        return Outcome("is alive and sends its events itself")
+    try:
+        uri, experiment = _destination(folder, *named)
+    except UserError as error:
+        return Outcome(f"stays here: {error}", UserError.exit_status)
+    if uri is None:
+        return None  # tracking=none: its spool is all there is to be
+    try:
+        with hold(folder):
+            return _send(folder, uri, experiment, silent)
+    except Held as held:
+        return Outcome(f"{held.process} is sending it")
+
+
+def _destination(folder: Path, uri: str | None, experiment: str | None) -> tuple[str | None, str]:
+    if uri and experiment:
+        return uri, experiment
+    own_uri, own_experiment = address_of(folder)
+    return uri or own_uri, experiment or own_experiment
+
+
+def _send(folder: Path, uri: str, experiment: str, silent: dict[str, str]) -> Outcome | None:
+    from rlexp.tracking.courier import cause_of
+    from rlexp.tracking.shipper import Shipper
+    from rlexp.tracking.stale import Life, end_dead
+
+    life = Life.of(folder)
+    if not life.ended and not life.was_here:
+        where = life.host or "a machine that its spool no longer names"
+        return Outcome(f"ran on {where}, and may be alive there: call sync on that machine")
+    died = end_dead(folder)
+    shipper = Shipper(folder, uri, experiment)
+    before, refused, why = shipper.pending(), shipper.refused, silent.get(uri, "")
+    try:
+        if not why:
+            shipper.open(PATIENCE)
+            shipper.ship()
+    except Exception as error:  # each kind of store has errors of its own
+        why = f"{redacted(uri)}: {cause_of(error)}"
+        if not _is_of_this_run(error):
+            silent[uri] = why
+    left = shipper.pending()
+    parts = ["had died and is ended now"] if died else []
+    parts.append(f"{before - left} events sent to {redacted(uri)}")
+    if left:
+        parts.append(f"{left} stay here ({why})")
+    if shipper.refused > refused:
+        parts.append(f"{shipper.refused - refused} of them MLflow will never take")
+    if torn := torn_lines(folder / SPOOL):
+        parts.append(f"{torn} cannot be read: a kill or a power cut tore them")
+    return Outcome(", ".join(parts), 1 if left else 0)
+
+
+def _is_of_this_run(error: Exception) -> bool:
+    """Whether the store may well take other runs."""
+    from rlexp.tracking.shipper import FilesWait
+
+    unknown = getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"
+    return unknown or isinstance(error, (FilesWait, RuntimeError))

@@ -1,0 +1,47 @@
+"""Where the spool in a folder goes, long after the command that made it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rlexp.spec.errors import Problem, UserError
+from rlexp.tracking.store import resolve
+
+CONFIG = "config.yaml"
+_SWEEP_CONFIG = "multirun.yaml"
+_HYDRA = Path(".hydra") / "hydra.yaml"
+
+
+def address_of(folder: Path) -> tuple[str | None, str]:
+    """The resolved tracking address and the experiment of a run or a sweep.
+
+    Returns:
+        The address is None for one that is not tracked.
+
+    Raises:
+        UserError: the folder does not say, or what it says can never work.
+    """
+    from omegaconf import OmegaConf
+
+    for path in (folder / CONFIG, folder / _SWEEP_CONFIG):
+        if path.is_file():
+            tracking: Any = OmegaConf.select(OmegaConf.load(path), "tracking")
+            if tracking is not None:
+                uri = resolve(tracking.uri, _typed_in(folder)) if tracking.uri else None
+                return uri, tracking.experiment
+    remedy = "Name the store: tracking.uri=… tracking.experiment=…"
+    wanted = f"a {CONFIG} that says where its events go"
+    raise UserError(Problem(str(folder), "a spool alone", wanted, remedy))
+
+
+def _typed_in(folder: Path) -> Path | None:
+    """The folder where the command was typed: addresses of files are relative to it."""
+    from omegaconf import OmegaConf
+
+    for path in (folder / _HYDRA, folder / _SWEEP_CONFIG):
+        if path.is_file():
+            typed: Any = OmegaConf.select(OmegaConf.load(path), "hydra.runtime.cwd")
+            if typed is not None:
+                return Path(typed)
+    return None

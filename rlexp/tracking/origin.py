@@ -1,0 +1,239 @@
+"""All that decides a run's numbers beside its config, so that it can be had again: `origin.json`.
+
+The file stands in the run's `provenance/` folder and among its artifacts. It holds one entry an
+attempt: a run that was resumed has several. Facts come in as they are known: of code and machine
+when the run begins, of the rows when they are read, of the weights when they are loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sysconfig
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from rlexp.spec import RunSpec
+from rlexp.spec.run import key_paths
+from rlexp.spec.saved import saved_path
+from rlexp.tracking.machine import gpu_names
+from rlexp.tracking.provenance import Code, cpu_name
+from rlexp.tracking.redaction import redacted, redacted_values
+
+Facts = dict[str, Any]
+"""Of one attempt: plain values, lists and dictionaries."""
+
+ORIGIN = "origin.json"
+SOURCES = "sources"
+
+ENVIRONMENT = (
+    "OMP_NUM_THREADS",
+    "OMP_DYNAMIC",
+    "MKL_NUM_THREADS",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "OPENBLAS_NUM_THREADS",
+    "OPENBLAS_CORETYPE",
+    "KMP_DETERMINISTIC_REDUCTION",
+    "ONEDNN_MAX_CPU_ISA",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "ATEN_CPU_CAPABILITY",
+    "CUDA_VISIBLE_DEVICES",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "NVIDIA_TF32_OVERRIDE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "TORCH_BLAS_PREFER_CUBLASLT",
+    "PYTORCH_ENABLE_MPS_FALLBACK",
+    "NCCL_ALGO",
+    "NCCL_PROTO",
+    "PYTHONHASHSEED",
+)
+"""Environment variables that can move numbers."""
+
+_INSTRUCTIONS = ("fma", "avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16", "sve")
+"""Of a CPU; libraries choose their kernels by these."""
+
+_OF_A_MODEL = (
+    "*.safetensors",
+    "*config.json",
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "*.safetensors.index.json",
+    "*.model",
+    "*.jinja",
+)
+"""Patterns of the files that transformers and PEFT read; a README may change."""
+
+_BLOCK, _BLOCKS = 2**16, 256
+_READ_WHOLE = 2**26  # bytes
+
+_CODE = Path(__file__).parents[1]
+
+
+class Origin:
+    """The file, and the attempt that it is being written for.
+
+    Args:
+        folder: the run's `provenance/`; attempts that are told of there already stay.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / ORIGIN
+        self._attempts: list[Facts] = [*attempts(self.path), {}]
+
+    def add(self, **facts: Any) -> None:
+        """More facts of this attempt; mappings grow, everything else is replaced."""
+        now = self._attempts[-1]
+        for name, value in redacted_values(facts).items():
+            merges = isinstance(value, dict) and isinstance(now.get(name), dict)
+            now[name] = {**now[name], **value} if merges else value
+        draft = self.path.with_name(f"{ORIGIN}.new")
+        draft.write_text(json.dumps({"attempts": self._attempts}, indent=1), encoding="utf-8")
+        draft.replace(self.path)  # another thread may be sending it
+
+
+def attempts(path: Path) -> list[Facts]:
+    """The facts of each attempt, the first one first; none when there is no such file."""
+    if not path.is_file():
+        return []
+    return json.loads(path.read_text(encoding="utf-8"))["attempts"]
+
+
+def facts(spec: RunSpec, code: Code | None) -> Facts:
+    """What is known before torch is imported, of this machine, this code and this config."""
+    config = spec.model_dump()
+    used = dict(_paths(config))
+    return {
+        "directory": str(Path.cwd()),
+        "settings": {name: config[name] for name in ("train", "eval", "hardware")},
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": {"name": cpu_name(), "count": os.cpu_count(), "instructions": _instructions()},
+        "gpus": gpu_names(),
+        "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+        "code": code_digest(),
+        "git": _git_facts(code) if code else None,
+        "sources": {name: _digest(path) for name, path in sources(spec).items()},
+        "files": {key: _digest(path) for key, path in used.items() if path.is_file()},
+        "folders": {key: weights(path) for key, path in used.items() if path.is_dir()},
+    }
+
+
+def sources(spec: RunSpec) -> dict[str, Path]:
+    """The user's own code that the spec names, by its place below the current folder or its name.
+
+    Installed packages are left out: their versions say as much.
+    """
+    installed = {Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "purelib")}
+    installed |= {Path(sysconfig.get_path("platlib")).resolve(), _CODE}
+    found = {}
+    for part in (spec.algo, spec.data, spec.reward):
+        for path in map(Path.resolve, part.sources()):
+            if not any(path.is_relative_to(folder) for folder in installed):
+                here = Path.cwd().resolve()
+                inside = path.is_relative_to(here)
+                found[str(path.relative_to(here)) if inside else path.name] = path
+    return found
+
+
+def copy_sources(spec: RunSpec, folder: Path) -> bool:
+    """Copy that code, secrets taken out, below `folder`; whether there is any."""
+    shutil.rmtree(folder, ignore_errors=True)
+    found = sources(spec)
+    for name, path in found.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        text = path.read_text(encoding="utf-8", errors="replace")
+        (folder / name).write_text(redacted(text), encoding="utf-8")
+    return bool(found)
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    """A model's folder, its commit where it came from the hub, and the digest of its files.
+
+    Of a file above 64 MiB the digest takes in the beginning and 256 blocks of 64 KiB, evenly
+    spread: a fraction of a second, and another model's weights differ nearly everywhere.
+    """
+    whole = sha256()
+    names = {path.name: path for pattern in _OF_A_MODEL for path in folder.glob(pattern)}
+    for name, path in sorted(names.items()):
+        whole.update(f"{name}:{_digest(path)}\n".encode())
+    snapshot = folder.parent.name == "snapshots"  # of the hub's cache
+    commit = folder.name if snapshot else None
+    return {"folder": str(folder), "commit": commit, "digest": whole.hexdigest()[:32]}
+
+
+def code_digest() -> str:
+    """Of rlexp's own code and configs, committed or not."""
+    from rlexp.conf_dir import CONF
+
+    whole = sha256()
+    for top, pattern in ((_CODE, "*.py"), (CONF, "*.yaml")):
+        for path in sorted(top.rglob(pattern)):
+            whole.update(f"{path.relative_to(top)}:{_digest(path)}\n".encode())
+    return whole.hexdigest()[:32]
+
+
+def _git_facts(code: Code) -> Facts:
+    return {
+        "folder": str(code.folder),
+        "commit": code.commit,
+        "status": code.status,
+        "diff": sha256(code.diff.encode()).hexdigest()[:32] if code.diff else None,
+        "restorable": code.restorable,
+    }
+
+
+def _digest(path: Path) -> str:
+    size = path.stat().st_size
+    whole = sha256(str(size).encode())
+    with path.open("rb") as file:
+        if size <= _READ_WHOLE:
+            whole.update(file.read())
+        else:
+            for index in range(_BLOCKS + 1):
+                file.seek((size - _BLOCK) * index // _BLOCKS)
+                whole.update(file.read(_BLOCK))
+    return whole.hexdigest()[:32]
+
+
+def _paths(config: dict[str, Any]) -> Iterator[tuple[str, Path]]:
+    """Files and model folders that the config names, by key; data is told by its rows instead."""
+    for key in key_paths(config):
+        if key.startswith(("data.", "tracking.")) or key.endswith("name"):
+            continue
+        value: Any = config
+        for name in key.split("."):
+            value = value[name]
+        if isinstance(value, str) and (path := _path(value, key)):
+            yield key, path
+
+
+def _path(text: str, key: str) -> Path | None:
+    path = Path(saved_path(text, key) if text.startswith("run:") else text).expanduser()
+    try:
+        if path.is_file():
+            return path.resolve()
+        for folder in (path, path / "model"):
+            if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+                return folder.resolve()
+    except (OSError, ValueError):
+        return None  # a text that can be no path: too long, or with a null character
+    return None
+
+
+def _instructions() -> list[str]:
+    info = Path("/proc/cpuinfo")
+    if not info.is_file():
+        return []
+    for line in info.read_text(encoding="utf-8").splitlines():
+        if line.startswith(("flags", "Features")):
+            return [name for name in _INSTRUCTIONS if name in line.split()]
+    return []

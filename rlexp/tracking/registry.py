@@ -1,0 +1,184 @@
+"""MLflow's model registry: from `registry:NAME@ALIAS` to the files of one version.
+
+An alias moves, a version does not: a run asks once, at its start, and keeps `registry:NAME/VERSION`
+in its config.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.registered import PREFIX, Reference, is_registered
+from rlexp.tracking.reading import answering, opened
+from rlexp.tracking.redaction import redacted
+from rlexp.tracking.store import resolve
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import RegisteredModel
+
+DESCRIBED = "rlexp.model"
+"""Tag of a version: keys of the config group `model` that hold for its weights, as JSON."""
+DESCRIBING = ("license", "chat", "dtype", "recommended")
+"""Those keys; others in a tag, which anybody may have set, are passed over."""
+LISTED = 10
+"""Registered models that an error names."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a registered model."""
+
+    name: str
+    number: str
+    uri: str
+    """Resolved address of the registry."""
+    source: str
+    """Where its files are, as MLflow addresses them."""
+    created: int
+    """Milliseconds since 1970."""
+    tags: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What the config of a run should say of these weights, as `promote` noted it."""
+        noted = json.loads(self.tags.get(DESCRIBED, "{}"))
+        return {key: noted[key] for key in DESCRIBING if key in noted}
+
+    @property
+    def path(self) -> str:
+        """What names this version and no other in the registry."""
+        return f"{PREFIX}{self.name}/{self.number}"
+
+    @property
+    def identity(self) -> str:
+        """Tells it from versions of this number in other registries, or in one begun anew."""
+        told = [self.uri, self.source, self.name, self.number, str(self.created)]
+        return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+
+    def download(self, target: Path, wanted: Callable[[str], bool]) -> None:
+        """Copy its files into a folder, those only whose name is wanted.
+
+        Raises:
+            UserError: the store does not answer, or has nothing that is wanted.
+        """
+        from mlflow.artifacts import download_artifacts
+
+        with answering(self.uri):
+            files = [path for path in self._files() if wanted(PurePosixPath(path).name)]
+            for path in files:
+                place = target / PurePosixPath(path).parent
+                uri = f"{self.source}/{path}"
+                download_artifacts(artifact_uri=uri, dst_path=str(place), tracking_uri=self.uri)
+        if not files:
+            got = f"{self.path}, without files that can be loaded ({self.source})"
+            raise UserError(Problem("model.path", got, "a version that `promote` made"))
+
+    def _files(self, folder: str = "") -> Iterator[str]:
+        from mlflow.artifacts import list_artifacts
+
+        uri = f"{self.source}/{folder}" if folder else self.source
+        for entry in list_artifacts(artifact_uri=uri, tracking_uri=self.uri):
+            path = str(PurePosixPath(folder, PurePosixPath(entry.path).name))
+            if entry.is_dir:
+                yield from self._files(path)
+            else:
+                yield path
+
+
+@cache
+def find(path: str, uri: str | None, key: str) -> Version:
+    """The version that a path names; in one process an alias means the same version throughout.
+
+    Args:
+        path: `registry:NAME@ALIAS`, `registry:NAME/VERSION`, or `registry:NAME` for the newest.
+        uri: `tracking.registry`.
+        key: where the path was typed, for errors.
+
+    Raises:
+        UserError: no registry, or no such model, alias or version in it: with those that there are.
+    """
+    reference = Reference.parse(path, key)
+    if uri is None:
+        remedy = "Set tracking.registry=sqlite:///mlflow.db, or to a server's address."
+        raise UserError(Problem("tracking.registry", "null", f"a registry for {path}", remedy))
+    address = resolve(uri)
+    client = opened(address)
+    with answering(address):
+        models = {model.name: model for model in client.search_registered_models(max_results=1000)}
+        if reference.name not in models:
+            raise UserError(_unknown(path, key, reference.name, models, redacted(address)))
+        number = _number(client, reference, models[reference.name])
+        if number is None:
+            raise UserError(_no_version(path, key, client, models[reference.name]))
+        version = client.get_model_version(reference.name, number)
+        source = client.get_model_version_download_uri(reference.name, number)
+    created = version.creation_timestamp
+    return Version(reference.name, number, address, source, created, version.tags)
+
+
+def pinned(config: Any, uri: str | None, key: str = "") -> Any:
+    """A composed config in which each `registry:` path names a version in place of an alias.
+
+    Args:
+        config: plain dictionaries and lists.
+        uri: `tracking.registry`.
+        key: full path of `config` in the whole.
+
+    Raises:
+        UserError: as `find`.
+    """
+    if isinstance(config, dict):
+        below = f"{key}." if key else ""
+        return {name: pinned(value, uri, f"{below}{name}") for name, value in config.items()}
+    if isinstance(config, str) and is_registered(config):
+        return find(config, uri, key).path
+    return config
+
+
+def _number(client: MlflowClient, reference: Reference, model: RegisteredModel) -> str | None:
+    if reference.alias is not None:
+        number = model.aliases.get(reference.alias)
+        return None if number is None else str(number)
+    numbers = _versions(client, model.name)
+    if reference.version is None:
+        return max(numbers, key=int, default=None)
+    return reference.version if reference.version in numbers else None
+
+
+def _versions(client: MlflowClient, name: str) -> list[str]:
+    quoted = name.replace("'", "''")
+    found = client.search_model_versions(f"name = '{quoted}'")
+    return sorted((str(each.version) for each in found), key=int)
+
+
+def _unknown(
+    path: str, key: str, name: str, models: dict[str, RegisteredModel], address: str
+) -> Problem:
+    if not models:
+        remedy = "Promote a run first: python -m rlexp promote RUN --name my-model"
+        return Problem(key, path, f"a model registered in {address}, which has none", remedy)
+    shown = [
+        name + "".join(f" @{alias}" for alias in model.aliases) for name, model in models.items()
+    ]
+    near = get_close_matches(name, models, n=1)
+    remedy = f"Did you mean {PREFIX}{near[0]}?" if near else ""
+    more = f" and {len(shown) - LISTED} more" if len(shown) > LISTED else ""
+    return Problem(key, path, f"one of {', '.join(shown[:LISTED])}{more}, in {address}", remedy)
+
+
+def _no_version(path: str, key: str, client: MlflowClient, model: RegisteredModel) -> Problem:
+    numbers = _versions(client, model.name)
+    aliases = [f"@{alias} (version {number})" for alias, number in model.aliases.items()]
+    has = [f"versions {', '.join(numbers) or 'none'}", f"aliases {', '.join(aliases) or 'none'}"]
+    ending = f"@{next(iter(model.aliases))}" if model.aliases else f"/{numbers[-1:] or 1}"
+    remedy = f"Such as {PREFIX}{model.name}{ending}." if numbers else ""
+    return Problem(key, path, f"what {model.name} has: {'; '.join(has)}", remedy)

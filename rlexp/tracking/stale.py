@@ -1,0 +1,125 @@
+"""Runs that MLflow shows as RUNNING though their processes are dead.
+
+SIGKILL, a power cut or an exhausted memory leave no time for a last word. The lock on the run's
+folder tells them from those that are alive. The end is written to their spools first, which are the
+truth, and shipped from there with everything else that was never sent.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlexp.tracking.delivery import SPOOL_TAG
+from rlexp.tracking.lock import Held, hold
+from rlexp.tracking.provenance import HOST_TAG
+from rlexp.tracking.shipper import Shipper
+from rlexp.tracking.spool import SPOOL, Spool, read_events
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+DIED = "DIED"
+"""Tag `state` of a run that was found dead."""
+
+_A_FEW = 1000
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Life:
+    """What a spool tells of its run's beginnings and ends."""
+
+    ids: frozenset[str]
+    """Of its start events; a run that was resumed has one id, a sweep that was has several."""
+    host: str | None
+    """The machine that it ran on last; None where its beginning is lost."""
+    ended: bool
+    """Whether the last attempt came to an end of its own."""
+    trial_failed: bool
+    """Of a sweep: whether a trial of its last attempt failed."""
+
+    @classmethod
+    def of(cls, folder: Path) -> Life:
+        """Read the spool in a folder; a folder without one has not lived."""
+        ids, host, ended, failed = set(), None, False, False
+        if (folder / SPOOL).is_file():
+            for event, _ in read_events(folder / SPOOL, kinds=("start", "end", "event")):
+                if event["kind"] == "start":
+                    ids.add(event["id"])
+                    host = event["tags"].get(HOST_TAG, host)
+                    ended = failed = False
+                elif event["kind"] == "end":
+                    ended = True
+                elif event.get("event") == "failed":
+                    failed = True
+        return cls(frozenset(ids), host, ended, failed)
+
+    @property
+    def was_here(self) -> bool:
+        """Whether it ran on this machine, so that its lock can be trusted."""
+        return self.host == platform.node()
+
+
+def end_dead(folder: Path) -> bool:
+    """Write the end of a run that did not come to it. Hold its lock meanwhile.
+
+    Returns:
+        Whether there was anything to end.
+
+    Raises:
+        OSError: the spool cannot be written.
+    """
+    life = Life.of(folder)
+    if life.ended or not life.was_here:
+        return False
+    path = folder / SPOOL
+    died = path.stat().st_mtime_ns // 1_000_000
+    spool = Spool(path)
+    spool.append({"t": died, "kind": "tags", "tags": {"state": DIED}})
+    spool.append({"t": died, "kind": "end", "status": "KILLED"})
+    spool.close()
+    return True
+
+
+def mend(shipper: Shipper, enough: Callable[[], bool]) -> None:
+    """End the dead runs of an experiment: this machine's, whose folders are still there.
+
+    Args:
+        shipper: of a run that is alive, with its store open.
+        enough: asked between two steps; True leaves the rest for the next run.
+
+    Raises:
+        OSError: a spool cannot be written.
+        Exception: what MLflow raises.
+    """
+    store = shipper.store
+    if store is None:
+        raise RuntimeError("the store has not been opened")
+    running = f"attributes.status = 'RUNNING' AND tags.{HOST_TAG} = '{platform.node()}'"
+    found = store.client.search_runs(
+        [store.experiment_id], filter_string=running, max_results=_A_FEW
+    )
+    for run in found:
+        folder = Path(run.data.tags.get("folder", ""))
+        if enough():
+            return
+        if folder.is_absolute() and folder != shipper.folder.absolute():
+            _mend(run, folder, shipper, enough)
+
+
+def _mend(run: Run, folder: Path, living: Shipper, enough: Callable[[], bool]) -> None:
+    try:
+        with hold(folder):
+            # A folder that was used again is another run's.
+            if run.data.tags.get(SPOOL_TAG) in Life.of(folder).ids:
+                if end_dead(folder):
+                    log.info("%s had died; it is ended now", folder)
+                Shipper(folder, living.uri, living.experiment).ship(enough)
+    except (Held, FileNotFoundError, PermissionError):
+        return  # alive, or gone, or somebody else's

@@ -1,0 +1,32 @@
+"""A table of samples as MLflow shows it best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def ordered_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Reward and its terms, prompt, completion, other texts, other numbers.
+
+    Of a table MLflow shows the first columns that fit.
+    """
+    names = [name for name in dict.fromkeys(key for row in rows for key in row) if name != "step"]
+
+    def rank(name: str) -> int:
+        if name == "reward" or name.startswith("reward_"):
+            return 0 if name == "reward" else 1
+        if name in ("prompt", "completion"):
+            return 2 if name == "prompt" else 3
+        values = [row[name] for row in rows if row.get(name) is not None]
+        number = bool(values) and all(isinstance(value, (int, float)) for value in values)
+        return 5 if number else 4
+
+    return sorted(names, key=rank)
+
+
+def cell(value: Any) -> Any:
+    """A value of the table; a conversation is written out as text."""
+    if isinstance(value, list) and value and all(isinstance(turn, dict) for turn in value):
+        return "\n".join(f"{turn.get('role')}: {turn.get('content')}" for turn in value)
+    return value
