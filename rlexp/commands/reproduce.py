@@ -1,0 +1,61 @@
+"""Run a recorded run again, and say metric by metric whether it came out the same
+
+`python -m rlexp reproduce RUN` needs the tracking store alone; the run's folder may be gone. What
+is other here (code, packages, machine, weights) is told first, with what to type to have it back.
+Other data is refused, unless `--changed-data` is given.
+
+Words `key=value` say where files lie now (data.path=…, model.path=…), give a secret that the store
+does not hold, or change the hardware. The exit status is 0 when every value came out the same, bit
+for bit, and 1 when not.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+
+from rlexp.arguments import Parser, store_of
+from rlexp.cli import import_from_here, reported
+
+
+def run(argv: list[str]) -> int:
+    """Reproduce a run; 0 when it came out exactly the same, otherwise as for a run that failed."""
+    verdicts: list[str | None] = []
+    status = reported(lambda: verdicts.append(_reproduce(argv)))
+    return status or (0 if verdicts[0] in (None, "exactly") else 1)
+
+
+def _reproduce(argv: Sequence[str]) -> str | None:
+    uri, experiment, rest = store_of(argv)
+    asked, overrides = _parsed(rest)
+
+    from rlexp.offline import quieten, share_cores
+
+    quieten()
+    share_cores()
+    import_from_here()
+
+    from rlexp.reproduction import reproduce
+
+    return reproduce(
+        asked.run,
+        uri,
+        experiment,
+        overrides,
+        changed_data=asked.changed_data,
+        dry_run=asked.dry_run,
+    )
+
+
+def _parsed(words: Sequence[str]) -> tuple[Namespace, list[str]]:
+    """RUN and the options; and the words behind RUN, among which options may stand."""
+    parser = Parser("reproduce", __doc__)
+    parser.usage = "%(prog)s RUN [key=value …] [--changed-data] [--dry-run] [tracking.uri=URI]"
+    parser.add_argument("run", metavar="RUN", help="a run's id, name or folder")
+    parser.add_argument(
+        "--changed-data", action="store_true", help="go on although the data is not the run's"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only tell what is other here")
+    plain = [word for word in words if not word.startswith("-")]
+    options = [word for word in words if word.startswith("-")]
+    return parser.parse_args([*plain[:1], *options]), plain[1:]

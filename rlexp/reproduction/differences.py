@@ -1,0 +1,218 @@
+"""What is other here than it was for the run, and what to type to have it back."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from rlexp.reproduction.recorded import Recorded
+from rlexp.tracking import provenance
+from rlexp.tracking.origin import SOURCES, Facts
+from rlexp.tracking.redaction import redacted
+
+NUMBERS = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "tokenizers",
+    "safetensors",
+    "bitsandbytes",
+    "vllm",
+    "deepspeed",
+    "triton",
+    "numpy",
+    "scipy",
+    "datasets",
+    "vadersentiment",
+)
+"""Packages whose version can move a run's numbers; the others are listed after these."""
+
+Fetch = Callable[[str], str]
+"""From the path of an artifact to the command that downloads it into `_FETCHED`."""
+_FETCHED = "was"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not as it was."""
+
+    what: str
+    then: str
+    here: str
+    remedy: str = ""
+
+
+def differences(recorded: Recorded, here: Facts, uri: str) -> list[Difference]:
+    """Everything in which `here` is not as the run's last attempt; what can move numbers first.
+
+    Args:
+        recorded: the run.
+        here: facts as `rlexp.tracking.origin` tells them; what it does not tell is not compared.
+        uri: the run's store, for commands that fetch a file from it.
+    """
+    then = recorded.origin
+    fetch = _fetching(recorded.record.run_id, uri)
+    return [
+        *_code(then, here, fetch),
+        *_sources(then, here, fetch),
+        *_files(then, here),
+        *_weights(then, here),
+        *_data(then, here),
+        *_packages(recorded.packages, fetch),
+        *_machine(then, here),
+        *_environment(then, here),
+    ]
+
+
+def differing_attempts(recorded: Recorded) -> list[str]:
+    """In words, what changed between the attempts of a run that was resumed."""
+    notes = []
+    names = {"code": "the code", "cpu": "the CPU", "python": "Python", "gpus": "the GPUs"}
+    for number, (a, b) in enumerate(zip(recorded.attempts, recorded.attempts[1:], strict=False), 1):
+        changed = [name for key, name in names.items() if a.get(key) != b.get(key)]
+        before, after = (each.get("resolved", {}) for each in (a, b))
+        changed += [key for key in before.keys() & after.keys() if before[key] != after[key]]
+        if changed:
+            listed = ", ".join(changed)
+            notes.append(f"attempt {number + 1} went on with other conditions: {listed}")
+    return notes
+
+
+def _fetching(run_id: str, uri: str) -> Fetch:
+    def command(artifact: str) -> str:
+        asked = f"mlflow artifacts download -r {run_id} -a {shlex.quote(artifact)} -d {_FETCHED}"
+        return f"MLFLOW_TRACKING_URI={shlex.quote(redacted(uri))} {asked}"
+
+    return command
+
+
+def _code(then: Facts, here: Facts, fetch: Fetch) -> Iterator[Difference]:
+    a, b = then["git"], here["git"]
+    if then["code"] != here["code"]:
+        install = "" if a else "Install the version of rlexp that the run had."
+        yield Difference("rlexp's own code and configs", _state(then), _state(here), install)
+    if a is None or b is None:
+        return
+    # What stands here must be out of the way first.
+    tidy = "git stash --include-untracked && " if b["diff"] else ""
+    if a["commit"] != b["commit"]:
+        checkout = f"{tidy}git checkout {a['commit']}" if a["commit"] else ""
+        yield Difference("commit", _short(a["commit"]), _short(b["commit"]), checkout)
+        tidy = ""
+    if a["diff"] != b["diff"]:
+        apply = f"{fetch('git.diff')} && git apply {_FETCHED}/git.diff"
+        if a["diff"] and not a["restorable"]:
+            remedy = "The run's git.diff lacks secrets, or its end: to be read, not to be applied."
+        else:
+            remedy = tidy + apply if a["diff"] else tidy.removesuffix(" && ")
+        yield Difference("uncommitted changes", _short(a["diff"]), _short(b["diff"]), remedy)
+
+
+def _state(facts: Facts) -> str:
+    git = facts["git"]
+    if git is None:
+        return _short(facts["code"])
+    return _short(git["commit"]) + (" and changes" if git["diff"] else "")
+
+
+def _short(digest: str | None) -> str:
+    return digest[:8] if digest else "none"
+
+
+def _sources(then: Facts, here: Facts, fetch: Fetch) -> Iterator[Difference]:
+    a, b = then["sources"], here["sources"]
+    for name in sorted(a.keys() & b.keys()):
+        if a[name] != b[name]:
+            path = f"{SOURCES}/{name}"
+            copy = f"cp {shlex.quote(f'{_FETCHED}/{path}')} {shlex.quote(name)}"
+            remedy = f"{fetch(path)} && {copy}"
+            yield Difference(f"your code in {name}", _short(a[name]), _short(b[name]), remedy)
+
+
+def _files(then: Facts, here: Facts) -> Iterator[Difference]:
+    a, b = then["files"], here["files"]
+    for key in sorted(a.keys() & b.keys()):
+        if a[key] != b[key]:
+            yield Difference(f"file of {key}", _short(a[key]), _short(b[key]), "Bring it back.")
+
+
+def _weights(then: Facts, here: Facts) -> Iterator[Difference]:
+    """Of the folders that the config names, before the run; of what was loaded, after it."""
+    for kind, what in (("folders", "model in {}"), ("weights", "weights loaded for {}")):
+        a, b = then.get(kind, {}), here.get(kind, {})
+        for key in sorted(a.keys() & b.keys()):
+            if a[key]["digest"] == b[key]["digest"]:
+                continue
+            if a[key]["commit"]:
+                remedy = f"It was commit {a[key]['commit']} on the hub."
+            elif kind == "folders":
+                remedy = f"It was {a[key]['folder']}; add {key}=FOLDER if it lies elsewhere now."
+            else:
+                remedy = ""
+            was, now = _short(a[key]["digest"]), _short(b[key]["digest"])
+            yield Difference(what.format(key), was, now, remedy)
+
+
+def _data(then: Facts, here: Facts) -> Iterator[Difference]:
+    a, b = then.get("data"), here.get("data")
+    if a and b and a["digest"] != b["digest"]:
+        was, now = (f"{each['rows']} rows, {_short(each['digest'])}" for each in (a, b))
+        yield Difference("data", was, now, f"Bring back the rows of {a['source']} as they were.")
+
+
+def _packages(then: dict[str, str], fetch: Fetch) -> Iterator[Difference]:
+    a, b = _by_name(then), _by_name(dict(line.split("==", 1) for line in provenance.packages()))
+    changed = [name for name in a if a[name] != b.get(name) and name != "rlexp"]
+    first = [name for name in NUMBERS if name in changed]
+    first += sorted(name for name in changed if name.startswith("nvidia-"))
+    others = sorted(set(changed) - set(first))
+    wanted = " ".join(f"{name}=={a[name]}" for name in first)
+    install = f"{fetch('packages.txt')} && python -m pip install -r {_FETCHED}/packages.txt"
+    remedies = [(first, f"python -m pip install {wanted}"), (others, install)]
+    for names, remedy in remedies:
+        for name in names:
+            yield Difference(name, a[name], b.get(name, "not installed"), remedy)
+
+
+def _by_name(versions: dict[str, str]) -> dict[str, str]:
+    return {canonicalize_name(name): version for name, version in versions.items()}
+
+
+def _machine(then: Facts, here: Facts) -> Iterator[Difference]:
+    if then["python"] != here["python"]:
+        remedy = f"Make an environment with Python {then['python']}."
+        yield Difference("Python", then["python"], here["python"], remedy)
+    names = {"system": "system", "cpu": "CPU", "gpus": "GPUs"}
+    for key, name in names.items():
+        if then[key] != here[key]:
+            yield Difference(name, _words(then[key]), _words(here[key]))
+    built = then.get("torch", {})
+    for key, value in here.get("torch", {}).items():
+        if built.get(key) != value:
+            yield Difference(f"torch's {key}", _words(built.get(key)), _words(value))
+    a, b = then.get("resolved", {}), here.get("resolved", {})
+    for key in sorted(a.keys() & b.keys()):
+        if a[key] != b[key]:
+            yield Difference(key, _words(a[key]), _words(b[key]), f"Leave {key} to the run's own.")
+
+
+def _environment(then: Facts, here: Facts) -> Iterator[Difference]:
+    a, b = then["environment"], here["environment"]
+    for name in sorted(a.keys() | b.keys()):
+        if a.get(name) != b.get(name):
+            export = f"export {name}={shlex.quote(a[name])}" if name in a else f"unset {name}"
+            yield Difference(name, a.get(name, "not set"), b.get(name, "not set"), export)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(_words(each) for each in value.values() if each not in (None, [], ""))
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "none"
+    return "not known" if value is None else str(value)

@@ -1,0 +1,161 @@
+"""The config to run now: the recorded one, held to what it turned out to mean then.
+
+`hardware.threads: null`, say, took two threads on a machine of two cores, and the numbers depend on
+it. Beyond that only what moves no number may be changed: where files lie now, the secrets that the
+store does not hold, and the hardware.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rlexp.reproduction.recorded import Recorded
+from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.model import NoPeft
+from rlexp.spec.run import RunSpec, key_paths
+from rlexp.tracking.origin import Facts, code_digest
+from rlexp.tracking.redaction import HIDDEN
+
+PLACES = ("path", "heldout_path", "tokenizer", "chat_template", "teacher", "function")
+"""Last names of keys that say where something lies."""
+REPRODUCES = "reproduces"
+"""Tag of the new MLflow run: the id of the one that it reproduces."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is run in one go; a run that was extended has several."""
+
+    config: dict[str, Any]
+    spec: RunSpec
+    held_to: dict[str, Any]
+    """Keys that were left open, with what they turned out to be."""
+
+
+def plan(recorded: Recorded, words: list[str], uri: str) -> list[Stage]:
+    """What to run, one after the other, to have the run again.
+
+    Args:
+        recorded: the run.
+        words: `key=value` overrides.
+        uri: the tracking store that the new run goes to.
+
+    Raises:
+        UserError: a word that would make it another run, a secret that is missing, or a config
+            that is not valid here, as when a file is gone.
+    """
+    return [_stage(recorded, attempt, words, uri) for attempt in recorded.stages()]
+
+
+def _stage(recorded: Recorded, attempt: Facts, words: list[str], uri: str) -> Stage:
+    config = deepcopy(recorded.config) | deepcopy(attempt["settings"])
+    tracking = config["tracking"]
+    if tracking["registry"] == tracking["uri"]:
+        tracking["registry"] = uri
+    tracking["uri"] = uri
+    tracking["tags"][REPRODUCES] = recorded.record.run_id
+    left_open = {
+        key: value
+        for key, value in attempt.get("resolved", {}).items()
+        if value_at(config, key) != value
+    }
+    for key, value in left_open.items():
+        _set(config, key, value)
+    if left_open.get("peft.kind") == "none":
+        config["peft"] = {name: config["peft"][name] for name in NoPeft.model_fields}
+    changed = _overrides(words, config)
+    for key, value in changed.items():
+        _set(config, key, value)
+    if hidden := _hidden(config):
+        raise UserError(hidden)
+    held_to = {key: value for key, value in left_open.items() if key not in changed}
+    return Stage(config, _parsed(config, recorded.origin), held_to)
+
+
+def _parsed(config: dict[str, Any], origin: Facts) -> RunSpec:
+    """The spec of the config; its mistakes with what the run knew of the place of files."""
+    try:
+        return RunSpec.parse(config)
+    except UserError as error:
+        raise UserError(_explained(problem, origin) for problem in error.problems) from error
+
+
+def value_at(config: Any, key: str) -> Any:
+    """The value of a key's full path; None where there is none."""
+    for name in key.split("."):
+        config = config.get(name) if isinstance(config, dict) else None
+    return config
+
+
+def _set(config: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    for name in path:
+        config = config[name]
+    config[last] = value
+
+
+def _overrides(words: list[str], config: dict[str, Any]) -> dict[str, Any]:
+    known = list(key_paths(config))
+    changed: dict[str, Any] = {}
+    problems = []
+    for word in words:
+        key, equals, _ = word.partition("=")
+        if not equals or key not in known:
+            near = get_close_matches(key, known, n=1)
+            remedy = f"Did you mean {near[0]}=…?" if near else ""
+            problems.append(Problem(word, "no key of the run's config", "key=value", remedy))
+            continue
+        if not _harmless(key, value_at(config, key)):
+            want = f"what moves no number: hardware.*, a secret, or a place (…{', …'.join(PLACES)})"
+            remedy = "With other settings it is another run: python -m rlexp …"
+            problems.append(Problem(key, word, want, remedy))
+            continue
+        try:
+            changed[key] = value_at(OmegaConf.to_container(OmegaConf.from_dotlist([word])), key)
+        except OmegaConfBaseException as error:
+            cause = str(error).splitlines()[0]
+            problems.append(Problem(key, cause, "a value", "Put it in quotes."))
+    if problems:
+        raise UserError(problems)
+    return changed
+
+
+def _harmless(key: str, value: Any) -> bool:
+    secret = isinstance(value, str) and HIDDEN in value
+    return secret or key.startswith("hardware.") or key.rpartition(".")[2] in PLACES
+
+
+def _hidden(config: dict[str, Any]) -> list[Problem]:
+    return [
+        Problem(
+            key,
+            f"{value!r}: a secret, which the tracking store does not hold",
+            "its value",
+            f"Add {key}=VALUE to the command.",
+        )
+        for key in key_paths(config)
+        if isinstance(value := value_at(config, key), str)
+        and HIDDEN in value
+        and not key.startswith("tracking.tags.")
+    ]
+
+
+def _explained(problem: Problem, origin: Facts) -> Problem:
+    remedy = ""
+    if problem.key.rpartition(".")[2] in PLACES:
+        remedy = (
+            f"The run was started in {origin['directory']}; "
+            f"add {problem.key}=PLACE if it lies elsewhere now."
+        )
+    elif origin["code"] != code_digest():
+        commit = (origin["git"] or {}).get("commit")
+        remedy = "The code here is not that of the run" + (
+            f": git checkout {commit}" * bool(commit)
+        )
+    return replace(problem, remedy=f"{problem.remedy} {remedy}".strip())

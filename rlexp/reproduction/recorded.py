@@ -1,0 +1,100 @@
+"""What the tracking store holds of a run; its folder is not needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rlexp.spec.errors import Problem, UserError
+from rlexp.tracking import lock
+from rlexp.tracking.origin import ORIGIN, Facts, attempts
+from rlexp.tracking.records import Record, Records
+
+COMPARED = ("train/", "rollout/", "eval/")
+"""Groups of metrics that must come out the same; `perf/` and `system/` measure the machine."""
+
+Points = dict[int, float]
+"""A metric's values by step."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A run that is to be had again."""
+
+    record: Record
+    config: dict[str, Any]
+    """As composed and resolved then; secrets stand as `***`."""
+    attempts: list[Facts]
+    """`origin.json`: one entry, and one more for each resume."""
+    packages: dict[str, str]
+    """Installed versions by name."""
+    metrics: dict[str, Points]
+
+    @property
+    def origin(self) -> Facts:
+        """Of the last attempt, whose config is the one that the store has."""
+        return self.attempts[-1]
+
+    def stages(self) -> list[Facts]:
+        """An attempt for each length that the run was trained to, the last one of each.
+
+        A run that was killed and gone on with is had again in one go. One that was extended is not:
+        the learning rate of its first steps followed from the first length.
+        """
+        lengths = [each["settings"]["train"]["max_steps"] for each in self.attempts]
+        following = [*lengths[1:], None]
+        return [
+            each
+            for each, now, then in zip(self.attempts, lengths, following, strict=True)
+            if now != then
+        ]
+
+
+def read(records: Records, word: str) -> Recorded:
+    """The run that a word names, the newest where it names several.
+
+    Raises:
+        UserError: no such run, a whole sweep, one that is still running, or one of which the store
+            does not hold enough.
+    """
+    record = max(records.select([word]), key=lambda found: found.started)
+    _refuse_sweep(records, record, word)
+    if record.status == "RUNNING" and record.folder is not None and lock.is_held(record.folder):
+        got = f"{record.name}, which is still running"
+        raise UserError(Problem(word, got, "a run that has ended", "Wait for it, or end it."))
+    files = {name: _artifact(records, record, name) for name in ("config.yaml", "packages.txt")}
+    lines = files["packages.txt"].read_text(encoding="utf-8").split()
+    return Recorded(
+        record=record,
+        config=yaml.safe_load(files["config.yaml"].read_text(encoding="utf-8")),
+        attempts=attempts(_artifact(records, record, ORIGIN)),
+        packages=dict(line.split("==", 1) for line in lines),
+        metrics={
+            name: dict(points)
+            for name, points in records.history(record).items()
+            if name.startswith(COMPARED)
+        },
+    )
+
+
+def _refuse_sweep(records: Records, record: Record, word: str) -> None:
+    if not record.is_sweep:
+        return
+    trials = sorted(records.trials(record), key=lambda trial: trial.started)
+    shown = ", ".join(f"{trial.name} ({trial.run_id[:8]})" for trial in trials[:8])
+    more = ", …" if len(trials) > 8 else ""
+    got = f"{record.name}, a sweep of {len(trials)} trials"
+    raise UserError(Problem(word, got, "one run", f"Name a trial by its id: {shown}{more}"))
+
+
+def _artifact(records: Records, record: Record, name: str) -> Path:
+    try:
+        return records.artifact(record, name)
+    except FileNotFoundError as error:
+        got = f"{record.name} ({record.run_id}), of which the store has no {name}"
+        where = f" {record.folder}" if record.folder and record.folder.is_dir() else ""
+        remedy = f"If its folder is still there, send what is missing: python -m rlexp sync{where}"
+        raise UserError(Problem("run", got, "a run that is whole", remedy)) from error

@@ -1,0 +1,165 @@
+"""From a word that names a run to the verdict on its reproduction."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from rlexp import data as data_room
+from rlexp.checkpoints import complete_checkpoints
+from rlexp.conf_dir import CONF
+from rlexp.launch import launch
+from rlexp.reproduction import terminal
+from rlexp.reproduction.differences import Difference, differences
+from rlexp.reproduction.matching import Verdict, compare, verdict
+from rlexp.reproduction.plan import Stage, plan, value_at
+from rlexp.reproduction.recorded import COMPARED, Points, Recorded, read
+from rlexp.reproduction.result import keep
+from rlexp.resumption import CONFIG
+from rlexp.spec.crosscheck import rows_are_sampled
+from rlexp.spec.errors import Problem, RunFailed, UserError
+from rlexp.spec.run import RunSpec
+from rlexp.tracking import origin
+from rlexp.tracking.origin import Facts
+from rlexp.tracking.provenance import Code, repository
+from rlexp.tracking.records import Records
+from rlexp.tracking.run import PROVENANCE
+from rlexp.tracking.spool import SPOOL, read_events
+
+
+def reproduce(
+    word: str,
+    uri: str,
+    experiment: str | None,
+    words: list[str],
+    *,
+    changed_data: bool,
+    dry_run: bool,
+) -> Verdict | None:
+    """Run a recorded run again and compare.
+
+    Args:
+        word: names the run.
+        uri: resolved address of the tracking store, where the new run goes as well.
+        experiment: where the run is looked for; None for all experiments.
+        words: overrides of keys that move no number.
+        changed_data: go on although the rows are not those of the run.
+        dry_run: only tell what is other here.
+
+    Returns:
+        The verdict; None after a dry run.
+
+    Raises:
+        UserError: no such run, other data, or something that it needs is gone.
+        RunFailed: the new run failed, after its metrics were compared.
+    """
+    console = Console(highlight=False)
+    with Records.open(uri, experiment) as records:
+        recorded = read(records, word)
+    stages = plan(recorded, words, uri)
+    terminal.print_plan(recorded, stages[-1].held_to, console)
+    found = _look(recorded, stages[-1], uri, changed_data, console)
+    if dry_run:
+        return None
+    console.print()
+    folder = _new_folder()
+    failure = _run(stages, folder)
+    made = origin.attempts(folder / PROVENANCE / origin.ORIGIN)[-1]
+    late = [each for each in differences(recorded, made, uri) if each not in found]
+    whole = recorded.record.status == "FINISHED"
+    matches = compare(recorded.metrics, _metrics(folder), whole=whole)
+    console.print()
+    if late:
+        terminal.print_differences(late, console, where="in the new run")
+    terminal.print_matches(matches, console)
+    keep(folder, recorded, stages[-1], [*found, *late], matches)
+    if failure is not None:
+        raise failure
+    print(folder)
+    return verdict(matches)
+
+
+def _look(
+    recorded: Recorded, stage: Stage, uri: str, changed_data: bool, console: Console
+) -> list[Difference]:
+    """Tell what is other here. Raises `UserError` where the run cannot be had again with it."""
+    here = origin.facts(stage.spec, Code.of(repository()))
+    _check_folders(recorded.origin, here, stage.config)
+    here["data"] = _data(stage.spec)
+    found = differences(recorded, here, uri)
+    terminal.print_differences(found, console)
+    _check_data(recorded.origin, here["data"], changed_data)
+    return found
+
+
+def _data(spec: RunSpec) -> dict[str, Any]:
+    needs = "prompts" if rows_are_sampled(spec.algo, spec.data) else spec.algo.needs
+    splits = data_room.load(spec.data, needs)
+    rows = len(splits.train) + len(splits.heldout)
+    return {"source": splits.source, "digest": splits.digest, "rows": rows}
+
+
+def _check_data(then: Facts, here: Facts, changed_data: bool) -> None:
+    rows = then.get("data")  # none in a run that was killed while it began
+    if rows is None or rows["digest"] == here["digest"] or changed_data:
+        return
+    got = f"{here['source']}: {here['rows']} rows with the digest {here['digest']}"
+    want = f"the rows of the run: {rows['rows']}, with the digest {rows['digest']}"
+    remedy = (
+        f"Bring back {rows['source']} as it was (add data.path=FILE if it lies elsewhere now), "
+        "or go on with other rows: --changed-data"
+    )
+    raise UserError(Problem("data", got, want, remedy))
+
+
+def _check_folders(then: Facts, here: Facts, config: dict[str, Any]) -> None:
+    """A relative path that is gone would be taken for the name of a model on the hub."""
+    problems = []
+    for key, was in then["folders"].items():
+        if key not in here["folders"]:
+            got = f"{value_at(config, key)}, which is not there (it was {was['folder']})"
+            remedy = f"Add {key}=FOLDER if it lies elsewhere now."
+            problems.append(Problem(key, got, "the folder of the run's model", remedy))
+    if problems:
+        raise UserError(problems)
+
+
+def _new_folder() -> Path:
+    """A run's folder where Hydra would put it."""
+    from hydra.core.utils import setup_globals
+
+    setup_globals()  # the resolver of ${now:…}
+    folder = Path(OmegaConf.load(CONF / "config.yaml").hydra.run.dir).absolute()
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _run(stages: list[Stage], folder: Path) -> RunFailed | None:
+    """The new run; how it failed, if it did: a failure can be what is to be had again."""
+    for stage in stages:
+        text = OmegaConf.to_yaml(OmegaConf.create(stage.config))
+        (folder / CONFIG).write_text(text, encoding="utf-8")
+        checkpoints = complete_checkpoints(folder / "checkpoints")
+        try:
+            launch(stage.spec, folder, None, checkpoints[-1] if checkpoints else None)
+        except (UserError, RunFailed) as error:
+            if not (folder / SPOOL).exists():  # nothing had begun: leave nothing behind
+                shutil.rmtree(folder)
+                raise
+            if isinstance(error, UserError):
+                raise
+            return error
+    return None
+
+
+def _metrics(folder: Path) -> dict[str, Points]:
+    found: dict[str, Points] = {}
+    for event, _ in read_events(folder / SPOOL):
+        for name, value in event.get("metrics", {}).items() if event["kind"] == "metrics" else ():
+            if name.startswith(COMPARED):
+                found.setdefault(name, {})[event["step"]] = float(value)
+    return found
