@@ -15,7 +15,7 @@ from typing import Any
 from rlexp.evaluation.cost import Cost
 from rlexp.evaluation.evaluate import Evaluation, win_rate, wins
 from rlexp.evaluation.guards import guards
-from rlexp.evaluation.intervals import bootstrap_ratio
+from rlexp.intervals import bootstrap_ratio
 
 SAMPLES = 3
 

@@ -35,6 +35,11 @@ class Clock:
     seconds: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
 
+    def go_on(self, seconds: dict[str, float], total: float) -> None:
+        """Begin with what earlier attempts took: seconds of each phase, and in total."""
+        self.seconds = dict(seconds)
+        self.started -= total
+
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Add what the block takes to `seconds[name]`, also if it raises."""

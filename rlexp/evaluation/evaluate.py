@@ -6,14 +6,16 @@ evaluations differ by the policy only.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
-from rlexp.evaluation.intervals import bootstrap_ratio
 from rlexp.evaluation.undisturbed import undisturbed
+from rlexp.intervals import bootstrap_ratio
 from rlexp.spec.hardware import EvalSpec
 from rlexp.spec.policy import Completion, PolicyLike
 from rlexp.spec.reward import RewardSpec, Scores
@@ -54,6 +56,22 @@ class Evaluation:
     """All of them, the completions to one prompt next to each other."""
     seconds: float = 0.0
     """What it took."""
+
+    def to_json(self, path: Path) -> None:
+        """Write all of it to a file, in one step; floats come back with the same bits."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(path.name + ".new")
+        # Python's words for what is not finite, which `json.loads` reads: only rlexp reads this.
+        draft.write_text(json.dumps(asdict(self), ensure_ascii=False), encoding="utf-8")
+        draft.replace(path)
+
+    @classmethod
+    def from_json(cls, path: Path) -> Evaluation:
+        """Read what `to_json` wrote."""
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["samples"] = [Sample(**sample) for sample in content["samples"]]
+        content["intervals"] = {name: tuple(ends) for name, ends in content["intervals"].items()}
+        return cls(**content)
 
 
 def evaluate(

@@ -7,18 +7,11 @@ from pathlib import Path
 
 from rlexp.evaluation.card import Card
 from rlexp.evaluation.evaluate import Evaluation
-from rlexp.evaluation.plots import History, Plot, curves, reward_histogram
-from rlexp.evaluation.presentation import (
-    Row,
-    cost_line,
-    duration,
-    headline,
-    interval,
-    memory,
-    metric_rows,
-    number,
-    verdicts,
-)
+from rlexp.evaluation.plots import History, curves, reward_histogram
+from rlexp.evaluation.presentation import Row, cost_line, headline, metric_rows, verdicts
+from rlexp.presentation import pages
+from rlexp.presentation.drawing import Plot
+from rlexp.presentation.numbers import duration, interval, memory, number
 
 SHARES = {"grammatical", "ended", "distinct_1", "distinct_2"}
 """Metrics whose bars run from 0 to 1."""
@@ -54,19 +47,12 @@ def write_page(
         before: the evaluation before training, for the histogram of rewards.
         after: the one after.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("rlexp.evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number}
     histogram = reward_histogram(_rewards(before), _rewards(after))
     plots: list[Plot] = [*curves(history), *([histogram] if histogram else [])]
-    page = environment.get_template("card.html").render(
+    pages.write(
+        path,
+        "rlexp.evaluation",
+        "card.html",
         card=card,
         headline=headline(card),
         rows=[(row, interval(row.low, row.high), bar(row)) for row in metric_rows(card)],
@@ -76,7 +62,6 @@ def write_page(
         phases=_phases(card),
         config=config,
     )
-    path.write_text(page, encoding="utf-8")
 
 
 def bar(row: Row) -> Bar:

@@ -1,17 +1,12 @@
-"""Plots of the card's page: SVG text to stand inside HTML, the same bits for the same numbers.
-
-Colours are left to the page: each is drawn as a stand-in that becomes a CSS variable, so that one
-plot serves a light and a dark page.
-"""
+"""Plots of the card's page: curves of the training, and the rewards before and after it."""
 
 from __future__ import annotations
 
-import io
 import math
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from rlexp.presentation.drawing import INK, TICKS, Plot, draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,36 +20,11 @@ CURVES = {
     "length": "length, tokens",
     "loss": "training loss",
 }
-SIZE = (4.0, 2.3)  # inches
 BINS = 24
-TICKS = 6
 
-INK, MUTED, BEFORE, AFTER = "#010203", "#010204", "#010205", "#010206"
-VARIABLES = {INK: "--ink", MUTED: "--muted", BEFORE: "--before", AFTER: "--after"}
+BEFORE, AFTER = "#010205", "#010206"
+COLOURS = {BEFORE: "--before", AFTER: "--after"}
 LINES = (AFTER, BEFORE, INK)
-
-STYLE: Any = {
-    "svg.hashsalt": "rlexp",
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 9.0,
-    "text.color": INK,
-    "axes.labelcolor": MUTED,
-    "axes.edgecolor": MUTED,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "legend.frameon": False,
-}
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A drawing, and its title for the caption and for those who cannot see it."""
-
-    title: str
-    svg: str
 
 
 def curves(history: History) -> list[Plot]:
@@ -66,7 +36,8 @@ def curves(history: History) -> list[Plot]:
     for metric, title in CURVES.items():
         series = _series(history, metric)
         if series:
-            plots.append(_draw(title, lambda axes, series=series: _lines(axes, series)))
+            drawn = draw(title, lambda axes, series=series: _lines(axes, series), COLOURS)
+            plots.append(drawn)
     return plots
 
 
@@ -92,7 +63,7 @@ def reward_histogram(before: Sequence[float], after: Sequence[float]) -> Plot | 
         axes.set_ylabel("samples")
         axes.legend(fontsize=8)
 
-    return _draw("rewards of the samples", bars)
+    return draw("rewards of the samples", bars, COLOURS)
 
 
 def _series(history: History, metric: str) -> dict[str, list[tuple[int, float]]]:
@@ -121,33 +92,3 @@ def _lines(axes: Axes, series: dict[str, list[tuple[int, float]]]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(TICKS, integer=True))
     if len(series) > 1:
         axes.legend(fontsize=8)
-
-
-def _draw(title: str, fill: Any) -> Plot:
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=SIZE, layout="constrained")
-        axes = figure.add_subplot()
-        axes.grid(axis="y", color=MUTED, alpha=0.25, linewidth=0.6)
-        axes.set_axisbelow(True)
-        fill(axes)
-        drawn = io.StringIO()
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(drawn, format="svg", transparent=True, metadata=nothing)
-    return Plot(title, _for_html(drawn.getvalue()))
-
-
-def _for_html(svg: str) -> str:
-    """Without what HTML does not want: prologue, namespaces, metadata, group names, fixed size."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
-    svg = svg.replace("xlink:href", "href")
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
-    svg = re.sub(r'^<svg ([^>]*?)width="[^"]*" ?', r"<svg \1", svg)
-    svg = re.sub(r'^<svg ([^>]*?)height="[^"]*" ?', r"<svg \1", svg)
-    for colour, variable in VARIABLES.items():
-        svg = svg.replace(colour, f"var({variable})")
-    return svg

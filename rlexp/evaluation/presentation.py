@@ -1,10 +1,11 @@
-"""Names and numbers of a card as people read them, on the terminal and on the page alike."""
+"""What a card says, in the words of people, on the terminal and on the page alike."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from rlexp.evaluation.card import Card
+from rlexp.presentation.numbers import duration, memory, number, share
 
 LABELS = {
     "reward": "reward",
@@ -19,7 +20,6 @@ LABELS = {
     "distinct_2": "distinct token pairs",
 }
 TERM = "reward_"
-NOTHING = "–"
 
 
 @dataclass(frozen=True)
@@ -55,52 +55,6 @@ def _row(card: Card, name: str) -> Row:
     low, high = card.intervals.get(name, [None, None])
     label = f"  {name.removeprefix(TERM)}" if name.startswith(TERM) else LABELS.get(name, name)
     return Row(name, label, card.before.get(name), card.after.get(name), low, high)
-
-
-def number(value: float | None) -> str:
-    """Three decimals below ten, fewer above: as much as an evaluation can tell.
-
-    >>> number(0.9412), number(47.31), number(12345.6), number(None)
-    ('0.941', '47.3', '12346', '–')
-    """
-    if value is None:
-        return NOTHING
-    decimals = 3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
-    return f"{value:.{decimals}f}"
-
-
-def interval(low: float | None, high: float | None) -> str:
-    """`[low, high]`, or nothing."""
-    return "" if low is None or high is None else f"[{number(low)}, {number(high)}]"
-
-
-def share(part: float) -> str:
-    """
-    >>> share(1), share(0.87512), share(0.004)
-    ('100%', '87.5%', '0.4%')
-    """
-    return f"{100 * part:.3g}%"
-
-
-def duration(seconds: float) -> str:
-    """
-    >>> duration(4.21), duration(75), duration(7384)
-    ('4.2 s', '1 min 15 s', '2 h 03 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def memory(mib: float) -> str:
-    """
-    >>> memory(812.3), memory(4096)
-    ('812 MiB', '4.0 GiB')
-    """
-    return f"{mib:.0f} MiB" if mib < 1024 else f"{mib / 1024:.1f} GiB"
 
 
 def cost_line(card: Card) -> str:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlexp.evaluation.evaluate import Evaluation, Sample, for_people
-from rlexp.evaluation.intervals import bootstrap_ratio
 from rlexp.evaluation.undisturbed import undisturbed
+from rlexp.intervals import bootstrap_ratio
 from rlexp.spec.hardware import EvalSpec
 
 

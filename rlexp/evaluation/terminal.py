@@ -8,15 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rlexp.evaluation.card import Card, Pair
-from rlexp.evaluation.presentation import (
-    NOTHING,
-    cost_line,
-    headline,
-    interval,
-    metric_rows,
-    number,
-    verdicts,
-)
+from rlexp.evaluation.presentation import cost_line, headline, metric_rows, verdicts
+from rlexp.presentation.numbers import NOTHING, interval, number
 
 SHOWN_CHARACTERS = 320
 

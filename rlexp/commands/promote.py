@@ -1,0 +1,96 @@
+"""A run's best checkpoint into MLflow's model registry, with its model card
+
+`python -m rlexp promote RUN --name my-model [--alias champion] [--checkpoint step-000030]` uploads
+the weights, safetensors only, and registers them as a version, with the card as its description.
+RUN is the run's id or the beginning of it, its name, or its folder. Without --checkpoint it is the
+best one where the run kept it (train.best_metric), else the final model. The same weights twice are
+one version. To begin a run from it: python -m rlexp model=registry:my-model@champion
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from argparse import Namespace
+from pathlib import Path
+
+from rlexp.arguments import Parser, store_of
+from rlexp.cli import import_from_here
+from rlexp.offline import quieten
+from rlexp.spec.errors import Problem, UserError
+from rlexp.tracking.records import Record, Records
+from rlexp.tracking.registering import Upload, name_problems, register, registered, set_alias
+from rlexp.tracking.registry import DESCRIBED, DESCRIBING
+
+
+def run(argv: list[str]) -> int:
+    """Register the weights and say what they are called now; 0.
+
+    Raises:
+        UserError: names that MLflow refuses, a run without a model, a store that does not answer.
+    """
+    quieten()
+    import_from_here()  # the card quotes what a data set of the user's own says of itself
+    uri, experiment, words = store_of(argv)
+    asked = _parsed(words)
+    if problems := name_problems(asked.name, asked.alias):
+        raise UserError(problems)
+    with Records.open(uri, experiment) as records:
+        record = records.one(asked.run)
+        version, told = _promoted(records, record, asked)
+        print(told)
+        ending = f"/{version}"
+        if asked.alias:
+            before = set_alias(records, asked.name, asked.alias, version)
+            moved = f", until now version {before}" if before not in (None, version) else ""
+            print(f"{'alias':10} {asked.name}@{asked.alias} is version {version}{moved}")
+            ending = f"@{asked.alias}"
+    scores = record.params.get("algo.name") == "reward"
+    key = "reward=model reward.path" if scores else "model"
+    print(f"{'use it':10} python -m rlexp {key}=registry:{asked.name}{ending}")
+    return 0
+
+
+def _parsed(words: list[str]) -> Namespace:
+    parser = Parser("promote", __doc__)
+    parser.add_argument("run", metavar="RUN", help="run id, its beginning, name, or folder")
+    parser.add_argument("--name", required=True, help="of the registered model")
+    parser.add_argument("--alias", help="that shall mean this version from now on")
+    parser.add_argument("--checkpoint", help="step-000030, or model for the final one")
+    return parser.parse_args(words)
+
+
+def _promoted(records: Records, record: Record, asked: Namespace) -> tuple[str, str]:
+    """The version, and a line about it; it is made unless it is there."""
+    from rlexp.promotion import chosen, config_of, digest, stage
+
+    folder = _folder_here(record)
+    weights = chosen(folder, record.status, asked.checkpoint)
+    what = f"{weights.place.relative_to(folder)} of {record.name}: {weights.why}"
+    with tempfile.TemporaryDirectory(prefix="rlexp-") as place:
+        staged = Path(place)
+        card = stage(folder, weights, record.tags, staged)
+        fingerprint = digest(staged)
+        if version := registered(records, record, asked.name, fingerprint):
+            return version, f"{'there':10} {asked.name} version {version} is {what}"
+        model = config_of(folder)["model"]
+        tags = {
+            "run": record.name,
+            "step": str(weights.step),
+            "checkpoint": weights.place.name,
+            DESCRIBED: json.dumps({key: model[key] for key in DESCRIBING}),
+            **card.metrics,
+        }
+        upload = Upload(staged, weights.place, weights.step, fingerprint, card.text, tags)
+        version = register(records, record, asked.name, upload)
+    return version, f"{'promoted':10} {asked.name} version {version} is {what}"
+
+
+def _folder_here(record: Record) -> Path:
+    folder = record.folder
+    if folder is not None and folder.is_dir():
+        return folder
+    place = f"{folder} on {record.tags.get('host', 'another machine')}"
+    got = f"{record.name}, whose folder is {place if folder else 'not known'}"
+    remedy = "Type the command on that machine, or bring the folder back to its place."
+    raise UserError(Problem("run", got, "a run whose folder is here", remedy))

@@ -1,0 +1,59 @@
+"""A run in words, for its page in MLflow: at first what is being trained, then what came of it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rlexp.evaluation.card import Card
+from rlexp.evaluation.model_card import NAME, what
+from rlexp.evaluation.presentation import cost_line, headline, verdicts
+
+
+def begun(config: Mapping[str, Any], folder: Path) -> str:
+    """What is trained on what, and how the run goes on if it stops.
+
+    Args:
+        config: the run's composed config.
+        folder: the run's folder.
+
+    Returns:
+        Markdown that stays true when the run has ended.
+    """
+    train = config["train"]
+    length = f"{train['max_steps']} steps of {train['batch_size']}, seed {config['seed']}."
+    place = shlex.quote(str(folder))
+    return "\n\n".join(
+        [
+            f"{what(config)} {length}",
+            f"If it stops before its end: `python -m rlexp resume {place}`",
+        ]
+    )
+
+
+def ended(card: Card, folder: Path) -> str:
+    """What came of it, what to distrust, and where the results are.
+
+    Args:
+        card: of the run, finished or not.
+        folder: the run's folder.
+
+    Returns:
+        Markdown, to be read below `begun`.
+    """
+    told = [f"**{headline(card)}**", *verdicts(card), *card.guards, *card.notes]
+    told.append("The card of the run, with curves and samples: the artifact `card.html`.")
+    if card.after:
+        scores = "accuracy" in card.after
+        kind = "SequenceClassification" if scores else "CausalLM"
+        model = folder / "model"
+        promote = f"python -m rlexp promote {card.run_id or shlex.quote(str(folder))} --name NAME"
+        told += [
+            f"Load it: `AutoModelFor{kind}.from_pretrained({str(model)!r})`; its model card is "
+            f"`model/{NAME}`.",
+            f"Give it a name in the model registry: `{promote}`",
+            f"It took: {cost_line(card)}.",
+        ]
+    return "\n\n".join(told)

@@ -1,0 +1,217 @@
+"""The model card: a README that goes wherever the weights go, as the Hugging Face Hub reads it.
+
+https://huggingface.co/docs/hub/model-cards says what its first block, in yaml, may hold.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlexp.evaluation.card import Card
+from rlexp.evaluation.presentation import headline, metric_rows, verdicts
+from rlexp.evaluation.snippet import snippet
+from rlexp.presentation.numbers import interval, number
+from rlexp.spec.algo import AlgoSpec
+from rlexp.spec.components import component_class
+from rlexp.spec.data import DataSpec
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCard
+
+NAME = "README.md"
+UNKNOWN = "not known to this project: check it before you pass the model on"
+
+USES = {
+    "policy": "To go on from it: `python -m rlexp model=local model.path=FOLDER algo=dpo`.",
+    "reward": "To train by it: `python -m rlexp reward=model reward.path=FOLDER`.",
+}
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_SHOWN_VERSIONS = ("rlexp", "trl", "transformers", "peft", "torch")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What of a run stands in the folder that the card describes."""
+
+    step: int
+    """Optimizer steps that made it."""
+    adapter: bool
+    """An adapter, rather than whole weights."""
+    base_inside: bool = False
+    """The adapter's base stands in the subfolder `base`."""
+
+
+def model_card(
+    config: Mapping[str, Any], card: Card, origin: Mapping[str, str], weights: Weights
+) -> ModelCard:
+    """The card of a run's weights; `save(path)` writes it.
+
+    Args:
+        config: the run's composed config.
+        card: its evaluation before training and of these weights.
+        origin: tags of the run: command, commit, versions.
+        weights: what they are.
+
+    Raises:
+        ValueError: the front matter would not be what the hub understands.
+    """
+    from huggingface_hub import ModelCard
+
+    model, data, train = config["model"], config["data"], config["train"]
+    template = files("rlexp.evaluation") / "templates" / "model_card.md"
+    commit = origin.get("mlflow.source.git.commit", "unknown")
+    dirty = origin.get("git.dirty") == "true"
+    return ModelCard.from_template(
+        _front_matter(config, card, weights),
+        template_str=template.read_text(encoding="utf-8"),
+        title=card.name,
+        what=what(config),
+        headline=_sentence(headline(card)),
+        rows=[
+            {
+                "label": row.label,
+                "before": number(row.before),
+                "after": number(row.after),
+                "interval": interval(row.low, row.high),
+            }
+            for row in metric_rows(card)
+        ],
+        verdicts=verdicts(card),
+        snippet=snippet(config, card, weights.adapter, weights.base_inside),
+        needs=", with peft installed" if weights.adapter else "",
+        base=_place(model["name"], model["path"], model["revision"]),
+        base_licence=model["license"] or UNKNOWN,
+        data=_place(data["name"], data.get("path") or "", data.get("revision"))
+        + f" ({_first_line(component_class(data, DataSpec, 'data'))})",
+        data_licence=data["license"] or UNKNOWN,
+        method=_first_line(component_class(config["algo"], AlgoSpec, "algo")) + ".",
+        reward=config["reward"]["name"],
+        training=_training(config, weights, train),
+        command=origin.get("command", "unknown"),
+        run_id=card.run_id or "not tracked in MLflow",
+        name=card.name,
+        seed=card.seed,
+        commit=f"{commit}, with changes that were not committed (git.diff)" if dirty else commit,
+        versions=", ".join(
+            f"{name} {origin[f'version.{name}']}"
+            for name in _SHOWN_VERSIONS
+            if f"version.{name}" in origin
+        ),
+        use=USES["reward" if config["algo"]["name"] == "reward" else "policy"],
+        notes=card.notes,
+        limits=_limits(config, card, weights),
+    )
+
+
+def of_step(card: Card, metrics: Mapping[str, float], intervals: Mapping[str, Any]) -> Card:
+    """The card of a run as it would be, had the run ended with the evaluation of this step."""
+    return replace(
+        card,
+        after=dict(metrics),
+        intervals={name: list(ends) for name, ends in intervals.items()},
+        win_rate=None,
+        guards=[],
+        samples=[replace(pair, after=None, reward_after=None) for pair in card.samples],
+    )
+
+
+def what(config: Mapping[str, Any]) -> str:
+    """What was trained on what by which algorithm, in a sentence."""
+    model, data, algo, reward = (
+        config[part]["name"] for part in ("model", "data", "algo", "reward")
+    )
+    rewarded = "" if reward == "none" or algo in ("sft", "reward") else f", for the reward {reward}"
+    if algo == "reward":
+        return f"A reward model: {model}, trained on pairs of {data} to score texts."
+    return f"{model}, trained by {algo} on {data}{rewarded}."
+
+
+def hub_id(path: str) -> bool:
+    """Whether a model or data set is the hub's, so that everybody can have it."""
+    return _HUB_ID.fullmatch(path) is not None and not Path(path).expanduser().exists()
+
+
+def _front_matter(config: Mapping[str, Any], card: Card, weights: Weights) -> Any:
+    from huggingface_hub import EvalResult, ModelCardData
+
+    model, data, algo = config["model"], config["data"], config["algo"]["name"]
+    path = data.get("path") or ""
+    task = "text-classification" if algo == "reward" else "text-generation"
+    results = [
+        EvalResult(
+            task_type=task,
+            dataset_type=path if hub_id(path) else data["name"],
+            dataset_name=data["name"],
+            metric_type=name,
+            metric_value=value,
+        )
+        for name, value in card.after.items()
+        if value is not None and name in ("reward", "accuracy", "perplexity", "kl")
+    ]
+    known = model["license"] is not None
+    relation = {"base_model_relation": "adapter" if weights.adapter else "finetune"}
+    return ModelCardData(
+        license=model["license"] if known else "other",
+        license_name=None if known else "unknown",
+        base_model=model["path"] if hub_id(model["path"]) else None,
+        datasets=[path] if hub_id(path) else None,
+        library_name="peft" if weights.adapter else "transformers",
+        pipeline_tag=task,
+        tags=["rlexp", "trl", algo, "reinforcement-learning"],
+        model_name=card.name,
+        eval_results=results or None,
+        **(relation if hub_id(model["path"]) else {}),
+    )
+
+
+def _place(name: str, path: str, revision: str | None) -> str:
+    if not path:
+        return name
+    if hub_id(path):
+        return f"{name}, {path} on the hub" + (f" at {revision}" if revision else "")
+    if path.startswith("builtin:"):
+        return f"{name}, which rlexp makes itself"
+    if ":" in path:  # registry:name/version
+        return f"{name}, {path}"
+    return f"{name}, from the folder {Path(path).name} of the machine where it was made"
+
+
+def _training(config: Mapping[str, Any], weights: Weights, train: Mapping[str, Any]) -> str:
+    peft = config["peft"]["kind"]
+    through = "an adapter" if weights.adapter else "all weights"
+    if peft not in ("none", "auto") and not weights.adapter:
+        through = f"{peft}, merged into the base"
+    steps = f"{weights.step} of {train['max_steps']} steps of {train['batch_size']}"
+    return f"{steps}, learning rate {config['algo']['learning_rate']:g}, {through}."
+
+
+def _limits(config: Mapping[str, Any], card: Card, weights: Weights) -> list[str]:
+    limits = list(card.guards)
+    count = config["eval"]["prompts"]
+    limits.append(
+        f"Measured on at most {count} held-out prompts of {config['data']['name']}, by the same "
+        "reward that it was trained for: a higher reward is not by itself a better text."
+    )
+    limits.append("Not tested for safety, bias or facts.")
+    if not card.after:
+        limits.insert(0, f"Step {weights.step} was not evaluated: the table shows the start only.")
+    if config["model"]["path"] == "builtin:tiny":
+        limits.append("Its vocabulary is a few hundred words of film reviews: made for teaching.")
+    return limits
+
+
+def _first_line(kind: type) -> str:
+    """The first sentence that the module of a component says of itself."""
+    told = (sys.modules[kind.__module__].__doc__ or kind.__doc__ or "").strip()
+    return " ".join(told.partition("\n\n")[0].split()).rstrip(".")
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,62 @@
+"""Code that loads a saved model and uses it, for its model card: it runs as it stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from rlexp.evaluation.card import Card
+
+_SIDE = r" \((chosen|rejected)\)$"
+"""What a card adds to a prompt whose answers are compared."""
+
+_WRITES = """\
+inputs = {encoded}
+written = model.generate(**inputs, max_new_tokens={tokens}, do_sample=True)
+print(tokenizer.decode(written[0], skip_special_tokens=True))"""
+_SCORES = """\
+inputs = tokenizer({prompt} + " and so on" + tokenizer.eos_token, return_tensors="pt")
+print(model(**inputs).logits[0, 0].item())"""
+
+
+def snippet(config: Mapping[str, Any], card: Card, adapter: bool, base_inside: bool) -> str:
+    """Python that loads the model in the current folder and writes, or scores, a text.
+
+    Args:
+        config: the run's composed config.
+        card: gives the prompt.
+        adapter: whether the folder holds an adapter.
+        base_inside: whether the adapter's base stands in the subfolder `base`.
+    """
+    scores = config["algo"]["name"] == "reward"
+    kind = "SequenceClassification" if scores else "CausalLM"
+    head = ", num_labels=1" if scores else ""
+    prompt = repr(re.sub(_SIDE, "", card.samples[0].prompt) if card.samples else "Hello")
+    lines = [f"from transformers import AutoModelFor{kind}, AutoTokenizer", ""]
+    load = f"AutoModelFor{kind}.from_pretrained"
+    if adapter and base_inside:
+        lines.insert(0, "from peft import PeftModel")
+        model = [f'base = {load}("base"{head})', 'model = PeftModel.from_pretrained(base, ".")']
+    elif adapter and scores:
+        lines = [
+            f"from peft import AutoPeftModelFor{kind}",
+            "from transformers import AutoTokenizer",
+        ]
+        lines.append("")
+        model = [f'model = AutoPeftModelFor{kind}.from_pretrained("."{head})']
+    else:
+        model = [f'model = {load}(".")']
+    tokens = config["data"]["max_completion_length"]
+    chat = config["model"]["chat"]
+    encoded = f'tokenizer({prompt}, return_tensors="pt")'
+    if chat:
+        turns = f'[{{"role": "user", "content": {prompt}}}]'
+        encoded = (
+            f"tokenizer.apply_chat_template(\n    {turns},\n"
+            '    add_generation_prompt=True, return_dict=True, return_tensors="pt",\n)'
+        )
+    use = (
+        _SCORES.format(prompt=prompt) if scores else _WRITES.format(encoded=encoded, tokens=tokens)
+    )
+    return "\n".join([*lines, 'tokenizer = AutoTokenizer.from_pretrained(".")', *model, use])

@@ -1,0 +1,40 @@
+"""The cache of models that were made or fetched: each is made once, and is whole or not there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """`$RLEXP_CACHE`, or else the user's cache folder."""
+    import platformdirs
+
+    return Path(os.environ.get("RLEXP_CACHE") or platformdirs.user_cache_dir("rlexp"))
+
+
+def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """The folder, made by `make(draft)` if it is not there.
+
+    Processes that ask at the same time make it once, and one that is killed half-way leaves nothing
+    that could be mistaken for it.
+    """
+    if folder.is_dir():
+        return folder
+    from filelock import FileLock
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.parent / f"{folder.name}.lock"):
+        if not folder.is_dir():
+            for leftover in folder.parent.glob(f"{folder.name}.draft-*"):
+                shutil.rmtree(leftover)
+            prefix = f"{folder.name}.draft-"
+            with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent) as place:
+                draft = Path(place, folder.name)
+                draft.mkdir()
+                make(draft)
+                draft.rename(folder)
+    return folder
