@@ -46,79 +46,97 @@ def plain(algo: str, run: Path) -> None:
     """What somebody without rlexp would write, with the settings of a run's config."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     import torch
-    import trl
     import yaml
-    from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
-    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
     from rlexp.models import tiny
 
     config = yaml.safe_load((run / "config.yaml").read_text())
     torch.set_num_threads(os.cpu_count() or 1)
     folder = tiny.ensure()
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    parts = {
+        "model": AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
+        "processing_class": AutoTokenizer.from_pretrained(folder, padding_side="left"),
+    }
     with tempfile.TemporaryDirectory() as scratch:
-        common: dict[str, Any] = {
-            "output_dir": scratch,
-            "max_steps": config["train"]["max_steps"],
-            "per_device_train_batch_size": config["train"]["batch_size"],
-            "learning_rate": config["algo"]["learning_rate"],
-            "beta": config["algo"]["beta"],
-            "lr_scheduler_type": "linear",
-            "weight_decay": 0.0,
-            "seed": config["seed"],
-            "save_steps": config["train"]["checkpoint_every"],
-            "logging_steps": 1,
-            "use_cpu": True,
-            "bf16": False,
-            "activation_checkpointing": False,
-            "dataloader_pin_memory": False,
-            "report_to": "none",
-            "disable_tqdm": True,
-        }
-        parts = {"model": model, "processing_class": tokenizer}
-        if algo == "dpo":
-            lines = (run / "pairs.jsonl").read_text().splitlines()
-            names = ("prompt", "chosen", "rejected")
-            rows = [{name: json.loads(line)[name] for name in names} for line in lines]
-            arguments = trl.DPOConfig(
-                loss_type=config["algo"]["loss_type"],
-                loss_weights=config["algo"]["loss_weights"],
-                max_length=config["algo"]["max_length"],
-                **common,
-            )
-            trainer = trl.DPOTrainer(args=arguments, train_dataset=Dataset.from_list(rows), **parts)
-        else:
-            from rlexp import data
-            from rlexp.spec import RunSpec
-
-            spec = RunSpec.parse(config)
-            splits = data.load(spec.data, "prompts")
-            analyzer = SentimentIntensityAnalyzer()
-
-            def sentiment(
-                prompts: list[str], completions: list[str], **columns: Any
-            ) -> list[float]:
-                texts = [p + c for p, c in zip(prompts, completions, strict=True)]
-                return [analyzer.polarity_scores(text)["compound"] for text in texts]
-
-            names = ("num_generations", "max_completion_length", "temperature", "top_p", "top_k")
-            names += ("loss_type", "scale_rewards", "epsilon", "num_iterations")
-            arguments = trl.GRPOConfig(**common, **{name: config["algo"][name] for name in names})
-            trainer = trl.GRPOTrainer(
-                args=arguments,
-                reward_funcs=sentiment,
-                train_dataset=Dataset.from_list(data.frame(splits.train, spec.data, False)),
-                **parts,
-            )
+        common = {**settings(config), "output_dir": scratch}
+        build = plain_dpo if algo == "dpo" else plain_grpo
+        trainer = build(config, run, common, parts)
         trainer.remove_callback(PrinterCallback)
         began = time.perf_counter()
         trainer.train()
         seconds = time.perf_counter() - began
     losses = [each["loss"] for each in trainer.state.log_history if "loss" in each]
     print(json.dumps({"losses": losses, "seconds": seconds}))
+
+
+def settings(config: dict[str, Any]) -> dict[str, Any]:
+    """What both of TRL's configs are told of a run's config."""
+    return {
+        "max_steps": config["train"]["max_steps"],
+        "per_device_train_batch_size": config["train"]["batch_size"],
+        "learning_rate": config["algo"]["learning_rate"],
+        "beta": config["algo"]["beta"],
+        "lr_scheduler_type": "linear",
+        "weight_decay": 0.0,
+        "seed": config["seed"],
+        "save_steps": config["train"]["checkpoint_every"],
+        "logging_steps": 1,
+        "use_cpu": True,
+        "bf16": False,
+        "activation_checkpointing": False,
+        "dataloader_pin_memory": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+
+
+def plain_dpo(
+    config: dict[str, Any], run: Path, common: dict[str, Any], parts: dict[str, Any]
+) -> Any:
+    """TRL's DPOTrainer on the run's pairs."""
+    import trl
+    from datasets import Dataset
+
+    lines = (run / "pairs.jsonl").read_text().splitlines()
+    names = ("prompt", "chosen", "rejected")
+    rows = [{name: json.loads(line)[name] for name in names} for line in lines]
+    arguments = trl.DPOConfig(
+        loss_type=config["algo"]["loss_type"],
+        loss_weights=config["algo"]["loss_weights"],
+        max_length=config["algo"]["max_length"],
+        **common,
+    )
+    return trl.DPOTrainer(args=arguments, train_dataset=Dataset.from_list(rows), **parts)
+
+
+def plain_grpo(
+    config: dict[str, Any], run: Path, common: dict[str, Any], parts: dict[str, Any]
+) -> Any:
+    """TRL's GRPOTrainer on the run's prompts."""
+    import trl
+    from datasets import Dataset
+    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+
+    from rlexp import data
+    from rlexp.spec import RunSpec
+
+    spec = RunSpec.parse(config)
+    splits = data.load(spec.data, "prompts")
+    analyzer = SentimentIntensityAnalyzer()
+
+    def sentiment(prompts: list[str], completions: list[str], **columns: Any) -> list[float]:
+        texts = [p + c for p, c in zip(prompts, completions, strict=True)]
+        return [analyzer.polarity_scores(text)["compound"] for text in texts]
+
+    names = ("num_generations", "max_completion_length", "temperature", "top_p", "top_k")
+    names += ("loss_type", "scale_rewards", "epsilon", "num_iterations")
+    return trl.GRPOTrainer(
+        args=trl.GRPOConfig(**common, **{name: config["algo"][name] for name in names}),
+        reward_funcs=sentiment,  # pyright: ignore[reportArgumentType]
+        train_dataset=Dataset.from_list(data.frame(splits.train, spec.data, False)),
+        **parts,
+    )
 
 
 def compare(algo: str, steps: int, pairs: int) -> None:

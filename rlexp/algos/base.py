@@ -8,7 +8,7 @@ from typing import Any
 
 from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.errors import Problem
-from rlexp.spec.hardware import TrainSpec
+from rlexp.spec.hardware import HardwareSpec, TrainSpec
 from rlexp.spec.run import RunSpec
 
 OWNED = {
@@ -36,6 +36,22 @@ OWNED = {
     "max_length": "algo.max_length",
 }
 """TRL fields that have a key of their own in rlexp."""
+
+OWNED_OF_ROLLOUTS = {
+    **{name: key for name, key in OWNED.items() if name != "max_length"},
+    "max_completion_length": "algo.max_completion_length",
+    "temperature": "algo.temperature",
+    "top_p": "algo.top_p",
+    "top_k": "algo.top_k",
+    "reward_weights": "reward=mix and reward.terms.<name>.weight",
+    "use_vllm": "algo.rollout=vllm",
+    "vllm_mode": "algo.vllm.mode",
+    "vllm_server_host": "algo.vllm.server_host",
+    "vllm_server_port": "algo.vllm.server_port",
+    "vllm_gpu_memory_utilization": "algo.vllm.gpu_memory_utilization",
+    "vllm_tensor_parallel_size": "algo.vllm.tensor_parallel_size",
+}
+"""The same for algorithms that sample."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +106,32 @@ def common_arguments(algo: AlgoSpec, training: Training) -> dict[str, Any]:
     }
 
 
-def as_dataset(rows: list[dict[str, Any]], columns: tuple[str, ...] | None = None) -> Any:
-    """A `datasets.Dataset` of the rows, of some columns only where they are named."""
+def trl_trainer(
+    kind: Any, arguments: Any, training: Training, columns: tuple[str, ...] = (), **more: Any
+) -> Any:
+    """One of TRL's trainers on the run's policy and rows.
+
+    Args:
+        kind: the trainer's class.
+        arguments: its config.
+        training: the run's parts.
+        columns: of the rows; none named takes all.
+        more: what this trainer alone takes.
+    """
     from datasets import Dataset
 
-    if columns is not None:
+    rows = training.rows
+    if columns:
         rows = [{name: row[name] for name in columns} for row in rows]
-    return Dataset.from_list(rows)
+    return kind(
+        model=training.policy.model,
+        args=arguments,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=training.policy.tokenizer,
+        peft_config=training.policy.adapter,
+        callbacks=training.callbacks,
+        **more,
+    )
 
 
 def whole_groups(train: TrainSpec, num_generations: int) -> list[Problem]:
@@ -109,3 +144,14 @@ def whole_groups(train: TrainSpec, num_generations: int) -> list[Problem]:
         return [Problem("train.batch_size", str(train.batch_size), "at least 2 for a group")]
     near = min(divisors, key=lambda n: abs(n - num_generations))
     return [Problem("algo.num_generations", str(num_generations), want, f"{near} is the nearest.")]
+
+
+def whole_parts(key: str, parts: int, train: TrainSpec, hardware: HardwareSpec) -> list[Problem]:
+    """A problem where a process's share of the batch is not divided by what a key says."""
+    share = train.batch_size // hardware.processes
+    if share % parts == 0:
+        return []
+    want = f"a divisor of the {share} sequences of a process (train.batch_size / processes)"
+    divisors = [n for n in range(1, share + 1) if share % n == 0]
+    near = min(divisors, key=lambda n: abs(n - parts), default=1)
+    return [Problem(key, str(parts), want, f"{near} is the nearest.")]

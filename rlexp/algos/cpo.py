@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from rlexp.algos.base import OWNED, Training, as_dataset, common_arguments
+from rlexp.algos.base import OWNED, Training, common_arguments, trl_trainer
 from rlexp.spec.algo import PairAlgo
 from rlexp.spec.data import KIND_COLUMNS
 
@@ -55,11 +55,4 @@ class Cpo(PairAlgo):
             max_length=self.max_length,
             **common_arguments(self, training),
         )
-        return CPOTrainer(
-            model=training.policy.model,
-            args=arguments,
-            train_dataset=as_dataset(training.rows, KIND_COLUMNS["pairs"]),
-            processing_class=training.policy.tokenizer,
-            peft_config=training.policy.adapter,
-            callbacks=training.callbacks,
-        )
+        return trl_trainer(CPOTrainer, arguments, training, KIND_COLUMNS["pairs"])

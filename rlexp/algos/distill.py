@@ -12,28 +12,31 @@ from typing import Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
-from rlexp.algos.base import OWNED, Training, as_dataset, common_arguments
-from rlexp.spec.algo import AlgoSpec
-from rlexp.spec.data import Kind
+from rlexp.algos.base import OWNED_OF_ROLLOUTS, Training, trl_trainer
+from rlexp.algos.companion import local_companion, other_vocabulary, policy_vocabulary, unfit
+from rlexp.algos.rollouts import rollout_arguments, server_answers, with_rollouts
+from rlexp.spec.algo import RolloutAlgo
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.saved import is_adapter, saved_config, saved_path, vocabulary
+from rlexp.spec.model import ModelSpec
+from rlexp.spec.saved import saved_path
+
+KEY = "algo.teacher"
+WRITER = (("CausalLM", "LMHead"), "a causal language model")
+REMEDY = "Choose a teacher of the policy's family, or sft on texts that the teacher wrote."
 
 
-class Distill(AlgoSpec):
+class Distill(RolloutAlgo):
     """A policy that learns from a teacher with the same vocabulary."""
 
-    needs: ClassVar[Kind] = "prompts"
+    needs_reward: ClassVar[bool] = False
+    trl_runs_vllm: ClassVar[bool] = True
     trl_config: ClassVar[tuple[str, str]] = (
         "trainer/distillation_config.py",
         "DistillationConfig",
     )
     owned: ClassVar[dict[str, str]] = {
-        **{name: key for name, key in OWNED.items() if name not in ("max_length", "beta")},
+        **OWNED_OF_ROLLOUTS,
         "beta": "algo.divergence",
-        "max_completion_length": "algo.max_completion_length",
-        "temperature": "algo.temperature",
-        "top_p": "algo.top_p",
-        "top_k": "algo.top_k",
         "teacher_model_name_or_path": "algo.teacher",
         "teacher_model_revision": "algo.teacher_revision",
     }
@@ -47,30 +50,32 @@ class Distill(AlgoSpec):
     """0 is the forward KL(teacher || policy), which covers all that the teacher might say; 1 the
     reverse KL(policy || teacher), which keeps to what it would; between them the generalised
     Jensen-Shannon divergence."""
-    max_completion_length: int = Field(gt=0)
-    """Longest completion, in tokens."""
     temperature: float = Field(gt=0)
     """Softmax temperature of the rollouts, and of both models in the divergence."""
-    top_p: float = Field(gt=0, le=1)
-    """Nucleus sampling keeps the most likely tokens of this total probability; 1 keeps all."""
-    top_k: int = Field(ge=0)
-    """Most likely tokens kept; 0 keeps all."""
 
     _folder: Path | None = PrivateAttr(default=None)
 
     def problems(self) -> list[Problem]:
         """The teacher must be there, and write."""
+        found = super().problems()
         try:
-            path = saved_path(self.teacher, "algo.teacher")
+            folder = local_companion(self.teacher, KEY)
         except UserError as error:
-            return list(error.problems)
-        return _not_a_language_model(Path(path)) if Path(path).is_dir() else []
+            return [*found, *error.problems]
+        return [*found, *(unfit(folder, KEY, *WRITER) if folder else [])]
+
+    def fits_model(self, model: ModelSpec) -> list[Problem]:
+        """The teacher must read the policy's tokens."""
+        try:
+            folder = local_companion(self.teacher, KEY)
+        except UserError:  # `problems` has told of it
+            return []
+        return other_vocabulary(folder, KEY, policy_vocabulary(model), REMEDY) if folder else []
 
     def prepare(self, device: Any, local_folder: Any) -> None:
         """Fetch the teacher."""
-        key = "algo.teacher"
-        folder = local_folder(saved_path(self.teacher, key), self.teacher_revision, key)
-        if wrong := _not_a_language_model(folder):
+        folder = local_folder(saved_path(self.teacher, KEY), self.teacher_revision, KEY)
+        if wrong := unfit(folder, KEY, *WRITER):
             raise UserError(wrong)
         self._folder = folder
 
@@ -81,49 +86,18 @@ class Distill(AlgoSpec):
             UserError: a teacher with another vocabulary.
         """
         assert self._folder is not None  # the run prepares its parts before it builds a trainer
-        _check_vocabulary(self._folder, training.policy.tokenizer)
+        ours = training.policy.tokenizer.get_vocab()
+        if wrong := other_vocabulary(self._folder, KEY, ours, REMEDY):
+            raise UserError(wrong)
         from transformers import AutoModelForCausalLM
         from trl import DistillationConfig, DistillationTrainer
 
-        arguments = DistillationConfig(
-            beta=self.divergence,
-            max_completion_length=self.max_completion_length,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            top_k=self.top_k,
-            **common_arguments(self, training),
-        )
+        arguments = DistillationConfig(beta=self.divergence, **rollout_arguments(self, training))
         policy = training.policy
         teacher = AutoModelForCausalLM.from_pretrained(
             self._folder, dtype=policy.model.dtype, use_safetensors=True
         )
-        return DistillationTrainer(
-            model=policy.model,
-            teacher_model=teacher.to(policy.model.device),
-            args=arguments,
-            train_dataset=as_dataset(training.rows),
-            processing_class=policy.tokenizer,
-            peft_config=policy.adapter,
-            callbacks=training.callbacks,
-        )
-
-
-def _not_a_language_model(folder: Path) -> list[Problem]:
-    key, want = "algo.teacher", "a causal language model"
-    if is_adapter(folder):
-        remedy = "Merge it into its base with PEFT's merge_and_unload, and save that."
-        return [Problem(key, f"{folder}, an adapter", f"{want}, whole", remedy)]
-    names = saved_config(folder).get("architectures") or []
-    if all("CausalLM" in name or "LMHead" in name for name in names):
-        return []
-    return [Problem(key, f"{folder}, a {', '.join(names)}", want)]
-
-
-def _check_vocabulary(folder: Path, tokenizer: Any) -> None:
-    theirs, ours = vocabulary(folder), tokenizer.get_vocab()
-    if theirs is None or theirs == ours:
-        return
-    shared = sum(ours.get(piece) == index for piece, index in theirs.items())
-    got = f"{folder}, of whose {len(theirs)} tokens {shared} are the policy's {len(ours)}"
-    remedy = "Choose a teacher of the policy's family, or sft on texts that the teacher wrote."
-    raise UserError(Problem("algo.teacher", got, "the policy's tokenizer", remedy))
+        teacher = teacher.to(policy.model.device)
+        with server_answers(self):
+            trainer = trl_trainer(DistillationTrainer, arguments, training, teacher_model=teacher)
+        return with_rollouts(self, training, trainer)

@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from rlexp.algos.base import OWNED, Training, as_dataset, common_arguments, whole_groups
+from rlexp.algos.base import OWNED_OF_ROLLOUTS, Training, trl_trainer, whole_groups
 from rlexp.algos.reward_function import RewardFunction
-from rlexp.spec.algo import AlgoSpec
-from rlexp.spec.data import Kind
+from rlexp.algos.rollouts import rollout_arguments, sampling, server_answers
+from rlexp.spec.algo import RolloutAlgo
 from rlexp.spec.errors import Problem
 from rlexp.spec.hardware import HardwareSpec, TrainSpec
 
@@ -29,38 +29,21 @@ Loss = Literal[
     "vespo",  # variational sequence-level weights
 ]
 
-SAMPLING_OF_TRL = (
-    "cache_implementation",
-    "chat_template_kwargs",
-    "generation_kwargs",
-    "min_p",
-    "repetition_penalty",
-    "use_transformers_continuous_batching",
-    "use_vllm",
-)
-"""TRL fields that say how TRL samples; the fast rollouts know nothing of them."""
 
-
-class Grpo(AlgoSpec):
+class Grpo(RolloutAlgo):
     """Policy gradient with the group's mean as baseline."""
 
-    needs: ClassVar[Kind] = "prompts"
-    needs_reward: ClassVar[bool] = True
+    trl_runs_vllm: ClassVar[bool] = True
     trl_config: ClassVar[tuple[str, str]] = ("trainer/grpo_config.py", "GRPOConfig")
     owned: ClassVar[dict[str, str]] = {
-        **{name: key for name, key in OWNED.items() if name != "max_length"},
+        **OWNED_OF_ROLLOUTS,
         "num_generations": "algo.num_generations",
-        "max_completion_length": "algo.max_completion_length",
-        "temperature": "algo.temperature",
-        "top_p": "algo.top_p",
-        "top_k": "algo.top_k",
         "loss_type": "algo.loss_type",
         "scale_rewards": "algo.scale_rewards",
         "epsilon": "algo.epsilon",
         "epsilon_high": "algo.epsilon_high",
         "num_iterations": "algo.num_iterations",
         "mask_truncated_completions": "algo.mask_truncated_completions",
-        "reward_weights": "reward=mix and reward.terms.<name>.weight",
     }
 
     beta: float = Field(ge=0)
@@ -68,17 +51,6 @@ class Grpo(AlgoSpec):
     writing well: it will find what the reward forgets to ask."""
     num_generations: int = Field(ge=2)
     """Completions a prompt: the group whose mean is the baseline."""
-    max_completion_length: int = Field(gt=0)
-    """Longest completion, in tokens."""
-    temperature: float = Field(gt=0)
-    """Softmax temperature of the rollouts."""
-    top_p: float = Field(gt=0, le=1)
-    """Nucleus sampling keeps the most likely tokens of this total probability; 1 keeps all."""
-    top_k: int = Field(ge=0)
-    """Most likely tokens kept; 0 keeps all."""
-    rollout: Literal["fast", "transformers"]
-    """Who samples: rlexp's own loop, or TRL by transformers' `generate` (slower, but it knows the
-    sampling options of `algo.trl`)."""
     loss_type: Loss
     """How token losses are averaged and ratios bounded; papers beside the names in the source."""
     scale_rewards: Literal["group", "batch", "none"]
@@ -93,14 +65,6 @@ class Grpo(AlgoSpec):
     mask_truncated_completions: bool
     """Leave completions without an end token out of the loss (DAPO)."""
 
-    def problems(self) -> list[Problem]:
-        """What TRL is told about its sampling must not be lost on rlexp's."""
-        if self.rollout == "transformers":
-            return []
-        names = [name for name in SAMPLING_OF_TRL if name in self.trl]
-        want = "algo.rollout=transformers, which samples by TRL"
-        return [Problem(f"algo.trl.{name}", str(self.trl[name]), want) for name in names]
-
     def fits(self, train: TrainSpec, hardware: HardwareSpec) -> list[Problem]:
         """Whole groups fill the batch."""
         return whole_groups(train, self.num_generations)
@@ -112,29 +76,20 @@ class Grpo(AlgoSpec):
         arguments = GRPOConfig(
             beta=self.beta,
             num_generations=self.num_generations,
-            max_completion_length=self.max_completion_length,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            top_k=self.top_k,
             loss_type=self.loss_type,
             scale_rewards=self.scale_rewards,
             epsilon=self.epsilon,
             epsilon_high=self.epsilon_high,
             num_iterations=self.num_iterations,
             mask_truncated_completions=self.mask_truncated_completions,
-            **common_arguments(self, training),
+            **rollout_arguments(self, training),
         )
-        reward: Any = RewardFunction(training.spec.reward)  # TRL's type admits no list of floats
-        return GRPOTrainer(
-            model=training.policy.model,
-            args=arguments,
-            reward_funcs=reward,
-            train_dataset=as_dataset(training.rows),
-            processing_class=training.policy.tokenizer,
-            peft_config=training.policy.adapter,
-            callbacks=training.callbacks,
-            rollout_func=self._rollout_func(training.policy) if self.rollout == "fast" else None,
-        )
+        reward = RewardFunction(training.spec.reward)
+        rollout_func = self._rollout_func(training.policy) if self.rollout == "fast" else None
+        with server_answers(self):
+            return trl_trainer(
+                GRPOTrainer, arguments, training, reward_funcs=reward, rollout_func=rollout_func
+            )
 
     def _rollout_func(self, policy: Any) -> Callable[[list[Any], Any], dict[str, Any]]:
         """What TRL calls for a batch of answers instead of `generate`.
@@ -143,13 +98,7 @@ class Grpo(AlgoSpec):
         """
 
         def answer(prompts: list[Any], trainer: Any) -> dict[str, Any]:
-            rollout = policy.roll_out(
-                prompts,
-                max_new_tokens=self.max_completion_length,
-                temperature=self.temperature,
-                top_k=self.top_k,
-                top_p=self.top_p,
-            )
+            rollout = policy.roll_out(prompts, **sampling(self))
             return {
                 "prompt_ids": rollout.prompts(),
                 "completion_ids": rollout.completions(),

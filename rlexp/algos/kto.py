@@ -9,11 +9,12 @@ answers of the batch and cut off at 0, where it mostly stays.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from rlexp.algos.base import OWNED, Training, as_dataset, common_arguments
+from rlexp.algos.base import OWNED, Training, common_arguments, trl_trainer
 from rlexp.spec.algo import AlgoSpec, Sampling
 from rlexp.spec.data import KIND_COLUMNS, Kind
 from rlexp.spec.errors import Problem
@@ -84,11 +85,5 @@ class Kto(AlgoSpec):
             **common_arguments(self, training),
         )
         rows = random.Random(training.spec.seed).sample(training.rows, len(training.rows))
-        return KTOTrainer(
-            model=training.policy.model,
-            args=arguments,
-            train_dataset=as_dataset(rows, KIND_COLUMNS["unpaired"]),
-            processing_class=training.policy.tokenizer,
-            peft_config=training.policy.adapter,
-            callbacks=training.callbacks,
-        )
+        training = replace(training, rows=rows)
+        return trl_trainer(KTOTrainer, arguments, training, KIND_COLUMNS["unpaired"])

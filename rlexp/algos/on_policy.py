@@ -6,13 +6,14 @@ from typing import Any
 
 from rlexp.algos.base import Training, common_arguments
 from rlexp.algos.reward_function import RewardFunction
+from rlexp.algos.rollouts import sampling
 
 
 def on_policy_task(algo: Any, training: Training, *, generations: int = 1) -> Any:
     """The `rlexp.trainers.loop.Task` of a run; the policy gets its adapter, where it has one.
 
     Args:
-        algo: a spec with `beta` and the sampling knobs.
+        algo: a `RolloutAlgo` with `beta`.
         training: the run's parts.
         generations: answers a prompt.
     """
@@ -27,7 +28,7 @@ def on_policy_task(algo: Any, training: Training, *, generations: int = 1) -> An
         policy=training.policy,
         rows=training.rows,
         reward=RewardFunction(training.spec.reward),
-        sampling=Sampling(algo.max_completion_length, algo.temperature, algo.top_k, algo.top_p),
+        sampling=Sampling(**sampling(algo)),
         callbacks=training.callbacks,
         generations=generations,
         keeps_reference=algo.beta > 0,

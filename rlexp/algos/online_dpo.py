@@ -7,35 +7,30 @@ generation at each step.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from rlexp.algos.base import OWNED, Training, as_dataset, common_arguments
+from rlexp.algos.base import OWNED_OF_ROLLOUTS, Training, trl_trainer
 from rlexp.algos.reward_function import RewardFunction
-from rlexp.spec.algo import AlgoSpec
-from rlexp.spec.data import Kind
+from rlexp.algos.rollouts import longest, rollout_arguments, with_rollouts
+from rlexp.spec.algo import RolloutAlgo
 
 
-class OnlineDpo(AlgoSpec):
+class OnlineDpo(RolloutAlgo):
     """DPO on pairs that the policy samples and the reward judges while it trains."""
 
-    needs: ClassVar[Kind] = "prompts"
-    needs_reward: ClassVar[bool] = True
     trl_config: ClassVar[tuple[str, str]] = (
         "experimental/online_dpo/online_dpo_config.py",
         "OnlineDPOConfig",
     )
     owned: ClassVar[dict[str, str]] = {
-        **{name: key for name, key in OWNED.items() if name != "max_length"},
+        **OWNED_OF_ROLLOUTS,
         "loss_type": "algo.loss_type",
         "max_new_tokens": "algo.max_completion_length",
-        "temperature": "algo.temperature",
-        "top_p": "algo.top_p",
-        "top_k": "algo.top_k",
         "missing_eos_penalty": "algo.missing_eos_penalty",
         "reward_model_path": "reward=model and reward.path",
-        "reward_weights": "reward=mix and reward.terms.<name>.weight",
     }
 
     beta: float = Field(gt=0)
@@ -43,14 +38,6 @@ class OnlineDpo(AlgoSpec):
     the regularisation tau.)"""
     loss_type: Literal["sigmoid", "ipo"]
     """`sigmoid` (arXiv:2305.18290) or `ipo` (arXiv:2310.12036)."""
-    max_completion_length: int = Field(gt=0)
-    """Longest completion, in tokens."""
-    temperature: float = Field(gt=0)
-    """Softmax temperature of the rollouts."""
-    top_p: float = Field(gt=0, le=1)
-    """Nucleus sampling keeps the most likely tokens of this total probability; 1 keeps all."""
-    top_k: int = Field(ge=0)
-    """Most likely tokens kept; 0 keeps all."""
     missing_eos_penalty: float | None = Field(gt=0)
     """Taken off the reward of an answer that was cut at the length limit; null takes nothing."""
 
@@ -58,30 +45,21 @@ class OnlineDpo(AlgoSpec):
         """TRL's OnlineDPOTrainer on prompts, with the run's reward as the judge."""
         from trl.experimental.online_dpo import OnlineDPOConfig, OnlineDPOTrainer
 
-        common = common_arguments(self, training)
-        prompt_and_answer = training.spec.data.max_prompt_length + self.max_completion_length
+        from rlexp.algos.online_dpo_log import OnlineDpoLog
+
+        common = rollout_arguments(self, training)
         arguments = OnlineDPOConfig(
             beta=[self.beta],
             loss_type=self.loss_type,
-            max_new_tokens=self.max_completion_length,
-            max_length=prompt_and_answer,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            top_k=self.top_k,
+            max_new_tokens=common.pop("max_completion_length"),
+            max_length=longest(self, training),
             missing_eos_penalty=self.missing_eos_penalty,
             **common,
         )
-        reward: Any = RewardFunction(training.spec.reward)  # TRL's type wants None allowed
-        trainer = OnlineDPOTrainer(
-            model=training.policy.model,
-            args=arguments,
-            reward_funcs=reward,
-            train_dataset=as_dataset(training.rows),
-            processing_class=training.policy.tokenizer,
-            peft_config=training.policy.adapter,
-            callbacks=training.callbacks,
-        )
+        log = OnlineDpoLog(RewardFunction(training.spec.reward), training.policy.eos_token_ids)
+        training = replace(training, callbacks=[log, *training.callbacks])
+        trainer = trl_trainer(OnlineDPOTrainer, arguments, training, reward_funcs=log.judge)
         # Its training step leaves the division by the accumulation steps to accelerate, which
         # transformers sets to 1: micro-batches would add up where they should be averaged.
         trainer.accelerator.gradient_accumulation_steps = arguments.gradient_accumulation_steps
-        return trainer
+        return with_rollouts(self, training, trainer)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from rlexp.algos.base import OWNED, Training, as_dataset, common_arguments
+from rlexp.algos.base import OWNED, Training, common_arguments, trl_trainer
 from rlexp.spec.algo import PairAlgo
 from rlexp.spec.data import KIND_COLUMNS
 
@@ -35,11 +35,4 @@ class Orpo(PairAlgo):
         arguments = ORPOConfig(
             beta=self.beta, max_length=self.max_length, **common_arguments(self, training)
         )
-        return ORPOTrainer(
-            model=training.policy.model,
-            args=arguments,
-            train_dataset=as_dataset(training.rows, KIND_COLUMNS["pairs"]),
-            processing_class=training.policy.tokenizer,
-            peft_config=training.policy.adapter,
-            callbacks=training.callbacks,
-        )
+        return trl_trainer(ORPOTrainer, arguments, training, KIND_COLUMNS["pairs"])

@@ -5,23 +5,30 @@ from __future__ import annotations
 import copy
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
-from rlexp.algos.base import Training
+from rlexp.algos.base import Training, whole_parts
+from rlexp.algos.companion import local_companion, other_vocabulary, policy_vocabulary, unfit
 from rlexp.algos.on_policy import on_policy_task
-from rlexp.spec.algo import AlgoSpec
-from rlexp.spec.data import Kind
+from rlexp.algos.rollouts import with_vllm
+from rlexp.spec.algo import RolloutAlgo
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.hardware import HardwareSpec, TrainSpec
+from rlexp.spec.model import ModelSpec
+from rlexp.spec.saved import saved_path
+
+CRITIC = "algo.critic_path"
+DECODER = (
+    ("CausalLM", "LMHead", "ForSequenceClassification"),
+    "a decoder: a causal language model, or a reward model made of one",
+)
+REMEDY = "Train a reward model from the policy's own weights, or set algo.critic_path=null."
 
 
-class Ppo(AlgoSpec):
+class Ppo(RolloutAlgo):
     """Clipped policy gradient with advantages from a critic."""
-
-    needs: ClassVar[Kind] = "prompts"
-    needs_reward: ClassVar[bool] = True
 
     beta: float = Field(ge=0)
     """KL coefficient: what a nat of drift from the reference costs, in units of the reward."""
@@ -62,51 +69,60 @@ class Ppo(AlgoSpec):
     """`shared`: a small head on the policy's own body. `separate`: a body of its own, which costs
     as much memory as the policy (LoRA adapters where the policy has them)."""
     critic_path: str | None
-    """Folder of the weights that a separate critic starts from, such as a reward model with the
-    policy's tokenizer; null takes the policy's."""
+    """What a separate critic starts from, such as a reward model with the policy's tokenizer: a
+    model's folder, a run's folder, `run:ID`, or a hub id; null takes the policy's weights."""
     critic_learning_rate: float = Field(gt=0)
     """Peak learning rate of the critic's head, which starts from nothing. A separate body has
     `algo.learning_rate`."""
-    max_completion_length: int = Field(gt=0)
-    """Longest completion, in tokens."""
-    temperature: float = Field(gt=0)
-    """Softmax temperature of the rollouts."""
-    top_p: float = Field(gt=0, le=1)
-    """Nucleus sampling keeps the most likely tokens of this total probability; 1 keeps all."""
-    top_k: int = Field(ge=0)
-    """Most likely tokens kept; 0 keeps all."""
+    rollout: Literal["fast", "vllm"]  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Who samples: rlexp's own loop, or vLLM, for models that are large on GPUs (it draws by its
+    own random numbers, so that a seed does not repeat a run)."""
     trl: dict[str, Any] = Field(max_length=0)
     """Empty: the trainer is rlexp's own."""
 
+    _critic_folder: Path | None = PrivateAttr(default=None)
+
     def problems(self) -> list[Problem]:
         """A critic's folder that is none, or that no critic reads; an adaptive KL that is off."""
-        found = []
-        if self.critic_path is not None:
-            remedy = "Set algo.critic=separate, or algo.critic_path=null."
-            folder = Path(self.critic_path).expanduser()
-            if self.critic == "shared":
-                want = "null where critic=shared: it has the policy's body"
-                found.append(Problem("algo.critic_path", self.critic_path, want, remedy))
-            elif not (folder / "config.json").is_file():
-                want = "a folder that save_pretrained wrote"
-                found.append(Problem("algo.critic_path", self.critic_path, want))
+        found = [*super().problems(), *self._problems_of_the_critic()]
         if self.kl_target is not None and self.beta == 0:
             remedy = "Set algo.beta=0.05, or algo.kl_target=null."
             want = "above 0 where kl_target is set: 0 can be adapted to nothing else"
             found.append(Problem("algo.beta", "0", want, remedy))
         return found
 
+    def _problems_of_the_critic(self) -> list[Problem]:
+        if self.critic_path is None:
+            return []
+        if self.critic == "shared":
+            want = "null where critic=shared: it has the policy's body"
+            remedy = "Set algo.critic=separate, or algo.critic_path=null."
+            return [Problem(CRITIC, self.critic_path, want, remedy)]
+        try:
+            folder = local_companion(self.critic_path, CRITIC)
+        except UserError as error:
+            return list(error.problems)
+        return unfit(folder, CRITIC, *DECODER) if folder else []
+
+    def fits_model(self, model: ModelSpec) -> list[Problem]:
+        """The critic must read the policy's tokens."""
+        if self.critic_path is None or self.problems():
+            return []
+        folder = local_companion(self.critic_path, CRITIC)
+        return other_vocabulary(folder, CRITIC, policy_vocabulary(model), REMEDY) if folder else []
+
+    def prepare(self, device: Any, local_folder: Any) -> None:
+        """Fetch what the critic starts from."""
+        if self.critic_path is None:
+            return
+        folder = local_folder(saved_path(self.critic_path, CRITIC), None, CRITIC)
+        if wrong := unfit(folder, CRITIC, *DECODER):
+            raise UserError(wrong)
+        self._critic_folder = folder
+
     def fits(self, train: TrainSpec, hardware: HardwareSpec) -> list[Problem]:
         """Each process's share fills the minibatches."""
-        share = train.batch_size // hardware.processes
-        if share % self.minibatches == 0:
-            return []
-        want = f"a divisor of the {share} sequences of a process (train.batch_size / processes)"
-        near = min(
-            (n for n in range(1, share + 1) if share % n == 0),
-            key=lambda n: abs(n - self.minibatches),
-        )
-        return [Problem("algo.minibatches", str(self.minibatches), want, f"{near} is the nearest.")]
+        return whole_parts("algo.minibatches", self.minibatches, train, hardware)
 
     def build_trainer(self, training: Training) -> Any:
         """PPO on prompts, with the run's reward."""
@@ -114,24 +130,34 @@ class Ppo(AlgoSpec):
 
         body = self._critic_body(training.policy) if self.critic == "separate" else None
         knobs = PpoKnobs(**{each.name: getattr(self, each.name) for each in fields(PpoKnobs)})
-        return PpoTrainer(on_policy_task(self, training), knobs, body)
+        trainer = PpoTrainer(on_policy_task(self, training), knobs, body)
+        return with_vllm(self, training, trainer)
 
     def _critic_body(self, policy: Any) -> Any:
-        """A transformers model without a head, with adapters where the policy gets them."""
+        """A transformers model without a head, with adapters where the policy gets them.
+
+        Raises:
+            UserError: one that reads other tokens than the policy's.
+        """
         from transformers import AutoModel
 
+        # The run prepares its parts before it builds a trainer.
+        assert self.critic_path is None or self._critic_folder is not None
+        folder, pieces = self._critic_folder, policy.tokenizer.get_vocab()
+        if folder and (wrong := other_vocabulary(folder, CRITIC, pieces, REMEDY)):
+            raise UserError(wrong)
         body = AutoModel.from_pretrained(
-            Path(self.critic_path).expanduser() if self.critic_path else policy.folder,
+            folder or policy.folder,
             dtype=policy.model.dtype,
             attn_implementation=policy.spec.attention,
             trust_remote_code=policy.spec.trust_remote_code,
             use_safetensors=True,
         ).to(policy.model.device)
-        ours, its = (model.get_input_embeddings().num_embeddings for model in (policy.model, body))
-        if its != ours:
-            got = f"{self.critic_path}, which embeds {its} tokens"
-            want = f"a model with the policy's tokenizer ({ours} tokens)"
-            raise UserError(Problem("algo.critic_path", got, want))
+        embedded = body.get_input_embeddings().num_embeddings
+        if embedded <= max(pieces.values()):
+            got = f"{self.critic_path}, which embeds {embedded} tokens"
+            want = f"a model with the policy's tokenizer ({len(pieces)} tokens)"
+            raise UserError(Problem(CRITIC, got, want, REMEDY))
         if policy.adapter is None:
             return body
         from peft import get_peft_model

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from rlexp.algos.base import OWNED, Training, as_dataset, common_arguments
+from rlexp.algos.base import OWNED, Training, common_arguments, trl_trainer
 from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.data import KIND_COLUMNS, Kind
 
@@ -40,11 +40,4 @@ class Sft(AlgoSpec):
             completion_only_loss=self.completion_only_loss,
             **common_arguments(self, training),
         )
-        return SFTTrainer(
-            model=training.policy.model,
-            args=arguments,
-            train_dataset=as_dataset(training.rows, KIND_COLUMNS["demonstrations"]),
-            processing_class=training.policy.tokenizer,
-            peft_config=training.policy.adapter,
-            callbacks=training.callbacks,
-        )
+        return trl_trainer(SFTTrainer, arguments, training, KIND_COLUMNS["demonstrations"])

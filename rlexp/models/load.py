@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rlexp.models.chat import frames_as_chat, load_tokenizer
-from rlexp.models.locate import model_folder
+from rlexp.models.chat import PLAIN, frames_as_chat, load_tokenizer
+from rlexp.models.locate import FolderOf, local_folder, model_folder
 from rlexp.models.memory import available_bytes, full_training_bytes, parameter_count
 from rlexp.models.policy import Policy, adapter_config, load_weights
 from rlexp.spec.algo import Head
@@ -19,7 +19,11 @@ GIB = 2**30
 
 
 def load_policy(
-    spec: Any, head: Head, device: Any, progress: Callable[[int, int, float], None]
+    spec: Any,
+    head: Head,
+    device: Any,
+    progress: Callable[[int, int, float], None],
+    folder_of: FolderOf = local_folder,
 ) -> Policy:
     """The policy of a `RunSpec` on a torch device.
 
@@ -28,11 +32,12 @@ def load_policy(
         head: what the last layer gives.
         device: where the weights go.
         progress: told of each step while the embedded model is made.
+        folder_of: as `local_folder`.
 
     Raises:
         UserError: weights, tokenizer or template that cannot be had or do not fit together.
     """
-    folder = model_folder(spec.model, progress)
+    folder = model_folder(spec.model, progress, folder_of)
     notes: list[str] = []
     peft = _choose_adapter(spec, folder, device, notes)
     tokenizer = load_tokenizer(spec.model, folder)
@@ -92,7 +97,8 @@ def _four_bits(peft: QloraPeft) -> Any:
 
 
 def _brings_template(folder: Path) -> bool:
-    if (folder / "chat_template.jinja").is_file():
-        return True
+    template = folder / "chat_template.jinja"
+    if template.is_file():
+        return template.read_text(encoding="utf-8") != PLAIN  # lent by an earlier run
     config = folder / "tokenizer_config.json"
     return config.is_file() and '"chat_template"' in config.read_text(encoding="utf-8")

@@ -1,25 +1,55 @@
-"""Where a model's files are: the cache of the embedded one, a local folder, or the hub."""
+"""Where a model's files are: a cache, a local folder, MLflow's registry, or the hub."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import Protocol
 
+from rlexp.models.cache import cache_folder, made_once
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.model import ModelSpec
+from rlexp.spec.registered import is_registered
+from rlexp.spec.saved import is_adapter
 
 WEIGHTS = ["*.safetensors", "*.safetensors.index.json"]
 """Pickled weights are never fetched: loading them can run code."""
 COMPANIONS = ["*.json", "*.txt", "*.model", "*.jinja", "tokenizer*"]
 
 
-def model_folder(model: ModelSpec, progress: Callable[[int, int, float], None]) -> Path:
+class Registered(Protocol):
+    """A version in a model registry."""
+
+    @property
+    def identity(self) -> str:
+        """Tells it from all other versions, also of other registries."""
+        ...
+
+    def download(self, target: Path, wanted: Callable[[str], bool]) -> None:
+        """Copy its files into a folder, those only whose name is wanted."""
+        ...
+
+
+ADAPTER_CONFIG = "adapter_config.json"
+BASE = "base"
+"""Subfolder of a promoted adapter with its base, where the hub does not have that."""
+
+FolderOf = Callable[..., Path]
+"""`local_folder`, knowing how to ask the registry."""
+
+
+def model_folder(
+    model: ModelSpec, progress: Callable[[int, int, float], None], folder_of: FolderOf
+) -> Path:
     """The folder with the model's weights; policy, reference and tokenizer are all loaded from it.
 
     Args:
         model: which model.
         progress: told of each step while the embedded model is made.
+        folder_of: as `local_folder`.
 
     Raises:
         UserError: a hub id that cannot be had, with the way to use a local folder.
@@ -28,32 +58,75 @@ def model_folder(model: ModelSpec, progress: Callable[[int, int, float], None]) 
         from rlexp.models import tiny
 
         return tiny.ensure(progress=progress)
-    return local_folder(model.path, model.revision, "model.path", model.trust_remote_code)
+    folder = folder_of(model.path, model.revision, "model.path", model.trust_remote_code)
+    if not is_adapter(folder):
+        return folder
+    from rlexp.models.saving import whole_weights
+
+    base, revision = base_of(folder)
+    return whole_weights(folder, folder_of(base, revision, "model.path"))
 
 
-def fetch(model: ModelSpec) -> None:
-    """Have the files of a hub model here; the embedded one is made later.
+def fetch(model: ModelSpec, folder_of: FolderOf) -> None:
+    """Have the files of a hub or registry model here; the embedded one is made later.
 
     Raises:
         UserError: a hub id that cannot be had, with the way to use a local folder.
     """
-    if model.path != "builtin:tiny":
-        local_folder(model.path, model.revision, "model.path", model.trust_remote_code)
+    if model.path == "builtin:tiny":
+        return
+    folder = folder_of(model.path, model.revision, "model.path", model.trust_remote_code)
+    if is_adapter(folder):
+        base, revision = base_of(folder)
+        folder_of(base, revision, "model.path")
 
 
-def local_folder(path: str, revision: str | None, key: str, with_code: bool = False) -> Path:
-    """The folder itself, or that of a hub id's snapshot, which is downloaded where it is missing.
+def local_folder(
+    path: str,
+    revision: str | None,
+    key: str,
+    with_code: bool = False,
+    *,
+    registry: Callable[[str, str], Registered] | None = None,
+) -> Path:
+    """The folder itself, or that of a download, which is made where it is missing.
 
     Args:
-        path: a folder, or a hub id.
+        path: a folder, a hub id, or a version in the registry.
         revision: hub branch, tag or commit.
         key: the config key that names it, for errors.
-        with_code: whether Python files are fetched too.
+        with_code: whether Python files are fetched too, from the hub.
+        registry: gives the version that a `registry:` path names; it is told the key as well.
     """
+    if is_registered(path):
+        assert registry is not None  # whoever lets such paths through says where the registry is
+        version = registry(path, key)
+        target = cache_folder() / "registry" / version.identity
+        return made_once(target, lambda draft: _download(version, draft, target))
     local = Path(path).expanduser()
     if local.is_dir():
         return local.resolve()
     return hub_folder(path, revision, with_code, key)
+
+
+def base_of(adapter: Path) -> tuple[str, str | None]:
+    """Folder or hub id of the weights that an adapter belongs to, and the hub's revision."""
+    config = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    return config["base_model_name_or_path"], config.get("revision")
+
+
+def _download(version: Registered, draft: Path, target: Path) -> None:
+    """Fetch a version; an adapter that brings its base will find it in `target`."""
+    version.download(draft, _loadable)
+    if (draft / BASE).is_dir():
+        file = draft / ADAPTER_CONFIG
+        config = json.loads(file.read_text(encoding="utf-8"))
+        config |= {"base_model_name_or_path": str(target / BASE), "revision": None}
+        file.write_text(json.dumps(config, indent=2), encoding="utf-8")
+
+
+def _loadable(name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in (*WEIGHTS, *COMPANIONS))
 
 
 def hub_folder(repository: str, revision: str | None, with_code: bool, key: str) -> Path:

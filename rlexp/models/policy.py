@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlexp.spec.algo import Head
+from rlexp.spec.algo import Head, VllmSpec
 from rlexp.spec.model import LoraPeft, ModelSpec
 from rlexp.spec.policy import Completion
 from rlexp.spec.reward import Text
@@ -30,6 +30,8 @@ class Policy:
         adapter: the PEFT config that the trainer adds, or None when all weights are trained.
         learning_rate_factor: what the adapter asks of `algo.learning_rate`.
         notes: what was decided on the way, in words for the card.
+        sampler: who samples for the training: called with prompts and how, like `roll_out_ids`;
+            None is rlexp's own loop.
     """
 
     model: Any
@@ -40,6 +42,7 @@ class Policy:
     adapter: Any | None
     learning_rate_factor: float
     notes: list[str]
+    sampler: Any | None = None
 
     @property
     def eos_token_ids(self) -> list[int]:
@@ -111,16 +114,38 @@ class Policy:
     ) -> Rollout:
         """One answer to each prompt, as `rlexp.models.rollout.roll_out` gives it, for training.
 
-        It draws from torch's global random state, so that the run's seed decides, and a
-        checkpoint's random state goes on where it was.
+        rlexp's own loop draws from torch's global random state, so that the run's seed decides, and
+        a checkpoint's random state goes on where it was.
         """
-        return self._roll_out(
+        return self.roll_out_ids(
             self.encode(prompts),
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
         )
+
+    def roll_out_ids(self, prompts: list[list[int]], **how: Any) -> Rollout:
+        """`roll_out` of prompts that are token ids already."""
+        return (self.sampler or self._roll_out)(prompts, **how)
+
+    def in_place_of_generate(self) -> Any:
+        """A TrainerCallback that lets `roll_out_ids` answer the model's `generate` in training."""
+        from rlexp.models.generation import InPlaceOfGenerate
+
+        return InPlaceOfGenerate(self)
+
+    def sample_by_vllm(
+        self, accelerator: Any, where: VllmSpec, how: dict[str, Any], **size: int
+    ) -> Any:
+        """Let vLLM sample for the training; a TrainerCallback that keeps its weights up to date.
+
+        The arguments are those of `rlexp.models.vllm.VllmRollout`.
+        """
+        from rlexp.models.vllm import VllmRollout, WeightsToVllm
+
+        self.sampler = VllmRollout(self, accelerator, where, how, **size)
+        return WeightsToVllm(self.sampler)
 
     def _roll_out(self, prompts: list[list[int]], **how: Any) -> Rollout:
         from rlexp.models.rollout import roll_out

@@ -24,6 +24,12 @@ def padded(
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
+def unpadded(values: torch.Tensor, mask: torch.Tensor) -> list[list[Any]]:
+    """The values (n, t) of each row where the mask is 1."""
+    rows = zip(values.tolist(), mask.tolist(), strict=True)
+    return [[value for value, real in zip(*row, strict=True) if real] for row in rows]
+
+
 class Reading:
     """What the model has read of each sequence so far."""
 

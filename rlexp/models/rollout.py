@@ -13,14 +13,18 @@ model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from rlexp.models.reading import Reading, padded
+from rlexp.models.reading import Reading, padded, unpadded
+from rlexp.spec.errors import RunFailed
+
+Drawn = tuple[torch.Tensor, torch.Tensor]
+"""Tokens of rows, and their log-probabilities."""
 
 KEEP = 0.85
 """The batch is made smaller when at most this share of its rows is still being written: copying
@@ -51,20 +55,15 @@ class Rollout:
 
     def prompts(self) -> list[list[int]]:
         """Token ids of each prompt, unpadded."""
-        return _unpadded(self.prompt_ids, self.prompt_mask)
+        return unpadded(self.prompt_ids, self.prompt_mask)
 
     def completions(self) -> list[list[int]]:
         """Token ids of each answer, unpadded."""
-        return _unpadded(self.completion_ids, self.completion_mask)
+        return unpadded(self.completion_ids, self.completion_mask)
 
     def completion_log_probs(self) -> list[list[float]]:
         """`log_probs` of each answer, unpadded."""
-        return _unpadded(self.log_probs, self.completion_mask)
-
-
-def _unpadded(values: torch.Tensor, mask: torch.Tensor) -> list[list[Any]]:
-    rows = zip(values.tolist(), mask.tolist(), strict=True)
-    return [[value for value, real in zip(*row, strict=True) if real] for row in rows]
+        return unpadded(self.log_probs, self.completion_mask)
 
 
 def roll_out(
@@ -97,50 +96,104 @@ def roll_out(
     Raises:
         ValueError: no prompt, an empty prompt, a temperature or a length that is not positive.
         TypeError: a model that has no `past_key_values`.
+        RunFailed: a model whose logits are not finite.
     """
-    if not prompts or not all(prompts):
-        raise ValueError("every prompt needs a token, and there must be a prompt")
-    if temperature <= 0 or max_new_tokens <= 0:
-        got = f"temperature={temperature}, max_new_tokens={max_new_tokens}"
-        raise ValueError(f"temperature and max_new_tokens must be above 0, got {got}")
+    _check(prompts, temperature, max_new_tokens)
     device, shape = model.device, (len(prompts), max_new_tokens)
-    prompt_ids, prompt_mask = padded(prompts, pad_token_id, device)
     uniforms = _uniforms(shape, generator, device)
-    completion_ids = torch.full(shape, pad_token_id, device=device)
-    log_probs = torch.zeros(shape, device=device)
-    ends = torch.tensor(list(eos_token_ids), device=device)
-    rows = torch.arange(len(prompts), device=device)  # those still in the batch
-    step, writing = 0, torch.ones_like(rows, dtype=torch.bool)
     # The results are made outside of inference mode: autograd may save them later.
-    # Four-bit layers build their quantisation state at the first forward; made in inference mode,
-    # training could not use it.
-    quantized = getattr(model, "is_loaded_in_4bit", False)
-    with _eval_mode(model), torch.no_grad() if quantized else torch.inference_mode():
-        reading = Reading(model)
+    answers = Answers(
+        token_ids=torch.full(shape, pad_token_id, device=device),
+        log_probs=torch.zeros(shape, device=device),
+        ends=torch.tensor(list(eos_token_ids), device=device),
+    )
+
+    def draw(logits: torch.Tensor, rows: torch.Tensor, step: int) -> Drawn:
+        return sample(logits, uniforms[rows, step], temperature, top_k, top_p)
+
+    with _eval_mode(model), _without_gradients(model):
+        steps = answers.write(Reading(model), prompts, pad_token_id, draw)
+    return answers.after(*padded(prompts, pad_token_id, device), pad_token_id, steps)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """n answers that are being written.
+
+    Attributes:
+        token_ids: (n, longest).
+        log_probs: (n, longest), of the tokens.
+        ends: (e,), the tokens that end an answer.
+    """
+
+    token_ids: torch.Tensor
+    log_probs: torch.Tensor
+    ends: torch.Tensor
+
+    def write(
+        self,
+        reading: Reading,
+        prompts: Sequence[Sequence[int]],
+        pad_token_id: int,
+        draw: Callable[[torch.Tensor, torch.Tensor, int], Drawn],
+    ) -> int:
+        """Write until all answers have ended or are at the limit; the steps that were taken.
+
+        Args:
+            reading: has read nothing yet.
+            prompts: token ids, unpadded.
+            pad_token_id: fills prompts up.
+            draw: from logits, rows and step to tokens and their log-probabilities.
+        """
+        rows = torch.arange(len(prompts), device=self.ends.device)  # those still in the batch
+        step, writing = 0, torch.ones_like(rows, dtype=torch.bool)
         logits = reading.begin(prompts, pad_token_id)
         while True:
-            tokens, chosen = sample(logits, uniforms[rows, step], temperature, top_k, top_p)
-            completion_ids[rows, step], log_probs[rows, step] = tokens, chosen
-            writing &= ~torch.isin(tokens, ends)
+            tokens, chosen = draw(logits, rows, step)
+            self.token_ids[rows, step], self.log_probs[rows, step] = tokens, chosen
+            writing &= ~torch.isin(tokens, self.ends)
             step, left = step + 1, int(writing.sum())
-            if step == max_new_tokens or not left:
-                break
+            if step == self.token_ids.shape[1] or not left:
+                return step
             if left <= KEEP * len(rows):
                 kept = writing.nonzero()[:, 0]
                 rows, tokens, writing = rows[kept], tokens[kept], writing[kept]
                 reading.keep(kept)
             logits = reading.go_on(tokens)
-    # Rows that had ended and were still in the batch ran on: that is cut off.
-    is_end = torch.isin(completion_ids[:, :step], ends)
-    mask = is_end.cumsum(1) - is_end.long() == 0
-    return Rollout(
-        prompt_ids,
-        prompt_mask,
-        completion_ids[:, :step].masked_fill(~mask, pad_token_id),
-        mask.long(),
-        log_probs[:, :step].masked_fill(~mask, 0.0),
-        (is_end & mask).any(1),
-    )
+
+    def after(
+        self, prompt_ids: torch.Tensor, prompt_mask: torch.Tensor, pad_token_id: int, steps: int
+    ) -> Rollout:
+        """The answers after their prompts, without what was not written.
+
+        Rows that had ended and were still in the batch ran on: that is cut off.
+        """
+        token_ids, log_probs = self.token_ids[:, :steps], self.log_probs[:, :steps]
+        if not log_probs.isfinite().all():
+            raise RunFailed(
+                "the policy's logits were not finite while it sampled",
+                "weights that a learning rate that is too large has blown up",
+                "lower algo.learning_rate (a third is a good next try), or set "
+                "train.max_grad_norm=1",
+            )
+        is_end = torch.isin(token_ids, self.ends)
+        mask = is_end.cumsum(1) - is_end.long() == 0
+        return Rollout(
+            prompt_ids,
+            prompt_mask,
+            token_ids.masked_fill(~mask, pad_token_id),
+            mask.long(),
+            log_probs.masked_fill(~mask, 0.0),
+            (is_end & mask).any(1),
+        )
+
+
+def _check(prompts: Sequence[Sequence[int]], temperature: float, max_new_tokens: int) -> None:
+    if not prompts or not all(prompts):
+        raise ValueError("every prompt needs a token, and there must be a prompt")
+    if temperature <= 0 or max_new_tokens <= 0:
+        got = f"temperature={temperature}, max_new_tokens={max_new_tokens}"
+        raise ValueError(f"temperature and max_new_tokens must be above 0, got {got}")
 
 
 def sample(
@@ -171,6 +224,7 @@ def sample(
     # Rounding must not lift a threshold to the total, beyond which there is no token.
     thresholds = torch.minimum(thresholds, torch.nextafter(total, torch.zeros_like(total)))
     tokens = torch.searchsorted(cumulative, thresholds, right=True)
+    tokens.clamp_(max=logits.shape[-1] - 1)  # where logits are NaN, nothing is found
     mass = total if kept is weights else weights.sum(-1, keepdim=True, dtype=exact)
     return tokens[:, 0], (scaled.gather(-1, tokens) - mass.log().float())[:, 0]
 
@@ -194,6 +248,13 @@ def _uniforms(
     source = generator.device if generator else "cpu"
     drawn = torch.rand(shape, dtype=torch.float64, generator=generator, device=source)
     return (drawn.float() if device.type == "mps" else drawn).to(device)
+
+
+def _without_gradients(model: Any) -> Any:
+    """Inference mode where it can be: four-bit layers build their quantisation state at the first
+    forward, and training could not use one that was made in inference mode."""
+    quantized = getattr(model, "is_loaded_in_4bit", False)
+    return torch.no_grad() if quantized else torch.inference_mode()
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from rlexp import grammar
 from rlexp.models import pretraining
+from rlexp.models.cache import cache_folder
 from rlexp.models.pretraining import Progress, Recipe
 from rlexp.spec.errors import Problem, UserError
 
@@ -38,7 +38,7 @@ def ensure(
         UserError: the cache cannot be written to.
     """
     recipe = recipe or Recipe()
-    models = (cache or _default_cache()) / "models"
+    models = (cache or cache_folder()) / "models"
     folder = models / f"tiny-{_fingerprint(recipe)}"
     if _complete(folder):
         return folder
@@ -58,12 +58,6 @@ def ensure(
                 pretraining.build(workshop, recipe, progress)
                 workshop.rename(folder)
     return folder
-
-
-def _default_cache() -> Path:
-    import platformdirs
-
-    return Path(os.environ.get("RLEXP_CACHE") or platformdirs.user_cache_dir("rlexp"))
 
 
 def _fingerprint(recipe: Recipe) -> str:

@@ -1,0 +1,105 @@
+"""Who samples while an algorithm trains: from `algo.rollout` to what a trainer takes.
+
+| `algo.rollout` | grpo | rloo, distill | online_dpo | ppo, reinforce |
+|---|---|---|---|---|
+| `fast` | `rollout_func` | `generate` replaced | `generate` replaced | the policy |
+| `transformers` | TRL | TRL | TRL | |
+| `vllm` | TRL's `use_vllm` | TRL's `use_vllm` | `generate` replaced | the policy |
+
+(Online DPO's own way to vLLM lets padding pass for prompt where a server samples.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rlexp.algos.base import Training, common_arguments
+from rlexp.spec.algo import RolloutAlgo
+from rlexp.spec.errors import Problem, UserError
+
+
+def rollout_arguments(algo: RolloutAlgo, training: Training) -> dict[str, Any]:
+    """`common_arguments`, and what TRL's config is told of the sampling."""
+    arguments = {
+        "max_completion_length": algo.max_completion_length,
+        "temperature": algo.temperature,
+        "top_p": algo.top_p,
+        "top_k": algo.top_k,
+        **common_arguments(algo, training),
+    }
+    if algo.rollout != "vllm" or not algo.trl_runs_vllm:
+        return arguments
+    options = arguments.pop("generation_kwargs", None) or {}
+    return {
+        "use_vllm": True,
+        "vllm_mode": algo.vllm.mode,
+        "vllm_server_host": algo.vllm.server_host,
+        "vllm_server_port": algo.vllm.server_port,
+        "vllm_gpu_memory_utilization": algo.vllm.gpu_memory_utilization,
+        "vllm_tensor_parallel_size": algo.vllm.tensor_parallel_size,
+        "vllm_max_model_length": longest(algo, training),
+        # vLLM knows the end token of the model's folder only.
+        "generation_kwargs": {"stop_token_ids": training.policy.eos_token_ids, **options},
+        **arguments,
+    }
+
+
+def sampling(algo: RolloutAlgo) -> dict[str, Any]:
+    """How answers are drawn, in the words of `rlexp.models.rollout.roll_out`."""
+    return {
+        "max_new_tokens": algo.max_completion_length,
+        "temperature": algo.temperature,
+        "top_k": algo.top_k,
+        "top_p": algo.top_p,
+    }
+
+
+def longest(algo: RolloutAlgo, training: Training) -> int:
+    """Tokens of the longest prompt that the data room lets through, and the longest answer."""
+    return training.spec.data.max_prompt_length + algo.max_completion_length
+
+
+@contextmanager
+def server_answers(algo: RolloutAlgo) -> Iterator[None]:
+    """Around what connects to a vLLM server: one that is not there is the user's to start.
+
+    Raises:
+        UserError: no server at the address.
+    """
+    try:
+        yield
+    except ConnectionError as error:
+        if algo.rollout != "vllm":
+            raise
+        got = f"{algo.vllm.server_host}:{algo.vllm.server_port}, where no vLLM answers"
+        remedy = "Start it with `vllm serve`, or set algo.vllm.mode=colocate."
+        raise UserError(Problem("algo.vllm.server_host", got, "a server", remedy)) from error
+
+
+def with_vllm(algo: RolloutAlgo, training: Training, trainer: Any) -> Any:
+    """The trainer, whose policy is sampled by vLLM where the algorithm says so."""
+    if algo.rollout == "vllm":
+        policy = training.policy
+        policy.model = trainer.model
+        with server_answers(algo):
+            keeps_up = policy.sample_by_vllm(
+                trainer.accelerator,
+                algo.vllm,
+                sampling(algo),
+                longest=longest(algo, training),
+                at_once=training.spec.train.batch_size // training.spec.hardware.processes,
+            )
+        trainer.add_callback(keeps_up)
+    return trainer
+
+
+def with_rollouts(algo: RolloutAlgo, training: Training, trainer: Any) -> Any:
+    """One of TRL's trainers that samples by `generate`, with rlexp's rollouts in its place."""
+    if algo.rollout == "transformers" or (algo.rollout == "vllm" and algo.trl_runs_vllm):
+        return trainer
+    trainer = with_vllm(algo, training, trainer)
+    training.policy.model = trainer.model
+    trainer.add_callback(training.policy.in_place_of_generate())
+    return trainer

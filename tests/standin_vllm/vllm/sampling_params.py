@@ -1,0 +1,5 @@
+"""A name that TRL imports and that is not used here."""
+
+
+class StructuredOutputsParams:
+    """Grammars for answers."""
