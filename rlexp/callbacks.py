@@ -1,67 +1,111 @@
-"""What happens between the steps of a training: checkpoints, evaluations, a guard, a progress bar.
-
-transformers writes a checkpoint as `checkpoint-40`; once it is complete it is renamed to
-`step-000040`. A folder of the first name is one that was cut off while being written.
-"""
+"""What happens between the steps of a training: checkpoints, evaluations, guards, a bar."""
 
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from transformers import TrainerCallback
 
-from rlexp.spec.errors import RunFailed
+from rlexp.checkpoints import seal
+from rlexp.divergence import check_numbers
 from rlexp.spec.run import RunSpec
 from rlexp.tracking.callback import tracking_callback
 
 
-def checkpoint_name(step: int) -> str:
-    """`step-000040` for 40: sorts by name as by number."""
-    return f"step-{step:06d}"
-
-
-def complete_checkpoints(folder: Path) -> list[Path]:
-    """Complete checkpoints, oldest first."""
-    return sorted(folder.glob("step-*"))
-
-
 class Checkpoints(TrainerCallback):
-    """Marks checkpoints as complete, keeps the newest ones, and tells the tracker of them."""
+    """Makes what a trainer wrote a complete checkpoint.
 
-    def __init__(self, folder: Path, keep: int, saved: Callable[[int, Path], None]) -> None:
-        self.folder, self.keep, self.saved = folder, keep, saved
+    Args:
+        folder: of the run's checkpoints.
+        flush: called first, so that the disk knows all that the checkpoint is about.
+        saved: called with the step and the folder of each.
+    """
+
+    def __init__(
+        self, folder: Path, flush: Callable[[], None], saved: Callable[[int, Path], None]
+    ) -> None:
+        self.folder, self.flush, self.saved = folder, flush, saved
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if not state.is_world_process_zero:
+        self.flush()
+        self.saved(state.global_step, seal(self.folder, state.global_step))
+
+
+class WrittenByAll(TrainerCallback):
+    """Waits until every process has written its part of a checkpoint, its random state."""
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        PartialState().wait_for_everyone()
+
+
+class SaveBetweenRollouts(TrainerCallback):
+    """Puts a checkpoint off until the trainer needs new answers.
+
+    TRL's trainers that learn from a batch of answers in several optimizer steps do not write the
+    answers into a checkpoint: a training could not go on from the middle of a batch.
+    """
+
+    def __init__(self) -> None:
+        self.due = False
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        cycle = steps_a_rollout(args)
+        self.due = self.due or control.should_save
+        ends = state.global_step % cycle == 0 or state.global_step >= state.max_steps
+        control.should_save = self.due and ends
+        self.due = self.due and not ends
+
+
+def steps_a_rollout(arguments: Any) -> int:
+    """Optimizer steps after which a trainer of these transformers or TRL arguments samples anew."""
+    accumulated = arguments.gradient_accumulation_steps
+    batches = getattr(arguments, "steps_per_generation", None) or accumulated
+    passes = getattr(arguments, "num_iterations", 1)
+    return math.lcm(batches * passes, accumulated) // accumulated
+
+
+class GoOn(TrainerCallback):
+    """Puts right what a training that goes on from a checkpoint has otherwise wrong.
+
+    A checkpoint brings back the intervals between saves and logs, and the learning rate of the
+    schedule that it was made under, though the user may have changed both; and TRL's sampler of
+    repeated prompts begins with the first pass over the data whichever one is under way.
+    """
+
+    def on_train_begin(
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        optimizer: Any = None,
+        lr_scheduler: Any = None,
+        train_dataloader: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        if state.global_step == 0:
             return
-        written = self.folder / f"checkpoint-{state.global_step}"
-        complete = self.folder / checkpoint_name(state.global_step)
-        if complete.exists():
-            shutil.rmtree(complete)
-        written.rename(complete)
-        self.saved(state.global_step, complete)
-        for old in complete_checkpoints(self.folder)[: -self.keep]:
-            shutil.rmtree(old)
+        state.compute_steps(args, state.max_steps)
+        schedule = zip(
+            optimizer.param_groups, lr_scheduler.base_lrs, lr_scheduler.lr_lambdas, strict=True
+        )
+        for group, peak, share in schedule:
+            group["lr"] = peak * share(lr_scheduler.last_epoch)
+        batches = getattr(train_dataloader, "batch_sampler", None)
+        sampler = getattr(getattr(batches, "batch_sampler", batches), "sampler", None)
+        if hasattr(sampler, "repeat_count"):
+            for _ in range(int(state.epoch)):
+                next(iter(sampler))  # draws the order of one pass
 
 
 class StopOnNaN(TrainerCallback):
-    """Ends a run whose loss or gradient is no number, before a checkpoint of it is kept."""
+    """Ends a run that has diverged, before a checkpoint of it is kept."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        for name in ("loss", "grad_norm"):
-            value = (logs or {}).get(name)
-            if value is not None and not math.isfinite(value):
-                raise RunFailed(
-                    f"{name} became {value} at step {state.global_step}",
-                    "a learning rate that is too large, or a precision too coarse for the model",
-                    "lower algo.learning_rate (a third is a good next try), raise "
-                    "train.warmup_steps, or set model.dtype=float32 "
-                    "hardware.mixed_precision=no",
-                )
+        check_numbers(logs or {}, state.global_step)
 
 
 class EvaluateEvery(TrainerCallback):
@@ -74,6 +118,18 @@ class EvaluateEvery(TrainerCallback):
         step = state.global_step
         if self.every and step % self.every == 0 and step < state.max_steps:
             self.evaluate(step)
+
+
+class BestMetric(TrainerCallback):
+    """Calls `check()` once, when all that a training logs has been logged."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self.check, self.checked = check, False
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not self.checked:
+            self.check()
+        self.checked = True
 
 
 class Advance(TrainerCallback):
@@ -91,13 +147,19 @@ class Advance(TrainerCallback):
             self.advance(state.global_step, state.max_steps, text)
 
 
+def callbacks_of_all() -> list[TrainerCallback]:
+    """What every process does between steps."""
+    return [StopOnNaN(), GoOn(), SaveBetweenRollouts(), WrittenByAll()]
+
+
 def observing_callbacks(
     spec: RunSpec, checkpoints: Path, observer: Any, advance: Callable[[int, int, str], None]
 ) -> list[TrainerCallback]:
     """What the first process does between steps, in this order: record, look, keep."""
     return [
         tracking_callback(observer.tracker),
+        BestMetric(observer.check_best_metric),
         EvaluateEvery(spec.eval.every, observer.look_during),
-        Checkpoints(checkpoints, spec.train.keep_checkpoints, observer.checkpoint_saved),
+        Checkpoints(checkpoints, observer.tracker.flush, observer.checkpoint_saved),
         Advance(advance),
     ]

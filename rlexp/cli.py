@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from rlexp.conf_dir import CONF
-from rlexp.spec.errors import RunFailed, UserError
-from rlexp.tracking.signals import sigterm_raises
+from rlexp.spec.errors import Problem, RunFailed, UserError
+from rlexp.tracking.signals import Terminated, sigterm_raises
+from rlexp.tracking.spool import SPOOL
 
 EXIT_INTERRUPTED = 130
 
@@ -26,9 +28,9 @@ def main(argv: list[str]) -> int:
     from hydra._internal.utils import get_args_parser
 
     arguments = get_args_parser().parse_args(argv)
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # where a user's own reward function may stand
-    try:
+    import_from_here()
+
+    def job() -> None:
         overrides = arguments.overrides
         if not (arguments.hydra_help or arguments.shell_completion or arguments.info):
             from rlexp.composition import check_command
@@ -38,22 +40,50 @@ def main(argv: list[str]) -> int:
         sys.argv = ["rlexp", *flags, *overrides]
         # Hydra would print its own cut of a traceback and exit with 1 whatever happened.
         os.environ["HYDRA_FULL_ERROR"] = "1"
+        _hydra_main()
+
+    return reported(job)
+
+
+def import_from_here() -> None:
+    """Let the current folder be imported from: a user's own reward function may stand in it."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+
+
+def reported(job: Callable[[], None]) -> int:
+    """Do a job that ends in a run; its exit status, after all that went wrong has been told.
+
+    The last line says how to go on with a run that had begun.
+    """
+    try:
         with sigterm_raises():
-            _hydra_main()
+            job()
         return 0
     except UserError as error:
         count = len(error.problems)
         return _report(f"{count} {'thing' if count == 1 else 'things'} to put right", error)
     except RunFailed as error:
         return _report("the run failed", error)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("rlexp: interrupted", file=sys.stderr)
+        _tell_notes(error)
         return EXIT_INTERRUPTED
+    except Terminated as error:
+        print(f"rlexp: {error}", file=sys.stderr)
+        _tell_notes(error)
+        raise
 
 
 def _report(headline: str, error: UserError | RunFailed) -> int:
     print(f"rlexp: {headline}\n\n{error}", file=sys.stderr)
+    _tell_notes(error)
     return error.exit_status
+
+
+def _tell_notes(error: BaseException) -> None:
+    for note in getattr(error, "__notes__", ()):
+        print(f"rlexp: {note}", file=sys.stderr)
 
 
 def _hydra_main() -> None:
@@ -68,24 +98,33 @@ def _job(config: Any) -> float | None:
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
+    from rlexp.composition import pin
     from rlexp.launch import launch
     from rlexp.spec.run import RunSpec
     from rlexp.tracking.multirun import parent_run
 
-    resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # pyright: ignore[reportAssignmentType]
+    resolved = pin(OmegaConf.to_container(config, resolve=True))  # pyright: ignore[reportArgumentType]
     spec = RunSpec.parse(resolved)
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
+    _refuse_to_overwrite(folder)
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(resolved), encoding="utf-8")
     parent = parent_run(Path(hydra.sweep.dir)) if hydra.mode == RunMode.MULTIRUN else None
     try:
         card = launch(spec, folder, parent)
     except UserError:
-        if not (folder / "spool.jsonl").exists():  # nothing had begun: leave nothing behind
+        if not (folder / SPOOL).exists():  # nothing had begun: leave nothing behind
             _remove(folder)
         raise
     print(folder)
     return card.get("after", {}).get("reward")
+
+
+def _refuse_to_overwrite(folder: Path) -> None:
+    if (folder / SPOOL).exists():
+        got = f"{folder}, which holds a run"
+        remedy = f"Choose another one, or go on: python -m rlexp resume {folder}"
+        raise UserError(Problem("hydra.run.dir", got, "a folder without a run", remedy))
 
 
 def _remove(folder: Path) -> None:

@@ -3,12 +3,16 @@
 Hydra stops at the first key that it does not know, and lets `+key=value` past any schema. Here the
 command's overrides are composed with every key let through, and the spec judges the result; so a
 typo in a group, one in a key and a value out of range are reported together, in half a second.
+
+`model=registry:NAME@ALIAS` is no file of `conf/model`: it becomes a choice of that group here, made
+of `conf/model/registry.yaml` and of what the registry says of the version.
 """
 
 from __future__ import annotations
 
 import itertools
 from argparse import Namespace
+from collections.abc import Iterator
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,6 +20,7 @@ from typing import Any
 
 from rlexp.conf_dir import CONF
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.registered import is_registered
 from rlexp.spec.run import RunSpec, key_paths
 
 MOST_JOBS_CHECKED = 256
@@ -66,6 +71,7 @@ class Command:
             groups = [o for o in own if self._is_group(loader, o.key_or_group)]
             values = [o for o in own if o not in groups]
             groups = [o for o in groups if self._choice_exists(loader, o)]
+            groups = [o for o in groups if self._is_offered(o, groups, values)]
             for group_job in self._jobs(groups):
                 known = list(key_paths(self._compose(group_job)))
                 for value_job in self._jobs(values, known):
@@ -84,13 +90,37 @@ class Command:
         if override.is_delete():
             return True
         options = loader.get_group_options(group)
-        asked = self._values(override)
-        missing = [name for name in asked if name != "null" and name not in options]
+        asked = [_unescaped(name) for name in self._values(override)]
+        missing = [
+            name
+            for name in asked
+            if name != "null"
+            and name not in options
+            and not (group == "model" and is_registered(name))
+        ]
         for name in missing:
             near = get_close_matches(name, options, n=1)
             remedy = f"Did you mean {group}={near[0]}?" if near else ""
             self.problems.append(Problem(group, name, f"one of {', '.join(options)}", remedy))
         return not missing
+
+    def _is_offered(self, override: Any, groups: list[Any], values: list[Any]) -> bool:
+        """Make registered models that an override chooses into choices; whether all are there."""
+        if override.is_delete():
+            return True
+        asked = [name for name in map(_unescaped, self._values(override)) if is_registered(name)]
+        if not asked:
+            return True
+        others = self._jobs([o for o in groups if o is not override])[0]
+        address = [o for o in values if o.key_or_group.lstrip("+").startswith("tracking.")]
+        tracking = self._compose([*others, *self._jobs(address, [])[0]])["tracking"]
+        try:
+            for name in asked:
+                _offer(name, tracking["registry"])
+        except UserError as error:
+            self.problems += error.problems
+            return False
+        return True
 
     def _values(self, override: Any) -> list[str]:
         if override.is_sweep_override() and override.is_discrete_sweep():
@@ -134,7 +164,9 @@ class Command:
 
     def _judge(self, job: list[str], known: list[str]) -> None:
         try:
-            RunSpec.parse(self._compose(job), known)
+            config = self._compose(job)
+            RunSpec.parse(config, known)
+            pin(config)
         except UserError as error:
             seen = {(p.key, p.got, p.want) for p in self.problems}
             for problem in error.problems:
@@ -157,6 +189,48 @@ class Command:
         if key in known and not override.is_add():
             return override.input_line
         return f"++{override.input_line.lstrip('+')}"
+
+
+def _unescaped(value: str) -> str:
+    """A value of Hydra's grammar as the text that it stands for: `registry\\:a` is `registry:a`."""
+    return value.replace("\\", "")
+
+
+def _offer(choice: str, registry: str | None) -> None:
+    """Let Hydra know a registered model as a choice of the group `model`."""
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+
+    from rlexp.tracking.registry import find
+
+    version = find(choice, registry, "model")
+    config = OmegaConf.load(CONF / "model" / "registry.yaml")
+    told = {"name": version.name, "path": version.path, **version.described}
+    # A slash in a choice is Hydra's for a group within the group.
+    group, _, name = f"model/{choice}".rpartition("/")
+    node = OmegaConf.merge(config, told)
+    ConfigStore.instance().store(name, node, group=group, package="model")
+
+
+def pin(config: dict[str, Any]) -> dict[str, Any]:
+    """The composed config with versions in place of aliases of registered models.
+
+    Raises:
+        UserError: a registered model that is not there.
+    """
+    if not any(is_registered(value) for value in _texts(config)):
+        return config
+    from rlexp.tracking.registry import pinned
+
+    return pinned(config, config["tracking"]["registry"])
+
+
+def _texts(config: Any) -> Iterator[str]:
+    if isinstance(config, dict):
+        for value in config.values():
+            yield from _texts(value)
+    elif isinstance(config, str):
+        yield config
 
 
 def check_command(arguments: Namespace) -> list[str]:

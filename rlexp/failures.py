@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from rlexp.spec.errors import RunFailed
+from rlexp.checkpoints import complete_checkpoints, remove_cut_off, step_of
+from rlexp.spec.errors import RunFailed, UserError
 from rlexp.spec.run import RunSpec
 
+REFUSING_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+REFUSING_DISK_SAYS = re.compile(
+    rf"os error ({'|'.join(map(str, REFUSING_DISK))})\b"  # safetensors
+    r"|no space left|quota exceeded|file too large"
+    r"|file write failed|unexpected pos \d+ vs",  # torch's zip writer, which knows no more
+    re.IGNORECASE,
+)
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
@@ -27,7 +39,47 @@ def explained(spec: RunSpec) -> Iterator[None]:
         if spec.peft.kind == "none":
             knobs.append("peft=lora")
         raise RunFailed(
-            f"out of memory: {str(error).splitlines()[0] if str(error) else 'allocation refused'}",
+            f"out of memory: {_first_line(error)}",
             f"model={spec.model.name} with {now} sequences at once does not fit this device",
             f"try {' or '.join(knobs) or 'a smaller model'}; the last complete checkpoint stays",
         ) from error
+
+
+@contextmanager
+def disk_explained(folder: Path) -> Iterator[None]:
+    """Turn a disk that takes no more, inside the block, into a `RunFailed` that says what to do.
+
+    A checkpoint that was cut off by it is removed; those before it stay.
+
+    Args:
+        folder: the run's.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, (RunFailed, UserError)) or not _disk_refuses(error):
+            raise
+        free = shutil.disk_usage(folder).free
+        cut = remove_cut_off(folder / "checkpoints")
+        last = complete_checkpoints(folder / "checkpoints")
+        what = f"the checkpoint of step {step_of(cut[-1])}" if cut else "the run's files"
+        after = f"it goes on from step {step_of(last[-1])}" if last else "it begins again"
+        raise RunFailed(
+            f"{what} could not be written to {folder}: {_first_line(error)}",
+            f"the disk is full, or a quota is used up ({free:,} bytes were free)",
+            "free some space, or keep fewer checkpoints (train.keep_checkpoints=1); then "
+            f"`python -m rlexp resume {folder}`: {after}",
+        ) from error
+
+
+def _disk_refuses(error: BaseException | None) -> bool:
+    while error is not None:
+        refused = isinstance(error, OSError) and error.errno in REFUSING_DISK
+        if refused or REFUSING_DISK_SAYS.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

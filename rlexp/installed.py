@@ -10,7 +10,13 @@ from packaging.utils import canonicalize_name
 
 from rlexp.conf_dir import CONF
 
-MODULES = {"quant": "bitsandbytes", "vllm": "vllm", "deepspeed": "deepspeed", "ray": "ray"}
+MODULES = {
+    "quant": "bitsandbytes",
+    "vllm": "vllm",
+    "deepspeed": "deepspeed",
+    "ray": "ray",
+    "postgres": "psycopg",
+}
 """Each optional extra with the module that shows that it is here."""
 APART = {"vllm"}
 """Extras whose own demands contradict the tested versions."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -17,32 +18,45 @@ from typing import Any
 
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.run import RunSpec
+from rlexp.tracking.signals import Terminated
+from rlexp.tracking.spool import SPOOL
 
 PR_SET_PDEATHSIG = 1
 ERROR_FILE = "error.json"
 
 
-def launch(spec: RunSpec, folder: Path, parent: str | None) -> dict[str, Any]:
+def launch(
+    spec: RunSpec, folder: Path, parent: str | None, resume: Path | None = None
+) -> dict[str, Any]:
     """Run the spec in as many processes as it asks for; its card.
+
+    Whatever ends the run before its time carries a note (PEP 678) that says how to go on.
 
     Args:
         spec: the run.
         folder: the run's folder, which holds its `config.yaml`.
         parent: MLflow run under which this one is nested.
+        resume: checkpoint to go on from.
 
     Raises:
         UserError, RunFailed: as the run itself would, whichever process it came from.
     """
-    if spec.hardware.processes == 1:
-        from rlexp.run import run
+    try:
+        if spec.hardware.processes == 1:
+            from rlexp.run import run
 
-        run(spec, folder, parent)
-    else:
-        _launch_many(spec, folder, parent)
+            run(spec, folder, parent, resume)
+        else:
+            _launch_many(spec, folder, parent, resume)
+    except BaseException as error:
+        if (folder / SPOOL).exists() and not isinstance(error, UserError):
+            error.add_note(f"go on with: python -m rlexp resume {shlex.quote(str(folder))}")
+        raise
     return json.loads((folder / "card.json").read_text(encoding="utf-8"))
 
 
-def _launch_many(spec: RunSpec, folder: Path, parent: str | None) -> None:
+def _launch_many(spec: RunSpec, folder: Path, parent: str | None, resume: Path | None) -> None:
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -57,9 +71,11 @@ def _launch_many(spec: RunSpec, folder: Path, parent: str | None) -> None:
         log_line_prefix_template="",
     )
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # else torch warns; the worker sets its own
-    worker = ["-u", "-m", "rlexp.launch", str(folder / "config.yaml"), parent or ""]
+    passed_on = [str(folder / "config.yaml"), parent or "", str(resume or "")]
     try:
-        elastic_launch(config, entrypoint=sys.executable)(*worker)
+        elastic_launch(config, entrypoint=sys.executable)("-u", "-m", "rlexp.launch", *passed_on)
+    except SignalException as stopped:
+        raise KeyboardInterrupt if stopped.sigval == signal.SIGINT else Terminated from stopped
     except ChildFailedError as failed:
         told = folder / ERROR_FILE
         if told.is_file():
@@ -86,7 +102,7 @@ def _tell(error: UserError | RunFailed, folder: Path) -> None:
     (folder / ERROR_FILE).write_text(json.dumps(told), encoding="utf-8")
 
 
-def _worker(config_path: Path, parent: str | None) -> None:
+def _worker(config_path: Path, parent: str | None, resume: Path | None) -> None:
     """One process of many: the same run, of which rank 0 evaluates, tracks and prints."""
     from omegaconf import OmegaConf
 
@@ -96,7 +112,7 @@ def _worker(config_path: Path, parent: str | None) -> None:
     folder = config_path.parent
     resolved: Any = OmegaConf.to_container(OmegaConf.load(config_path), resolve=True)
     try:
-        run(RunSpec.parse(resolved), folder, parent)
+        run(RunSpec.parse(resolved), folder, parent, resume)
     except (UserError, RunFailed) as error:
         _tell(error, folder)
         raise SystemExit(error.exit_status) from error
@@ -114,4 +130,5 @@ def _die_with_parent() -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path.cwd()))
-    _worker(Path(sys.argv[1]), sys.argv[2] or None)
+    config, parent_id, checkpoint = sys.argv[1:]
+    _worker(Path(config), parent_id or None, Path(checkpoint) if checkpoint else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,13 @@ def heldout_rows(spec: RunSpec, policy: Any, splits: Any, observer: Any) -> Rows
         framed = data_room.frame(splits.heldout_pairs, spec.data, policy.chat)
         return _short_enough(framed, spec, policy, observer.notes)
     framed = data_room.frame(splits.heldout[: spec.eval.prompts], spec.data, policy.chat)
-    rows, note = _sampled(spec, policy, _short_enough(framed, spec, policy, []), observer)
-    observer.notes.append(f"held out: {note}")
-    return rows
+    asked = _short_enough(framed, spec, policy, [])
+
+    def make() -> tuple[Rows, str]:
+        rows, note = _sampled(spec, policy, asked, observer)
+        return rows, f"held out: {note}"
+
+    return _made_once(observer.folder / "heldout.jsonl", make, observer)
 
 
 def training_rows(spec: RunSpec, policy: Any, splits: Any, folder: Path, observer: Any) -> Rows:
@@ -44,13 +48,29 @@ def training_rows(spec: RunSpec, policy: Any, splits: Any, folder: Path, observe
         if observer and splits.kind == "unpaired" and spec.reward.scores_anything:
             notes.append(_agreement(spec, rows))
         return rows
-    file = folder / f"{spec.algo.needs}.jsonl"
+
+    def make() -> tuple[Rows, str]:
+        return _sampled(spec, policy, _as_many_as_needed(spec, rows), observer)
+
+    return _made_once(folder / f"{spec.algo.needs}.jsonl", make, observer)
+
+
+def _made_once(file: Path, make: Callable[[], tuple[Rows, str]], observer: Any) -> Rows:
+    """Rows that the first process samples, once for all attempts at a run, and the others read.
+
+    The spool tells when the file is whole, and the note that goes into the card.
+    """
     if observer:
-        made, note = _sampled(spec, policy, _as_many_as_needed(spec, rows), observer)
-        notes.append(note)
-        lines = [json.dumps(row, ensure_ascii=False) for row in made]
-        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        told = observer.tracker.told.events.get("sampled", []) if observer.tracker.told else []
+        notes = [event["note"] for event in told if event["file"] == file.name]
+        if not notes:
+            rows, note = make()
+            lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+            file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            observer.tracker.event("sampled", file=file.name, note=note)
+            notes = [note]
+        observer.notes.append(notes[-1])
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
 
 
 def _agreement(spec: RunSpec, rows: Rows) -> str:
@@ -106,7 +126,7 @@ def _sampled(spec: RunSpec, policy: Any, rows: Rows, observer: Any) -> tuple[Row
     def score(prompts: list[Text], answers: list[Text], columns: dict[str, Any]) -> list[float]:
         return spec.reward.score(prompts, answers, columns).total
 
-    with observer.clock.phase("sampling"):
+    with observer.phase("sampling"):
         return sample_rows(spec.algo.needs, rows, complete, score)
 
 

@@ -2,46 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rlexp import data as data_room
+from rlexp.checkpoints import step_of
 from rlexp.computer import is_main_process, join_processes, mixed_bf16, prepare
-from rlexp.failures import explained
-from rlexp.models.locate import fetch
+from rlexp.failures import disk_explained, explained
+from rlexp.models.locate import fetch, local_folder
 from rlexp.offline import hub_closed, quieten, share_cores
+from rlexp.resolved import resolved
 from rlexp.rows import heldout_rows, training_rows
 from rlexp.spec.algo import Head
 from rlexp.spec.crosscheck import rows_are_sampled
 from rlexp.spec.run import RunSpec
+from rlexp.tracking.registry import find
 
 
-def run(spec: RunSpec, folder: Path, parent: str | None = None) -> None:
+def run(spec: RunSpec, folder: Path, parent: str | None = None, resume: Path | None = None) -> None:
     """Run the spec in this process; the first one leaves `card.json` in the folder.
+
+    In a folder whose spool has begun the same run goes on, and nothing is recorded twice.
 
     Args:
         spec: what to do.
         folder: where everything goes; it exists and holds `config.yaml`.
         parent: MLflow run under which this one is nested.
+        resume: complete checkpoint that the training goes on from; None begins at step 0.
 
     Raises:
         UserError: data, model or device that are not as the spec says.
-        RunFailed: NaN, out of memory, a reward that breaks.
+        RunFailed: NaN, out of memory, a full disk, a reward that breaks.
     """
     quieten()
     share_cores()
     sampled = rows_are_sampled(spec.algo, spec.data)
     # Before torch: mistakes in the data, and a hub that does not answer, are cheap to find.
     splits = data_room.load(spec.data, "prompts" if sampled else spec.algo.needs)
-    fetch(spec.model)
+    fetch(spec.model, folder_of(spec))
     with ExitStack() as open_things:
+        open_things.enter_context(disk_explained(folder))
         observer = None
         if is_main_process():
             from rlexp.observer import Observer
 
             observer = open_things.enter_context(Observer.open(spec, folder, splits, parent))
         open_things.enter_context(explained(spec))
+        open_things.enter_context(disk_explained(folder))  # while the observer can still record it
         device = prepare(spec.hardware, spec.seed)
         processes = join_processes(device)
         policy = _load(spec, "language" if sampled else spec.algo.head, device, processes, observer)
@@ -54,25 +64,41 @@ def run(spec: RunSpec, folder: Path, parent: str | None = None) -> None:
         if observer:
             observer.look_before(policy, heldout)
         prepare(spec.hardware, spec.seed)  # training draws the same whatever came before it
-        _train(spec, policy, rows, folder, mixed_bf16(spec.hardware, device), observer)
+        bf16 = mixed_bf16(spec.hardware, device)
+        _train(spec, policy, rows, folder, bf16, observer, resume)
         if observer:
             observer.look_after()
 
 
+def folder_of(spec: RunSpec) -> Callable[..., Path]:
+    """`local_folder`, which asks the run's registry for paths that name a version there."""
+    registry = spec.tracking.registry
+    return partial(local_folder, registry=lambda path, key: find(path, registry, key))
+
+
 def _load(spec: RunSpec, head: Head, device: Any, processes: Any, observer: Any) -> Any:
     from rlexp.models.load import load_policy
-    from rlexp.models.locate import local_folder
+    from rlexp.tracking.origin import weights
+
+    from_place = folder_of(spec)
+
+    def located(path: str, revision: str | None, key: str) -> Path:
+        folder = from_place(path, revision, key)
+        if observer:
+            observer.tracker.origin(weights={key: weights(folder)})
+        return folder
 
     bar = observer.terminal.bar("pre-training") if observer else nullcontext(lambda *told: None)
     # The first process makes or fetches the weights; the others find them.
     with processes.main_process_first(), bar as advance:
         policy = load_policy(
-            spec, head, device, lambda a, b, loss: advance(a, b, f"loss {loss:.3f}")
+            spec, head, device, lambda a, b, loss: advance(a, b, f"loss {loss:.3f}"), from_place
         )
         for part in (spec.algo, spec.reward):
-            part.prepare(device, local_folder)
+            part.prepare(device, located)
     if observer:
         observer.notes += policy.notes
+        observer.tracker.origin(**resolved(spec, policy))
     return policy
 
 
@@ -83,30 +109,45 @@ def _train(
     folder: Path,
     bf16: bool,
     observer: Any,
+    resume: Path | None,
 ) -> None:
     from transformers import PrinterCallback
 
     from rlexp.algos.base import Training
-    from rlexp.callbacks import StopOnNaN, observing_callbacks
+    from rlexp.callbacks import callbacks_of_all, observing_callbacks
+    from rlexp.models.saving import name_base, save_policy
 
     checkpoints = folder / "checkpoints"
     bar = observer.terminal.bar("training") if observer else nullcontext(lambda *told: None)
     with bar as advance:
-        callbacks = [StopOnNaN()]
+        callbacks = callbacks_of_all()
         if observer:
             callbacks += observing_callbacks(spec, checkpoints, observer, advance)
         training = Training(spec, policy, rows, checkpoints, bf16, callbacks)
         if observer:
             steps, batch = spec.train.max_steps, spec.train.batch_size
-            observer.terminal.say(f"{'training':12} {steps} steps of {batch}")
+            whence = f", on from {resume.name}" if resume else ""
+            observer.terminal.say(f"{'training':12} {steps} steps of {batch}{whence}")
         trainer = spec.algo.build_trainer(training)
         trainer.remove_callback(PrinterCallback)
         policy.model = trainer.model  # with the adapter, where there is one
-        with observer.clock.phase("train") if observer else nullcontext():
-            trainer.train()
+        name_base(policy)
+        with observer.phase("train") if observer else nullcontext():
+            _train_from(resume, trainer, spec.train.max_steps)
     # Accelerate's autocast stays on the model's forward: an evaluation after training would
     # otherwise be in another precision than the one before.
     policy.model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     if observer:
-        policy.model.save_pretrained(folder / "model")
-        policy.tokenizer.save_pretrained(folder / "model")
+        merged = spec.peft.kind != "none" and spec.peft.save == "merged"
+        save_policy(policy, folder / "model", merged=merged)
+
+
+def _train_from(checkpoint: Path | None, trainer: Any, steps: int) -> None:
+    if checkpoint is None:
+        trainer.train()
+    elif step_of(checkpoint) < steps:
+        trainer.train(resume_from_checkpoint=str(checkpoint))
+    else:  # only what comes after training is missing; trainers would add a step
+        from rlexp.trainers.checkpoint import load_policy
+
+        load_policy(trainer.model, checkpoint)

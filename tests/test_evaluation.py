@@ -13,7 +13,7 @@ from tiny_policy import END, TEXTS, TinyPolicy, slow_kl
 
 from rlexp.evaluation import Evaluation, evaluate, win_rate
 from rlexp.evaluation.evaluate import _distinct
-from rlexp.evaluation.intervals import bootstrap_ratio
+from rlexp.intervals import bootstrap_ratio
 from rlexp.spec.hardware import EvalSpec
 from rlexp.spec.policy import Completion
 from rlexp.spec.reward import RewardSpec, Scores

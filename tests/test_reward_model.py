@@ -107,7 +107,8 @@ def test_it_rewards_a_run(
             f"reward.terms.model.path={trained}",
         ]
     found = run_of(tmp_path / "run", "algo=rloo", "algo.num_generations=4", *chosen)
-    assert ("reward_model" in found["after"]) and found["after"]["reward"] is not None
+    assert ("reward_model" in found["after"]) == as_term
+    assert found["after"]["reward"] is not None
 
 
 def test_an_adapter_is_a_reward_too(trained: Path, tmp_path: Path) -> None:

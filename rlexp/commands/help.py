@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import textwrap
 from collections.abc import Iterator
@@ -85,7 +86,7 @@ def _description(file: Path) -> str:
     with file.open(encoding="utf-8") as lines:
         comments = (line.lstrip("# ").strip() for line in lines if line.startswith("#"))
         first = next((comment for comment in comments if not comment.startswith("@")), "")
-    return first.removeprefix(f"python -m rlexp {file.parent.name}={file.stem}: ")
+    return re.sub(rf"^python -m rlexp (-m )?{file.parent.name}={re.escape(file.stem)}: ", "", first)
 
 
 def _verbs() -> dict[str, str]:

@@ -50,9 +50,9 @@ def _near_file(file: Path) -> str:
         return f"The folder {file.parent} is not there either."
     names = sorted(each.name for each in file.parent.iterdir())
     near = get_close_matches(file.name, names, n=1)
-    return (
-        f"Did you mean {file.parent / near[0]}?" if near else f"Is it another than {file.parent}?"
-    )
+    if near:
+        return f"Did you mean {file.parent / near[0]}?"
+    return f"The folder {file.parent} is there, but nothing in it has a name like that."
 
 
 def _lines(file: Path, shown: str, problems: list[Problem]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from rlexp.spec.components import component_class
@@ -40,6 +41,10 @@ class Mix(RewardSpec):
         for name, term in self._resolved[0].items():
             with _told_as(name):
                 term.prepare(device, local_folder)
+
+    def sources(self) -> list[Path]:
+        terms = self._resolved[0].values()
+        return [*super().sources(), *(path for term in terms for path in term.sources())]
 
     def columns(self) -> set[str]:
         return set().union(*(term.columns() for term in self._resolved[0].values()))

@@ -15,6 +15,11 @@ from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.reward import RewardSpec, Text
 from rlexp.spec.saved import is_adapter, saved_config, saved_path, vocabulary
 
+HEADS = {"score", "classifier", "classification_head"}
+"""What transformers calls the head that makes one number of a text."""
+TOKENIZERS = ("tokenizer*", "vocab.*", "*.model")
+"""Files of which a tokenizer has one at least."""
+
 
 class Model(RewardSpec):
     """The score of a sequence classifier with one output; any number, higher is better.
@@ -25,7 +30,8 @@ class Model(RewardSpec):
     """
 
     path: str = Field(min_length=1)
-    """A reward model: its folder, the folder of the run that trained it, `run:ID`, or a hub id."""
+    """A reward model: its folder, the folder of the run that trained it, `run:ID`,
+    `registry:NAME@ALIAS`, or a hub id."""
     revision: str | None
     """Hub branch, tag or commit; null takes the main branch."""
     device: Literal["policy", "cpu"]
@@ -88,7 +94,9 @@ def unfit(folder: Path) -> list[Problem]:
     if is_adapter(folder):
         kind = config.get("task_type")
         got = f"{folder}, an adapter for {kind}"
-        return [] if kind == "SEQ_CLS" else [Problem(key, got, "one for SEQ_CLS", remedy)]
+        if kind != "SEQ_CLS":
+            return [Problem(key, got, "one for SEQ_CLS", remedy)]
+        return _without_head(folder) or _without_tokenizer(folder)
     names = config.get("architectures") or ["model of unknown architecture"]
     if not any(name.endswith("ForSequenceClassification") for name in names):
         got = f"{folder}, a {', '.join(names)}"
@@ -102,7 +110,35 @@ def unfit(folder: Path) -> list[Problem]:
     if pieces and embedded and max(pieces.values()) >= embedded:
         got = f"{folder}: token {max(pieces.values())}, of a model that embeds {embedded}"
         return [Problem(key, got, "the model's own tokenizer", "Save the two together again.")]
-    return []
+    return _without_head(folder) or _without_tokenizer(folder)
+
+
+def _without_head(folder: Path) -> list[Problem]:
+    """A head that is not among the weights would begin at random, with no more than a warning."""
+    names = _weights(folder)
+    if not names or any(HEADS & set(name.split(".")) for name in names):
+        return []
+    got = f"{folder}, whose weights have no head ({' or '.join(sorted(HEADS))})"
+    remedy = "Save it again with its head: a random one gives random rewards."
+    return [Problem("reward.path", got, "a trained head", remedy)]
+
+
+def _weights(folder: Path) -> list[str]:
+    """Names of the tensors in a folder's safetensors, from their headers."""
+    from safetensors import safe_open
+
+    found: list[str] = []
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="numpy") as tensors:
+            found += tensors.keys()
+    return found
+
+
+def _without_tokenizer(folder: Path) -> list[Problem]:
+    if any(next(folder.glob(pattern), None) for pattern in TOKENIZERS):
+        return []
+    remedy = "Save the tokenizer that it was trained with beside it, by save_pretrained."
+    return [Problem("reward.path", f"{folder}, without a tokenizer", "the model's own", remedy)]
 
 
 @lru_cache(maxsize=4)

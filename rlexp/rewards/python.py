@@ -14,11 +14,12 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pydantic import field_validator
 
-from rlexp.rewards.user_function import load, required_parameters
+from rlexp.rewards.user_function import load, required_parameters, source_of
 from rlexp.spec.errors import RunFailed
 from rlexp.spec.reward import RewardSpec, Text
 
@@ -41,6 +42,10 @@ class Python(RewardSpec):
     def _can_be_called(cls, function: str) -> str:
         required_parameters(function)
         return function
+
+    def sources(self) -> list[Path]:
+        path = source_of(self.function.partition(":")[0])
+        return [*super().sources(), *([path] if path else [])]
 
     def columns(self) -> set[str]:
         return set(required_parameters(self.function)) - {"prompts", "completions"}

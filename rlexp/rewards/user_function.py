@@ -32,7 +32,7 @@ def required_parameters(name: str) -> list[str]:
     module, colon, function = name.partition(":")
     if not (colon and function.isidentifier() and all(p.isidentifier() for p in module.split("."))):
         raise ValueError("module:function, such as my_reward:score for score() in my_reward.py")
-    path = _source_of(module)
+    path = source_of(module)
     if path is None:
         return []
     names = dict(_top_level(_parsed(path)))
@@ -60,8 +60,12 @@ def _see_current_folder() -> None:
         sys.path.insert(0, here)
 
 
-def _source_of(module: str) -> Path | None:
-    """The module's file; None for one that is not written in Python."""
+def source_of(module: str) -> Path | None:
+    """The module's file; None for one that is not written in Python.
+
+    Raises:
+        ValueError: Python finds no such module.
+    """
     _see_current_folder()
     importlib.invalidate_caches()
     parts = module.split(".")

@@ -9,6 +9,7 @@ from pydantic import Field
 from rlexp.spec.data import Kind
 from rlexp.spec.errors import Problem
 from rlexp.spec.hardware import HardwareSpec, TrainSpec
+from rlexp.spec.model import ModelSpec
 from rlexp.spec.part import Component, Part
 
 Head = Literal["language", "reward"]
@@ -67,6 +68,10 @@ class AlgoSpec(Component):
         """What is wrong with the batch or the devices for this algorithm."""
         return []
 
+    def fits_model(self, model: ModelSpec) -> list[Problem]:
+        """What is wrong with the model for this algorithm, as far as it is on this machine."""
+        return []
+
 
 class PairAlgo(AlgoSpec):
     """An algorithm that learns from pairs, which can be sampled where the data has none."""
@@ -79,3 +84,62 @@ class PairAlgo(AlgoSpec):
     @property
     def sampling(self) -> Sampling:
         return self.pairs
+
+
+class VllmSpec(Part):
+    """Where vLLM runs, and how much of the machine it gets."""
+
+    mode: Literal["colocate", "server"]
+    """`colocate`: in the training's own processes, on the same GPUs. `server`: on GPUs of its own,
+    started by `vllm serve`; its weights are sent to it before each rollout."""
+    server_host: str = Field(min_length=1)
+    """Host of the server."""
+    server_port: int = Field(gt=0, lt=65536)
+    """Port of the server."""
+    gpu_memory_utilization: float = Field(gt=0, lt=1)
+    """Share of a GPU's memory for vLLM's weights and cache in `colocate`; training has the rest."""
+    tensor_parallel_size: int = Field(gt=0)
+    """GPUs that share one copy of the model in `colocate`; a divisor of `hardware.processes`."""
+
+
+SAMPLING_OF_TRL = (
+    "cache_implementation",
+    "chat_template_kwargs",
+    "generation_kwargs",
+    "min_p",
+    "repetition_penalty",
+    "use_transformers_continuous_batching",
+)
+"""TRL fields that say how TRL samples; rollouts that are not TRL's know nothing of them."""
+
+
+class RolloutAlgo(AlgoSpec):
+    """An algorithm that learns from answers that the policy samples while it trains."""
+
+    needs: ClassVar[Kind] = "prompts"
+    needs_reward: ClassVar[bool] = True
+    trl_runs_vllm: ClassVar[bool] = False
+    """Whether vLLM is TRL's to call, with TRL's options."""
+
+    max_completion_length: int = Field(gt=0)
+    """Longest completion, in tokens."""
+    temperature: float = Field(gt=0)
+    """Softmax temperature of the rollouts."""
+    top_p: float = Field(gt=0, le=1)
+    """Nucleus sampling keeps the most likely tokens of this total probability; 1 keeps all."""
+    top_k: int = Field(ge=0)
+    """Most likely tokens kept; 0 keeps all."""
+    rollout: Literal["fast", "transformers", "vllm"]
+    """Who samples. `fast`: rlexp's own loop. `transformers`: its `generate` (slower, but it knows
+    the sampling options of `algo.trl`). `vllm`: vLLM, for models that are large on GPUs; it draws
+    by its own random numbers, so that a seed does not repeat a run."""
+    vllm: VllmSpec
+    """Where vLLM runs, for `rollout=vllm`."""
+
+    def problems(self) -> list[Problem]:
+        """What TRL is told about its sampling must not be lost where another samples."""
+        if self.rollout == "transformers" or (self.rollout == "vllm" and self.trl_runs_vllm):
+            return []
+        names = [name for name in SAMPLING_OF_TRL if name in self.trl]
+        want = "algo.rollout=transformers, which samples by TRL"
+        return [Problem(f"algo.trl.{name}", str(self.trl[name]), want) for name in names]

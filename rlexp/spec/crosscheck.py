@@ -11,13 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rlexp.spec.algo import AlgoSpec
+from rlexp.spec.algo import AlgoSpec, RolloutAlgo
 from rlexp.spec.data import DERIVABLE, DataSpec
 from rlexp.spec.devices import cuda_capabilities, has_bf16, likely_device
 from rlexp.spec.errors import Problem
-from rlexp.spec.hardware import HardwareSpec, TrainSpec
+from rlexp.spec.hardware import EvalSpec, HardwareSpec, TrainSpec
 from rlexp.spec.model import ModelSpec, QloraPeft
+from rlexp.spec.registered import is_registered
 from rlexp.spec.reward import RewardSpec
+from rlexp.spec.saved import is_adapter
 from rlexp.spec.trl_fields import check_trl
 
 Problems = list[Problem]
@@ -114,6 +116,8 @@ def precision_exists(hardware: HardwareSpec, model: ModelSpec) -> Problems:
 
 def model_is_there(model: ModelSpec) -> Problems:
     path = Path(model.path).expanduser()
+    if is_registered(model.path):  # what the registry has is asked once all else is right
+        return []
     scheme = model.path.partition(":")[0]
     if scheme == "builtin":
         wrong = model.path != "builtin:tiny"
@@ -122,7 +126,7 @@ def model_is_there(model: ModelSpec) -> Problems:
     if not path.exists():
         remedy = "Give the path of a folder that save_pretrained wrote, or a hub id owner/name."
         return [Problem("model.path", model.path, "a folder", remedy)] if looks_local else []
-    if not (path / "config.json").is_file():
+    if not (path / "config.json").is_file() and not is_adapter(path):
         return [
             Problem("model.path", f"{model.path}, a folder without config.json", "a model's folder")
         ]
@@ -164,8 +168,66 @@ def flash_attention_is_there(model: ModelSpec, hardware: HardwareSpec) -> Proble
     return [Problem("model.attention", "flash_attention_2", want, "Set model.attention=sdpa.")]
 
 
+def best_is_known(train: TrainSpec, evaluation: EvalSpec) -> Problems:
+    """Checkpoints are compared by a metric that is known at each of them."""
+    metric = train.best_metric
+    if metric is None:
+        return []
+    group, _, name = metric.partition("/")
+    if group not in ("eval", "rollout", "train") or not name:
+        want = "a tracked metric, such as eval/reward, rollout/reward or train/loss"
+        return [Problem("train.best_metric", metric, want)]
+    every = evaluation.every
+    if group == "eval" and (every == 0 or train.checkpoint_every % every):
+        want = f"an evaluation at each checkpoint, for train.best_metric={metric}"
+        remedy = f"Set eval.every={train.checkpoint_every}: it is train.checkpoint_every."
+        return [Problem("eval.every", str(every), want, remedy)]
+    return []
+
+
 def algo_fits(algo: AlgoSpec, train: TrainSpec, hardware: HardwareSpec) -> Problems:
     return algo.fits(train, hardware)
+
+
+def algo_fits_model(algo: AlgoSpec, model: ModelSpec) -> Problems:
+    return algo.fits_model(model)
+
+
+def vllm_is_there(algo: AlgoSpec, hardware: HardwareSpec) -> Problems:
+    if not isinstance(algo, RolloutAlgo) or algo.rollout != "vllm":
+        return []
+    key, found = "algo.rollout", []
+    if importlib.util.find_spec("vllm") is None:
+        remedy = (
+            "In an environment of its own, for it wants an older transformers: "
+            "pip install 'rlexp[vllm]'. Or set algo.rollout=fast."
+        )
+        found.append(Problem(key, "vllm, which is not installed", "the extra `vllm`", remedy))
+    if likely_device(hardware.device) != "cuda":
+        remedy = "Set algo.rollout=fast, or run on a machine with an NVIDIA GPU."
+        found.append(Problem(key, "vllm without an NVIDIA GPU", "hardware=gpu", remedy))
+    size = algo.vllm.tensor_parallel_size
+    if algo.vllm.mode == "colocate" and hardware.processes % size:
+        want = f"a divisor of hardware.processes ({hardware.processes})"
+        found.append(Problem("algo.vllm.tensor_parallel_size", str(size), want))
+    return found
+
+
+def reference_can_follow(algo: AlgoSpec, peft: Any) -> Problems:
+    """`sync_ref_model` moves a reference that is held in memory; not every run has one."""
+    key, want = "algo.trl.sync_ref_model", "a reference in memory that can follow the policy"
+    if not algo.trl.get("sync_ref_model"):
+        return []
+    if getattr(algo, "beta", None) == 0:
+        remedy = "Set algo.beta=0.05, or leave sync_ref_model out."
+        return [Problem(key, "true with algo.beta=0, which loads no reference", want, remedy)]
+    if peft.kind in ("lora", "dora", "qlora"):
+        got = f"true with peft={peft.kind}, whose reference is the model without its adapter"
+        return [Problem(key, got, want, "Set peft=none, or leave sync_ref_model out.")]
+    if algo.trl.get("precompute_ref_log_probs"):
+        remedy = "Leave one of the two out."
+        return [Problem(key, "true with precompute_ref_log_probs=true", want, remedy)]
+    return []
 
 
 CHECKS: list[tuple[tuple[str, ...], Callable[..., Problems]]] = [
@@ -179,6 +241,10 @@ CHECKS: list[tuple[tuple[str, ...], Callable[..., Problems]]] = [
     (("model",), chat_template_is_there),
     (("peft", "hardware"), adapter_fits),
     (("model", "hardware"), flash_attention_is_there),
+    (("train", "eval"), best_is_known),
     (("algo",), check_trl),
     (("algo", "train", "hardware"), algo_fits),
+    (("algo", "model"), algo_fits_model),
+    (("algo", "hardware"), vllm_is_there),
+    (("algo", "peft"), reference_can_follow),
 ]

@@ -64,6 +64,9 @@ class Rows:
 class DataSpec(Component):
     """A data set: where it is, how it is split and how its prompts are worded."""
 
+    license: str | None
+    """Licence of the texts as the hub spells it (`mit`); null: unknown, and the model card says
+    so."""
     eval_fraction: float = Field(gt=0, lt=1)
     """Share of the rows held out, by a hash of each row (stable when rows are added)."""
     max_rows: int | None = Field(gt=0)

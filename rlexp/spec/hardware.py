@@ -49,6 +49,11 @@ class TrainSpec(Part):
     """Steps between checkpoints."""
     keep_checkpoints: int = Field(gt=0)
     """The newest checkpoints that stay on disk."""
+    best_metric: str | None
+    """Tracked metric by which the best checkpoint is kept as well (`eval/reward`, `rollout/kl`);
+    null keeps the newest only."""
+    best_mode: Literal["max", "min"]
+    """Whether more of that metric is better, or less."""
 
 
 class EvalSpec(Part):
@@ -84,6 +89,8 @@ class TrackingSpec(Part):
     uri: str | None
     """MLflow tracking store: a `sqlite:///` file or a server; null tracks in the run's folder
     only."""
+    registry: str | None
+    """MLflow's model registry that `registry:NAME` paths mean, in the form of `uri`."""
     experiment: str = Field(min_length=1)
     """MLflow experiment."""
     tags: dict[str, str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from rlexp.spec.part import Part
 
@@ -33,9 +33,14 @@ class ModelSpec(Part):
     name: str
     """What cards and tables call it."""
     path: str = Field(min_length=1)
-    """A folder, a hub id, or `builtin:tiny` (made on this machine at first use)."""
+    """A folder, a hub id, `registry:NAME@ALIAS` or `registry:NAME/VERSION` of MLflow's model
+    registry, or `builtin:tiny` (made on this machine at first use). An adapter's folder means the
+    adapter merged into its base."""
     revision: str | None
     """Hub branch, tag or commit; null takes the main branch."""
+    license: str | None
+    """Licence of the weights as the hub spells it (`apache-2.0`); null: unknown, and the model card
+    says so."""
     dtype: Literal["auto", "float32", "bfloat16"]
     """Of the weights in memory; `auto` takes float32 where they are trained, and bfloat16 where an
     adapter leaves them frozen and the device has it. (A small update of a bfloat16 weight rounds
@@ -80,6 +85,9 @@ class LoraPeft(Part):
     """Module names that get an adapter; `all-linear` takes each linear layer but the head."""
     learning_rate_factor: float = Field(gt=0)
     """Adapters want a larger rate than whole weights: algo.learning_rate is multiplied by this."""
+    save: Literal["adapter", "merged"]
+    """What `model/` holds at the end: the adapter, which is small and loads on its base, or whole
+    weights with the update in them. Checkpoints always hold the adapter."""
 
 
 class QloraPeft(LoraPeft):
@@ -91,6 +99,16 @@ class QloraPeft(LoraPeft):
     """Four-bit data type."""
     double_quant: bool
     """Quantise the quantisation constants too: 0.4 bits a weight less."""
+
+    @field_validator("save")
+    @classmethod
+    def _keeps_the_adapter(cls, save: str) -> str:
+        if save == "merged":
+            raise ValueError(
+                "adapter: weights in four bits cannot take the update in without rounding it away; "
+                "model.path=THE_RUNS_FOLDER/model merges it into the whole weights later"
+            )
+        return save
 
 
 PeftSpec = Annotated[NoPeft | LoraPeft | QloraPeft, Field(discriminator="kind")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,10 @@ class Component(Part):
             device: the policy's torch device.
             local_folder: from a path or hub id, its revision and its key to a folder.
         """
+
+    def sources(self) -> list[Path]:
+        """Files of the code that decides what it does: of its class, and of what it calls by name."""
+        return [Path(inspect.getfile(type(self)))]
 
     def problems(self) -> list[Any]:
         """What is wrong beyond the types of single fields, as a list of `Problem`."""

@@ -13,7 +13,8 @@ __all__ = ["Message", "RewardSpec", "Scores", "Text"]
 
 @dataclass(frozen=True)
 class Scores:
-    """Rewards of a batch of n completions: the total, and each named term before its weight."""
+    """Rewards of a batch of n completions: the total, and each named term of a mix before its
+    weight."""
 
     total: list[float]
     terms: dict[str, list[float]]
@@ -38,6 +39,5 @@ class RewardSpec(Component):
     def score(
         self, prompts: list[Text], completions: list[Text], columns: dict[str, list[Any]]
     ) -> Scores:
-        """Total and terms. A single reward has itself as its only term."""
-        values = self(prompts, completions, **columns)
-        return Scores(total=values, terms={self.name: values})
+        """Total and terms. A single reward has none: its term would be the total."""
+        return Scores(total=self(prompts, completions, **columns), terms={})

@@ -1,7 +1,7 @@
 """Models that a run or somebody else saved, looked at without loading them.
 
 A model is named by its folder, by the folder of a run (its `model/` is meant), by `run:` and the id
-of a run below the current folder, or by a hub id.
+of a run below the current folder, by `registry:` and its name in MLflow's registry, or by a hub id.
 """
 
 from __future__ import annotations
@@ -11,23 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.registered import Reference, is_registered
 
 RUNS = ("outputs/*/*/card.json", "multirun/*/*/card.json")
 
 
 def saved_path(path: str, key: str) -> str:
-    """The model's folder where it is on this machine, otherwise the hub id as it is.
+    """The model's folder where it is on this machine, otherwise the hub id or `registry:` as it is.
 
     Raises:
         UserError: a run that is not there, or a folder without a model.
     """
+    if is_registered(path):
+        Reference.parse(path, key)
+        return path
     run = path.removeprefix("run:")
     folder = _run_folder(run, key) if run != path else Path(path).expanduser()
     is_hub_id = path.count("/") == 1 and not path.startswith(("/", ".", "~"))
     if not folder.is_dir():
         if is_hub_id:
             return path
-        remedy = "Give a model's folder, a run's folder, run:ID, or a hub id owner/name."
+        remedy = "Give a model's folder, a run's folder, run:ID, registry:NAME or a hub id."
         raise UserError(Problem(key, f"{path}, which is not there", "a folder", remedy))
     inside = [each for each in (folder, folder / "model") if _config_file(each).is_file()]
     if not inside:

@@ -56,6 +56,11 @@ def save_random_state(folder: Path, process: int) -> None:
     save_tensors(tensors, folder / f"random-{process}.safetensors", {"plain": json.dumps(plain)})
 
 
+def has_random_state(folder: Path, process: int) -> bool:
+    """Whether this process wrote its state; it did not where fewer processes were at work."""
+    return (folder / f"random-{process}.safetensors").is_file()
+
+
 def load_random_state(folder: Path, process: int) -> None:
     """Undo `save_random_state`."""
     from safetensors import safe_open

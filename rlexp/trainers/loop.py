@@ -143,11 +143,7 @@ class Loop(ABC):
             if resume_from_checkpoint is not None:
                 self._load(Path(resume_from_checkpoint))
             self._call("on_train_begin")
-            process = self.accelerator.process_index
-            if resume_from_checkpoint is not None:
-                checkpoint.load_random_state(Path(resume_from_checkpoint), process)
-            elif self.accelerator.num_processes > 1:
-                set_seed(self.arguments.seed, device_specific=True)  # else all sample alike
+            self._seed(Path(resume_from_checkpoint) if resume_from_checkpoint else None)
             while self.state.global_step < self.state.max_steps:
                 self._step()
                 if self.control.should_training_stop:
@@ -155,10 +151,18 @@ class Loop(ABC):
             self._call("on_train_end")
         self.reference = None
 
+    def _seed(self, folder: Path | None) -> None:
+        """The random state of this process in a checkpoint, or one of its own."""
+        process = self.accelerator.process_index
+        if folder is not None and checkpoint.has_random_state(folder, process):
+            checkpoint.load_random_state(folder, process)
+        elif folder is not None or self.accelerator.num_processes > 1:  # else all sample alike
+            set_seed(self.arguments.seed + self.state.global_step, device_specific=True)
+
     def _step(self) -> None:
         self._call("on_step_begin")
         task, rows = self.task, self._rows(self.state.global_step)
-        rollouts, seen = sample(task.policy, rows, task.sampling, task.reward)
+        rollouts, seen = sample(task.policy, rows, task.sampling, task.reward, self.state)
         tokens = self.total(rollouts.sequences.attention_mask.sum())
         self.state.num_input_tokens_seen += int(tokens)
         self.without_dropout()

@@ -47,7 +47,7 @@ class Rollouts:
 
 
 def sample(
-    policy: Any, rows: list[Row], sampling: Sampling, reward: Reward
+    policy: Any, rows: list[Row], sampling: Sampling, reward: Reward, state: Any = None
 ) -> tuple[Rollouts, dict[str, float]]:
     """One answer to each row's prompt, scored; and what people want to see of them, by name.
 
@@ -57,6 +57,7 @@ def sample(
         sampling: how answers are drawn.
         reward: called as TRL calls reward functions: a conversation's answer is a list of one
             message.
+        state: transformers' TrainerState, handed to the reward.
     """
     prompts = [row["prompt"] for row in rows]
     rollout = policy.roll_out(prompts, **vars(sampling))
@@ -69,7 +70,13 @@ def sample(
     seen: dict[str, float] = {}
     names = dict.fromkeys(name for row in rows for name in row if name != "prompt")
     columns = {name: [row.get(name) for row in rows] for name in names}
-    values = reward(prompts=prompts, completions=answers, log_metric=seen.__setitem__, **columns)
+    values = reward(
+        prompts=prompts,
+        completions=answers,
+        log_metric=seen.__setitem__,
+        trainer_state=state,
+        **columns,
+    )
     scores = torch.tensor(values, dtype=torch.float32, device=sequences.mask.device)
     lengths = sequences.mask.sum(1)
     seen |= {

@@ -1,0 +1,81 @@
+"""Go on with a run that was killed, stopped or failed, or train a finished one for longer
+
+`python -m rlexp resume RUN [train.max_steps=N …]`: RUN is the run's folder, its MLflow id or the
+id's beginning, or its name. It goes on from its last complete checkpoint, in the same MLflow run,
+as if nothing had happened. Steps, checkpoints, evaluations, tracking and hardware may be changed
+behind it. `tracking.uri=URI` also says where an id or a name is looked up.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rlexp.arguments import Parser, store_of
+from rlexp.cli import import_from_here, reported
+from rlexp.resumption import CONFIG, Resumption, plan
+from rlexp.spec.errors import Problem, UserError
+from rlexp.tracking.lock import alone
+
+
+def run(argv: list[str]) -> int:
+    """Go on with a run; the exit status, as for a new one."""
+    return reported(lambda: _resume(argv))
+
+
+def _resume(argv: Sequence[str]) -> None:
+    from rlexp.launch import launch
+
+    parser = Parser("resume", __doc__)
+    parser.add_argument("run", metavar="RUN")
+    parser.add_argument("overrides", metavar="key=value", nargs="*")
+    arguments = parser.parse_args(argv)
+    folder = _folder(arguments.run, arguments.overrides)
+    _go_where_it_began(folder)
+    import_from_here()
+    with alone(folder):
+        resumption = plan(folder, arguments.overrides)
+        _write(resumption, folder / CONFIG)
+    for cut in resumption.cut_off:
+        print(f"{'going on':12} {cut.name} was cut off while it was written, and is removed")
+    launch(resumption.spec, folder, None, resumption.checkpoint)
+    print(folder)
+
+
+def _folder(word: str, overrides: Sequence[str]) -> Path:
+    """The folder of the run that a word means; absolute."""
+    if Path(word).is_dir():
+        return Path(word).absolute()
+    if os.sep in word:
+        want = "the folder of a run, or a run's id or name"
+        raise UserError(Problem(word, "no folder", want, "`python -m rlexp ls` lists the runs."))
+    from rlexp.tracking.records import Records
+
+    tracking = [each for each in overrides if each.startswith(("tracking.uri=", "tracking.exper"))]
+    uri, experiment, _ = store_of(tracking)
+    with Records.open(uri, experiment) as records:
+        record = records.one(word)
+    if record.folder is None or not record.folder.is_dir():
+        got = f"a run whose folder, {record.folder}, is not on this machine"
+        remedy = "Copy the folder here and name it instead of the run."
+        raise UserError(Problem(word, got, "a run whose folder is here", remedy))
+    return record.folder.absolute()
+
+
+def _go_where_it_began(folder: Path) -> None:
+    """Paths in a config are relative to where the run was started."""
+    from rlexp.tracking.origin import ORIGIN, attempts
+
+    for attempt in attempts(folder / "provenance" / ORIGIN)[:1]:
+        began = Path(attempt.get("directory", ""))
+        if began.is_dir():
+            os.chdir(began)
+
+
+def _write(resumption: Resumption, path: Path) -> None:
+    from omegaconf import OmegaConf
+
+    draft = path.with_name(f"{path.name}.new")
+    draft.write_text(OmegaConf.to_yaml(resumption.config), encoding="utf-8")
+    draft.replace(path)

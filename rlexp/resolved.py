@@ -1,0 +1,53 @@
+"""What a config left open, as it turned out: by its keys, so that another run can be held to it.
+
+`auto` and null ask the machine. Another machine answers otherwise, and then the numbers differ.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rlexp.computer import mixed_bf16
+from rlexp.spec.run import RunSpec
+from rlexp.tracking.origin import weights
+
+
+def resolved(spec: RunSpec, policy: Any) -> dict[str, Any]:
+    """Facts for `Tracker.origin`: `resolved` by config key, `torch` as it was built, the weights.
+
+    Args:
+        spec: the run, whose process has been prepared for it.
+        policy: as it was loaded.
+    """
+    import torch
+
+    device = policy.model.device
+    found: dict[str, Any] = {
+        "hardware.device": device.type,
+        "hardware.threads": torch.get_num_threads(),
+        "hardware.mixed_precision": "bf16" if mixed_bf16(spec.hardware, device) else "no",
+    }
+    if spec.model.dtype == "auto" and spec.peft.kind != "qlora":
+        found["model.dtype"] = str(policy.model.dtype).removeprefix("torch.")
+    if spec.peft.kind == "auto":
+        found["peft.kind"] = "none" if policy.adapter is None else "lora"
+    files = weights(policy.folder)
+    if files["commit"]:
+        found["model.revision"] = files["commit"]
+    return {"resolved": found, "torch": _torch(device), "weights": {"policy": files}}
+
+
+def _torch(device: Any) -> dict[str, Any]:
+    import torch
+
+    built: dict[str, Any] = {
+        "cpu kernels": torch.backends.cpu.get_cpu_capability(),
+        "MKL": torch.backends.mkl.is_available(),
+    }
+    if device.type == "cuda":
+        built |= {
+            "CUDA": torch.version.cuda,
+            "cuDNN": torch.backends.cudnn.version(),
+            "GPU": torch.cuda.get_device_name(device),
+        }
+    return built

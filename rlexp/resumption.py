@@ -1,0 +1,190 @@
+"""How a run is gone on with: from which checkpoint, and with what changed.
+
+What decides the numbers stays as it was: with another learning rate it would be another run under
+the old one's name. What may change is how long it trains, what it keeps and tells, and where it
+computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from rlexp.checkpoints import complete_checkpoints, remove_cut_off, step_of
+from rlexp.conf_dir import CONF
+from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.run import RunSpec, key_paths
+from rlexp.spec.validation import unknown_key
+from rlexp.tracking.spool import SPOOL
+from rlexp.tracking.told import Told
+
+CONFIG = "config.yaml"
+CHANGEABLE = (
+    "train.max_steps",
+    "train.micro_batch_size",
+    "train.gradient_checkpointing",
+    "train.checkpoint_every",
+    "train.keep_checkpoints",
+    "train.best_metric",
+    "train.best_mode",
+    "eval.name",
+    "eval.every",
+    "eval.batch_size",
+    "eval.bootstrap",
+    "hardware",
+    "tracking.name",
+    "tracking.uri",
+    "tracking.registry",
+    "tracking.tags",
+    "tracking.log_model",
+)
+"""Keys, with all below them, whose values do not make it another run."""
+GROUPS = ("eval", "hardware", "tracking")
+
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """A run that can be gone on with.
+
+    Attributes:
+        spec: what is left to do, with what the user has changed.
+        config: the same, resolved, for `config.yaml`.
+        checkpoint: what the training goes on from; None begins at step 0.
+        cut_off: checkpoints that were not written to their end.
+    """
+
+    spec: RunSpec
+    config: Config
+    checkpoint: Path | None
+    cut_off: tuple[Path, ...]
+
+
+def plan(folder: Path, overrides: Sequence[str]) -> Resumption:
+    """What going on with the run in the folder means; cut-off checkpoints are removed.
+
+    Args:
+        folder: the run's.
+        overrides: `key=value`, or `group=choice` for one of `GROUPS`.
+
+    Raises:
+        UserError: with everything that keeps it from going on.
+    """
+    told = Told.read(folder / SPOOL)
+    if told is None or not (folder / CONFIG).is_file():
+        want = f"the folder of a run, with {CONFIG} and {SPOOL}"
+        raise UserError(Problem(str(folder), "a folder in which no run has begun", want))
+    before = _read(folder / CONFIG)
+    problems: list[Problem] = []
+    config = _overridden(before, overrides, problems)
+    problems += _other_run(before, config, folder)
+    spec = None
+    try:
+        spec = RunSpec.parse(config, list(key_paths(config)))
+    except UserError as error:
+        problems += error.problems
+    checkpoints = complete_checkpoints(folder / "checkpoints")
+    if spec is not None:
+        done = step_of(checkpoints[-1]) if checkpoints else 0
+        problems += _steps_left(folder, told, before["train"]["max_steps"], done, spec)
+    if problems or spec is None:
+        raise UserError(problems)
+    cut = tuple(remove_cut_off(folder / "checkpoints"))
+    return Resumption(spec, config, checkpoints[-1] if checkpoints else None, cut)
+
+
+def _read(path: Path) -> Config:
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(OmegaConf.load(path), resolve=True)  # pyright: ignore
+
+
+def _overridden(before: Config, overrides: Sequence[str], problems: list[Problem]) -> Config:
+    """The config with the overrides, as far as they can be understood."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import OverrideParseException
+    from omegaconf import OmegaConf
+
+    config: Any = OmegaConf.create(before)
+    known = list(key_paths(before))
+    parser = OverridesParser.create()
+    for text in overrides:
+        try:
+            override = parser.parse_override(text)
+        except OverrideParseException as error:
+            first_line = str(error).splitlines()[0]
+            problems.append(Problem(text, "an override", "key=value", f"{first_line}."))
+            continue
+        key = override.key_or_group
+        if override.is_delete() or override.is_sweep_override() or override.is_hydra_override():
+            want = "key=value: it is one run that goes on"
+            problems.append(Problem(key, text, want))
+        elif (CONF / key).is_dir():
+            _choose(config, key, str(override.value()), problems)
+        elif key in known or key.startswith("tracking.tags."):
+            OmegaConf.update(config, key, override.value(), force_add=True)
+        else:
+            problems.append(unknown_key(key, known))
+    return OmegaConf.to_container(config, resolve=True)  # pyright: ignore[reportReturnType]
+
+
+def _choose(config: Any, group: str, choice: str, problems: list[Problem]) -> None:
+    """Put a choice of a config group in the place of what stands there."""
+    from omegaconf import OmegaConf
+
+    if group not in GROUPS:
+        want = f"one of {', '.join(f'{name}=…' for name in GROUPS)}, or key=value"
+        problems.append(Problem(group, choice, want, "With another one, start a new run."))
+        return
+    file = CONF / group / f"{choice}.yaml"
+    if not file.is_file():
+        options = sorted(each.stem for each in (CONF / group).glob("*.yaml"))
+        near = get_close_matches(choice, options, n=1)
+        remedy = f"Did you mean {group}={near[0]}?" if near else ""
+        problems.append(Problem(group, choice, f"one of {', '.join(options)}", remedy))
+        return
+    config[group] = OmegaConf.load(file)
+
+
+def _other_run(before: Config, after: Config, folder: Path) -> Iterator[Problem]:
+    """Each key that has another value and would make it another run."""
+    old, new = _leaves(before), _leaves(after)
+    for key in dict.fromkeys([*old, *new]):
+        if old.get(key) == new.get(key):
+            continue
+        if not any(key == each or key.startswith(f"{each}.") for each in CHANGEABLE):
+            want = f"{old.get(key)}, with which the run began"
+            remedy = (
+                "With another value start a new run: python -m rlexp "
+                f"model=local model.path={folder / 'checkpoints'}/step-… {key}={new.get(key)} …"
+            )
+            yield Problem(key, str(new.get(key)), want, remedy)
+
+
+def _leaves(config: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(config, dict) or not config:
+        return {prefix: config}
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        found |= _leaves(value, f"{prefix}.{name}" if prefix else str(name))
+    return found
+
+
+def _steps_left(folder: Path, told: Told, old: int, done: int, spec: RunSpec) -> list[Problem]:
+    """What is wrong with the number of steps, for a run that has come to step `done`."""
+    new, key = spec.train.max_steps, "train.max_steps"
+    longer = f"python -m rlexp resume {folder} {key}={2 * max(old, new)}"
+    if told.status == "FINISHED" and new <= old:
+        remedy = f"Train it for longer: {longer}"
+        if new == old:
+            got = f"a run that has finished, at step {old}"
+            return [Problem(str(folder), got, "a run that has steps left", remedy)]
+        return [Problem(key, str(new), f"more than {old}, which the run has finished", remedy)]
+    if new < done:
+        want = f"at least {done}: the run has a checkpoint of that step"
+        return [Problem(key, str(new), want, f"Leave it away, or train for longer: {longer}")]
+    return []
