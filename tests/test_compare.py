@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
-from told_runs import PROMPTS, STEPS, told_run
+from spooled_runs import PROMPTS, STEPS, spooled_run
+from stored_runs import StoredRuns
 
 from rlexp.comparison import Comparison, Run, compare, gather, print_comparison
 from rlexp.comparison.configs import differences
@@ -37,15 +39,12 @@ def shown(comparison: Comparison, width: int = 100) -> str:
 
 
 class TestGather:
-    def test_a_folder_and_a_store_tell_the_same(
-        self, tmp_path: Path, fresh_store: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_folder_and_a_store_tell_the_same(self, tmp_path: Path, stored: StoredRuns) -> None:
         """What a run says depends on where it is read: a column, a type or a file is lost."""
-        monkeypatch.chdir(tmp_path)
-        folder = told_run(tmp_path / "run", uri=fresh_store, metrics={"eval/nan": float("nan")})
+        folder = spooled_run(tmp_path / "run", uri=stored.uri, metrics={"eval/nan": float("nan")})
         here = read(folder)
         shutil.rmtree(folder)
-        with Records.open(fresh_store) as records:
+        with Records.open(stored.uri) as records:
             (record,) = records.all()
             there = gather(record, records)
         assert repr(there) == repr(here)  # NaN is not equal to itself
@@ -57,7 +56,7 @@ class TestGather:
     def test_a_prompt_that_the_data_repeat_stays_two(self, tmp_path: Path) -> None:
         """Equal prompts melted into one: their difference counts once, and the mean is another."""
         prompts = ["a", "a", "b", "c", "a"]
-        run = read(told_run(tmp_path / "run", prompts=prompts, completions=3))
+        run = read(spooled_run(tmp_path / "run", prompts=prompts, completions=3))
         assert list(run.samples) == [("a", 0), ("a", 1), ("b", 0), ("c", 0), ("a", 2)]
         assert all(len(samples) == 3 for samples in run.samples.values())
         means = run.measured["eval/reward"].values()
@@ -89,7 +88,7 @@ class TestGather:
         self, tmp_path: Path
     ) -> None:
         """A run that was killed compared without intervals, or with those of no evaluation."""
-        run = read(told_run(tmp_path / "run", error=KeyboardInterrupt(), card=False))
+        run = read(spooled_run(tmp_path / "run", status="KILLED", card=False))
         value = run.final["eval/reward"]
         assert value.low is not None
         assert value.high is not None
@@ -101,8 +100,8 @@ class TestGather:
 class TestConfigs:
     def test_keys_are_spelled_as_one_types_them(self, tmp_path: Path) -> None:
         """A `_target_` or an interpolated name among the keys; `algo.name=` instead of `algo=`."""
-        first = told_run(tmp_path / "a")
-        other = told_run(tmp_path / "b", "algo=dpo", "seed=3", "algo.beta=0.3")
+        first = spooled_run(tmp_path / "a")
+        other = spooled_run(tmp_path / "b", "algo=dpo", "seed=3", "algo.beta=0.3")
         rows = {row.key: row.values for row in compared(first, other).config}
         assert rows["algo"] == ["grpo", "dpo"]
         assert rows["seed"] == ["0", "3"]
@@ -112,7 +111,9 @@ class TestConfigs:
 
     def test_only_what_differs_is_told(self, tmp_path: Path) -> None:
         """A wall of keys in which the one that matters is lost."""
-        comparison = compared(told_run(tmp_path / "a"), told_run(tmp_path / "b", "algo.beta=0.3"))
+        comparison = compared(
+            spooled_run(tmp_path / "a"), spooled_run(tmp_path / "b", "algo.beta=0.3")
+        )
         assert [(row.key, row.values) for row in comparison.config] == [
             ("algo.beta", ["0.05", "0.3"])
         ]
@@ -127,8 +128,8 @@ class TestConfigs:
 class TestJudgement:
     def test_the_better_run_is_better(self, tmp_path: Path) -> None:
         """The sign, the winner, the prompts in the wrong order, or the test of another metric."""
-        first = told_run(tmp_path / "a", quality=0.2)
-        other = told_run(tmp_path / "b", quality=0.6)
+        first = spooled_run(tmp_path / "a", quality=0.2)
+        other = spooled_run(tmp_path / "b", quality=0.6)
         comparison = compared(first, other)
         assert comparison.remarks == []
         tested = comparison.tested[0]
@@ -147,16 +148,16 @@ class TestJudgement:
 
     def test_equal_runs_are_not_told_apart(self, tmp_path: Path) -> None:
         """A winner among equals."""
-        folders = [told_run(tmp_path / name) for name in "ab"]
+        folders = [spooled_run(tmp_path / name) for name in "ab"]
         comparison = compared(*folders)
         assert headline(comparison) == "reward against A: no clear difference in B"
         assert "*" not in shown(comparison).partition("What came of it")[2].partition("Against")[0]
 
     def test_other_prompts_are_not_paired(self, tmp_path: Path) -> None:
         """Prompts paired by their place in the table."""
-        first = told_run(tmp_path / "a")
-        half = told_run(tmp_path / "b", prompts=[*PROMPTS[12:], "new one", "new two"])
-        none = told_run(tmp_path / "c", prompts=["other", "prompts"])
+        first = spooled_run(tmp_path / "a")
+        half = spooled_run(tmp_path / "b", prompts=[*PROMPTS[12:], "new one", "new two"])
+        none = spooled_run(tmp_path / "c", prompts=["other", "prompts"])
         comparison = compared(first, half, none)
         results = comparison.tested[0].results
         assert results[1]
@@ -169,8 +170,8 @@ class TestJudgement:
 
     def test_different_rewards_are_no_scale(self, tmp_path: Path) -> None:
         """A length in [0, 1] said to be worse than a sentiment; nothing said of what both have."""
-        first = told_run(tmp_path / "a")
-        other = told_run(tmp_path / "b", "reward=length", quality=0.9)
+        first = spooled_run(tmp_path / "a")
+        other = spooled_run(tmp_path / "b", "reward=length", quality=0.9)
         comparison = compared(first, other)
         assert "another reward than A's" in comparison.remarks[0]
         metrics = [tested.metric for tested in comparison.tested]
@@ -178,13 +179,17 @@ class TestJudgement:
         assert {"eval/grammatical", "eval/length"} <= set(metrics)
         assert "eval/kl" in comparison.metrics
 
-    def test_a_term_of_two_mixes_is_one_scale(self) -> None:
+    def test_a_term_of_two_mixes_is_one_scale(self, tmp_path: Path) -> None:
         """The same term not compared because of its weight; another term compared for its name."""
+        run = read(spooled_run(tmp_path / "a"))
         term = {"name": "sentiment", "weight": 1.0}
         mixes = [
-            {"reward": {"name": "mix", "terms": {"good": term, "short": {"target": 5}}}},
-            {"reward": {"name": "mix", "terms": {"good": term | {"weight": 2.0}}}},
-            {"reward": {"name": "mix", "terms": {"good": term | {"name": "other"}}}},
+            replace(run, config={"reward": {"name": "mix", "terms": terms}})
+            for terms in (
+                {"good": term, "short": {"target": 5}},
+                {"good": term | {"weight": 2.0}},
+                {"good": term | {"name": "other"}},
+            )
         ]
         assert same_scale("eval/reward_good", mixes[0], mixes[1])
         assert not same_scale("eval/reward_good", mixes[0], mixes[2])
@@ -192,10 +197,25 @@ class TestJudgement:
         assert not same_scale("eval/reward", mixes[0], mixes[1])
         assert same_scale("eval/length", mixes[0], mixes[2])
 
+    def test_a_reward_whose_code_was_changed_is_another_one(self, tmp_path: Path) -> None:
+        """Two versions of `my_reward:score` compared as one: their configs are the same."""
+        run = read(spooled_run(tmp_path / "a"))
+        own = {"reward": {"name": "python", "function": "my_reward:score"}}
+        first, other = (
+            replace(run, config=own, sources={"my_reward.py": digest}) for digest in ("one", "two")
+        )
+        assert same_scale("eval/reward", first, first)
+        assert not same_scale("eval/reward", first, other)
+        assert same_scale("eval/grammatical", first, other)
+        built_in = [replace(each, config=run.config) for each in (first, other)]
+        assert same_scale("eval/reward", *built_in)
+
     def test_what_moves_numbers_by_itself_is_said(self, tmp_path: Path) -> None:
         """Samples of another temperature, or another model's tokens, compared without a word."""
-        first = told_run(tmp_path / "a")
-        other = told_run(tmp_path / "b", "eval.temperature=0.5", "model=gpt2", "train.batch_size=8")
+        first = spooled_run(tmp_path / "a")
+        other = spooled_run(
+            tmp_path / "b", "eval.temperature=0.5", "model=gpt2", "train.batch_size=8"
+        )
         told = " ".join(compared(first, other).remarks)
         assert "(eval.temperature)" in told
         assert "another model" in told
@@ -205,9 +225,9 @@ class TestJudgement:
 class TestRunsThatDidNotFinish:
     def test_they_are_compared_as_far_as_they_came(self, tmp_path: Path) -> None:
         """A crash over a missing card, or an early number that passes for a final one."""
-        whole = told_run(tmp_path / "a")
-        failed = told_run(tmp_path / "b", steps=(0, 10), error=ValueError("no"), card=False)
-        begun = told_run(tmp_path / "c", steps=(0,), error=KeyboardInterrupt(), card=False)
+        whole = spooled_run(tmp_path / "a")
+        failed = spooled_run(tmp_path / "b", steps=(0, 10), status="FAILED", card=False)
+        begun = spooled_run(tmp_path / "c", steps=(0,), status="KILLED", card=False)
         comparison = compared(whole, failed, begun)
         told = "\n".join(comparison.remarks)
         assert f"B failed: it is compared as far as it came, 10 of {STEPS} steps." in told
@@ -218,9 +238,9 @@ class TestRunsThatDidNotFinish:
 
     def test_a_run_without_an_evaluation_is_no_trouble(self, tmp_path: Path) -> None:
         """A run that failed while loading its model, in a sweep that is compared."""
-        whole = told_run(tmp_path / "a")
+        whole = spooled_run(tmp_path / "a")
         empty = tmp_path / "b"
-        told_run(empty, error=ValueError("no"), card=False)
+        spooled_run(empty, status="FAILED", card=False)
         spool = (empty / "spool.jsonl").read_text().splitlines(keepends=True)
         (empty / "spool.jsonl").write_text(spool[0])
         comparison = compare([read(whole), read(empty, "DEAD")])
@@ -235,7 +255,7 @@ class TestTerminal:
     def test_fits_its_width_and_is_plain(self, tmp_path: Path, runs: int) -> None:
         """Columns that break numbers apart, colours in a file, a table that grows with the runs."""
         folders = [
-            told_run(tmp_path / f"a run with quite a long name {index}", quality=index / 10)
+            spooled_run(tmp_path / f"a run with quite a long name {index}", quality=index / 10)
             for index in range(runs)
         ]
         text = shown(compared(*folders))
@@ -247,7 +267,7 @@ class TestTerminal:
 
     def test_asked_for_metrics_take_the_place_of_all(self, tmp_path: Path) -> None:
         """A metric that is asked for and not shown."""
-        folders = [told_run(tmp_path / name) for name in "ab"]
+        folders = [spooled_run(tmp_path / name) for name in "ab"]
         comparison = compared(*folders, metrics=("train/loss", "eval/length"))
         assert comparison.metrics == ["train/loss", "eval/length"]
         assert [tested.metric for tested in comparison.tested] == ["eval/length"]
@@ -260,6 +280,8 @@ def test_runs_of_a_sweep_go_by_number(tmp_path: Path) -> None:
     for trial in range(11):
         (tmp_path / str(trial)).mkdir()
         (tmp_path / str(trial) / "spool.jsonl").touch()
+        (tmp_path / str(trial) / "config.yaml").touch()
+    (tmp_path / "spool.jsonl").touch()  # of the sweep itself, which is no run
     assert [folder.name for folder in run_folders(tmp_path)] == [str(i) for i in range(11)]
     assert run_folders(tmp_path / "3") == [tmp_path / "3"]
     assert run_folders(tmp_path / "missing") == []
@@ -286,13 +308,3 @@ class _Source:
 
     def artifact(self, record: object, /, path: str) -> Path:
         raise FileNotFoundError(path)
-
-
-@pytest.fixture
-def fresh_store(tmp_path: Path) -> str:
-    from rlexp.tracking.store import connect, prepare_environment
-
-    prepare_environment()
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    connect(uri, "rlexp")
-    return uri

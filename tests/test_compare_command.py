@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from runs import SMALL, rlexp, run_here
-from told_runs import told_run
+from spooled_runs import spooled_run
+from stored_runs import StoredRuns
 
 from rlexp.__main__ import main
 from rlexp.comparison import compare, gather, write_page
 from rlexp.comparison.curves import thinned
 from rlexp.tracking.folder import FolderRecords
-from rlexp.tracking.store import connect, prepare_environment
 
 ATTACK = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 
@@ -53,7 +53,7 @@ class TestPage:
     def test_stands_by_itself(self, tmp_path: Path, runs: int) -> None:
         """A request that leaves the page, elements out of balance, a section that is missing."""
         folders = [
-            told_run(tmp_path / f"run-{index}", f"algo.beta=0.{index + 1}", quality=index / 5)
+            spooled_run(tmp_path / f"run-{index}", f"algo.beta=0.{index + 1}", quality=index / 5)
             for index in range(runs)
         ]
         text = page(tmp_path / "compare.html", *folders)
@@ -72,14 +72,14 @@ class TestPage:
     def test_nothing_that_a_policy_writes_becomes_markup(self, tmp_path: Path) -> None:
         """A completion, a prompt or a metric's name that runs code when the page is opened."""
         hostile = {"text": ATTACK, "prompts": [ATTACK, "b"], "metrics": {"eval/x": 1.0}}
-        folders = [told_run(tmp_path / name, **hostile) for name in "ab"]
+        folders = [spooled_run(tmp_path / name, **hostile) for name in "ab"]
         tags = Tags()
         tags.feed(page(tmp_path / "compare.html", *folders))
         assert not {tag for tag, _ in tags.seen} & {"script", "img"}
 
     def test_the_same_runs_give_the_same_page(self, tmp_path: Path) -> None:
         """A page that changes by itself."""
-        folders = [told_run(tmp_path / name) for name in "ab"]
+        folders = [spooled_run(tmp_path / name) for name in "ab"]
         once = page(tmp_path / "one.html", *folders)
         assert once == page(tmp_path / "two.html", *folders)
 
@@ -106,18 +106,14 @@ class TestCommand:
         assert "rollout/reward" in (tmp_path / "c.html").read_text(encoding="utf-8")
 
     def test_runs_of_a_store_by_name_and_filter(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self, tmp_path: Path, stored: StoredRuns, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """The newest taken for the first; a run that two words name compared with itself."""
-        monkeypatch.chdir(tmp_path)
-        uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-        prepare_environment()
-        connect(uri, "rlexp")
         for name in ("one", "two", "three"):
-            told_run(tmp_path / name, uri=uri)
+            spooled_run(tmp_path / name, uri=stored.uri)
             (tmp_path / name).rename(tmp_path / f"moved-{name}")
-        store = f"tracking.uri={uri}"
-        assert main(["compare", "three", "algo=toy", store]) == 0
+        store = f"tracking.uri={stored.uri}"
+        assert main(["compare", "three", "algo=grpo", store]) == 0
         first, second, third = (line.split() for line in capsys.readouterr().out.splitlines()[1:4])
         assert (first[:2], second[:2], third[:2]) == (["A", "three"], ["B", "one"], ["C", "two"])
         assert list(tmp_path.glob("*.html")) == []
@@ -130,7 +126,7 @@ class TestCommand:
         """A traceback, a run overwritten by a page, or one mistake at a time."""
         monkeypatch.chdir(tmp_path)
         for name in "ab":
-            told_run(tmp_path / name)
+            spooled_run(tmp_path / name)
 
         def answer(*arguments: str) -> str:
             assert main(["compare", *arguments]) == 2

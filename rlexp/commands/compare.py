@@ -21,7 +21,8 @@ from rlexp.arguments import Parser, store_of
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.folder import FolderRecords, run_folders
 from rlexp.tracking.here import is_dead
-from rlexp.tracking.records import Record, Records
+from rlexp.tracking.record import Record
+from rlexp.tracking.records import Records
 
 if TYPE_CHECKING:
     from rlexp.comparison import Run

@@ -104,8 +104,7 @@ def _tested(runs: Sequence[Run], metrics: Sequence[str]) -> list[Tested]:
     found = []
     for metric in metrics:
         means = [
-            run.measured.get(metric, {}) if same_scale(metric, runs[0].config, run.config) else {}
-            for run in runs
+            run.measured.get(metric, {}) if same_scale(metric, runs[0], run) else {} for run in runs
         ]
         if means[0] and any(means[1:]):
             results = against_first(means)
@@ -127,7 +126,7 @@ def _pairing(runs: Sequence[Run], tested: Sequence[Tested]) -> list[str]:
                 + ("only those are paired." if len(shared) > 1 else "they cannot be paired.")
             )
     if not tested:
-        told.append("Nothing could be paired by prompt, so there is no test.")
+        told.append("Nothing that is shown can be paired by prompt with A: there is no test.")
     return told
 
 

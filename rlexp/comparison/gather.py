@@ -74,6 +74,8 @@ def gather(record: Recorded, source: Source, status: str | None = None) -> Run:
     config, whole = _config(record, source)
     if not whole:
         notes.append("its config was not kept: only the keys that are tracked are compared")
+    attempts = json.loads(_text(source, record, "origin.json") or "{}").get("attempts", [{}])
+    sources = attempts[-1].get("sources", {})
     card = json.loads(_text(source, record, "card.json") or "{}")
     ranked = "eval/accuracy" in curves
     groups = _by_prompt(rows)
@@ -93,7 +95,8 @@ def gather(record: Recorded, source: Source, status: str | None = None) -> Run:
         },
         samples={key: [_sample(row) for row in group] for key, group in groups.items()},
         cost=_cost(record, curves, card),
-        origin=_origin(record, source),
+        origin=_origin(record, source) | {f"source {name}": sources[name][:12] for name in sources},
+        sources=sources,
         notes=notes,
     )
 

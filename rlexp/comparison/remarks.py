@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rlexp.comparison.configs import ABSENT, leaves
@@ -25,15 +25,18 @@ def remarks(runs: Sequence[Run]) -> list[str]:
     return [*_progress(runs), *_judged_apart(runs)]
 
 
-def same_scale(metric: str, first: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether a metric means the same in runs of these two configs.
+def same_scale(metric: str, first: Run, other: Run) -> bool:
+    """Whether a metric means the same in these two runs.
 
-    A reward does if it is the same reward, and so does a term of both, whatever its weight.
+    A reward does if it is the same reward, down to the text of a user's own code, and so does a
+    term of both, whatever its weight.
     """
     group, _, name = metric.rpartition("/")
     if group not in ("eval", "rollout") or not (name == "reward" or name.startswith("reward_")):
         return True
-    ours, theirs = (dict(leaves({"reward": each.get("reward")})) for each in (first, other))
+    ours, theirs = (_reward(run) for run in (first, other))
+    if first.sources != other.sources and any(map(_is_own_code, ours.items())):
+        return False
     if ours == theirs:
         return True
     term = f"reward.terms.{name.removeprefix('reward_')}."
@@ -44,6 +47,16 @@ def same_scale(metric: str, first: Mapping[str, Any], other: Mapping[str, Any]) 
     for part in parts:
         part.pop(f"{term}weight", None)
     return bool(parts[0]) and parts[0] == parts[1]
+
+
+def _reward(run: Run) -> dict[str, Any]:
+    return {key: value for key, value in leaves(run.config) if key.split(".")[0] == "reward"}
+
+
+def _is_own_code(leaf: tuple[str, Any]) -> bool:
+    key, value = leaf
+    last = key.rpartition(".")[2]
+    return last == "function" or (last == "_target_" and not str(value).startswith("rlexp."))
 
 
 def _progress(runs: Sequence[Run]) -> Iterator[str]:
@@ -66,7 +79,7 @@ def _judged_apart(runs: Sequence[Run]) -> Iterator[str]:
     rewarded = [
         letter(index)
         for index, run in enumerate(runs[1:], start=1)
-        if not same_scale("eval/reward", runs[0].config, run.config)
+        if not same_scale("eval/reward", runs[0], run)
     ]
     if rewarded:
         yield (

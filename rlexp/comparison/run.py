@@ -58,6 +58,8 @@ class Run:
     """Seconds, tokens a second, MiB."""
     origin: Mapping[str, str]
     """Code, machine and packages."""
+    sources: Mapping[str, str]
+    """Digests of the user's own code that the run was made with, by file."""
     notes: list[str] = field(default_factory=list)
     """What could not be read, and what that means for the comparison."""
 

@@ -9,18 +9,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rlexp.tracking.records import Record
+from rlexp.tracking.delivery import SPOOL_TAG
+from rlexp.tracking.record import Record
 from rlexp.tracking.spool import SENT, SPOOL, Sent, read_events
 
 Event = dict[str, Any]
 
+CONFIG = "config.yaml"
+
 
 def run_folders(folder: Path) -> list[Path]:
-    """The folder itself if it is a run's, else the runs' folders in it (of a sweep, of a day)."""
-    if (folder / SPOOL).is_file():
-        return [folder]
-    found = [spool.parent for spool in folder.glob(f"*/{SPOOL}")]
-    return sorted(found, key=lambda run: (int(run.name) if run.name.isdigit() else 0, run.name))
+    """The folder itself if it is a run's, else the runs' folders in it, of a sweep or of a day.
+
+    A sweep has a spool of its own, but no config.
+    """
+    for pattern in ("", "*/", "*/*/"):
+        spools = folder.glob(f"{pattern}{SPOOL}")
+        if found := [spool.parent for spool in spools if (spool.parent / CONFIG).is_file()]:
+            return sorted(found, key=_order)
+    return []
+
+
+def _order(run: Path) -> tuple[str, int, str]:
+    """Trial 10 after trial 2."""
+    return str(run.parent), int(run.name) if run.name.isdigit() else 0, run.name
 
 
 class FolderRecords:
@@ -38,12 +50,13 @@ class FolderRecords:
         over = bool(last) and last[-1]["kind"] == "end"
         begun = starts[0] if starts else {"id": folder.name, "name": folder.name, "tags": {}}
         tags = {name: str(value) for name, value in begun["tags"].items()}
+        tags[SPOOL_TAG] = begun["id"]
         for event in self._kind(folder, "tags"):
             tags |= {name: str(value) for name, value in event["tags"].items()}
         params = {}
         for event in self._kind(folder, "params"):
             params |= {name: str(value) for name, value in event["params"].items()}
-        history = self._history(folder)
+        points = self._points(folder)
         return Record(
             run_id=Sent.load(folder / SENT).run_id or begun["id"],
             name=begun["name"],
@@ -54,21 +67,21 @@ class FolderRecords:
             folder=folder,
             parent=begun.get("parent"),
             params=params,
-            metrics={name: points[-1][1] for name, points in history.items()},
+            metrics={name: found[-1][1] for name, found in points.items()},
             tags=tags,
         )
 
     def history(self, record: Record) -> dict[str, list[tuple[int, float]]]:
         """As `Records.history`."""
-        return self._history(_folder(record))
+        found = self._points(_folder(record))
+        return {name: found[name] for name in sorted(found) if not name.startswith("system/")}
 
-    def _history(self, folder: Path) -> dict[str, list[tuple[int, float]]]:
+    def _points(self, folder: Path) -> dict[str, list[tuple[int, float]]]:
         found: dict[str, dict[int, float]] = {}
         for event in self._kind(folder, "metrics"):
             for name, value in event["metrics"].items():
-                if not name.startswith("system/"):
-                    found.setdefault(name, {})[event["step"]] = float(value)
-        return {name: sorted(points.items()) for name, points in sorted(found.items())}
+                found.setdefault(name, {})[event["step"]] = float(value)
+        return {name: sorted(points.items()) for name, points in found.items()}
 
     def samples(self, record: Record, step: int | None = None) -> list[dict[str, Any]]:
         """As `Records.samples`."""
