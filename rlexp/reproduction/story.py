@@ -92,7 +92,8 @@ def _look(
     here["data"] = _data(stage.spec)
     found = differences(recorded, here, uri)
     terminal.print_differences(found, console)
-    _check_data(recorded.origin, here["data"], changed_data)
+    if not changed_data:
+        _check_data(recorded.origin, here["data"], stage.spec)
     return found
 
 
@@ -103,16 +104,14 @@ def _data(spec: RunSpec) -> dict[str, Any]:
     return {"source": splits.source, "digest": splits.digest, "rows": rows}
 
 
-def _check_data(then: Facts, here: Facts, changed_data: bool) -> None:
+def _check_data(then: Facts, here: Facts, spec: RunSpec) -> None:
     rows = then.get("data")  # none in a run that was killed while it began
-    if rows is None or rows["digest"] == here["digest"] or changed_data:
+    if rows is None or rows["digest"] == here["digest"]:
         return
     got = f"{here['source']}: {here['rows']} rows with the digest {here['digest']}"
     want = f"the rows of the run: {rows['rows']}, with the digest {rows['digest']}"
-    remedy = (
-        f"Bring back {rows['source']} as it was (add data.path=FILE if it lies elsewhere now), "
-        "or go on with other rows: --changed-data"
-    )
+    moved = " (add data.path=PLACE if it lies elsewhere now)" * hasattr(spec.data, "path")
+    remedy = f"Bring back {rows['source']}{moved}, or go on with other rows: --changed-data"
     raise UserError(Problem("data", got, want, remedy))
 
 

@@ -40,7 +40,7 @@ class Component(Part):
         """
 
     def sources(self) -> list[Path]:
-        """Files of the code that decides what it does: of its class, and of what it calls by name."""
+        """Files of the code that decides what it does: its class, and what it calls by name."""
         return [Path(inspect.getfile(type(self)))]
 
     def problems(self) -> list[Any]:

@@ -23,6 +23,7 @@ from rlexp.spec.saved import saved_path
 from rlexp.tracking.machine import gpu_names
 from rlexp.tracking.provenance import Code, cpu_name
 from rlexp.tracking.redaction import redacted, redacted_values
+from rlexp.tracking.spool import flush
 
 Facts = dict[str, Any]
 """Of one attempt: plain values, lists and dictionaries."""
@@ -97,6 +98,7 @@ class Origin:
             now[name] = {**now[name], **value} if merges else value
         draft = self.path.with_name(f"{ORIGIN}.new")
         draft.write_text(json.dumps({"attempts": self._attempts}, indent=1), encoding="utf-8")
+        flush(draft)  # a power cut must not leave an empty file behind for the next attempt
         draft.replace(self.path)  # another thread may be sending it
 
 
