@@ -48,9 +48,8 @@ class Shot:
     name: str
     address: str
     seen: str
-    clicks: tuple[str, ...] = ()
-    """Texts that are clicked on, one after the other."""
-    scroll_to: str | None = None
+    click: str | None = None
+    """A text that is clicked on."""
 
 
 def main() -> int:
@@ -109,17 +108,17 @@ def shots(address: str) -> list[Shot]:
     number = experiment.experiment_id
     (run,) = client.search_runs([number], "attributes.run_name = 'grpo-tiny-reviews-0'")
     runs, page = f"/experiments/{number}/runs", f"/experiments/{number}/runs/{run.info.run_id}"
-    table = "?workflowType=machine_learning&viewStateShareKey=rlexp"
+    mode = "?workflowType=machine_learning"  # MLflow begins in the mode for agents
     return [
-        Shot("mlflow-runs", f"{runs}{table}", "sweep of"),
-        Shot("mlflow-charts", f"{runs}?compareRunsMode=CHART", "eval"),
-        Shot("mlflow-samples", f"{runs}?compareRunsMode=ARTIFACT", "completion"),
-        Shot("mlflow-description", page, "About this run"),
-        Shot("mlflow-card", f"{page}/artifacts/card.html", "card.html"),
-        Shot("mlflow-system", f"{page}/system-metrics", "system"),
-        Shot("mlflow-models", f"/experiments/{number}/models", "Logged from"),
-        Shot("mlflow-registry", f"/models/{MODEL}/versions/1", "How to load it"),
-        Shot("mlflow-data", page, "Datasets used", scroll_to="Datasets used"),
+        Shot("mlflow-runs", f"{runs}{mode}&viewStateShareKey=rlexp", "sweep of"),
+        Shot("mlflow-charts", f"{runs}{mode}&compareRunsMode=CHART", "eval"),
+        Shot("mlflow-samples", f"{page}/artifacts/samples/step-000020.json{mode}", "completion"),
+        Shot("mlflow-description", f"{page}{mode}", "About this run"),
+        Shot("mlflow-card", f"{page}/artifacts/card.html{mode}", "card.html"),
+        Shot("mlflow-system", f"{page}/system-metrics{mode}", "system"),
+        Shot("mlflow-models", f"/experiments/{number}/models{mode}", "Logged from"),
+        Shot("mlflow-registry", f"/models/{MODEL}/versions/1{mode}", "How to load it"),
+        Shot("mlflow-data", f"{page}{mode}", "About this run", click="reviews ("),
     ]
 
 
@@ -136,6 +135,9 @@ def take(address: str, wanted: list[Shot]) -> list[str]:
         page.set_default_timeout(40_000)
         page.goto(f"{address}/#/experiments?workflowType=machine_learning")
         page.wait_for_timeout(3000)
+        assistant = page.locator("button[aria-label='Close']")  # it takes a third of the page
+        if assistant.count():
+            assistant.first.click()
         for shot in wanted:
             if not _show(page, address, shot):
                 missing.append(shot.name)
@@ -151,10 +153,8 @@ def _show(page: Any, address: str, shot: Shot) -> bool:
     page.reload()
     try:
         page.wait_for_function("seen => document.body.innerText.includes(seen)", arg=shot.seen)
-        for text in shot.clicks:
-            page.get_by_text(text, exact=True).first.click()
-        if shot.scroll_to:
-            page.get_by_text(shot.scroll_to).first.scroll_into_view_if_needed()
+        if shot.click:
+            page.get_by_text(shot.click).first.click()
     except NotSeen:
         return False
     finally:

@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 
 from rlexp.commands import promote
 from rlexp.composition import check_command
+from rlexp.models import tiny
 from rlexp.models.load import load_policy
 from rlexp.models.locate import local_folder
 from rlexp.run import folder_of
@@ -90,7 +91,8 @@ def test_the_best_checkpoint_becomes_a_version(uri: str, capsys: pytest.CaptureF
     (version,) = client.search_model_versions("name = 'films'")
     assert version.tags["step"] == str(best["step"])
     assert float(version.tags["eval/perplexity"]) == pytest.approx(best["value"], rel=1e-5)
-    assert "## How to load it" in version.description
+    assert version.run_id
+    assert "## How to load it" in (version.description or "")
     found = client.get_model_version_by_alias("films", "champion")
     assert str(found.version) == str(version.version)
     models = client.search_logged_models(
@@ -135,7 +137,8 @@ def test_a_run_begins_from_a_name(uri: str, tmp_path: Path) -> None:
     at the rate of a large one; a sweep over versions that Hydra refuses."""
     promote.run(["whole", "--name", "start", "--alias", "champion", f"tracking.uri={uri}"])
     options = ["algo=sft", *TRACKED, f"tracking.uri={uri}"]
-    done = rlexp("model=registry:start@champion", *options, folder=tmp_path)
+    cache = {"RLEXP_CACHE": str(tmp_path / "cache")}
+    done = rlexp("model=registry:start@champion", *options, folder=tmp_path, environment=cache)
     folder = run_folder(done, tmp_path)
     spec = spec_in(folder)
     assert (spec.name, spec.model.path) == ("sft-start-reviews-0", "registry:start/1")
@@ -232,12 +235,15 @@ def test_an_adapter_goes_to_another_machine_with_its_base(
 ) -> None:
     """An adapter whose base is a path of the machine that trained it; a version whose files never
     left that machine's disk; a server that refuses the source of a version."""
-    folder = run_here(tmp_path / "run", "algo=sft", "peft=lora", *TRACKED, f"tracking.uri={server}")
+    base = shutil.copytree(tiny.ensure(), tmp_path / "base")
+    monkeypatch.setenv("RLEXP_CACHE", str(tmp_path / "here"))
+    options = ["algo=sft", "peft=lora", "model=local", f"model.path={base}", *TRACKED]
+    folder = run_here(tmp_path / "run", *options, f"tracking.uri={server}")
     spec = spec_in(folder)
     promote.run([str(folder), "--name", "lora", f"tracking.uri={server}"])
     trained = logits_of(with_path(spec, str(folder / "model"), server))
-    shutil.rmtree(folder)
+    for gone in (folder, base, tmp_path / "here"):
+        shutil.rmtree(gone)
     monkeypatch.setenv("RLEXP_CACHE", str(tmp_path / "elsewhere"))
     elsewhere = with_path(spec, registry.find("registry:lora", server, "model").path, server)
     assert torch.allclose(logits_of(elsewhere), trained, atol=1e-5)
-    assert not list((tmp_path / "elsewhere").glob("models/tiny-*"))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from huggingface_hub import ModelCard
 from peft import LoraConfig, get_peft_model
 from runs import SMALL, run_here, spec_of
@@ -17,7 +18,9 @@ from tiny_policy import TinyPolicy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlexp.checkpoints import complete_checkpoints
-from rlexp.models import tiny
+from rlexp.evaluation.card import Card
+from rlexp.evaluation.model_card import Weights, model_card
+from rlexp.models import saving, tiny
 from rlexp.models.cache import made_once
 from rlexp.models.policy import Policy
 from rlexp.models.saving import name_base, whole_weights
@@ -51,6 +54,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
         return done[kind]
 
     return folder
+
+
+@pytest.fixture(autouse=True)
+def cache_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Merged weights do not pile up in the user's cache."""
+    monkeypatch.setattr(saving, "cache_folder", lambda: tmp_path)
 
 
 def logits(folder: Path) -> torch.Tensor:
@@ -139,8 +148,6 @@ def test_an_adapters_folder_begins_another_run(made: Any, tmp_path: Path) -> Non
     again = run_here(
         tmp_path / "run", "algo=dpo", "model=local", f"model.path={folder / 'model'}", *SMALL
     )
-    from rlexp.evaluation.card import Card
-
     first, second = (Card.from_json(each / "card.json") for each in (folder, again))
     assert second.before["reward"] == pytest.approx(first.after["reward"], abs=1e-6)
     assert second.before["perplexity"] == pytest.approx(first.after["perplexity"], rel=1e-6)
@@ -153,10 +160,23 @@ def test_an_adapter_names_its_base_as_everybody_does(tmp_path: Path) -> None:
     spec = spec_of("model=qwen0.5b").model
     policy = Policy(model, None, tmp_path, spec, True, None, 1.0, [])
     name_base(policy)
-    model.save_pretrained(tmp_path)
+    model.save_pretrained(str(tmp_path))
     assert '"base_model_name_or_path": "Qwen/Qwen2.5-0.5B-Instruct"' in (
         tmp_path / "adapter_config.json"
     ).read_text(encoding="utf-8")
+
+
+def test_a_base_of_the_hub_is_named_in_the_front_matter(made: Any) -> None:
+    """A card from which the hub cannot tell what the model was made of."""
+    folder = made("adapter")
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    config["model"] |= {"path": "Qwen/Qwen2.5-0.5B-Instruct", "license": "apache-2.0"}
+    config["data"] |= {"path": "openai/gsm8k"}
+    card = Card.from_json(folder / "card.json")
+    told = model_card(config, card, {}, Weights(2, adapter=True)).data.to_dict()
+    assert told["base_model"] == "Qwen/Qwen2.5-0.5B-Instruct"
+    assert told["base_model_relation"] == "adapter"
+    assert told["datasets"] == ["openai/gsm8k"]
 
 
 def test_four_bits_are_not_merged() -> None:

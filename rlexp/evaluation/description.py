@@ -20,30 +20,23 @@ def begun(config: Mapping[str, Any], folder: Path) -> str:
         folder: the run's folder.
 
     Returns:
-        Markdown that stays true when the run has ended.
+        Markdown.
     """
-    train = config["train"]
-    length = f"{train['max_steps']} steps of {train['batch_size']}, seed {config['seed']}."
-    place = shlex.quote(str(folder))
-    return "\n\n".join(
-        [
-            f"{what(config)} {length}",
-            f"If it stops before its end: `python -m rlexp resume {place}`",
-        ]
-    )
+    return f"{_plan(config)}\n\n{_resume(folder)}"
 
 
-def ended(card: Card, folder: Path) -> str:
+def ended(config: Mapping[str, Any], card: Card, folder: Path) -> str:
     """What came of it, what to distrust, and where the results are.
 
     Args:
+        config: the run's composed config.
         card: of the run, finished or not.
         folder: the run's folder.
 
     Returns:
-        Markdown, to be read below `begun`.
+        Markdown. MLflow folds all but its first lines away: the result stands in them.
     """
-    told = [f"**{headline(card)}**", *verdicts(card), *card.guards, *card.notes]
+    told = [f"**{headline(card)}**: {_plan(config)}", *verdicts(card), *card.guards, *card.notes]
     told.append("The card of the run, with curves and samples: the artifact `card.html`.")
     if card.after:
         scores = "accuracy" in card.after
@@ -56,4 +49,16 @@ def ended(card: Card, folder: Path) -> str:
             f"Give it a name in the model registry: `{promote}`",
             f"It took: {cost_line(card)}.",
         ]
+    else:
+        told.append(_resume(folder))
     return "\n\n".join(told)
+
+
+def _plan(config: Mapping[str, Any]) -> str:
+    train = config["train"]
+    length = f"{train['max_steps']} steps of {train['batch_size']}, seed {config['seed']}."
+    return f"{what(config)} {length}"
+
+
+def _resume(folder: Path) -> str:
+    return f"Should it stop, it goes on by `python -m rlexp resume {shlex.quote(str(folder))}`"

@@ -156,8 +156,7 @@ def _front_matter(config: Mapping[str, Any], card: Card, weights: Weights) -> An
         if value is not None and name in ("reward", "accuracy", "perplexity", "kl")
     ]
     known = model["license"] is not None
-    relation = {"base_model_relation": "adapter" if weights.adapter else "finetune"}
-    return ModelCardData(
+    told = ModelCardData(
         license=model["license"] if known else "other",
         license_name=None if known else "unknown",
         base_model=model["path"] if hub_id(model["path"]) else None,
@@ -167,8 +166,10 @@ def _front_matter(config: Mapping[str, Any], card: Card, weights: Weights) -> An
         tags=["rlexp", "trl", algo, "reinforcement-learning"],
         model_name=card.name,
         eval_results=results or None,
-        **(relation if hub_id(model["path"]) else {}),
     )
+    if hub_id(model["path"]):
+        told["base_model_relation"] = "adapter" if weights.adapter else "finetune"
+    return told
 
 
 def _place(name: str, path: str, revision: str | None) -> str:

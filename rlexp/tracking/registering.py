@@ -128,14 +128,16 @@ def _logged_model(records: Records, record: Record, upload: Upload) -> LoggedMod
     client = records.client
     mine = f"source_run_id = '{record.run_id}'"
     found = client.search_logged_models([record.experiment_id], filter_string=mine)
-    for model in found:
-        if model.params.get("path") == str(upload.place.absolute()):
-            return model
+    wanted = {"path": str(upload.place.absolute()), "step": str(upload.step)}
+    for key in wanted:  # of the last step it is the final model that has an entry
+        for model in found:
+            if model.params.get(key) == wanted[key]:
+                return model
     model = client.create_logged_model(
         record.experiment_id,
         name=f"{upload.place.name}-{re.sub(r'[^A-Za-z0-9_.-]+', '-', record.name)}",
         source_run_id=record.run_id,
-        params={"path": str(upload.place.absolute()), "step": str(upload.step)},
+        params=wanted,
         model_type="checkpoint",
     )
     return client.finalize_logged_model(model.model_id, "READY")
