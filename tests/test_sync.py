@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import signal
 import socket
@@ -167,7 +168,8 @@ def test_next_start_ends_the_dead_and_spares_the_living(uri: str) -> None:
         dead = killed(uri, Path("elsewhere/dead"))
         reused = killed(uri, Path("elsewhere/reused"))
         (reused / SPOOL).unlink()
-        Spool(reused / SPOOL).append({"t": 1, "kind": "start", "id": "another", "tags": {}})
+        begins = {"t": 1, "kind": "start", "id": "another", "tags": {"host": platform.node()}}
+        Spool(reused / SPOOL).append(begins)
         killed(uri, Path("elsewhere/abroad"))
         client = MlflowClient(tracking_uri=uri)
         client.set_tag(runs(uri)["abroad"].info.run_id, "host", "another machine")

@@ -48,6 +48,7 @@ def eight_at_once(uri: str, folder: Path) -> None:
     ]
     errors = [job.communicate()[1] for job in jobs]
     assert [job.returncode for job in jobs] == [0] * 8, errors
+    assert not any("making" in error or "exist" in error for error in errors), errors
     for number in range(8):
         one = folder / f"run{number}"
         Shipper(one, uri, "rlexp").ship()  # what was not taken while all eight were at it

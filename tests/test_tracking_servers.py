@@ -138,8 +138,9 @@ def test_run_that_a_server_made_late_goes(server: Server, tmp_path: Path, experi
     late = client.create_run(run.info.experiment_id, tags=run.data.tags)
     copy = client.create_run(run.info.experiment_id, tags=run.data.tags)
     client.log_param(copy.info.run_id, "kept", "by somebody")
-    model = {"name": "step-000004-toy-run", "source_run_id": run.info.run_id}
-    client.create_logged_model(run.info.experiment_id, **model)
+    client.create_logged_model(
+        run.info.experiment_id, name="step-000004-toy-run", source_run_id=run.info.run_id
+    )
     with (folder / SPOOL).open("a") as spool:
         spool.write('{"t": 1, "kind": "end", "status": "FINISHED"}\n')
     shipper.ship()
@@ -148,14 +149,17 @@ def test_run_that_a_server_made_late_goes(server: Server, tmp_path: Path, experi
     assert len(client.search_logged_models([run.info.experiment_id])) == 1
 
 
+@pytest.mark.parametrize("note", ["kept", "ruined"])
 def test_steps_told_again_after_a_power_cut(
-    server: Server, tmp_path: Path, experiment: str
+    note: str, server: Server, tmp_path: Path, experiment: str
 ) -> None:
     """A run that goes on repeats the steps that its spool lost, at other times, hence as others."""
     folder = told(tmp_path / "run")
     Shipper(folder, server.uri, experiment).ship()
     path = folder / SPOOL
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    if note == "ruined":
+        (folder / SENT).write_bytes(b"")
     with Tracker.open(tracking_spec(None), folder) as tracker:
         for step in range(7):
             tracker.log({"train/loss": step / 8}, step)

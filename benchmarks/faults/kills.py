@@ -22,6 +22,7 @@ def run(scratch: Path, rng: random.Random, count: int) -> Losses:
         for _ in range(min(KILLS_A_RUN, count - kills)):
             training.start()
             if not training.killed_after(rng.uniform(0, seconds)):
+                losses.add(trainings_failed=int(training.wait() != 0))
                 break
             kills += 1
         else:

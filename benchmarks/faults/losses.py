@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from rlexp.tracking.spool import SPOOL, read_events
 
 OF_THE_MACHINE = ("perf/", "system/")
+_SHOWN = 5
 Points = dict[tuple[str, int], list[float]]
 """Values by metric and step."""
 
@@ -41,15 +42,16 @@ class Losses:
         wanted, found = spooled(reference), spooled(run)
         wanted = {key: values for key, values in wanted.items() if is_reproducible(key)}
         found = {key: values for key, values in found.items() if is_reproducible(key)}
+        missing, differing = wanted.keys() - found.keys(), _differing(wanted, found)
         self.add(
-            points_missing=len(wanted.keys() - found.keys()),
+            points_missing=len(missing),
             points_too_many=len(found.keys() - wanted.keys()),
             points_doubled=sum(len(values) - 1 for values in found.values()),
-            points_that_differ=sum(
-                found[key][0] != wanted[key][0] for key in wanted.keys() & found.keys()
-            ),
+            points_that_differ=len(differing),
             weights_that_differ=int(weights(reference) != weights(run)),
         )
+        if wrong := sorted(missing | differing)[:_SHOWN]:
+            self.remarks.append(f"{run.name} is wrong at {wrong}")
 
     def against_spool(self, uri: str, experiment: str, run: Path) -> None:
         """Compare what MLflow has of a run with the run's spool."""
@@ -82,6 +84,10 @@ def spooled(run: Path) -> Points:
             for name, value in event["metrics"].items():
                 points[name, event["step"]].append(value)
     return points
+
+
+def _differing(wanted: Points, found: Points) -> set[tuple[str, int]]:
+    return {key for key in wanted.keys() & found.keys() if found[key][0] != wanted[key][0]}
 
 
 def is_reproducible(key: tuple[str, int]) -> bool:

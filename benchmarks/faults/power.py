@@ -1,4 +1,7 @@
-"""A power cut: whatever had not reached the disk is gone."""
+"""A power cut: whatever had not reached the disk is gone, in the middle of a line or a file.
+
+What MLflow has already may be gone too: the cut can lie before what was sent.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from pathlib import Path
 from losses import Losses
 from training import EXPERIMENT, Training, in_peace
 
-from rlexp.tracking.spool import SENT, SPOOL
+from rlexp.checkpoints import complete_checkpoints, step_of
+from rlexp.tracking.spool import SENT, SPOOL, read_events
 
 CUTS_A_RUN = 3
 
@@ -24,6 +28,7 @@ def run(scratch: Path, rng: random.Random, count: int) -> Losses:
         for _ in range(CUTS_A_RUN):
             training.start()
             if not training.killed_after(rng.uniform(seconds / 3, seconds)):
+                losses.add(trainings_failed=int(training.wait() != 0))
                 break
             cut(training.folder, rng)
             cuts += 1
@@ -37,12 +42,28 @@ def run(scratch: Path, rng: random.Random, count: int) -> Losses:
 
 
 def cut(folder: Path, rng: random.Random) -> None:
-    """Cut the spool, a file of the newest checkpoint, and sometimes the note of what was sent."""
+    """Cut a file of the newest checkpoint, the spool, and sometimes the note of what was sent."""
     checkpoints = sorted((folder / "checkpoints").glob("*"), key=lambda path: path.stat().st_mtime)
     files = [path for path in checkpoints[-1].rglob("*") if path.is_file()] if checkpoints else []
-    torn = [folder / SPOOL] if (folder / SPOOL).is_file() else []
-    torn += [rng.choice(files)] if files else []
-    torn += [folder / SENT] if rng.random() < 0.3 and (folder / SENT).is_file() else []
-    for path in torn:
-        content = path.read_bytes()
-        path.write_bytes(content[: rng.randrange(len(content) + 1)])
+    if files:
+        _cut(rng.choice(files), 0, rng)
+    if (folder / SPOOL).is_file():
+        _cut(folder / SPOOL, _on_disk(folder), rng)
+    if (folder / SENT).is_file() and rng.random() < 0.5:
+        _cut(folder / SENT, 0, rng)
+
+
+def _cut(path: Path, begin: int, rng: random.Random) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: rng.randint(begin, len(content))])
+
+
+def _on_disk(folder: Path) -> int:
+    """Bytes of the spool that no power cut takes: it is flushed before a checkpoint is complete."""
+    spool, begin, safe = folder / SPOOL, 0, 0
+    steps = {step_of(checkpoint) for checkpoint in complete_checkpoints(folder / "checkpoints")}
+    for event, end in read_events(spool):
+        if event["kind"] == "checkpoint" and event["step"] in steps:
+            safe, steps = begin, steps - {event["step"]}
+        begin = end
+    return spool.stat().st_size if steps else safe  # one of which the spool has not heard yet

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from rlexp.tracking.spool import SPOOL
+from rlexp.tracking.stale import Life
 
 ROOT = Path(__file__).parents[2]
 STEPS = 30
@@ -34,8 +34,8 @@ class Training:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Begin, or resume what has begun."""
-        begun = (self.folder / SPOOL).is_file()
+        """Resume, or begin where nothing that has begun is left."""
+        begun = Life.of(self.folder).ids
         self._run(["resume", str(self.folder)] if begun else self._begin)
 
     def sync(self) -> int:

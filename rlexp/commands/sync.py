@@ -127,6 +127,8 @@ def _sync(
             return _send(folder, uri, experiment, silent)
     except Held as held:
         return Outcome(f"{held.process} is sending it")
+    except OSError as error:  # a folder that cannot be written, a disk that is full
+        return Outcome(f"stays here: {redacted(str(error))}", 1)
 
 
 def _destination(folder: Path, uri: str | None, experiment: str | None) -> tuple[str | None, str]:

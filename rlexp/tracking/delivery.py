@@ -50,7 +50,7 @@ class Delivery:
         self, store: Store, folder: Path, run_id: str | None, *, look_first: bool = False
     ) -> None:
         self.run_id = run_id
-        self._look_first = look_first
+        self.look_first = look_first
         self._known: dict[tuple[str, int], int] | None = None
         self._store = store
         self._client = store.client
@@ -94,6 +94,8 @@ class Delivery:
         made = False
         if self.run_id is None:
             self.run_id, made = self._found_or_made(event)
+            # Somebody has sent to it, and what they noted of that is gone.
+            self.look_first |= not made
         if event.get("sweep"):
             keep_parent_run(self._folder, self.run_id)
         if not made:
@@ -201,7 +203,7 @@ class Delivery:
             Metric(
                 name,
                 float(value),
-                self._times.get((name, step), time),
+                self._time(name, step, time),
                 step,
                 model_id=model.model_id,
                 run_id=self._run,
@@ -210,12 +212,15 @@ class Delivery:
         ]
         self._client.log_batch(self._run, metrics=points, synchronous=True)
 
+    def _time(self, name: str, step: int, told: int) -> int:
+        return self._times.get((name, step), told)
+
     @property
     def _times(self) -> dict[tuple[str, int], int]:
         """When the points that MLflow had before were logged, by name and step."""
         if self._known is None:
             self._known = {}
-            if self._look_first:
+            if self.look_first:
                 for name in self._client.get_run(self._run).data.metrics:
                     for point in self._client.get_metric_history(self._run, name):
                         self._known[name, point.step] = point.timestamp

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 from rlexp.tracking.delivery import SPOOL_TAG
 from rlexp.tracking.lock import is_held
+from rlexp.tracking.provenance import HOST_TAG
 from rlexp.tracking.record import Record
 from rlexp.tracking.spool import SPOOL
 from rlexp.tracking.stale import Life
@@ -15,7 +17,7 @@ def folder_here(record: Record) -> Path | None:
     """The run's folder, if it is on this machine.
 
     Many machines have an `outputs/1`, and a tag is only a text: the folder is the run's when its
-    spool begins with the id that MLflow knows.
+    spool tells of the beginning that MLflow knows.
     """
     folder = record.folder
     if folder is None or not (folder / SPOOL).is_file():
@@ -23,9 +25,17 @@ def folder_here(record: Record) -> Path | None:
     return folder if record.tags.get(SPOOL_TAG) in Life.of(folder).ids else None
 
 
-def is_dead(record: Record) -> bool:
-    """Whether MLflow takes a run of this machine for running that nobody is alive on."""
-    if record.status != "RUNNING":
-        return False
+def may_be_alive(record: Record) -> bool:
+    """Whether a process may be at work on the run: the lock tells, on the machine that it ran on.
+
+    A run whose folder is gone from this machine is dead; one of another machine may not be.
+    """
     folder = folder_here(record)
-    return folder is not None and Life.of(folder).was_here and not is_held(folder)
+    if folder is None:
+        return record.status == "RUNNING" and record.tags.get(HOST_TAG) != platform.node()
+    return is_held(folder) or (record.status == "RUNNING" and not Life.of(folder).was_here)
+
+
+def is_dead(record: Record) -> bool:
+    """Whether MLflow takes a run for running that nobody is alive on."""
+    return record.status == "RUNNING" and not may_be_alive(record)

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from rlexp.spec.errors import Problem, UserError
-from rlexp.tracking.here import folder_here
-from rlexp.tracking.lock import Held, hold, is_held
+from rlexp.tracking.here import folder_here, may_be_alive
+from rlexp.tracking.lock import Held, hold
 from rlexp.tracking.nesting import PARENT
 from rlexp.tracking.provenance import HOST_TAG
 from rlexp.tracking.reading import answering
 from rlexp.tracking.records import Record, Records
 from rlexp.tracking.spool import SPOOL
-from rlexp.tracking.stale import Life
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
 
 CONFIG = "config.yaml"
@@ -38,7 +38,7 @@ class Removal:
     """None when it is not on this machine, or is kept."""
     folder_bytes: int
     checkpoints: int
-    artifact_uri: str
+    artifact_uri: str | None
     artifact_bytes: int
     models: Sequence[LoggedModel]
 
@@ -86,19 +86,18 @@ def remove(records: Records, removal: Removal) -> list[str]:
         for model in removal.models:
             stayed += _remove_artifacts(records, model.artifact_location, model.model_id)
             client.delete_logged_model(model.model_id)
-        stayed += _remove_artifacts(records, removal.artifact_uri, run.run_id)
+        if removal.artifact_uri:
+            stayed += _remove_artifacts(records, removal.artifact_uri, run.run_id)
         client.delete_run(run.run_id)
     return stayed
 
 
 def _alive(run: Record, folder: Path | None) -> Iterator[Problem]:
-    wanted = "a run that has ended"
-    if folder and is_held(folder):
-        yield Problem(run.name, "a run that is alive", wanted, f"End it first: {folder}")
-    elif run.status == "RUNNING" and not (folder and Life.of(folder).was_here):
-        host = run.tags.get(HOST_TAG, "another machine")
-        remedy = "There `python -m rlexp sync` tells MLflow of its end."
-        yield Problem(run.name, f"a run that may be alive on {host}", wanted, remedy)
+    if not may_be_alive(run):
+        return
+    where = folder or run.tags.get(HOST_TAG) or "another machine"
+    remedy = "End it; if it is dead, `python -m rlexp sync` there tells MLflow so."
+    yield Problem(run.name, f"a run that may be alive: {where}", "a run that has ended", remedy)
 
 
 def _registered(records: Records, run: Record) -> Iterator[Problem]:
@@ -131,8 +130,7 @@ def _unfit(run: Record, folder: Path, going: set[Path]) -> Iterator[Problem]:
 def _removal(records: Records, run: Record, folder: Path | None) -> Removal:
     client = records.client
     with answering(records.uri):
-        of_run = f"source_run_id = '{run.run_id}'"
-        models = client.search_logged_models([run.experiment_id], filter_string=of_run)
+        models = list(_models(client, run))
         artifact_uri = client.get_run(run.run_id).info.artifact_uri
         artifact_bytes = _artifact_bytes(records, run.run_id)
     return Removal(
@@ -142,8 +140,22 @@ def _removal(records: Records, run: Record, folder: Path | None) -> Removal:
         checkpoints=len(list(folder.glob("checkpoints/step-*"))) if folder else 0,
         artifact_uri=artifact_uri,
         artifact_bytes=artifact_bytes,
-        models=list(models),
+        models=models,
     )
+
+
+def _models(client: MlflowClient, run: Record) -> Iterator[LoggedModel]:
+    token = None
+    while True:
+        page = client.search_logged_models(
+            [run.experiment_id],
+            filter_string=f"source_run_id = '{run.run_id}'",
+            page_token=token,
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def _artifact_bytes(records: Records, run_id: str, folder: str | None = None) -> int:

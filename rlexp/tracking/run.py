@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from rlexp.spec import RunSpec
+from rlexp.spec.errors import Pruned
 from rlexp.tracking import provenance
 from rlexp.tracking.courier import Courier
 from rlexp.tracking.lock import alone
@@ -223,9 +224,9 @@ class Tracker:
         """A tag of the MLflow run."""
         self._append("tags", tags={key: value})
 
-    def note(self, text: str) -> None:
-        """A paragraph of Markdown on the run's page."""
-        self._notes.append(text)
+    def note(self, text: str, *, alone: bool = False) -> None:
+        """Markdown on the run's page, below what stands there already or in its place."""
+        self._notes = [text] if alone else [*self._notes, text]
         self._append("note", text="\n\n".join(self._notes))
 
     def event(self, kind: str, **fields: Any) -> None:
@@ -249,7 +250,7 @@ class Tracker:
         if self._finished:
             return
         self._finished = True
-        if error is not None:
+        if error is not None and not isinstance(error, Pruned):
             self.tag("error", f"{type(error).__name__}: {error}")
         self._append("end", status=status)
         if self._courier:
@@ -292,6 +293,6 @@ def _now() -> int:
 def _status(error: BaseException | None) -> Status:
     if error is None or (isinstance(error, SystemExit) and not error.code):
         return "FINISHED"
-    if isinstance(error, (KeyboardInterrupt, Terminated)):
+    if isinstance(error, (KeyboardInterrupt, Terminated, Pruned)):
         return "KILLED"
     return "FAILED"

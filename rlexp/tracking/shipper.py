@@ -176,9 +176,8 @@ class Shipper:
             else:
                 log.warning("MLflow does not take %s: %s", _named(batch[0]), redacted(str(error)))
                 self._remember(replace(self._sent, refused=self._sent.refused + 1))
-        if delivery.run_id != self._sent.run_id:
-            self._remember(replace(self._sent, run_id=delivery.run_id))
         if batch[0]["kind"] == "start":
+            self._remember(replace(self._sent, run_id=delivery.run_id, lost=delivery.look_first))
             self.on_run()
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 from rlexp.conf_dir import CONF
 from rlexp.spec.errors import Problem, UserError
+from rlexp.tracking.reading import FIRST_RUN
 from rlexp.tracking.record import Record
 
 STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
@@ -93,7 +94,7 @@ def starts_an_id(word: str) -> bool:
 def nothing_found(word: str, records: Sequence[Record]) -> Problem:
     """What to say of a word that names no run, given the runs that there are."""
     if not records:
-        return Problem(word, "no such run", "a run, but there is none here yet", "python -m rlexp")
+        return Problem(word, "no such run", "a run, but there is none here yet", FIRST_RUN)
     if "=" in word:
         asked = Condition.filter(word)
         values = sorted({value for each in records if (value := asked.found(each)) is not None})
