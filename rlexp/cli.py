@@ -17,6 +17,11 @@ from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.tracking.signals import Terminated, sigterm_raises
 from rlexp.tracking.spool import SPOOL
 
+PLUGINS = str(Path(__file__).parent / "plugins")
+"""Hydra finds its plugins in `hydra_plugins` of `sys.path`, once, when it is first used."""
+if PLUGINS not in sys.path:
+    sys.path.append(PLUGINS)
+
 EXIT_INTERRUPTED = 130
 
 
@@ -92,7 +97,7 @@ def _hydra_main() -> None:
     hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(_job)()
 
 
-def _job(config: Any) -> float | None:
+def _job(config: Any) -> float | list[float] | None:
     """One run of a composed config; what a sweeper gets as its objective."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
@@ -104,9 +109,15 @@ def _job(config: Any) -> float | None:
     from rlexp.tracking.multirun import parent_run
 
     resolved = pin(OmegaConf.to_container(config, resolve=True))  # pyright: ignore[reportArgumentType]
-    spec = RunSpec.parse(resolved)
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
+    settings = resolved.pop("sweep", None)
+    if (number := OmegaConf.select(hydra.sweeper, "trial")) is not None:
+        from rlexp.sweeping import sweep_spec
+        from rlexp.trial import run_trial
+
+        return run_trial(resolved, folder, sweep_spec(settings), number)
+    spec = RunSpec.parse(resolved)
     _refuse_to_overwrite(folder)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(resolved), encoding="utf-8")
     parent = parent_run(Path(hydra.sweep.dir)) if hydra.mode == RunMode.MULTIRUN else None

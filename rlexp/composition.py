@@ -66,20 +66,54 @@ class Command:
 
         GlobalHydra.instance().clear()
         with initialize_config_dir(self.config_dir, version_base="1.3"):
-            loader = GlobalHydra.instance().config_loader()
+            loader: Any = GlobalHydra.instance().config_loader()
+            if self.search_path:  # `--config-dir`, which only Hydra's own main would look at
+                places = loader.get_search_path()
+                places.prepend("command-line", f"file://{self.search_path}", anchor="schema")
+                loader.repository.initialize_sources(places)
             own = [o for o in self.parsed if not o.is_hydra_override()]
             groups = [o for o in own if self._is_group(loader, o.key_or_group)]
             values = [o for o in own if o not in groups]
             groups = [o for o in groups if self._choice_exists(loader, o)]
             groups = [o for o in groups if self._is_offered(o, groups, values)]
-            for group_job in self._jobs(groups):
+            study = [o for o in groups if o.key_or_group == "sweep"]
+            if study and self.multirun:
+                known = self._check_study(loader, groups, values)
+            for group_job in self._jobs(groups) if not study else ():
                 known = list(key_paths(self._compose(group_job)))
                 for value_job in self._jobs(values, known):
                     self._judge([*group_job, *value_job], known)
+            if study and not self.multirun:
+                want, remedy = "a multirun", "Add -m: python -m rlexp -m sweep=…"
+                self.problems.append(Problem("sweep", study[0].input_line, want, remedy))
         if self.problems:
             raise UserError(self.problems)
         let_through = {id(o): self._let_through(o, known) for o in values}
         return [let_through.get(id(o), str(o.input_line)) for o in self.parsed]
+
+    def _check_study(self, loader: Any, groups: list[Any], values: list[Any]) -> list[str]:
+        """Check a sweep with Optuna; the keys of all its configs."""
+        from omegaconf import open_dict
+
+        from rlexp.sweep_check import SweepCheck, unknown_settings
+
+        fixed_groups = [o for o in groups if not o.is_sweep_override()]
+        fixed_values = [o for o in values if not o.is_sweep_override()]
+        always = self._jobs(fixed_groups)[0], self._jobs(fixed_values, [])[0]
+
+        def compose(chosen: list[str]) -> tuple[Any, Any]:
+            config = self._composed([*always[0], *chosen, *always[1]], hydra=True)
+            choices = config.hydra.runtime.choices
+            with open_dict(config):
+                del config["hydra"]
+            return config, choices
+
+        typed = [o.key_or_group for o in fixed_values if o.key_or_group.startswith("sweep.")]
+        self.problems += unknown_settings(typed, list(key_paths(self._compose(always[0]))))
+        check = SweepCheck(loader, compose, [str(o.input_line) for o in (*groups, *values)])
+        check.check()
+        self.problems += check.problems
+        return sorted(check.known)
 
     def _is_group(self, loader: Any, key: str) -> bool:
         group = key.partition("@")[0]
@@ -145,22 +179,31 @@ class Command:
         ]
 
     def _compose(self, overrides: list[str]) -> dict[str, Any]:
-        from hydra import compose
-        from hydra.errors import HydraException
         from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
 
-        if self.search_path:
-            overrides = [*overrides, f"hydra.searchpath=[file://{self.search_path}]"]
+        config = self._composed(overrides)
         try:
-            config = compose(self.config_name, overrides)
             return OmegaConf.to_container(config, resolve=True)  # pyright: ignore[reportReturnType]
+        except OmegaConfBaseException as error:
+            raise self._refused(overrides, error) from error
+
+    def _composed(self, overrides: list[str], *, hydra: bool = False) -> Any:
+        from hydra import compose
+        from hydra.errors import HydraException
+        from omegaconf.errors import OmegaConfBaseException
+
+        try:
+            return compose(self.config_name, overrides, return_hydra_config=hydra)
         except (HydraException, OmegaConfBaseException) as error:
-            shown = ", ".join(overrides) or "the config"
-            cause = str(error).splitlines()[0]
-            remedy = "`--cfg job` shows the config, `--help` the groups."
-            self.problems.append(Problem(shown, cause, "a config that composes", remedy))
-            raise UserError(self.problems) from error
+            raise self._refused(overrides, error) from error
+
+    def _refused(self, overrides: list[str], error: Exception) -> UserError:
+        shown = ", ".join(overrides) or "the config"
+        cause = str(error).splitlines()[0]
+        remedy = "`--cfg job` shows the config, `--help` the groups."
+        self.problems.append(Problem(shown, cause, "a config that composes", remedy))
+        return UserError(self.problems)
 
     def _judge(self, job: list[str], known: list[str]) -> None:
         try:

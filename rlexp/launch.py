@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rlexp.spec.errors import Problem, RunFailed, UserError
+from rlexp.spec.errors import Problem, Pruned, RunFailed, UserError
 from rlexp.spec.run import RunSpec
 from rlexp.tracking.signals import Terminated
 from rlexp.tracking.spool import SPOOL
@@ -116,6 +116,8 @@ def _worker(config_path: Path, parent: str | None, resume: Path | None) -> None:
     except (UserError, RunFailed) as error:
         _tell(error, folder)
         raise SystemExit(error.exit_status) from error
+    except Pruned:
+        pass  # the spool has it; the process that began the trial tells the study
     # Workers of gloo can abort in their destructors after all work is done: leave without them.
     sys.stdout.flush()
     sys.stderr.flush()

@@ -18,7 +18,9 @@ from rlexp.resolved import resolved
 from rlexp.rows import heldout_rows, training_rows
 from rlexp.spec.algo import Head
 from rlexp.spec.crosscheck import rows_are_sampled
+from rlexp.spec.errors import Pruned
 from rlexp.spec.run import RunSpec
+from rlexp.sweep.membership import is_trial
 from rlexp.tracking.registry import find
 
 
@@ -36,6 +38,7 @@ def run(spec: RunSpec, folder: Path, parent: str | None = None, resume: Path | N
     Raises:
         UserError: data, model or device that are not as the spec says.
         RunFailed: NaN, out of memory, a full disk, a reward that breaks.
+        Pruned: a trial that its sweep's pruner has given up.
     """
     quieten()
     share_cores()
@@ -114,7 +117,7 @@ def _train(
     from transformers import PrinterCallback
 
     from rlexp.algos.base import Training
-    from rlexp.callbacks import callbacks_of_all, observing_callbacks
+    from rlexp.callbacks import EndOfHopeless, callbacks_of_all, observing_callbacks
     from rlexp.models.saving import name_base, save_policy
 
     checkpoints = folder / "checkpoints"
@@ -123,6 +126,9 @@ def _train(
         callbacks = callbacks_of_all()
         if observer:
             callbacks += observing_callbacks(spec, checkpoints, observer, advance)
+        end = EndOfHopeless(spec.eval.every, lambda: bool(observer and observer.hopeless))
+        if is_trial():
+            callbacks.append(end)
         training = Training(spec, policy, rows, checkpoints, bf16, callbacks)
         if observer:
             steps, batch = spec.train.max_steps, spec.train.batch_size
@@ -134,6 +140,8 @@ def _train(
         name_base(policy)
         with observer.phase("train") if observer else nullcontext():
             _train_from(resume, trainer, spec.train.max_steps)
+        if end.step is not None:
+            raise Pruned(end.step)
     # Accelerate's autocast stays on the model's forward: an evaluation after training would
     # otherwise be in another precision than the one before.
     policy.model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)

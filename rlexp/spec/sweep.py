@@ -14,6 +14,8 @@ from rlexp.spec.part import Part
 Direction = Literal["maximize", "minimize"]
 
 NO_PRUNER = "optuna.pruners.NopPruner"
+COSTS = ("train_seconds", "total_seconds", "tokens_per_second", "peak_memory_mib")
+"""What a card says beside its evaluation; as objectives `perf/train_seconds` and so on."""
 STORAGES = ("sqlite", "postgresql", "mysql")
 
 
@@ -45,7 +47,7 @@ class SweepSpec(Part):
     seed: int = Field(ge=0, lt=2**31)
     """Of the sampler."""
     params: dict[str, Any]
-    """The search space in Hydra's sweep syntax, by key; see `rlexp.sweep.space`."""
+    """The search space in Hydra's sweep syntax, by key; see `rlexp.sweep.syntax`."""
     sampler: dict[str, Any]
     """Optuna's sampler: `_target_` and its arguments."""
     pruner: dict[str, Any]

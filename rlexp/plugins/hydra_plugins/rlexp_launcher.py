@@ -37,6 +37,7 @@ class SlotsLauncher(Launcher):
         from rlexp.sweep.slots import job_return
 
         with self.slots as slots:
+            self._slots = None
             begun = [
                 slots.submit(list(overrides), initial_job_idx + index)
                 for index, overrides in enumerate(job_overrides)

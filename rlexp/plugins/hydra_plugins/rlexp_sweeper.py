@@ -6,7 +6,7 @@ from hydra.plugins.sweeper import Sweeper
 
 
 class StudySweeper(Sweeper):
-    """Hydra's side of `rlexp.sweep`.
+    """Hydra's side of `rlexp.sweeping`.
 
     Args:
         settings: the fields of `rlexp.spec.sweep.SweepSpec`.
@@ -25,6 +25,6 @@ class StudySweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        from rlexp.sweep.loop import sweep
+        from rlexp.sweeping import sweep
 
         return sweep(self.settings, arguments, self.launcher, self.hydra_context, self.config)

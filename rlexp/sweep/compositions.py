@@ -1,0 +1,71 @@
+"""Which keys there are, depending on the groups that a trial chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from rlexp.spec.run import key_paths
+from rlexp.sweep.space import Value, encoded
+
+
+class Composed(Mapping[str, Any]):
+    """The keys, and the groups, of a composed config; what was chosen goes before them."""
+
+    def __init__(self, config: DictConfig, choices: Mapping[str, Any]) -> None:
+        self.config = config
+        self._choices = choices
+        self.keys_there = frozenset(key_paths(OmegaConf.to_container(config)))
+        self._chosen: Mapping[str, Value] = {}
+
+    def with_chosen(self, chosen: Mapping[str, Value]) -> Composed:
+        """The same config, in which these values have been chosen."""
+        other = object.__new__(Composed)
+        other.__dict__.update(self.__dict__)
+        other._chosen = chosen
+        return other
+
+    def __contains__(self, key: object) -> bool:
+        return any(key in each for each in (self._chosen, self._choices, self.keys_there))
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self:
+            raise KeyError(key)
+        if key in self._chosen:
+            return self._chosen[key]
+        if key in self._choices:
+            return self._choices[key]
+        return OmegaConf.select(self.config, key)
+
+    def __iter__(self) -> Any:
+        return iter(self.keys_there)
+
+    def __len__(self) -> int:
+        return len(self.keys_there)
+
+
+class Compositions:
+    """From the values chosen so far to the config that they make; each is composed once.
+
+    Args:
+        compose: the config and its groups' choices, from overrides of groups.
+        is_group: whether a key is one of the config's groups.
+    """
+
+    def __init__(
+        self,
+        compose: Callable[[list[str]], tuple[DictConfig, Mapping[str, Any]]],
+        is_group: Callable[[str], bool],
+    ) -> None:
+        self._compose, self._is_group = compose, is_group
+        self._made: dict[tuple[str, ...], Composed] = {}
+
+    def __call__(self, chosen: Mapping[str, Value]) -> Composed:
+        groups = tuple(
+            f"{key}={encoded(value)}" for key, value in chosen.items() if self._is_group(key)
+        )
+        if groups not in self._made:
+            self._made[groups] = Composed(*self._compose(list(groups)))
+        return self._made[groups].with_chosen(chosen)

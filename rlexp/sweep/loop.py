@@ -1,0 +1,268 @@
+"""The sweep: ask the study for trials, hand them to slots, until the budget is met.
+
+What has been decided stands in the study and nowhere else. So the loop can be killed at any moment,
+and the same command goes on: trials that still run are waited for, those whose process died are
+gone on with, and no finished one is run again.
+
+A launcher with slots (`rlexp.sweep.slots`) is given one trial at a time; Hydra's others (joblib,
+submitit, basic) are given a batch, and wait for the slowest of it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import optuna
+from hydra.utils import instantiate
+from optuna.trial import FrozenTrial, TrialState
+
+from rlexp.spec.errors import Problem, RunFailed, UserError
+from rlexp.spec.sweep import SweepSpec
+from rlexp.sweep import claims
+from rlexp.sweep.compositions import Compositions
+from rlexp.sweep.grid import grid, is_grid, size
+from rlexp.sweep.progress import Progress
+from rlexp.sweep.slots import Outcome, outcome_of
+from rlexp.sweep.space import Space
+from rlexp.sweep.study import OUTAGE, patiently
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at what other processes and machines have done."""
+
+
+class Sweep:
+    """One process's work on a study.
+
+    Args:
+        spec: what to do.
+        space: what is searched.
+        study: where trials are asked for.
+        launcher: Hydra's, perhaps with `slots`.
+        known: from the values chosen so far, by key, to those of the whole config.
+        tell: called with each trial that has ended or begun, for people to see.
+    """
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        space: Space,
+        study: optuna.Study,
+        launcher: Any,
+        known: Compositions,
+        tell: Progress,
+    ) -> None:
+        self.spec, self.space, self.study = spec, space, study
+        self.known, self.tell = known, tell
+        self.launcher = launcher
+        self.slots = getattr(launcher, "slots", None)
+        self.study.pruner = instantiate(spec.pruner)  # Hyperband's brackets matter to samplers
+        self.budget = min(spec.n_trials, size(spec, space))
+        self._under_way: dict[Future[Outcome], FrozenTrial] = {}
+        self._failures = 0
+
+    def run(self) -> None:
+        """Meet the budget.
+
+        Raises:
+            RunFailed: too many trials in a row failed, or the study's data base stays away.
+            UserError: a mistake in the config that only a trial could find.
+        """
+        with self._signs_of_life(), self._ending_all():
+            while True:
+                todo = patiently(self._next_trials)
+                if todo:
+                    self._launch(todo)
+                elif not self._under_way and patiently(self._is_done):
+                    return
+                self._wait()
+
+    def _next_trials(self) -> list[FrozenTrial]:
+        """Trials for the free slots. May be called again after an outage in the middle."""
+        for trial in claims.dead(self.study, self._mine(), 3.0 * self.spec.heartbeat):
+            claims.died(self.study, trial, "with its sweep or its machine", self.spec.max_retries)
+        claimed: list[FrozenTrial] = []
+        while len(self._occupied() | {each.number for each in claimed}) < self.spec.n_jobs:
+            trial = claims.claim_waiting(self.study)
+            if trial is None and self._left() > 0:
+                trial = self._ask()
+            if trial is None:
+                break
+            if claims.OVERRIDES not in trial.user_attrs:
+                trial = self._decide(trial)
+            if claims.is_surplus(self.study, trial.number, self.budget):
+                why = "another machine filled the budget at the same time"
+                claims.fail(self.study, trial, claims.WITHDRAWN, why)
+                break
+            claimed.append(trial)
+        return claimed
+
+    def _mine(self) -> frozenset[int]:
+        return frozenset(trial.number for trial in self._under_way.values())
+
+    def _occupied(self) -> set[int]:
+        """Trials that run on this machine, those of a sweep that was killed among them."""
+        running = claims.trials(self.study, TrialState.RUNNING)
+        here = {
+            each.number
+            for each in running
+            if (owner := each.user_attrs.get(claims.OWNER)) and claims.Owner(**owner).is_local
+        }
+        return here | self._mine()
+
+    def _left(self) -> int:
+        return self.budget - len(claims.trials(self.study, *claims.BUDGETED))
+
+    def _is_done(self) -> bool:
+        finished = claims.trials(self.study, TrialState.COMPLETE, TrialState.PRUNED)
+        return len(finished) >= self.budget
+
+    def _ask(self) -> FrozenTrial:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that heartbeats are for Optuna's own loop
+            self.study.sampler = self._sampler(len(self.study.get_trials(deepcopy=False)))
+            trial = self.study.ask()
+        claims.own(self.study, trial._trial_id)
+        return claims.storage_of(self.study).get_trial(trial._trial_id)
+
+    def _decide(self, frozen: FrozenTrial) -> FrozenTrial:
+        """Give a trial its parameters and its command line."""
+        self.study.sampler = self._sampler(frozen.number)
+        trial = optuna.trial.Trial(self.study, frozen._trial_id)
+        chosen = self.space.assign(
+            lambda parameter: trial._suggest(parameter.name, parameter.distribution), self.known
+        )
+        trial.set_user_attr(claims.OVERRIDES, self.space.overrides(chosen))
+        return claims.storage_of(self.study).get_trial(frozen._trial_id)
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        """The sampler of one trial.
+
+        Seeded by the trial's number a study samples the same whether it was interrupted or not, and
+        two machines never sample alike. A grid's order is the seed's, and must stay.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            if is_grid(self.spec):
+                return optuna.samplers.GridSampler(grid(self.space), seed=self.spec.seed)
+            return instantiate(self.spec.sampler, seed=self.spec.seed + number)
+
+    def _launch(self, todo: Sequence[FrozenTrial]) -> None:
+        for trial in todo:
+            self.tell.begins(trial)
+        jobs = [self._overrides(trial) for trial in todo]
+        if self.slots is not None:
+            for trial, job in zip(todo, jobs, strict=True):
+                self._under_way[self.slots.submit(job, trial.number)] = trial
+            return
+        futures: list[Future[Outcome]] = [Future() for _ in todo]
+        self._under_way.update(zip(futures, todo, strict=True))
+        try:
+            returns = self.launcher.launch(jobs, initial_job_idx=todo[0].number)
+            outcomes = [outcome_of(done) for done in returns]
+        except Exception as error:  # a launcher whose worker died knows no more than that
+            outcomes = [{"died": f"with its launcher: {type(error).__name__}: {error}"}] * len(todo)
+        for future, outcome in zip(futures, outcomes, strict=True):
+            future.set_result(outcome)
+
+    def _overrides(self, trial: FrozenTrial) -> list[str]:
+        """A trial's command line, and where Hydra shall run it."""
+        return [
+            *self.space.fixed.values(),
+            *trial.user_attrs[claims.OVERRIDES],
+            f"hydra.sweeper.trial={trial.number}",
+            f"hydra.sweep.subdir={trial.number}",
+        ]
+
+    def _wait(self) -> None:
+        """Until a trial ends, or it is time to look at what others have done."""
+        if not self._under_way:
+            time.sleep(LOOK_EVERY)
+            return
+        for future in wait(self._under_way, LOOK_EVERY, FIRST_COMPLETED).done:
+            outcome = future.result()
+            patiently(lambda outcome=outcome, future=future: self._ended(future, outcome))
+            del self._under_way[future]
+
+    def _ended(self, future: Future[Outcome], outcome: Outcome) -> None:
+        """Bring the study up to date with a trial whose process has ended."""
+        trial = self._under_way[future]
+        if claims.state_of(self.study, trial) == TrialState.RUNNING:
+            if "died" in outcome:
+                again = claims.died(self.study, trial, outcome["died"], self.spec.max_retries)
+                self.tell.died(trial, outcome["died"], again)
+            else:
+                self._settle(trial, outcome)
+        now = claims.storage_of(self.study).get_trial(trial._trial_id)
+        if now.state.is_finished():
+            self.tell.ended(now)
+        self._count_failures(now, outcome)
+
+    def _settle(self, trial: FrozenTrial, outcome: Outcome) -> None:
+        """Tell the study what a task function returned that has not told it itself."""
+        if "error" in outcome:
+            claims.fail(self.study, trial, claims.ERROR, outcome["error"])
+            return
+        returned = outcome["returned"]
+        values = list(returned) if isinstance(returned, (list, tuple)) else [returned]
+        if len(values) == len(self.spec.objectives) and all(map(_is_number, values)):
+            self.study.tell(trial.number, [float(value) for value in values])
+        else:
+            claims.fail(self.study, trial, claims.ERROR, f"its objective is {returned}")
+
+    def _count_failures(self, trial: FrozenTrial, outcome: Outcome) -> None:
+        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+            self._failures = 0
+        if trial.state != TrialState.FAIL:
+            return
+        self._failures += 1
+        nothing_yet = not claims.trials(self.study, TrialState.COMPLETE, TrialState.PRUNED)
+        if nothing_yet and "problems" in outcome:
+            raise UserError([Problem(**problem) for problem in outcome["problems"]])
+        if self._failures >= self.spec.max_failures:
+            raise RunFailed(
+                f"{self._failures} trials in a row failed",
+                trial.user_attrs.get(claims.ERROR, "unknown"),
+                f"see {self.spec.folder}/{trial.number}; the same command goes on when it is "
+                "put right, and sweep.max_failures allows more",
+            )
+
+    @contextmanager
+    def _signs_of_life(self) -> Iterator[None]:
+        """Leave signs of life for trials whose own process has not begun, or cannot."""
+        stopping = threading.Event()
+
+        def beat() -> None:
+            while not stopping.wait(self.spec.heartbeat):
+                for trial in list(self._under_way.values()):
+                    with suppress(*OUTAGE):  # the loop tells of an outage
+                        claims.storage_of(self.study).record_heartbeat(trial._trial_id)
+
+        beating = threading.Thread(target=beat, name="sweep heartbeat", daemon=True)
+        beating.start()
+        try:
+            yield
+        finally:
+            stopping.set()
+            beating.join()
+
+    @contextmanager
+    def _ending_all(self) -> Iterator[None]:
+        """Leave no trial running, and none that only seems to."""
+        try:
+            yield
+        finally:
+            if self.slots is not None:
+                self.slots.stop()
+            for trial in self._under_way.values():
+                with suppress(*OUTAGE):  # found dead when the study is gone on with
+                    claims.give_back(self.study, trial)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and value == value

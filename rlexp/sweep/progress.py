@@ -1,0 +1,65 @@
+"""What a person sees of a sweep: a line for each trial that ends, and the best at the end."""
+
+from __future__ import annotations
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+
+from rlexp.spec.sweep import SweepSpec
+from rlexp.sweep.claims import ERROR, RETRIES, WITHDRAWN, trials
+from rlexp.sweep.parent import Parent, best_trials, shown
+
+
+class Progress:
+    """Tells the terminal and the sweep's MLflow run of each trial."""
+
+    def __init__(self, spec: SweepSpec, study: optuna.Study, parent: Parent) -> None:
+        self._spec, self._study, self._parent = spec, study, parent
+        self._console = Console(highlight=False)
+
+    def sweep_begins(self, budget: int, launcher: str) -> None:
+        """What is about to be done."""
+        spec = self._spec
+        sampler, pruner = (str(each["_target_"]) for each in (spec.sampler, spec.pruner))
+        how = f"{sampler.rpartition('.')[2]}, {pruner.rpartition('.')[2]}, {launcher}"
+        self._say("sweep", f"{spec.name}: {budget} trials, {spec.n_jobs} at once, {how}")
+        if there := trials(self._study):
+            done = [each for each in there if each.state.is_finished()]
+            begun = f", {len(there) - len(done)} begun" if len(there) > len(done) else ""
+            self._say("going on", f"{len(done)} trials have ended{begun}")
+
+    def begins(self, trial: FrozenTrial) -> None:
+        """A trial is about to run."""
+        if retries := trial.user_attrs.get(RETRIES):
+            self._say(f"trial {trial.number}", f"goes on, attempt {retries + 1}")
+
+    def died(self, trial: FrozenTrial, how: str, again: bool) -> None:
+        """The process of a trial came to an unnatural end."""
+        self._say(f"trial {trial.number}", f"died, {how}" + (": will be gone on with" * again))
+
+    def ended(self, trial: FrozenTrial) -> None:
+        """A trial has ended."""
+        attributes = trial.user_attrs
+        if trial.state == TrialState.COMPLETE:
+            values = zip(self._spec.objectives, trial.values, strict=True)
+            text = ", ".join(f"{name} {value:.4g}" for name, value in values)
+        elif trial.state == TrialState.PRUNED:
+            text = f"pruned at step {trial.last_step}"
+        else:
+            why = attributes.get(ERROR) or attributes.get(WITHDRAWN) or "for no known reason"
+            text = f"failed: {why.splitlines()[0]}"
+        params = "  ".join(f"{key}={shown(value)}" for key, value in trial.params.items())
+        self._say(f"trial {trial.number}", f"{text}   {params}")
+        self._parent.progress()
+
+    def sweep_ends(self) -> None:
+        """The best, and where everything is."""
+        for trial in best_trials(self._study):
+            values = zip(self._spec.objectives, trial.values, strict=True)
+            text = ", ".join(f"{name} {value:.4g}" for name, value in values)
+            params = " ".join(f"{key}={shown(value)}" for key, value in trial.params.items())
+            self._say("best", f"trial {trial.number}: {text}   {params}")
+
+    def _say(self, what: str, text: str) -> None:
+        self._console.print(f"{what:12} {text}", markup=False, soft_wrap=True)

@@ -1,0 +1,210 @@
+"""The study: one place that opens it, for the sweep, for a trial, or to be read only.
+
+A study lives in a data base. What a person has to know beside Optuna's own columns stands in its
+attributes (`STUDY` below) and in each trial's (`rlexp.sweep.claims`).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import RDBStorage
+from sqlalchemy.exc import SQLAlchemyError
+
+from rlexp.spec.errors import Problem, RunFailed, UserError
+from rlexp.spec.sweep import SweepSpec
+from rlexp.tracking.redaction import redacted
+
+OUTAGE = (StorageInternalError, SQLAlchemyError)
+"""What Optuna raises when its data base does not answer."""
+ANSWERS_WITHIN = 5
+"""Seconds that a data base server may take for its first word."""
+LOCKED_FOR = 60
+"""Seconds that a process waits for another one to finish writing to a SQLite file."""
+PATIENCE = 600.0
+"""Seconds without the data base before a sweep gives up; nothing that was told is lost."""
+
+SPACE, OBJECTIVES, CONFIG = "space", "objectives", "config"
+PARENT, COMMAND, FOLDER, SAMPLER, PRUNER = "parent", "command", "folder", "sampler", "pruner"
+"""Attributes of a study: what is searched, by key, as it was written; the metrics, in the order of
+the directions; what all trials have in common; the MLflow run; how to go on; where its trials are;
+the classes that sampled and pruned last."""
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+def address(storage: str) -> str:
+    """The data base's address, of a SQLite file with its absolute path."""
+    head, three, path = storage.partition(":///")
+    if urlsplit(storage).scheme.startswith("sqlite") and three:
+        return f"{head}:///{Path(path).expanduser().absolute()}"
+    return storage
+
+
+def connect(storage: str, heartbeat: int | None = None) -> RDBStorage:
+    """The data base at an address, with its tables.
+
+    Args:
+        storage: as `sweep.storage`.
+        heartbeat: seconds between a trial's signs of life; after three that do not come it is dead.
+
+    Raises:
+        UserError: the package that talks to it is missing.
+        OUTAGE: it does not answer.
+    """
+    url = address(storage)
+    scheme = urlsplit(url).scheme
+    waits = {"timeout": LOCKED_FOR} if scheme.startswith("sqlite") else {}
+    if scheme.startswith(("postgresql", "mysql")):
+        waits = {"connect_timeout": ANSWERS_WITHIN}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        try:
+            return RDBStorage(
+                url,
+                engine_kwargs={"connect_args": waits, "pool_pre_ping": True},
+                heartbeat_interval=heartbeat,
+                grace_period=3 * heartbeat if heartbeat else None,
+            )
+        except ImportError as error:
+            want = f"the Python package that talks to {scheme}"
+            remedy = "Install it: python -m pip install 'psycopg[binary]' for postgresql+psycopg://"
+            if scheme.startswith("mysql"):
+                remedy = "Install it: python -m pip install pymysql for mysql+pymysql://"
+            raise UserError(Problem("sweep.storage", redacted(url), want, remedy)) from error
+
+
+@contextmanager
+def _reached(storage: str) -> Iterator[None]:
+    """Turn a data base that cannot be used, inside the block, into what the user can do."""
+    try:
+        yield
+    except (*OUTAGE, RuntimeError) as error:
+        innermost: BaseException = error
+        while innermost.__cause__ is not None:
+            innermost = innermost.__cause__
+        cause = redacted(str(innermost)).strip().splitlines()[0]
+        want = "a data base that answers and that Optuna can use"
+        raise UserError(Problem("sweep.storage", redacted(storage), want, f"{cause}")) from error
+
+
+def read_study(storage: str, name: str | None = None) -> optuna.Study:
+    """A study to look at; nothing is made.
+
+    Args:
+        storage: its data base's address, or the folder of a sweep with the default storage.
+        name: of the study; None where the data base holds one only.
+
+    Raises:
+        UserError: there is no such study.
+    """
+    if Path(storage).is_dir():
+        storage = f"sqlite:///{Path(storage) / 'study.db'}"
+    file = Path(address(storage).partition(":///")[2])
+    if urlsplit(storage).scheme.startswith("sqlite") and not file.is_file():
+        want = "the folder of a sweep, or the address of its data base"
+        raise UserError(Problem("study", f"no file {file}", want))
+    with _reached(storage):
+        base = connect(storage)
+        names = optuna.get_all_study_names(base)
+    if (name is None and len(names) != 1) or (name is not None and name not in names):
+        got = name or f"{len(names)} studies"
+        want = f"one of {', '.join(sorted(names)) or 'none: it holds no study yet'}"
+        raise UserError(Problem("study", got, want))
+    return optuna.load_study(study_name=name or names[0], storage=base)
+
+
+def open_study(spec: SweepSpec, attributes: Mapping[str, Any]) -> optuna.Study:
+    """The study of a sweep, made or gone on with.
+
+    Args:
+        spec: the sweep.
+        attributes: of the study; those that say what its trials are must be as they were.
+
+    Raises:
+        UserError: the data base does not answer, or holds another study of this name.
+    """
+    if urlsplit(spec.storage).scheme.startswith("sqlite"):
+        file = Path(address(spec.storage).partition(":///")[2])
+        file.parent.mkdir(parents=True, exist_ok=True)
+    with _reached(spec.storage):
+        storage = connect(spec.storage, spec.heartbeat)
+        if spec.name in optuna.get_all_study_names(storage):
+            there = optuna.load_study(study_name=spec.name, storage=storage)
+            if problems := _differences(there, attributes, spec):
+                raise UserError(problems)
+        study = optuna.create_study(
+            study_name=spec.name,
+            storage=storage,
+            directions=spec.directions,
+            load_if_exists=True,
+        )
+        for key, value in attributes.items():
+            if study.user_attrs.get(key) != value:
+                study.set_user_attr(key, value)
+    return study
+
+
+def _differences(there: optuna.Study, now: Mapping[str, Any], spec: SweepSpec) -> list[Problem]:
+    """What the study is about and the sweep is not, or the other way round."""
+    before = there.user_attrs
+    pairs = [
+        ("sweep.direction", [each.name.lower() for each in there.directions], spec.directions),
+        ("sweep.objective", before.get(OBJECTIVES, now[OBJECTIVES]), now[OBJECTIVES]),
+    ]
+    problems = [
+        _other(key, ", ".join(new), ", ".join(old), spec)
+        for key, old, new in pairs
+        if list(old) != list(new)
+    ]
+    for attribute in (SPACE, CONFIG):
+        old, new = before.get(attribute, now[attribute]), now[attribute]
+        problems += [
+            _other(key, str(new.get(key, "nothing")), str(old.get(key, "nothing")), spec)
+            for key in dict.fromkeys([*old, *new])
+            if old.get(key) != new.get(key)
+        ]
+    return problems
+
+
+def _other(key: str, got: str, was: str, spec: SweepSpec) -> Problem:
+    want = f"{was}, as the study {spec.name} has it"
+    remedy = f"Begin another study with sweep.name={spec.name}_2, or go on with the old values."
+    return Problem(key, got, want, remedy)
+
+
+def patiently(ask: Callable[[], T], patience: float = PATIENCE) -> T:
+    """What `ask` gives, once the study's data base answers.
+
+    `ask` is called again after an outage: it must be safe to call twice.
+
+    Raises:
+        RunFailed: the data base has not answered for `patience` seconds.
+    """
+    since = time.monotonic()
+    told = False
+    while True:
+        try:
+            return ask()
+        except OUTAGE as error:
+            if time.monotonic() - since > patience:
+                raise RunFailed(
+                    f"the study's data base has not answered for {patience:.0f} s",
+                    redacted(str(error)).splitlines()[0],
+                    "the same command goes on with all that was told; start the data base first",
+                ) from error
+            if not told:
+                log.warning("The study's data base does not answer; waiting for it: %s", error)
+            told = True
+            time.sleep(1.0)

@@ -1,0 +1,166 @@
+"""A sweep from Hydra's side: what its sweeper is given, made into a study that is worked on."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.sweep import SweepSpec
+from rlexp.spec.validation import validate
+from rlexp.tracking.redaction import redacted
+
+FREE = (
+    "sweep",
+    "name",
+    "hardware",
+    "tracking",
+    "hydra",
+    "train.micro_batch_size",
+    "train.gradient_checkpointing",
+    "train.checkpoint_every",
+    "train.keep_checkpoints",
+    "eval.batch_size",
+)
+"""Keys, with all below them, that do not change what a trial comes to: a study is gone on with
+whatever they are."""
+
+
+def sweep_spec(settings: Any) -> SweepSpec:
+    """The spec of a config node.
+
+    Raises:
+        UserError: with everything that is wrong with it.
+    """
+    if OmegaConf.is_config(settings):
+        settings = OmegaConf.to_container(settings, resolve=True)
+    problems: list[Problem] = []
+    found = validate(SweepSpec, settings, "sweep", [f"sweep.{key}" for key in settings], problems)
+    if found is not None:
+        problems += found.problems()
+    if problems:
+        raise UserError(problems)
+    return found
+
+
+def sweep(
+    settings: Any, arguments: Sequence[str], launcher: Any, hydra_context: Any, config: DictConfig
+) -> None:
+    """Work on a study until its budget is met.
+
+    Args:
+        settings: of the sweep, as the config has them.
+        arguments: the command line's overrides of the task's config.
+        launcher: Hydra's, set up.
+        hydra_context: with the config loader.
+        config: the sweep's master config.
+
+    Raises:
+        UserError: before the first trial, for all that is wrong with space, sampler or study.
+        RunFailed: too many trials in a row failed, or the study's data base stays away.
+    """
+    from rlexp.sweep.compositions import Compositions
+    from rlexp.sweep.loop import Sweep
+    from rlexp.sweep.parent import parent_of
+    from rlexp.sweep.progress import Progress
+    from rlexp.sweep.study import open_study
+    from rlexp.sweep.syntax import read_space
+    from rlexp.sweep_check import group_test
+
+    spec = sweep_spec(settings)
+    if (place := str(config.hydra.sweep.dir)) != spec.folder:
+        want = f"{spec.folder}, which is sweep.folder"
+        raise UserError(Problem("hydra.sweep.dir", place, want, f"Set sweep.folder={place}."))
+    loader = hydra_context.config_loader
+
+    is_group = group_test(loader)
+    space = read_space(spec.params, arguments, is_group)
+    check_samplers(spec, space)
+
+    def compose(groups: list[str]) -> tuple[DictConfig, Mapping[str, Any]]:
+        composed = loader.load_sweep_config(config, [*space.fixed.values(), *groups])
+        return composed, composed.hydra.runtime.choices
+
+    Path(spec.folder).mkdir(parents=True, exist_ok=True)
+    study = open_study(spec, _attributes(spec, space, config))
+    tracking = OmegaConf.to_container(config.tracking, resolve=True) if "tracking" in config else {}
+    assert isinstance(tracking, dict)
+    with parent_of(spec, study, space, {str(key): value for key, value in tracking.items()}) as run:
+        progress = Progress(spec, study, run)
+        work = Sweep(spec, space, study, launcher, Compositions(compose, is_group), progress)
+        progress.sweep_begins(work.budget, type(launcher).__name__)
+        work.run()
+        run.progress()
+        progress.sweep_ends()
+    print(spec.folder)
+
+
+def check_samplers(spec: SweepSpec, space: Any) -> None:
+    """Make the sampler and the pruner once, before anything is run.
+
+    Raises:
+        UserError: arguments that they refuse; a grid of a space that is none.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    from rlexp.sweep.grid import grid_problems, is_grid
+
+    problems = grid_problems(space) if is_grid(spec) else []
+    for key, settings in (("sampler", spec.sampler), ("pruner", spec.pruner)):
+        if key == "sampler" and is_grid(spec):
+            continue  # made with its space, which has just been looked at
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that some are experimental
+                instantiate(settings, **({"seed": spec.seed} if key == "sampler" else {}))
+        except InstantiationException as error:
+            cause = error.__cause__ or error
+            name = str(settings.get("_target_"))
+            want = f"what {name.rpartition('.')[2]} takes"
+            problems.append(Problem(f"sweep.{key}", name, want, str(cause).splitlines()[0]))
+    if problems:
+        raise UserError(problems)
+
+
+def _attributes(spec: SweepSpec, space: Any, config: DictConfig) -> dict[str, Any]:
+    """What the study is to be known by."""
+    from rlexp.sweep import study as names
+
+    return {
+        names.SPACE: space.described(),
+        names.OBJECTIVES: spec.objectives,
+        names.CONFIG: _in_common(config, {each.key for each in space.parameters}),
+        names.COMMAND: redacted(shlex.join(["python", "-m", "rlexp", *sys.argv[1:]])),
+        names.FOLDER: str(Path(spec.folder).absolute()),
+        names.SAMPLER: spec.sampler["_target_"],
+        names.PRUNER: spec.pruner["_target_"],
+    }
+
+
+def _in_common(config: DictConfig, searched: set[str]) -> dict[str, str]:
+    """Each key that decides what a trial comes to, with the value that all trials share."""
+    plain = OmegaConf.to_container(
+        OmegaConf.masked_copy(config, [k for k in config if k != "hydra"])
+    )
+    found = _leaves(plain)
+    return {
+        key: str(value)
+        for key, value in found.items()
+        if not any(key == each or key.startswith(f"{each}.") for each in (*FREE, *searched))
+    }
+
+
+def _leaves(config: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(config, dict):
+        return {prefix: config}
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        found |= _leaves(value, f"{prefix}.{name}" if prefix else str(name))
+    return found

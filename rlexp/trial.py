@@ -1,0 +1,100 @@
+"""A trial of a sweep is a run: begun, gone on with, or found to be finished already."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from rlexp.launch import launch
+from rlexp.resumption import CONFIG, plan
+from rlexp.spec.errors import Pruned
+from rlexp.spec.run import RunSpec
+from rlexp.spec.sweep import COSTS, SweepSpec
+from rlexp.sweep.membership import PRUNED
+from rlexp.sweep.trial import attached
+from rlexp.tracking.lock import is_held
+from rlexp.tracking.nesting import parent_run
+from rlexp.tracking.spool import SPOOL
+from rlexp.tracking.told import Told
+
+Config = dict[str, Any]
+
+MENDED_WITHIN = 60.0
+"""Seconds that another process may take to send what a dead run has left."""
+
+
+def run_trial(config: Config, folder: Path, sweep: SweepSpec, number: int) -> list[float] | None:
+    """Run a trial in this process, and tell the study what came of it.
+
+    Args:
+        config: composed and resolved, without `sweep`.
+        folder: of the trial; one that a killed process has left is gone on with.
+        sweep: what it is a trial of.
+        number: of the trial.
+
+    Returns:
+        The objectives; None for a pruned trial.
+
+    Raises:
+        UserError, RunFailed: as the run does; the study has been told.
+    """
+    try:
+        with attached(sweep, number) as trial:
+            trial.note(folder=str(folder.absolute()))
+            _run(named(config, number, sweep), folder)
+            card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+            trial.note(run_id=card["run_id"])
+            trial.finish(card_metrics(card))
+            return trial.values
+    except Pruned:
+        return None
+
+
+def named(config: Config, number: int, sweep: SweepSpec) -> Config:
+    """The config of a trial: its name, and its share of the cores."""
+    hardware = config["hardware"]
+    if hardware["threads"] is None:
+        share = (os.cpu_count() or 1) // (sweep.n_jobs * hardware["processes"])
+        hardware = {**hardware, "threads": max(1, share)}
+    return {**config, "name": f"trial-{number:03d}", "hardware": hardware}
+
+
+def _run(config: Config, folder: Path) -> None:
+    """Do what is left of the trial, if anything is.
+
+    Raises:
+        Pruned: by this process, by one that it started, or by one that has died since.
+    """
+    from omegaconf import OmegaConf
+
+    _wait_for(folder)
+    told = Told.read(folder / SPOOL)
+    if told is None:
+        spec = RunSpec.parse(config)
+        (folder / CONFIG).write_text(OmegaConf.to_yaml(config), encoding="utf-8")
+        launch(spec, folder, parent_run(folder.parent))
+    elif told.status != "FINISHED" and PRUNED not in told.events:
+        resumption = plan(folder, [])
+        launch(resumption.spec, folder, None, resumption.checkpoint)
+    told = Told.read(folder / SPOOL)
+    if told and (pruned := told.events.get(PRUNED)):
+        raise Pruned(pruned[-1]["step"])
+
+
+def _wait_for(folder: Path) -> None:
+    """Wait while somebody ends the run that a killed process has left: other runs do that."""
+    deadline = time.monotonic() + MENDED_WITHIN
+    while is_held(folder) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def card_metrics(card: dict[str, Any]) -> dict[str, float]:
+    """The numbers of a card by the names that a sweep's objective has; NaN for null."""
+    metrics = {f"eval/{name}": value for name, value in card["after"].items()}
+    metrics["eval/win_rate"] = card["win_rate"]
+    metrics |= {f"perf/{name}": card[name] for name in COSTS}
+    return {name: math.nan if value is None else value for name, value in metrics.items()}
