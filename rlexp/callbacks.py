@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
 
 from rlexp.checkpoints import seal
@@ -81,7 +82,6 @@ class GoOn(TrainerCallback):
         args: Any,
         state: Any,
         control: Any,
-        optimizer: Any = None,
         lr_scheduler: Any = None,
         train_dataloader: Any = None,
         **kwargs: Any,
@@ -89,13 +89,10 @@ class GoOn(TrainerCallback):
         if state.global_step == 0:
             return
         state.compute_steps(args, state.max_steps)
-        schedule = zip(
-            optimizer.param_groups, lr_scheduler.base_lrs, lr_scheduler.lr_lambdas, strict=True
-        )
-        for group, peak, share in schedule:
-            group["lr"] = peak * share(lr_scheduler.last_epoch)
+        lr_scheduler.last_epoch -= 1
+        lr_scheduler.step()  # the same place of what may be another schedule
         batches = getattr(train_dataloader, "batch_sampler", None)
-        sampler = getattr(getattr(batches, "batch_sampler", batches), "sampler", None)
+        sampler: Any = getattr(getattr(batches, "batch_sampler", batches), "sampler", None)
         if hasattr(sampler, "repeat_count"):
             for _ in range(int(state.epoch)):
                 next(iter(sampler))  # draws the order of one pass
@@ -118,6 +115,31 @@ class EvaluateEvery(TrainerCallback):
         step = state.global_step
         if self.every and step % self.every == 0 and step < state.max_steps:
             self.evaluate(step)
+
+
+class EndOfHopeless(TrainerCallback):
+    """Ends a trial that its sweep's pruner has given up, in all processes at the same step.
+
+    Args:
+        every: steps between evaluations, after which it is decided.
+        hopeless: asked in the first process, behind the evaluation.
+
+    Attributes:
+        step: at which it was given up; None while there is hope.
+    """
+
+    def __init__(self, every: int, hopeless: Callable[[], bool]) -> None:
+        self.every, self.hopeless = every, hopeless
+        self.step: int | None = None
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        step = state.global_step
+        if not self.every or step % self.every or step >= state.max_steps:
+            return
+        (hopeless,) = broadcast_object_list([self.hopeless()])
+        if hopeless:
+            self.step = step
+            control.should_training_stop, control.should_save = True, False
 
 
 class BestMetric(TrainerCallback):

@@ -22,14 +22,16 @@ from rlexp.evaluation import (
     evaluate,
     evaluate_ranking,
     print_card,
+    win_rate,
     write_page,
 )
 from rlexp.evaluation.description import begun, ended
 from rlexp.evaluation.model_card import NAME, Weights, model_card
-from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.errors import Problem, Pruned, UserError
 from rlexp.spec.run import RunSpec
 from rlexp.spec.saved import is_adapter
 from rlexp.spec.validation import nearest
+from rlexp.sweep.membership import PRUNED, is_trial
 from rlexp.terminal import Terminal
 from rlexp.tracking import Tracker
 from rlexp.tracking.spool import SPOOL
@@ -55,6 +57,8 @@ class Observer:
         self.policy: Any = None
         self.heldout: list[dict[str, Any]] = []
         self.metrics_at: dict[int, dict[str, float]] = {}
+        self.hopeless = False
+        """Whether the run is a trial that its sweep's pruner has given up."""
 
     @classmethod
     @contextmanager
@@ -72,6 +76,9 @@ class Observer:
             observer = cls(spec, folder, splits, tracker)
             try:
                 yield observer
+            except Pruned as pruned:
+                observer.give_up(pruned.step)
+                raise
             except Exception as error:
                 observer.notes.append(f"The run failed: {error}")
                 observer.write(observer.card("FAILED", None), None)
@@ -124,7 +131,26 @@ class Observer:
 
     def look_during(self, step: int) -> None:
         """An evaluation in the middle of the training, which it leaves as it was."""
-        self.look(step, trained=True)
+        found = self.look(step, trained=True)
+        if is_trial():
+            from rlexp.sweep.trial import trial_here
+
+            metrics = dict(self.metrics_at[step])
+            if self.before and (won := win_rate(self.before, found)) is not None:
+                metrics["eval/win_rate"] = won
+            self.hopeless = trial_here().report(metrics, step)
+
+    def give_up(self, step: int) -> None:
+        """Leave the run as one that was pruned: recorded, without its checkpoints."""
+        checkpoints = self.folder / "checkpoints"
+        self.tracker.event(PRUNED, step=step)
+        self.tracker.tag("state", "PRUNED")
+        for checkpoint in complete_checkpoints(checkpoints):
+            self.tracker.removed(checkpoint)
+        if checkpoints.is_dir():
+            shutil.rmtree(checkpoints)
+        self.notes.append(f"The trial was pruned at step {step}: others were better by then.")
+        self.write(self.card("KILLED", None), None)
 
     def checkpoint_saved(self, step: int, folder: Path) -> None:
         """Tell the tracker of a complete checkpoint, and remove those that are not to be kept."""
@@ -224,7 +250,7 @@ class Observer:
         )
         for name in ("card.json", "card.html"):
             self.tracker.artifact(self.folder / name)
-        self.tracker.note(ended(card, self.folder))
+        self.tracker.note(ended(_config_in(self.folder), card, self.folder), alone=True)
         if after is not None:
             self._write_model_card(card)
         if self.spec.tracking.log_model and after is not None:

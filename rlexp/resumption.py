@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from rlexp.checkpoints import complete_checkpoints, remove_cut_off, step_of
+from rlexp.checkpoints import complete_checkpoints, remove_cut_off
 from rlexp.conf_dir import CONF
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.run import RunSpec, key_paths
@@ -89,7 +89,7 @@ def plan(folder: Path, overrides: Sequence[str]) -> Resumption:
         problems += error.problems
     checkpoints = complete_checkpoints(folder / "checkpoints")
     if spec is not None:
-        done = step_of(checkpoints[-1]) if checkpoints else 0
+        done = max(told.points, default=0)
         problems += _steps_left(folder, told, before["train"]["max_steps"], done, spec)
     if problems or spec is None:
         raise UserError(problems)
@@ -175,7 +175,7 @@ def _leaves(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _steps_left(folder: Path, told: Told, old: int, done: int, spec: RunSpec) -> list[Problem]:
-    """What is wrong with the number of steps, for a run that has come to step `done`."""
+    """What is wrong with the number of steps, for a run that has told of step `done`."""
     new, key = spec.train.max_steps, "train.max_steps"
     longer = f"python -m rlexp resume {folder} {key}={2 * max(old, new)}"
     if told.status == "FINISHED" and new <= old:
@@ -185,6 +185,6 @@ def _steps_left(folder: Path, told: Told, old: int, done: int, spec: RunSpec) ->
             return [Problem(str(folder), got, "a run that has steps left", remedy)]
         return [Problem(key, str(new), f"more than {old}, which the run has finished", remedy)]
     if new < done:
-        want = f"at least {done}: the run has a checkpoint of that step"
+        want = f"at least {done}: the run has come to that step"
         return [Problem(key, str(new), want, f"Leave it away, or train for longer: {longer}")]
     return []

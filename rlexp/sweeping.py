@@ -87,8 +87,8 @@ def sweep(
         composed = loader.load_sweep_config(config, [*space.fixed.values(), *groups])
         return composed, composed.hydra.runtime.choices
 
-    Path(spec.folder).mkdir(parents=True, exist_ok=True)
     study = open_study(spec, _attributes(spec, space, config))
+    Path(spec.folder).mkdir(parents=True, exist_ok=True)
     tracking = OmegaConf.to_container(config.tracking, resolve=True) if "tracking" in config else {}
     assert isinstance(tracking, dict)
     with parent_of(spec, study, space, {str(key): value for key, value in tracking.items()}) as run:
@@ -124,7 +124,7 @@ def check_samplers(spec: SweepSpec, space: Any) -> None:
             cause = error.__cause__ or error
             name = str(settings.get("_target_"))
             want = f"what {name.rpartition('.')[2]} takes"
-            problems.append(Problem(f"sweep.{key}", name, want, str(cause).splitlines()[0]))
+            problems.append(Problem(f"sweep.{key}", name, want, " ".join(str(cause).split())))
     if problems:
         raise UserError(problems)
 

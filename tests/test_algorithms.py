@@ -17,7 +17,10 @@ from rlexp.models import tiny
 from rlexp.spec.errors import UserError
 
 ALGORITHMS = sorted(file.stem for file in (CONF / "algo").glob("*.yaml"))
-MODELS = sorted(file.stem for file in (CONF / "model").glob("*.yaml") if file.stem != "local")
+MODELS = sorted(
+    file.stem for file in (CONF / "model").glob("*.yaml") if "path: ???" not in file.read_text()
+)
+"""All but those that want a path to be named."""
 SHORT = (
     "train.max_steps=1",
     "train.batch_size=8",

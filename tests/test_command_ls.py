@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from stored_runs import StoredRuns
 from tracking_spec import tracking_spec
 
 from rlexp.__main__ import main
+from rlexp.conf_dir import CONF
 from rlexp.tracking import Tracker
 from rlexp.tracking.lock import hold
 
@@ -83,10 +87,16 @@ def test_a_run_whose_process_is_gone_shows_as_dead(
     run_id = stored.add("toy", folder=folder, status="RUNNING")
     told = start.partition('"id":"')[2].partition('"')[0]
     stored.client.set_tag(run_id, "rlexp.spool", told)
-    stored.add("elsewhere", folder=tmp_path / "not here", status="RUNNING")
-    assert [line[1:3] for line in listed(capsys)] == [["elsewhere", "running"], ["toy", "dead"]]
+    far, gone = {"host": "node7"}, {"host": platform.node()}
+    stored.add("far", folder=folder, status="RUNNING", tags=far)
+    stored.add("gone", folder=tmp_path / "gone", status="RUNNING", tags=gone)
+    stored.add("mended", status="KILLED", tags={"state": "DIED"})
+    stored.add("resumed", status="RUNNING", tags={"state": "DIED"})
+    statuses = {line[1]: line[2] for line in listed(capsys)}
+    dead = {"toy": "dead", "gone": "dead", "mended": "died"}
+    assert statuses == {**dead, "far": "running", "resumed": "running"}
     with hold(folder):
-        assert listed(capsys)[1][2] == "running"
+        assert {line[1]: line[2] for line in listed(capsys)}["toy"] == "running"
 
 
 def test_eighty_columns_hold_every_column(stored: StoredRuns, tmp_path: Path) -> None:
@@ -115,6 +125,19 @@ def test_nothing_to_list(
     assert main(["ls", f"tracking.uri=sqlite:///{tmp_path}/elsewhere/mlflow.db"]) == 2
     assert "python -m rlexp" in capsys.readouterr().err
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_list_of_local_runs_needs_no_mlflow(stored: StoredRuns) -> None:
+    """Its import takes longer than the rest together, and a mistyped name needs none."""
+    stored.add("toy")
+    code = "import sys; from rlexp.__main__ import main; status = main(sys.argv[1:]); "
+    code += "sys.exit(9 if {'mlflow', 'torch'} & set(sys.modules) else status)"
+    for words, status in (["toy", "algo=grpo"], 0), (["nothing"], 2):
+        command = [sys.executable, "-c", code, "ls", *words]
+        done = subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": str(CONF.parent)}, capture_output=True
+        )
+        assert done.returncode == status, done.stderr
 
 
 @pytest.mark.parametrize(

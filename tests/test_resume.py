@@ -24,10 +24,12 @@ from killed_runs import (
     wait_for,
 )
 from runs import rlexp, run_here
+from tracking_spec import tracking_spec
 
 from rlexp.checkpoints import complete_checkpoints, step_of
 from rlexp.conf_dir import CONF
 from rlexp.models import tiny
+from rlexp.tracking import Tracker
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -61,6 +63,25 @@ def test_a_killed_run_goes_on_bit_for_bit(algo: str, here: Path) -> None:
     assert_same(killed, run_here(here / "whole", *options))
 
 
+def test_mlflow_has_one_run_of_all_attempts(here: Path) -> None:
+    """A second MLflow run, a step that is logged twice, a run that stays FAILED."""
+    spec = tracking_spec(f"sqlite:///{here / 'mlflow.db'}")
+    with pytest.raises(RuntimeError), Tracker.open(spec, here / "run") as tracker:
+        for step in (1, 2, 3):
+            tracker.log({"train/loss": 1 / step}, step)
+        raise RuntimeError("a reward broke")
+    with Tracker.open(spec, here / "run") as tracker:
+        for step in (2, 3, 4):
+            tracker.log({"train/loss": 1 / step}, step)
+    database = sqlite3.connect(here / "mlflow.db")
+    assert database.execute("select status from runs").fetchall() == [("FINISHED",)]
+    points = database.execute("select step, value from metrics where key = 'train/loss'").fetchall()
+    assert sorted(points) == [(step, 1 / step) for step in (1, 2, 3, 4)]
+    tags = dict(database.execute("select key, value from tags"))
+    assert tags["resumed"] == "1"
+
+
+@pytest.mark.slow
 def test_a_stopped_run_says_how_to_go_on_and_is_one_run_in_mlflow(here: Path) -> None:
     """A second MLflow run, a point of a step that is logged twice, a run that stays KILLED; a last
     line that is no command."""
@@ -82,7 +103,7 @@ def test_a_stopped_run_says_how_to_go_on_and_is_one_run_in_mlflow(here: Path) ->
     last = told.strip().splitlines()[-1]
     assert last.endswith(f"python -m rlexp resume {folder}")
     words = shlex.split(last.partition("-m rlexp ")[2])
-    assert rlexp(*words, "train.max_steps=8", folder=here).returncode == 2  # fewer than before
+    assert rlexp(*words, "train.max_steps=2", folder=here).returncode == 2  # fewer than it has
 
     done = rlexp(*words, "train.max_steps=42", folder=here)  # from elsewhere: paths are the run's
     assert done.returncode == 0, done.stderr
@@ -126,6 +147,7 @@ def test_a_finished_run_is_trained_for_longer(whole: Path, here: Path) -> None:
         assert new[key] > old[key], key
 
 
+@pytest.mark.slow
 def test_two_processes_go_on_as_two(here: Path) -> None:
     """A checkpoint that is sealed before the second process has written its random state."""
     two = [*SIX, "hardware=ddp", "hardware.device=cpu", "hardware.threads=1", "eval.every=0"]

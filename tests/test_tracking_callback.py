@@ -103,20 +103,20 @@ def test_a_run_that_goes_on_counts_on(counts_on: bool, tmp_path: Path) -> None:
     losses before it; a rate that counts the tokens of both attempts as those of one step."""
     spec = tracking_spec(None)
     with Tracker.open(spec, tmp_path / "run") as tracker:
-        callback = tracking_callback(tracker)
+        callback: Any = tracking_callback(tracker)
         for step in (1, 2):
-            callback.on_log(  # pyright: ignore[reportArgumentType]
+            callback.on_log(
                 None, at(step), None, logs={"loss": float(step), "num_tokens": 100.0 * step}
             )
     with Tracker.open(spec, tmp_path / "run") as tracker:
-        callback = tracking_callback(tracker)
-        callback.on_train_begin(None, at(2, seen=200 if counts_on else 0), None)  # pyright: ignore
-        callback.on_step_begin(None, at(2), None)  # pyright: ignore[reportArgumentType]
-        callback.on_optimizer_step(None, at(2), None)  # pyright: ignore[reportArgumentType]
+        callback: Any = tracking_callback(tracker)
+        callback.on_train_begin(None, at(2, seen=200 if counts_on else 0), None)
+        callback.on_step_begin(None, at(2), None)
+        callback.on_optimizer_step(None, at(2), None)
         tokens = 300.0 if counts_on else 100.0
         logs = {"loss": 6.0, "num_tokens": tokens}
-        callback.on_log(None, at(3), None, logs=logs)  # pyright: ignore[reportArgumentType]
-        callback.on_log(None, at(3), None, logs={"train_loss": 6.0})  # pyright: ignore
+        callback.on_log(None, at(3), None, logs=logs)
+        callback.on_log(None, at(3), None, logs={"train_loss": 6.0})
         told = {name: value for _, metrics in tracker.history for name, value in metrics.items()}
     assert told["perf/tokens"] == 300.0
     rate = told["perf/tokens_per_second"] * told["perf/step_seconds"]

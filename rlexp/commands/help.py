@@ -17,6 +17,7 @@ FIRST_COMMANDS = {
     "python -m rlexp": "happy film reviews from a tiny model, on any laptop, in about a minute",
     "python -m rlexp algo=dpo seed=1": "another algorithm, another seed",
     "python -m rlexp -m algo=grpo,dpo seed=0,1": "all combinations, one run after the other",
+    "python -m rlexp -m sweep=dpo_basics": "search for good settings with Optuna, in minutes",
     "python -m rlexp reward=python reward.function=my_reward:score": "a reward of your own",
     "python -m rlexp algo=dpo --cfg job": "the whole config with every key, without running it",
 }
@@ -33,6 +34,8 @@ KEYS = {
     "hardware.processes": "data-parallel processes",
     "tracking.uri": "MLflow's store",
     "eval.prompts": "held-out prompts that the card is made from",
+    "sweep.n_trials": "trials of a sweep that end or are pruned",
+    "sweep.n_jobs": "trials at once",
 }
 
 

@@ -151,7 +151,11 @@ def _cells(records: Records, line: Line) -> Iterator[str]:
 
 
 def _status(record: Record) -> str:
-    return "dead" if is_dead(record) else record.tags.get("state", record.status).lower()
+    """MLflow's, or why it was killed, or that it is dead without MLflow's knowing."""
+    if is_dead(record):
+        return "dead"
+    state = record.tags.get("state") if record.status == "KILLED" else None
+    return (state or record.status).lower()
 
 
 def _common(values: Sequence[str]) -> str:

@@ -57,3 +57,14 @@ class RunFailed(Exception):
 
     def __reduce__(self) -> tuple[type[RunFailed], tuple[str, str, str]]:
         return type(self), (self.what, self.cause, self.remedy)
+
+
+class Pruned(Exception):
+    """A trial of a sweep that its pruner has given up: it has ended as it should."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        super().__init__(f"pruned at step {step}")
+
+    def __reduce__(self) -> tuple[type[Pruned], tuple[int]]:
+        return type(self), (self.step,)
