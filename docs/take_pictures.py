@@ -36,7 +36,8 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 RUNS = (
     ("algo=grpo", "train.max_steps=20", "eval.every=5", "train.best_metric=eval/reward"),
-    ("-m", "algo=dpo,reinforce", "train.max_steps=20", "eval.every=5"),
+    ("algo=reinforce", "train.max_steps=20", "eval.every=5"),
+    ("-m", "algo=dpo,rloo", "train.max_steps=20", "eval.every=5"),
 )
 SMALL = ("train.batch_size=32", "eval=quick", "eval.prompts=100", "train.checkpoint_every=5")
 
@@ -67,7 +68,7 @@ def main() -> int:
 
 
 def make_store(folder: Path) -> None:
-    """A run, a sweep of two, and a registered model."""
+    """Two runs, a sweep of two, and a registered model."""
     folder.mkdir(parents=True, exist_ok=True)
     rlexp = [sys.executable, "-m", "rlexp"]
     for run in RUNS:

@@ -109,7 +109,7 @@ def test_a_run_that_goes_on_counts_on(counts_on: bool, tmp_path: Path) -> None:
                 None, at(step), None, logs={"loss": float(step), "num_tokens": 100.0 * step}
             )
     with Tracker.open(spec, tmp_path / "run") as tracker:
-        callback: Any = tracking_callback(tracker)
+        callback = tracking_callback(tracker)
         callback.on_train_begin(None, at(2, seen=200 if counts_on else 0), None)
         callback.on_step_begin(None, at(2), None)
         callback.on_optimizer_step(None, at(2), None)

@@ -250,15 +250,17 @@ class Tracker:
         if self._finished:
             return
         self._finished = True
-        if error is not None and not isinstance(error, Pruned):
-            self.tag("error", f"{type(error).__name__}: {error}")
-        self._append("end", status=status)
-        if self._courier:
-            patience = _PATIENCE_WHEN_KILLED if status == "KILLED" else PATIENCE
-            if trouble := self._courier.stop(patience):
-                log.warning("%s. They are kept in %s", trouble, self.folder / SPOOL)
-        self._spool.close()
-        self._alive.close()
+        try:
+            if error is not None and not isinstance(error, Pruned):
+                self.tag("error", f"{type(error).__name__}: {error}")
+            self._append("end", status=status)
+        finally:  # on a full disk there are no last words, but still others who want the lock
+            if self._courier:
+                patience = _PATIENCE_WHEN_KILLED if status == "KILLED" else PATIENCE
+                if trouble := self._courier.stop(patience):
+                    log.warning("%s. They are kept in %s", trouble, self.folder / SPOOL)
+            self._spool.close()
+            self._alive.close()
 
     def _append(self, kind: str, **fields: Any) -> None:
         self._spool.append({"t": _now(), "kind": kind, **redacted_values(fields)})
