@@ -113,10 +113,10 @@ def _job(config: Any) -> float | list[float] | None:
     folder = Path(hydra.runtime.output_dir)
     settings = resolved.pop("sweep", None)
     if (number := OmegaConf.select(hydra.sweeper, "trial")) is not None:
-        from rlexp.sweeping import sweep_spec
+        from rlexp.sweeping import trial_spec
         from rlexp.trial import run_trial
 
-        return run_trial(resolved, folder, sweep_spec(settings), number)
+        return run_trial(resolved, folder, trial_spec(settings, hydra.sweeper.confirms), number)
     spec = RunSpec.parse(resolved)
     _refuse_to_overwrite(folder)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(resolved), encoding="utf-8")

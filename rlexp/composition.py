@@ -108,7 +108,9 @@ class Command:
                 del config["hydra"]
             return config, choices
 
-        typed = [o.key_or_group for o in fixed_values if o.key_or_group.startswith("sweep.")]
+        # Behind a plus: arguments of a sampler or pruner of the user's own choice.
+        plain = [o.key_or_group for o in fixed_values if not (o.is_add() or o.is_force_add())]
+        typed = [key for key in plain if key.startswith("sweep.")]
         self.problems += unknown_settings(typed, list(key_paths(self._compose(always[0]))))
         check = SweepCheck(loader, compose, [str(o.input_line) for o in (*groups, *values)])
         check.check()

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from rlexp.checkpoints import complete_checkpoints, remove_cut_off
-from rlexp.conf_dir import CONF
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.run import RunSpec, key_paths
-from rlexp.spec.validation import unknown_key
+from rlexp.stored_config import Config, overridden, read_config
 from rlexp.tracking.spool import SPOOL
 from rlexp.tracking.told import Told
 
@@ -43,8 +41,6 @@ CHANGEABLE = (
 )
 """Keys, with all below them, whose values do not make it another run."""
 GROUPS = ("eval", "hardware", "tracking")
-
-Config = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -78,9 +74,9 @@ def plan(folder: Path, overrides: Sequence[str]) -> Resumption:
     if told is None or not (folder / CONFIG).is_file():
         want = f"the folder of a run, with {CONFIG} and {SPOOL}"
         raise UserError(Problem(str(folder), "a folder in which no run has begun", want))
-    before = _read(folder / CONFIG)
+    before = read_config(folder / CONFIG)
     problems: list[Problem] = []
-    config = _overridden(before, overrides, problems)
+    config = overridden(before, overrides, GROUPS, _may_be_new, problems)
     problems += _other_run(before, config, folder)
     spec = None
     try:
@@ -97,57 +93,8 @@ def plan(folder: Path, overrides: Sequence[str]) -> Resumption:
     return Resumption(spec, config, checkpoints[-1] if checkpoints else None, cut)
 
 
-def _read(path: Path) -> Config:
-    from omegaconf import OmegaConf
-
-    return OmegaConf.to_container(OmegaConf.load(path), resolve=True)  # pyright: ignore
-
-
-def _overridden(before: Config, overrides: Sequence[str], problems: list[Problem]) -> Config:
-    """The config with the overrides, as far as they can be understood."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import OverrideParseException
-    from omegaconf import OmegaConf
-
-    config: Any = OmegaConf.create(before)
-    known = list(key_paths(before))
-    parser = OverridesParser.create()
-    for text in overrides:
-        try:
-            override = parser.parse_override(text)
-        except OverrideParseException as error:
-            first_line = str(error).splitlines()[0]
-            problems.append(Problem(text, "an override", "key=value", f"{first_line}."))
-            continue
-        key = override.key_or_group
-        if override.is_delete() or override.is_sweep_override() or override.is_hydra_override():
-            want = "key=value: it is one run that goes on"
-            problems.append(Problem(key, text, want))
-        elif (CONF / key).is_dir():
-            _choose(config, key, str(override.value()), problems)
-        elif key in known or key.startswith("tracking.tags."):
-            OmegaConf.update(config, key, override.value(), force_add=True)
-        else:
-            problems.append(unknown_key(key, known))
-    return OmegaConf.to_container(config, resolve=True)  # pyright: ignore[reportReturnType]
-
-
-def _choose(config: Any, group: str, choice: str, problems: list[Problem]) -> None:
-    """Put a choice of a config group in the place of what stands there."""
-    from omegaconf import OmegaConf
-
-    if group not in GROUPS:
-        want = f"one of {', '.join(f'{name}=…' for name in GROUPS)}, or key=value"
-        problems.append(Problem(group, choice, want, "With another one, start a new run."))
-        return
-    file = CONF / group / f"{choice}.yaml"
-    if not file.is_file():
-        options = sorted(each.stem for each in (CONF / group).glob("*.yaml"))
-        near = get_close_matches(choice, options, n=1)
-        remedy = f"Did you mean {group}={near[0]}?" if near else ""
-        problems.append(Problem(group, choice, f"one of {', '.join(options)}", remedy))
-        return
-    config[group] = OmegaConf.load(file)
+def _may_be_new(key: str) -> bool:
+    return key.startswith("tracking.tags.")
 
 
 def _other_run(before: Config, after: Config, folder: Path) -> Iterator[Problem]:

@@ -44,7 +44,7 @@ def sweep_spec(settings: Any) -> SweepSpec:
     found = validate(SweepSpec, settings, "sweep", [f"sweep.{key}" for key in settings], problems)
     if found is not None:
         problems += found.problems()
-    if problems:
+    if problems or found is None:
         raise UserError(problems)
     return found
 
@@ -66,10 +66,12 @@ def sweep(
         RunFailed: too many trials in a row failed, or the study's data base stays away.
     """
     from rlexp.sweep.compositions import Compositions
+    from rlexp.sweep.confirming import confirm
     from rlexp.sweep.loop import Sweep
     from rlexp.sweep.parent import parent_of
     from rlexp.sweep.progress import Progress
-    from rlexp.sweep.study import open_study
+    from rlexp.sweep.reporting import report
+    from rlexp.sweep.study import open_study, patiently
     from rlexp.sweep.syntax import read_space
     from rlexp.sweep_check import group_test
 
@@ -89,6 +91,7 @@ def sweep(
 
     study = open_study(spec, _attributes(spec, space, config))
     Path(spec.folder).mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, Path(spec.folder) / "multirun.yaml")  # as Hydra's own sweepers do
     tracking = OmegaConf.to_container(config.tracking, resolve=True) if "tracking" in config else {}
     assert isinstance(tracking, dict)
     with parent_of(spec, study, space, {str(key): value for key, value in tracking.items()}) as run:
@@ -98,7 +101,22 @@ def sweep(
         work.run()
         run.progress()
         progress.sweep_ends()
+        if spec.confirm:
+            confirm(work, run, int(config.seed))
+        found = patiently(lambda: report(study, Path(spec.folder)))
+        progress.tell(found)
+        run.report(found)
     print(spec.folder)
+
+
+def trial_spec(settings: Any, confirms: bool) -> SweepSpec:
+    """What a trial belongs to: the sweep of these settings, or the study that confirms it."""
+    spec = sweep_spec(settings)
+    if not confirms:
+        return spec
+    from rlexp.sweep.confirming import confirming
+
+    return confirming(spec)
 
 
 def check_samplers(spec: SweepSpec, space: Any) -> None:
@@ -147,7 +165,7 @@ def _attributes(spec: SweepSpec, space: Any, config: DictConfig) -> dict[str, An
 def _in_common(config: DictConfig, searched: set[str]) -> dict[str, str]:
     """Each key that decides what a trial comes to, with the value that all trials share."""
     plain = OmegaConf.to_container(
-        OmegaConf.masked_copy(config, [k for k in config if k != "hydra"])
+        OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     )
     found = _leaves(plain)
     return {

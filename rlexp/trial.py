@@ -45,7 +45,7 @@ def run_trial(config: Config, folder: Path, sweep: SweepSpec, number: int) -> li
     try:
         with attached(sweep, number) as trial:
             trial.note(folder=str(folder.absolute()))
-            _run(named(config, number, sweep), folder)
+            _run(named(config, folder, number, sweep), folder)
             card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
             trial.note(run_id=card["run_id"])
             trial.finish(card_metrics(card))
@@ -54,13 +54,17 @@ def run_trial(config: Config, folder: Path, sweep: SweepSpec, number: int) -> li
         return None
 
 
-def named(config: Config, number: int, sweep: SweepSpec) -> Config:
-    """The config of a trial: its name, and its share of the cores."""
+def named(config: Config, folder: Path, number: int, sweep: SweepSpec) -> Config:
+    """The config of a trial: its name, and its share of the cores.
+
+    One that confirms another is called as its folder is, since its number is no trial's.
+    """
     hardware = config["hardware"]
     if hardware["threads"] is None:
         share = (os.cpu_count() or 1) // (sweep.n_jobs * hardware["processes"])
         hardware = {**hardware, "threads": max(1, share)}
-    return {**config, "name": f"trial-{number:03d}", "hardware": hardware}
+    name = f"trial-{number:03d}" if folder.name == str(number) else folder.name
+    return {**config, "name": name, "hardware": hardware}
 
 
 def _run(config: Config, folder: Path) -> None:

@@ -85,7 +85,7 @@ class TestHelp:
     def test_keys_exist(self, key: str) -> None:
         """A key that was renamed in the config but not in the help."""
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = compose("config", ["data=file"])
+            config = compose("config", ["data=file", "sweep=optuna"])
         where, _, name = key.rpartition(".")
         assert name in (OmegaConf.select(config, where) if where else config)
 

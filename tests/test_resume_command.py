@@ -56,8 +56,8 @@ def test_all_that_keeps_a_run_from_going_on_is_said_at_once(whole: Path, here: P
         ([], "a run that has finished, at step 6"),
         (["train.max_steps=6"], "a run that has finished, at step 6"),
         (["train.max_steps=3"], "more than 6, which the run has finished"),
-        (["~eval"], "it is one run that goes on"),
-        (["train.max_steps=7,8"], "it is one run that goes on"),
+        (["~eval"], "it is one run"),
+        (["train.max_steps=7,8"], "it is one run"),
     ],
 )
 def test_a_finished_run_wants_more_steps(

@@ -24,6 +24,7 @@ from rlexp.models import saving, tiny
 from rlexp.models.cache import made_once
 from rlexp.models.policy import Policy
 from rlexp.models.saving import name_base, whole_weights
+from rlexp.offline import hub_closed
 from rlexp.spec.errors import UserError
 
 LORA = ("algo=dpo", "peft=lora", *SMALL)
@@ -160,7 +161,8 @@ def test_an_adapter_names_its_base_as_everybody_does(tmp_path: Path) -> None:
     spec = spec_of("model=qwen0.5b").model
     policy = Policy(model, None, tmp_path, spec, True, None, 1.0, [])
     name_base(policy)
-    model.save_pretrained(str(tmp_path))
+    with hub_closed():  # as in a run
+        model.save_pretrained(str(tmp_path))
     assert '"base_model_name_or_path": "Qwen/Qwen2.5-0.5B-Instruct"' in (
         tmp_path / "adapter_config.json"
     ).read_text(encoding="utf-8")

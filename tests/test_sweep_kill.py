@@ -36,11 +36,11 @@ def test_trials_of_a_killed_sweep_end_by_themselves(toy: Toy) -> None:
 
 def test_a_sweep_waits_for_trials_that_a_killed_one_left_alive(toy: Toy) -> None:
     """Slots given away twice while orphans still run."""
-    sweeper = toy.start("wait_for=gate{0}")
+    sweeper = toy.start("wait_for='gate{0}'")
     until(toy.begun(0, 1))
     kill(sweeper.pid)
     sweeper.wait()
-    again = toy.start("wait_for=gate{0}")
+    again = toy.start("wait_for='gate{0}'")
     for number in (0, 2, 3):
         (toy.folder / f"gate{number}").touch()
     until(toy.begun(0, 1, 2, 3))

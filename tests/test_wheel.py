@@ -51,3 +51,10 @@ def test_it_runs_from_any_folder(installed: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     folder = tmp_path / done.stdout.strip().splitlines()[-1]
     assert (folder / "card.html").stat().st_size > 1_000
+
+
+def test_the_sweeper_is_found(installed: Path, tmp_path: Path) -> None:
+    """Hydra's plugins, which it looks for in a folder of their own, left out of the wheel."""
+    nowhere = "sweep.storage=postgresql+psycopg://127.0.0.1:9/study"
+    done = typed(installed, tmp_path, "-m", "sweep=dpo_basics", nowhere)
+    assert done.returncode == 2 and "sweep.storage" in done.stderr, done.stderr

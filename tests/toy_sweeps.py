@@ -38,6 +38,8 @@ sweep:
   max_retries: 2
   max_failures: 3
   heartbeat: 1
+  confirm: 0
+  confirm_best: 3
   seed: 0
   params: {{x: "interval(0,1)"}}
 hydra:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SIZE = (4.0, 2.3)  # inches
 TICKS = 6
@@ -62,10 +63,15 @@ def draw(title: str, fill: Callable[[Axes], None], colours: Mapping[str, str]) -
         axes.grid(axis="y", color=MUTED, alpha=0.25, linewidth=0.6)
         axes.set_axisbelow(True)
         fill(axes)
-        drawn = io.StringIO()
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(drawn, format="svg", transparent=True, metadata=nothing)
-    return Plot(title, _for_html(drawn.getvalue(), {**VARIABLES, **colours}))
+        return Plot(title, as_svg(figure, colours))
+
+
+def as_svg(figure: Figure, colours: Mapping[str, str]) -> str:
+    """A figure as SVG inside HTML; to be called with matplotlib's settings as in `STYLE`."""
+    drawn = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(drawn, format="svg", transparent=True, metadata=nothing)
+    return _for_html(drawn.getvalue(), {**VARIABLES, **colours})
 
 
 def _for_html(svg: str, colours: Mapping[str, str]) -> str:

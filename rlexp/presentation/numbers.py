@@ -17,6 +17,15 @@ def number(value: float | None) -> str:
     return f"{value:.{decimals}f}"
 
 
+def brief(value: object) -> str:
+    """A setting, with as many digits as people read.
+
+    >>> brief(0.00123456), brief(8), brief("[ipo]")
+    ('0.00123', '8', '[ipo]')
+    """
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 def interval(low: float | None, high: float | None) -> str:
     """`[low, high]`, or nothing."""
     return "" if low is None or high is None else f"[{number(low)}, {number(high)}]"

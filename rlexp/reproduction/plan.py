@@ -19,6 +19,7 @@ from rlexp.reproduction.recorded import Recorded
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.model import NoPeft
 from rlexp.spec.run import RunSpec, key_paths
+from rlexp.stored_config import hidden, value_at
 from rlexp.tracking.origin import Facts, code_digest
 from rlexp.tracking.redaction import HIDDEN
 
@@ -72,8 +73,8 @@ def _stage(recorded: Recorded, attempt: Facts, words: list[str], uri: str) -> St
     changed = _overrides(words, config)
     for key, value in changed.items():
         _set(config, key, value)
-    if hidden := _hidden(config):
-        raise UserError(hidden)
+    if missing := hidden(config):
+        raise UserError(missing)
     held_to = {key: value for key, value in left_open.items() if key not in changed}
     return Stage(config, _parsed(config, recorded.origin), held_to)
 
@@ -84,13 +85,6 @@ def _parsed(config: dict[str, Any], origin: Facts) -> RunSpec:
         return RunSpec.parse(config)
     except UserError as error:
         raise UserError(_explained(problem, origin) for problem in error.problems) from error
-
-
-def value_at(config: Any, key: str) -> Any:
-    """The value of a key's full path; None where there is none."""
-    for name in key.split("."):
-        config = config.get(name) if isinstance(config, dict) else None
-    return config
 
 
 def _set(config: dict[str, Any], key: str, value: Any) -> None:
@@ -129,21 +123,6 @@ def _overrides(words: list[str], config: dict[str, Any]) -> dict[str, Any]:
 def _harmless(key: str, value: Any) -> bool:
     secret = isinstance(value, str) and HIDDEN in value
     return secret or key.startswith("hardware.") or key.rpartition(".")[2] in PLACES
-
-
-def _hidden(config: dict[str, Any]) -> list[Problem]:
-    return [
-        Problem(
-            key,
-            f"{value!r}: a secret, which the tracking store does not hold",
-            "its value",
-            f"Add {key}=VALUE to the command.",
-        )
-        for key in key_paths(config)
-        if isinstance(value := value_at(config, key), str)
-        and HIDDEN in value
-        and not key.startswith("tracking.tags.")
-    ]
 
 
 def _explained(problem: Problem, origin: Facts) -> Problem:

@@ -11,18 +11,19 @@ from rich.console import Console
 
 from rlexp import data as data_room
 from rlexp.checkpoints import complete_checkpoints
-from rlexp.conf_dir import CONF
 from rlexp.launch import launch
+from rlexp.new_run import new_folder
 from rlexp.reproduction import terminal
 from rlexp.reproduction.differences import Difference, differences
 from rlexp.reproduction.matching import Verdict, compare, verdict
-from rlexp.reproduction.plan import Stage, plan, value_at
+from rlexp.reproduction.plan import Stage, plan
 from rlexp.reproduction.recorded import COMPARED, Points, Recorded, read
 from rlexp.reproduction.result import keep
 from rlexp.resumption import CONFIG
 from rlexp.spec.crosscheck import rows_are_sampled
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.run import RunSpec
+from rlexp.stored_config import value_at
 from rlexp.tracking import origin
 from rlexp.tracking.origin import Facts
 from rlexp.tracking.provenance import Code, repository
@@ -66,7 +67,7 @@ def reproduce(
     if dry_run:
         return None
     console.print()
-    folder = _new_folder()
+    folder = new_folder()
     failure = _run(stages, folder)
     made = origin.attempts(folder / PROVENANCE / origin.ORIGIN)[-1]
     late = [each for each in differences(recorded, made, uri) if each not in found]
@@ -125,16 +126,6 @@ def _check_folders(then: Facts, here: Facts, config: dict[str, Any]) -> None:
             problems.append(Problem(key, got, "the folder of the run's model", remedy))
     if problems:
         raise UserError(problems)
-
-
-def _new_folder() -> Path:
-    """A run's folder where Hydra would put it."""
-    from hydra.core.utils import setup_globals
-
-    setup_globals()  # the resolver of ${now:…}
-    folder = Path(OmegaConf.load(CONF / "config.yaml").hydra.run.dir).absolute()
-    folder.mkdir(parents=True)
-    return folder
 
 
 def _run(stages: list[Stage], folder: Path) -> RunFailed | None:

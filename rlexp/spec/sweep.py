@@ -44,6 +44,10 @@ class SweepSpec(Part):
     heartbeat: int = Field(gt=0)
     """Seconds between a trial's signs of life; after three that did not come, another machine
     takes it over."""
+    confirm: int = Field(ge=0)
+    """Further seeds with which the best trials are run again at the end, for intervals."""
+    confirm_best: int = Field(gt=0)
+    """Trials that are run again: the first by the (first) objective, or of the Pareto front."""
     seed: int = Field(ge=0, lt=2**31)
     """Of the sampler."""
     params: dict[str, Any]

@@ -85,7 +85,9 @@ class Sweep:
     def _next_trials(self) -> list[FrozenTrial]:
         """Trials for the free slots. May be called again after an outage in the middle."""
         for trial in claims.dead(self.study, self._mine(), 3.0 * self.spec.heartbeat):
-            claims.died(self.study, trial, "with its sweep or its machine", self.spec.max_retries)
+            how = "with its sweep or its machine"
+            if not claims.died(self.study, trial, how, self.spec.max_retries):
+                self.tell.ended(claims.storage_of(self.study).get_trial(trial._trial_id))
         claimed: list[FrozenTrial] = []
         while len(self._occupied() | {each.number for each in claimed}) < self.spec.n_jobs:
             trial = claims.claim_waiting(self.study)
@@ -95,7 +97,7 @@ class Sweep:
                 break
             if claims.OVERRIDES not in trial.user_attrs:
                 trial = self._decide(trial)
-            if claims.is_surplus(self.study, trial.number, self.budget):
+            if self._is_surplus(trial):
                 why = "another machine filled the budget at the same time"
                 claims.fail(self.study, trial, claims.WITHDRAWN, why)
                 break
@@ -118,6 +120,9 @@ class Sweep:
     def _left(self) -> int:
         return self.budget - len(claims.trials(self.study, *claims.BUDGETED))
 
+    def _is_surplus(self, trial: FrozenTrial) -> bool:
+        return claims.is_surplus(self.study, trial.number, self.budget)
+
     def _is_done(self) -> bool:
         finished = claims.trials(self.study, TrialState.COMPLETE, TrialState.PRUNED)
         return len(finished) >= self.budget
@@ -125,7 +130,7 @@ class Sweep:
     def _ask(self) -> FrozenTrial:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that heartbeats are for Optuna's own loop
-            self.study.sampler = self._sampler(len(self.study.get_trials(deepcopy=False)))
+            self.study.sampler = self._sampler(0)  # asked for nothing yet: `_decide` samples
             trial = self.study.ask()
         claims.own(self.study, trial._trial_id)
         return claims.storage_of(self.study).get_trial(trial._trial_id)
@@ -176,8 +181,11 @@ class Sweep:
             *self.space.fixed.values(),
             *trial.user_attrs[claims.OVERRIDES],
             f"hydra.sweeper.trial={trial.number}",
-            f"hydra.sweep.subdir={trial.number}",
+            f"hydra.sweep.subdir={self._subfolder(trial)}",
         ]
+
+    def _subfolder(self, trial: FrozenTrial) -> str:
+        return str(trial.number)
 
     def _wait(self) -> None:
         """Until a trial ends, or it is time to look at what others have done."""

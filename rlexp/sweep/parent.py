@@ -17,14 +17,17 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from rlexp.presentation.numbers import brief
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep import study as attributes
 from rlexp.sweep.claims import trials
+from rlexp.sweep.reporting import Report
 from rlexp.sweep.space import Space
 from rlexp.tracking import provenance
 from rlexp.tracking.courier import Courier
 from rlexp.tracking.lock import Held, hold
 from rlexp.tracking.nesting import keep_parent_run
+from rlexp.tracking.record import SWEEP_TAG
 from rlexp.tracking.redaction import redacted_values
 from rlexp.tracking.shipper import Shipper
 from rlexp.tracking.signals import Terminated
@@ -34,6 +37,9 @@ from rlexp.tracking.told import Told
 
 PATIENCE = 30.0
 """Seconds that a sweep waits for the store, at its beginning and at its end."""
+
+MENDED_WITHIN = 5.0
+"""Seconds that other runs may take to send what a killed sweep has left."""
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +88,16 @@ class Parent:
         metrics = {**counts, **values}
         self._append_new("metrics", step=int(sum(counts.values())), metrics=metrics)
 
+    def report(self, report: Report) -> None:
+        """The report, and how sure the ranking is."""
+        if self._spool is None:
+            return
+        for event in artifact_events(report):
+            self._spool.append(event)
+        if certainty := " ".join(report.certainty):
+            text = described(self._spec, best_trials(self._study))
+            self._append_new("note", text=f"{text}\n\n{certainty}")
+
     def end(self, error: BaseException | None) -> None:
         """The end event."""
         status = "FAILED" if error else "FINISHED"
@@ -125,12 +141,24 @@ def parent_of(
         yield Parent(spec, study)
         return
     with ExitStack() as open_things:
-        try:
-            open_things.enter_context(hold(folder))
-        except Held:
+        if not _taken(folder, open_things):
             yield Parent(spec, study)
             return
         yield from _told(spec, study, space, tracking)
+
+
+def _taken(folder: Path, open_things: ExitStack) -> bool:
+    """Whether the sweep's folder is this process's, after those who only mend it have gone."""
+    deadline = time.monotonic() + MENDED_WITHIN
+    while True:
+        try:
+            open_things.enter_context(hold(folder))
+        except Held:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        else:
+            return True
 
 
 def _told(
@@ -143,6 +171,7 @@ def _told(
         **provenance.tags(provenance.repository()),
         "folder": str(folder.absolute()),
         "study": spec.name,
+        SWEEP_TAG: " ".join(f"{key}={text}" for key, text in space.described().items()),
         **tracking["tags"],
     }
     parent.begin(space, {key: str(value) for key, value in tags.items()})
@@ -166,6 +195,14 @@ def _told(
         spool.close()
 
 
+def artifact_events(report: Report) -> Iterator[dict[str, Any]]:
+    """What the spool of a sweep says of its report."""
+    for path in report.artifacts():
+        told = str(path.relative_to(report.folder))
+        now = time.time_ns() // 1_000_000
+        yield {"t": now, "kind": "artifact", "path": told, "folder": None}
+
+
 def best_trials(study: optuna.Study) -> list[FrozenTrial]:
     """The best trial, or those of the Pareto front; none before one is complete."""
     if not trials(study, TrialState.COMPLETE):
@@ -180,15 +217,10 @@ def described(spec: SweepSpec, best: list[FrozenTrial]) -> str:
     for trial in best:
         values = zip(spec.objectives, trial.values, strict=True)
         result = ", ".join(f"{name} {value:.4g}" for name, value in values)
-        params = " ".join(f"{key}={shown(value)}" for key, value in trial.params.items())
+        params = " ".join(f"{key}={brief(value)}" for key, value in trial.params.items())
         place = f"{spec.folder}/{trial.number}/config.yaml"
         lines.append(f"- trial {trial.number}: {result} with `{params}` (`{place}`)")
     return "\n".join(lines)
-
-
-def shown(value: Any) -> str:
-    """A parameter's value with as many digits as people read."""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _class_name(config: Mapping[str, Any]) -> str:

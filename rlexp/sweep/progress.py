@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
+from rlexp.presentation.numbers import brief
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep.claims import ERROR, RETRIES, WITHDRAWN, trials
-from rlexp.sweep.parent import Parent, best_trials, shown
+from rlexp.sweep.parent import Parent, best_trials
+from rlexp.sweep.reporting import Report
 
 
 class Progress:
@@ -32,11 +37,11 @@ class Progress:
     def begins(self, trial: FrozenTrial) -> None:
         """A trial is about to run."""
         if retries := trial.user_attrs.get(RETRIES):
-            self._say(f"trial {trial.number}", f"goes on, attempt {retries + 1}")
+            self._say(self._label(trial), f"goes on, attempt {retries + 1}")
 
     def died(self, trial: FrozenTrial, how: str, again: bool) -> None:
         """The process of a trial came to an unnatural end."""
-        self._say(f"trial {trial.number}", f"died, {how}" + (": will be gone on with" * again))
+        self._say(self._label(trial), f"died, {how}" + (": will be gone on with" * again))
 
     def ended(self, trial: FrozenTrial) -> None:
         """A trial has ended."""
@@ -49,8 +54,8 @@ class Progress:
         else:
             why = attributes.get(ERROR) or attributes.get(WITHDRAWN) or "for no known reason"
             text = f"failed: {why.splitlines()[0]}"
-        params = "  ".join(f"{key}={shown(value)}" for key, value in trial.params.items())
-        self._say(f"trial {trial.number}", f"{text}   {params}")
+        params = "  ".join(f"{key}={brief(value)}" for key, value in self._params(trial))
+        self._say(self._label(trial), f"{text}   {params}")
         self._parent.progress()
 
     def sweep_ends(self) -> None:
@@ -58,8 +63,19 @@ class Progress:
         for trial in best_trials(self._study):
             values = zip(self._spec.objectives, trial.values, strict=True)
             text = ", ".join(f"{name} {value:.4g}" for name, value in values)
-            params = " ".join(f"{key}={shown(value)}" for key, value in trial.params.items())
+            params = " ".join(f"{key}={brief(value)}" for key, value in trial.params.items())
             self._say("best", f"trial {trial.number}: {text}   {params}")
+
+    def tell(self, report: Report) -> None:
+        """What was written for people."""
+        for what, text in report.lines():
+            self._say(what, text)
+
+    def _label(self, trial: FrozenTrial) -> str:
+        return f"trial {trial.number}"
+
+    def _params(self, trial: FrozenTrial) -> Iterable[tuple[str, Any]]:
+        return trial.params.items()
 
     def _say(self, what: str, text: str) -> None:
         self._console.print(f"{what:12} {text}", markup=False, soft_wrap=True)

@@ -62,6 +62,8 @@ class Slots:
             self._free.put(environment)
         self._waiters = ThreadPoolExecutor(n_jobs, thread_name_prefix="slot")
         self._processes: set[Any] = set()
+        self.stopped = False
+        """Whether it takes no more jobs."""
 
     def __enter__(self) -> Self:
         return self
@@ -82,6 +84,7 @@ class Slots:
 
     def stop(self) -> None:
         """End what still runs, as SIGTERM does, and wait until it has ended."""
+        self.stopped = True
         self._waiters.shutdown(wait=False, cancel_futures=True)
         for process in list(self._processes):
             process.terminate()
@@ -121,7 +124,7 @@ def slot_environments(n_jobs: int, config: Any) -> list[dict[str, str]]:
     a_slot = int(OmegaConf.select(config, "hardware.processes", default=1))
     if len(gpus) < max(2, a_slot):
         return [{} for _ in range(n_jobs)]
-    starts = [slot * a_slot % (len(gpus) - a_slot + 1) for slot in range(n_jobs)]
+    starts = [slot % (len(gpus) // a_slot) * a_slot for slot in range(n_jobs)]
     return [{"CUDA_VISIBLE_DEVICES": ",".join(gpus[at : at + a_slot])} for at in starts]
 
 

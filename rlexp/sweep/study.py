@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.sweep import SweepSpec
@@ -30,9 +30,13 @@ ANSWERS_WITHIN = 5
 """Seconds that a data base server may take for its first word."""
 LOCKED_FOR = 60
 """Seconds that a process waits for another one to finish writing to a SQLite file."""
+TABLES_TRIED = 6
+"""Times that a fresh data base is tried, half a second apart, while another machine fills it."""
 PATIENCE = 600.0
 """Seconds without the data base before a sweep gives up; nothing that was told is lost."""
 
+CONFIRM = "-confirm"
+"""Behind the name of a study: the one whose trials confirm its best (`rlexp.sweep.confirmed`)."""
 SPACE, OBJECTIVES, CONFIG = "space", "objectives", "config"
 PARENT, COMMAND, FOLDER, SAMPLER, PRUNER = "parent", "command", "folder", "sampler", "pruner"
 """Attributes of a study: what is searched, by key, as it was written; the metrics, in the order of
@@ -118,11 +122,21 @@ def read_study(storage: str, name: str | None = None) -> optuna.Study:
     with _reached(storage):
         base = connect(storage)
         names = optuna.get_all_study_names(base)
+    if name is None and len(names) > 1:
+        names = [each for each in names if each.removesuffix(CONFIRM) not in set(names) - {each}]
     if (name is None and len(names) != 1) or (name is not None and name not in names):
         got = name or f"{len(names)} studies"
         want = f"one of {', '.join(sorted(names)) or 'none: it holds no study yet'}"
         raise UserError(Problem("study", got, want))
     return optuna.load_study(study_name=name or names[0], storage=base)
+
+
+def sibling(study: optuna.Study, suffix: str) -> optuna.Study | None:
+    """The study in the same data base whose name goes on with `suffix`, if there is one."""
+    name = f"{study.study_name}{suffix}"
+    if name not in optuna.get_all_study_names(study._storage):
+        return None
+    return optuna.load_study(study_name=name, storage=study._storage)
 
 
 def open_study(spec: SweepSpec, attributes: Mapping[str, Any]) -> optuna.Study:
@@ -139,7 +153,7 @@ def open_study(spec: SweepSpec, attributes: Mapping[str, Any]) -> optuna.Study:
         file = Path(address(spec.storage).partition(":///")[2])
         file.parent.mkdir(parents=True, exist_ok=True)
     with _reached(spec.storage):
-        storage = connect(spec.storage, spec.heartbeat)
+        storage = _with_tables(spec)
         if spec.name in optuna.get_all_study_names(storage):
             there = optuna.load_study(study_name=spec.name, storage=storage)
             if problems := _differences(there, attributes, spec):
@@ -150,10 +164,32 @@ def open_study(spec: SweepSpec, attributes: Mapping[str, Any]) -> optuna.Study:
             directions=spec.directions,
             load_if_exists=True,
         )
+        _name_objectives(study, spec.objectives)
         for key, value in attributes.items():
             if study.user_attrs.get(key) != value:
                 study.set_user_attr(key, value)
     return study
+
+
+def _with_tables(spec: SweepSpec) -> RDBStorage:
+    """The data base, in which several machines may be making the tables at this moment."""
+    for _ in range(TABLES_TRIED):
+        try:
+            return connect(spec.storage, spec.heartbeat)
+        except SQLAlchemyError as error:
+            made = isinstance(error, (IntegrityError, ProgrammingError))
+            if not made and "already exists" not in str(error):
+                raise
+        time.sleep(0.5)
+    return connect(spec.storage, spec.heartbeat)
+
+
+def _name_objectives(study: optuna.Study, names: list[str]) -> None:
+    """Let Optuna's plots, and other programs that read the data base, know them by name."""
+    if study.metric_names != names:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names(names)
 
 
 def _differences(there: optuna.Study, now: Mapping[str, Any], spec: SweepSpec) -> list[Problem]:

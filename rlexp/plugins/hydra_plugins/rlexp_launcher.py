@@ -23,8 +23,8 @@ class SlotsLauncher(Launcher):
 
     @property
     def slots(self) -> Any:
-        """Where jobs are submitted one by one; made when it is first asked for."""
-        if self._slots is None:
+        """Where jobs are submitted one by one; made when it is asked for, and anew once stopped."""
+        if self._slots is None or self._slots.stopped:
             from rlexp.sweep.slots import Slots
 
             self._slots = Slots(

@@ -11,15 +11,16 @@ class StudySweeper(Sweeper):
     Args:
         settings: the fields of `rlexp.spec.sweep.SweepSpec`.
         trial: None; an override of each trial tells its process which one it is.
+        confirms: whether that trial confirms another one, told in the same way.
     """
 
-    def __init__(self, settings: Any, trial: None) -> None:
+    def __init__(self, settings: Any, trial: None, confirms: bool) -> None:
         self.settings = settings
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
         from hydra.core.plugins import Plugins
 
-        self.hydra_context, self.config = hydra_context, config
+        self._context, self._config = hydra_context, config
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -27,4 +28,4 @@ class StudySweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         from rlexp.sweeping import sweep
 
-        return sweep(self.settings, arguments, self.launcher, self.hydra_context, self.config)
+        return sweep(self.settings, arguments, self.launcher, self._context, self._config)

@@ -1,0 +1,183 @@
+"""What a sweep found, as a page with Optuna's plots, and how sure that is
+
+`python -m rlexp report STUDY [--html FILE.html]`: STUDY is a sweep's folder or name, or the id of
+its MLflow run or the id's beginning. The page goes to `report.html` in the sweep's folder, with
+the best trials' configs (best.yaml, …) beside it, and to the sweep's MLflow run. A sweep writes
+them at its end, and this command at any time. `sweep.storage=URL` names the data base of a study
+whose folder is not here; `tracking.uri=URI` the store in which an id is looked up.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlexp.arguments import Parser, store_of
+from rlexp.spec.errors import Problem, UserError
+
+if TYPE_CHECKING:
+    from rlexp.sweep.reporting import Report
+
+KEY = "report"
+STORAGE = "sweep.storage="
+SWEEPS = Path("multirun")
+STUDY_FILE, SWEEP_CONFIG = "study.db", "multirun.yaml"
+PATIENCE = 30.0
+"""Seconds for the tracking store to open."""
+
+
+def run(argv: list[str]) -> int:
+    """Write the page, and say where it is and what the best trials are.
+
+    Raises:
+        UserError: no such sweep, a page that cannot be written.
+    """
+    parser = Parser(KEY, __doc__)
+    parser.add_argument("study", metavar="STUDY")
+    parser.add_argument("--html", type=Path, metavar="FILE.html", help="write the page there")
+    given = [word for word in argv if word.startswith(STORAGE)]
+    uri, experiment, rest = store_of([word for word in argv if word not in given])
+    options = parser.parse_intermixed_args(rest)
+    storage = given[-1].removeprefix(STORAGE).strip("'\"") if given else None
+    _check_page(options.html)
+    found = None if storage else _folder(options.study, uri, experiment)
+
+    from rlexp.sweep.reporting import report
+    from rlexp.sweep.study import FOLDER, read_study
+
+    if found is None:
+        assert storage is not None
+        study = read_study(storage, options.study)
+    else:
+        study = read_study(*_storage_of(found))
+    folder = found or Path(study.user_attrs[FOLDER])
+    if options.html is None and not folder.is_dir():
+        got = f"none, and the sweep's folder {folder} is not on this machine"
+        raise UserError(Problem("--html", got, "a file to write"))
+    written = report(study, folder, options.html)
+    _tell(written)
+    return 0
+
+
+def _check_page(html: Path | None) -> None:
+    if html and html.suffix.lower() not in (".html", ".htm"):
+        remedy = "It will be overwritten, so it must look like a page."
+        raise UserError(Problem("--html", str(html), "a file that ends with .html", remedy))
+    if html and not html.absolute().parent.is_dir():
+        remedy = f"Make the folder: mkdir -p {html.parent}"
+        raise UserError(Problem("--html", str(html), "a folder that exists", remedy))
+
+
+def _folder(word: str, uri: str, experiment: str | None) -> Path:
+    """The folder of the sweep that a word means."""
+    for place in (Path(word), SWEEPS / word):
+        if _is_sweep(place):
+            return place
+    if Path(word).is_dir():
+        remedy = "Name the folder above it?" if _is_sweep(Path(word).parent) else ""
+        want = f"the folder of a sweep, with its {STUDY_FILE} or its {SWEEP_CONFIG}"
+        raise UserError(Problem(word, "a folder without a study", want, remedy))
+    try:
+        return _tracked(word, uri, experiment)
+    except UserError as error:
+        here = [each.name for each in sorted(SWEEPS.glob("*")) if _is_sweep(each)]
+        near = get_close_matches(word, here, n=1)
+        remedy = f"Did you mean {near[0]}? " if near else ""
+        want = "a sweep's folder, its name, or the id of its MLflow run"
+        listed = f"Below {SWEEPS}/ there are: {', '.join(here) or 'none'}."
+        raise UserError(
+            [Problem(word, "no sweep of this name here", want, remedy + listed), *error.problems]
+        ) from error
+
+
+def _is_sweep(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in (STUDY_FILE, SWEEP_CONFIG))
+
+
+def _tracked(word: str, uri: str, experiment: str | None) -> Path:
+    """The folder of a sweep that MLflow knows."""
+    from rlexp.tracking.records import Records
+
+    with Records.open(uri, experiment) as records:
+        record = max(records.select([word]), key=lambda found: found.started)
+        if not record.is_sweep and record.parent:
+            record = records.get(record.parent) or record
+    if not record.is_sweep:
+        remedy = f"`python -m rlexp compare {word} …` sets runs side by side."
+        raise UserError(Problem(word, f"the run {record.name}", "a sweep", remedy))
+    if record.folder is None or not _is_sweep(record.folder):
+        got = f"{record.name}, whose folder {record.folder} holds no study on this machine"
+        remedy = f"Name its data base: {STORAGE}postgresql://… or sqlite:///FILE"
+        raise UserError(Problem(word, got, "a sweep whose study can be read", remedy))
+    return record.folder
+
+
+def _storage_of(folder: Path) -> tuple[str, str | None]:
+    """The address of a sweep's data base, and the study's name in it."""
+    if (folder / STUDY_FILE).is_file():
+        return str(folder), None
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        settings: Any = OmegaConf.select(OmegaConf.load(folder / SWEEP_CONFIG), "sweep")
+        if settings is not None:
+            return settings.storage, settings.name
+        cause = "no study: it is a plain multirun, whose runs `python -m rlexp compare` shows"
+    except OmegaConfBaseException as error:  # a variable of the environment that is not set here
+        cause = str(error).splitlines()[0]
+    want = f"the address of its data base in {SWEEP_CONFIG}"
+    raise UserError(Problem(str(folder), cause, want, f"Name it: {STORAGE}…"))
+
+
+def _tell(written: Report) -> None:
+    from rich.console import Console
+
+    from rlexp.sweep.page import headline, progress
+
+    console = Console(highlight=False)
+    said = [("sweep", f"{written.study.study_name}: {progress(written.study)}")]
+    said += [("best", headline(written.study)), *written.lines()]
+    if sent := _sent(written):
+        said.append(("MLflow", sent))
+    for what, text in said:
+        console.print(f"{what:12} {text}", markup=False, soft_wrap=True)
+
+
+def _sent(written: Report) -> str | None:
+    """What became of the files in the sweep's MLflow run; None where it has none."""
+    from rlexp.tracking.address import address_of
+    from rlexp.tracking.courier import cause_of
+    from rlexp.tracking.lock import Held, hold
+    from rlexp.tracking.shipper import Shipper
+    from rlexp.tracking.spool import SPOOL
+
+    if not (written.folder / SPOOL).is_file():
+        return None
+    uri, experiment = address_of(written.folder)
+    if uri is None:
+        return None
+    try:
+        with hold(written.folder):
+            _append(written, written.folder / SPOOL)
+            shipper = Shipper(written.folder, uri, experiment)
+            try:
+                shipper.open(PATIENCE)
+                shipper.ship()
+            except Exception as error:  # each kind of store has errors of its own
+                later = f"python -m rlexp sync {written.folder}"
+                return f"does not have it yet ({cause_of(error)}). Send it later: {later}"
+    except Held as held:
+        return f"gets it when the sweep ends, which {held.process} works on"
+    return "has it among the artifacts of the sweep's run"
+
+
+def _append(written: Report, path: Path) -> None:
+    from rlexp.sweep.parent import artifact_events
+    from rlexp.tracking.spool import Spool
+
+    spool = Spool(path)
+    for event in artifact_events(written):
+        spool.append(event)
+    spool.close()

@@ -1,0 +1,165 @@
+"""How sure a ranking is: the best trials run again with other seeds, and what came of that.
+
+The best of many trials is also the luckiest, so its own value does not count here. Each mean has a
+t interval over seeds. Two trials are set against each other seed by seed: with the same seed they
+see the same prompts in the same order, and what both owe to it falls away.
+
+The question, whether the first is better than the others, is asked before the answers are there. So
+no correction is due: it is sure where it is sure of each of them (an intersection-union test,
+Berger 1982, Technometrics 24:295).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from rlexp.presentation.numbers import number
+from rlexp.sweep.claims import ERROR, WITHDRAWN, trials
+from rlexp.sweep.study import CONFIRM, sibling
+
+CONFIRMS, SEED = "confirms", "seed"
+"""Attributes of such a trial: whom it confirms, and its seed."""
+CONFIDENCE = 0.95
+BETTER, WORSE, OPEN = "better", "worse", "open"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds and its t interval; without the interval for fewer than two."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    count: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Estimate:
+        """Of one value for each seed, of which there must be one at least."""
+        count, mean = len(values), math.fsum(values) / len(values)
+        if count < 2:
+            return cls(mean, None, None, count)
+        from scipy.stats import t
+
+        variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
+        half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * math.sqrt(variance / count)
+        return cls(mean, mean - half, mean + half, count)
+
+    def overlaps(self, other: Estimate | None) -> bool:
+        """Whether the two intervals have anything in common; not without both."""
+        if other is None or self.low is None or other.low is None:
+            return False
+        assert self.high is not None and other.high is not None
+        return self.low <= other.high and other.low <= self.high
+
+    def __str__(self) -> str:
+        if self.low is None or self.high is None:
+            return number(self.mean)
+        return f"{number(self.mean)} [{number(self.low)}, {number(self.high)}]"
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A trial, and its runs with other seeds."""
+
+    trial: FrozenTrial
+    values: Mapping[int, Sequence[float]]
+    """Of the objectives, by seed."""
+    failed: Mapping[int, str] = field(default_factory=dict)
+    """Why a seed has none."""
+    open: Sequence[int] = ()
+    """Seeds that are still to come."""
+
+    def estimate(self, objective: int) -> Estimate | None:
+        """Of an objective; None before any seed has ended."""
+        found = [each[objective] for each in self.values.values()]
+        return Estimate.of(found) if found else None
+
+
+def confirmations(study: optuna.Study) -> list[Confirmed]:
+    """The trials that were run again, those that the study ranked first going first."""
+    again = sibling(study, CONFIRM)
+    runs = trials(again) if again else []
+    runs = [run for run in runs if WITHDRAWN not in run.user_attrs]
+    found = []
+    for trial in ranked(study):
+        own = [run for run in runs if run.user_attrs[CONFIRMS] == trial.number]
+        if own:
+            found.append(_confirmed(trial, own))
+    return found
+
+
+def ranked(study: optuna.Study) -> list[FrozenTrial]:
+    """The complete trials, the best by the first objective going first."""
+    sign = -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
+    done = trials(study, TrialState.COMPLETE)
+    return sorted(done, key=lambda trial: (sign * trial.values[0], trial.number))
+
+
+def leaders(study: optuna.Study) -> list[FrozenTrial]:
+    """Those that may be the best: all complete ones in their order, or the Pareto front."""
+    if len(study.directions) == 1:
+        return ranked(study)
+    front = {trial.number for trial in study.best_trials}
+    return [trial for trial in ranked(study) if trial.number in front]
+
+
+def _confirmed(trial: FrozenTrial, runs: Sequence[FrozenTrial]) -> Confirmed:
+    """A seed may have failed, and been tried again since."""
+    values = {run.user_attrs[SEED]: run.values for run in runs if run.state == TrialState.COMPLETE}
+    coming = {run.user_attrs[SEED] for run in runs if not run.state.is_finished()}
+    failed = {
+        run.user_attrs[SEED]: run.user_attrs.get(ERROR, "for no known reason").splitlines()[0]
+        for run in runs
+        if run.state == TrialState.FAIL and run.user_attrs[SEED] not in {*values, *coming}
+    }
+    return Confirmed(trial, dict(sorted(values.items())), failed, sorted(coming - set(values)))
+
+
+def ranking(study: optuna.Study, found: Sequence[Confirmed]) -> Iterator[str]:
+    """How sure it is that the first is the best, in sentences; none before that can be said."""
+    if len(found) < 2 or not found[0].values:
+        return
+    if len(study.directions) > 1:
+        yield "With several objectives there is no one ranking: the intervals say how far to trust."
+        return
+    more = study.direction == StudyDirection.MAXIMIZE
+    sure = [_against(found[0], other, more) for other in found[1:]]
+    yield from (sentence for sentence, _ in sure)
+    verdicts = [verdict for _, verdict in sure]
+    if all(verdict == BETTER for verdict in verdicts):
+        yield f"So the ranking is sure: trial {found[0].trial.number} is the best of these."
+    elif WORSE in verdicts:
+        yield f"So the ranking does not hold: trial {found[0].trial.number} is not the best."
+    else:
+        yield "So the ranking is not sure; further seeds may make it so: sweep.confirm=N."
+
+
+def _against(first: Confirmed, other: Confirmed, more: bool) -> tuple[str, str]:
+    """The first against another, in words, and what is sure of it."""
+    names = f"Trial {first.trial.number}", f"trial {other.trial.number}"
+    shared = [seed for seed in first.values if seed in other.values]
+    if not shared:
+        return f"{names[0]} and {names[1]} have no seed in common yet: not sure.", OPEN
+    sign = 1.0 if more else -1.0
+    gains = [sign * (first.values[seed][0] - other.values[seed][0]) for seed in shared]
+    if not any(gains):
+        return f"{names[0]} and {names[1]} came to the same with every seed.", OPEN
+    gain = Estimate.of(gains)
+    better = sum(each > 0 for each in gains)
+    text = f"{names[0]} is better than {names[1]} in {better} of {len(gains)} seeds"
+    if gain.low is None or gain.high is None:
+        return f"{text}: one seed says nothing about the next.", OPEN
+    text = f"{text}, by {gain} in the mean"
+    if gain.low > 0:
+        return f"{text}: sure.", BETTER
+    if gain.high < 0:
+        return f"{text}: it is worse, and was lucky in the sweep.", WORSE
+    ours, theirs = first.estimate(0), other.estimate(0)
+    overlap = ", and their intervals overlap" if ours and ours.overlaps(theirs) else ""
+    return f"{text}, which may be nothing{overlap}: not sure.", OPEN
