@@ -50,7 +50,7 @@ def card_of(algo: str, seed: int, overrides: list[str]) -> dict[str, Any]:
 def cell(cards: list[dict[str, Any]], name: str) -> str:
     """Median and range of a card's number over the seeds; a dash where it has none."""
     found = [card["after"].get(name, card.get(name)) for card in cards]
-    values = [value for value in found if value is not None]
+    values = [value for value in found if isinstance(value, (int, float))]
     if not values:
         return "–"
     digits = 3 if abs(values[0]) < 10 else 0

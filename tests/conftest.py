@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from stored_runs import StoredRuns
 
+collect_ignore = ["standin_vllm"]
+"""Looked through for doctests, it would be what every later test imports as vLLM."""
+
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:

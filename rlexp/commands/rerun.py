@@ -125,6 +125,6 @@ def _explained(
             yield problem
             continue
         remedy = f"So it stands in {what}: set {problem.key}=… behind it."
-        if isinstance(value, str) and os.sep in value and not Path(value).is_absolute():
+        if problem.key.endswith("path") and not Path(str(value)).is_absolute():
             remedy = f"Relative paths begin in the folder where you type this. {remedy}"
         yield replace(problem, remedy=f"{problem.remedy} {remedy}".strip())

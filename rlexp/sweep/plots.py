@@ -237,8 +237,9 @@ def _drawn(
                 for artist in figure.findobj(lambda each: isinstance(each, (Collection, Line2D))):
                     artist.set_rasterized(True)
             return Plot(title, as_svg(figure, COLOURS))
-        except (ValueError, RuntimeError) as error:
-            return Missing(title, f"Optuna cannot draw it: {' '.join(str(error).split())}")
+        except Exception as error:  # whatever it trips over, a sweep that has ended is to be told
+            cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            return Missing(title, f"Optuna cannot draw it: {cause}")
         finally:
             for number in set(pyplot.get_fignums()) - before:
                 pyplot.close(number)
