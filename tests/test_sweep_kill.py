@@ -11,6 +11,8 @@ from toy_sweeps import Toy, kill, until
 
 from rlexp.sweep.claims import RETRIES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def toy(tmp_path: Path) -> Toy:

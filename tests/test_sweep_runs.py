@@ -18,6 +18,8 @@ from toy_sweeps import until
 from rlexp.conf_dir import CONF
 from rlexp.sweep.study import read_study
 
+pytestmark = pytest.mark.slow
+
 TINY = [
     *(each for each in SMALL if not each.startswith(("tracking", "train.max_steps"))),
     "train.max_steps=4",

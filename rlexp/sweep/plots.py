@@ -238,8 +238,7 @@ def _drawn(
                     artist.set_rasterized(True)
             return Plot(title, as_svg(figure, COLOURS))
         except Exception as error:  # whatever it trips over, a sweep that has ended is to be told
-            cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            return Missing(title, f"Optuna cannot draw it: {cause}")
+            return Missing(title, f"{type(error).__name__}: {' '.join(str(error).split())}")
         finally:
             for number in set(pyplot.get_fignums()) - before:
                 pyplot.close(number)
