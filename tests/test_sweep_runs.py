@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from mlflow import MlflowClient
 from runs import SMALL, rlexp
 from toy_sweeps import until

@@ -41,7 +41,7 @@ def _save(policy: Policy, folder: Path) -> None:
     policy.model.save_pretrained(folder)
     tokenizer = policy.tokenizer
     template = tokenizer.chat_template
-    if template == PLAIN and not policy.chat:
+    if template == PLAIN and not policy.chat and policy.model.can_generate():
         tokenizer.chat_template = None  # lent to a model that knows no chat: it would pass for one
     tokenizer.save_pretrained(folder)
     tokenizer.chat_template = template
