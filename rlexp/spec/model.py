@@ -13,7 +13,9 @@ class Recommended(Part):
     """Sizes and rates that suit a model of this size; `train.*` and `algo.*` point here."""
 
     learning_rate: float = Field(gt=0)
-    """For updates from rewards and preferences (AdamW)."""
+    """For updates from rewards, and from answers judged one by one (AdamW)."""
+    preference_learning_rate: float = Field(gt=0)
+    """For pairs of a better and a worse answer, which push harder."""
     sft_learning_rate: float = Field(gt=0)
     """For supervised fine-tuning."""
     preference_beta: float = Field(gt=0)
