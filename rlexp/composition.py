@@ -22,6 +22,7 @@ from rlexp.conf_dir import CONF
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.registered import is_registered
 from rlexp.spec.run import RunSpec, key_paths
+from rlexp.tracking.store import resolve
 
 MOST_JOBS_CHECKED = 256
 """A sweep's combinations that are checked before its first job; more would take seconds."""
@@ -210,7 +211,9 @@ class Command:
     def _judge(self, job: list[str], known: list[str]) -> None:
         try:
             config = self._compose(job)
-            RunSpec.parse(config, known)
+            spec = RunSpec.parse(config, known)
+            if spec.tracking.uri is not None:
+                resolve(spec.tracking.uri)
             pin(config)
         except UserError as error:
             seen = {(p.key, p.got, p.want) for p in self.problems}
