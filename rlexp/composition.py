@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import itertools
 from argparse import Namespace
-from collections.abc import Iterator
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from rlexp.conf_dir import CONF
+from rlexp.registered import offer, pin
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.registered import is_registered
 from rlexp.spec.run import RunSpec, key_paths
@@ -153,7 +153,7 @@ class Command:
         tracking = self._compose([*others, *self._jobs(address, [])[0]])["tracking"]
         try:
             for name in asked:
-                _offer(name, tracking["registry"])
+                offer(name, tracking["registry"])
         except UserError as error:
             self.problems += error.problems
             return False
@@ -210,20 +210,17 @@ class Command:
 
     def _judge(self, job: list[str], known: list[str]) -> None:
         try:
-            config = self._compose(job)
-            spec = RunSpec.parse(config, known)
-            if spec.tracking.uri is not None:
-                resolve(spec.tracking.uri)
-            pin(config)
+            problems = _mistakes(self._compose(job), known)
         except UserError as error:
-            seen = {(p.key, p.got, p.want) for p in self.problems}
-            for problem in error.problems:
-                if (problem.key, problem.got, problem.want) in seen:
-                    continue
-                if self.multirun:
-                    shown = " ".join(o.replace("++", "") for o in job)
-                    problem = replace(problem, remedy=f"{problem.remedy} (In {shown}.)".strip())
-                self.problems.append(problem)
+            problems = list(error.problems)
+        seen = {(p.key, p.got, p.want) for p in self.problems}
+        for problem in problems:
+            if (problem.key, problem.got, problem.want) in seen:
+                continue
+            if self.multirun:
+                shown = " ".join(o.replace("++", "") for o in job)
+                problem = replace(problem, remedy=f"{problem.remedy} (In {shown}.)".strip())
+            self.problems.append(problem)
 
     def _let_through(self, override: Any, known: list[str]) -> str:
         """An override that the spec has accepted, in the form in which Hydra accepts it too.
@@ -244,41 +241,22 @@ def _unescaped(value: str) -> str:
     return value.replace("\\", "")
 
 
-def _offer(choice: str, registry: str | None) -> None:
-    """Let Hydra know a registered model as a choice of the group `model`."""
-    from hydra.core.config_store import ConfigStore
-    from omegaconf import OmegaConf
-
-    from rlexp.tracking.registry import find
-
-    version = find(choice, registry, "model")
-    config = OmegaConf.load(CONF / "model" / "registry.yaml")
-    told = {"name": version.name, "path": version.path, **version.described}
-    # A slash in a choice is Hydra's for a group within the group.
-    group, _, name = f"model/{choice}".rpartition("/")
-    node = OmegaConf.merge(config, told)
-    ConfigStore.instance().store(name, node, group=group, package="model")
-
-
-def pin(config: dict[str, Any]) -> dict[str, Any]:
-    """The composed config with versions in place of aliases of registered models.
-
-    Raises:
-        UserError: a registered model that is not there.
-    """
-    if not any(is_registered(value) for value in _texts(config)):
-        return config
-    from rlexp.tracking.registry import pinned
-
-    return pinned(config, config["tracking"]["registry"])
-
-
-def _texts(config: Any) -> Iterator[str]:
-    if isinstance(config, dict):
-        for value in config.values():
-            yield from _texts(value)
-    elif isinstance(config, str):
-        yield config
+def _mistakes(config: dict[str, Any], known: list[str]) -> list[Problem]:
+    """All that is wrong with a composed config, and with where it would be recorded."""
+    problems: list[Problem] = []
+    uri = config.get("tracking", {}).get("uri")
+    if isinstance(uri, str):
+        try:
+            resolve(uri)
+        except UserError as error:
+            problems += error.problems
+    try:
+        RunSpec.parse(config, known)
+        if not problems:
+            pin(config)
+    except UserError as error:
+        problems += error.problems
+    return problems
 
 
 def check_command(arguments: Namespace) -> list[str]:

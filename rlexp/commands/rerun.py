@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rlexp.arguments import Parser, store_of
 from rlexp.cli import import_from_here, reported
-from rlexp.composition import pin
+from rlexp.registered import pin
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.run import RunSpec, key_paths
 from rlexp.stored_config import Config, hidden, overridden, read_config, value_at
