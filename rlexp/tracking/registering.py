@@ -8,7 +8,6 @@ metrics and the version's page are then one click apart.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 from rlexp.spec.errors import Problem
 from rlexp.tracking.reading import answering
 from rlexp.tracking.records import Record, Records
+from rlexp.tracking.store import time_for
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -30,7 +30,6 @@ _VERSIONS = "mlflow.modelVersions"
 _LONGEST_DESCRIPTION = 5000
 """Characters, in the data bases of MLflow's servers."""
 _CUT = "\n\n… (the whole card is the file README.md)"
-_UPLOAD_SECONDS = "600"
 
 
 @dataclass(frozen=True)
@@ -85,12 +84,12 @@ def register(records: Records, record: Record, name: str, upload: Upload) -> str
     """
     from mlflow.exceptions import MlflowException
 
-    # MLflow reads it at each call; a store takes a while to write a model's weights.
-    os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = _UPLOAD_SECONDS
     client = records.client
+    largest = max(path.stat().st_size for path in upload.folder.rglob("*"))
     with answering(records.uri):
         model = _logged_model(records, record, upload)
-        client.log_model_artifacts(model.model_id, str(upload.folder))
+        with time_for(largest):
+            client.log_model_artifacts(model.model_id, str(upload.folder))
         client.set_logged_model_tags(model.model_id, {_EXTERNAL: "false"})
         try:
             client.create_registered_model(name)
