@@ -1,12 +1,17 @@
-"""A tracking store for the tests of what reads one."""
+"""Tracking stores, and a run, for the tests of what reads them."""
 
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
+from killed_runs import SIX
+from runs import run_here
 from stored_runs import StoredRuns
+
+from rlexp.models import tiny
 
 collect_ignore = ["standin_vllm"]
 """Looked through for doctests, it would be what every later test imports as vLLM."""
@@ -18,6 +23,28 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("empty") / "mlflow.db"
     StoredRuns(f"sqlite:///{path}")
     return path
+
+
+@pytest.fixture
+def uri(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an empty store for one test, which is in its folder."""
+    monkeypatch.chdir(tmp_path)
+    return f"sqlite:///{shutil.copy(empty_store, tmp_path / 'mlflow.db')}"
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of six steps that nothing happened to, with all of its checkpoints."""
+    tiny.ensure()
+    return run_here(tmp_path_factory.mktemp("runs") / "whole", *SIX, "train.keep_checkpoints=9")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to type commands in; a command in this process may leave it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    return tmp_path
 
 
 @pytest.fixture

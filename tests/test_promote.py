@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
 import torch
@@ -21,6 +14,7 @@ from hydra._internal.utils import get_args_parser
 from mlflow import MlflowClient
 from runs import SMALL, rlexp, run_folder, run_here
 from safetensors.torch import load_file
+from tracking_servers import served
 
 from rlexp.commands import promote
 from rlexp.composition import check_command
@@ -203,31 +197,12 @@ def with_path(spec: RunSpec, path: str, uri: str) -> RunSpec:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
+def server(empty_store: Path, tmp_path: Path) -> Iterator[str]:
     """The address of an `mlflow server` that keeps the artifacts, with nothing in it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    connect(f"sqlite:///{tmp_path / 'server.db'}", "unused")
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}"]
-    command += ["--artifacts-destination", str(tmp_path / "served"), "--workers", "1"]
-    with (tmp_path / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True
-        )
-    try:
-        while True:
-            assert process.poll() is None, (tmp_path / "server.log").read_text()
-            try:
-                urlopen(f"http://127.0.0.1:{port}/health").close()
-                break
-            except OSError:
-                threading.Event().wait(0.2)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    with served(
+        f"sqlite:///{shutil.copy(empty_store, tmp_path / 'server.db')}", tmp_path
+    ) as server:
+        yield server.uri
 
 
 def test_an_adapter_goes_to_another_machine_with_its_base(

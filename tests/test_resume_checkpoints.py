@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,23 +13,7 @@ from runs import rlexp, run_here, spec_of
 
 from rlexp.checkpoints import complete_checkpoints, is_complete
 from rlexp.evaluation import Evaluation
-from rlexp.models import tiny
 from rlexp.spec.errors import UserError
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing happened to."""
-    tiny.ensure()
-    return run_here(tmp_path_factory.mktemp("runs") / "whole", *SIX, "train.keep_checkpoints=9")
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to type commands in; a command in this process may leave it."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    return tmp_path
 
 
 def test_a_checkpoint_that_was_cut_off_is_passed_over(

@@ -4,33 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
-from killed_runs import SIX, cut_after, events_of, resume_here
-from runs import SMALL, run_here
+from killed_runs import cut_after, events_of, resume_here
+from runs import SMALL
 from test_command_line import typed
 from tracking_spec import tracking_spec
 
-from rlexp.models import tiny
 from rlexp.tracking import Tracker
 from rlexp.tracking.lock import hold
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing happened to."""
-    tiny.ensure()
-    return run_here(tmp_path_factory.mktemp("runs") / "whole", *SIX, "train.keep_checkpoints=9")
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to type commands in; a command in this process may leave it."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    return tmp_path
 
 
 def test_all_that_keeps_a_run_from_going_on_is_said_at_once(whole: Path, here: Path) -> None:

@@ -26,7 +26,6 @@ from rlexp.tracking import Tracker
 from rlexp.tracking.lock import hold
 from rlexp.tracking.shipper import Shipper
 from rlexp.tracking.spool import SPOOL, Spool, read_events
-from rlexp.tracking.store import connect, prepare_environment
 
 TESTS = Path(__file__).parent
 
@@ -46,21 +45,6 @@ with Tracker.open(tracking_spec(uri), Path(folder)) as tracker:
         sys.stdin.read()
     os.kill(os.getpid(), signal.SIGKILL)
 """
-
-
-@pytest.fixture(scope="module")
-def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty data base: making one takes seconds, copying it nothing."""
-    prepare_environment()
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    connect(f"sqlite:///{path}", "rlexp")
-    return path
-
-
-@pytest.fixture
-def uri(fresh_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.chdir(tmp_path)
-    return f"sqlite:///{shutil.copy(fresh_store, tmp_path / 'mlflow.db')}"
 
 
 @pytest.fixture
@@ -204,10 +188,10 @@ def test_run_that_goes_on_is_no_longer_dead(uri: str) -> None:
     assert losses(uri, run) == [(1, 1.0), (2, 0.5), (3, 1 / 3), (4, 0.25)]
 
 
-def test_another_store_gets_the_whole_run(uri: str, fresh_store: Path, tmp_path: Path) -> None:
+def test_another_store_gets_the_whole_run(uri: str, empty_store: Path, tmp_path: Path) -> None:
     """What was sent to one store says nothing of another: half a run, or an unknown one."""
     folder = killed(uri, Path("outputs/one"))
-    other = f"sqlite:///{shutil.copy(fresh_store, tmp_path / 'other.db')}"
+    other = f"sqlite:///{shutil.copy(empty_store, tmp_path / 'other.db')}"
     assert sync.run([str(folder), f"tracking.uri={other}"]) == 0
     (run,) = runs(other).values()
     assert losses(other, run) == [(1, 1.0), (2, 0.5), (3, 1 / 3)]

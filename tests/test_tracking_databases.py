@@ -33,7 +33,7 @@ with Tracker.open(tracking_spec(uri, name=Path(folder).name), Path(folder)) as t
 """
 
 
-def eight_at_once(uri: str, folder: Path) -> None:
+def assert_eight_runs_arrive(uri: str, folder: Path) -> None:
     """Eight processes on one data base; each must have all of its run there, once."""
     environment = {**os.environ, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"}
     jobs = [
@@ -67,7 +67,7 @@ def eight_at_once(uri: str, folder: Path) -> None:
 @pytest.mark.slow
 def test_eight_runs_on_a_fresh_file(tmp_path: Path) -> None:
     """Tables made twice, a locked file, a run or a point that is lost or doubled."""
-    eight_at_once(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path)
+    assert_eight_runs_arrive(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_eight_runs_on_a_fresh_postgresql(
     fresh_database: Callable[[str], str], tmp_path: Path
 ) -> None:
     """MLflow makes its tables without a lock: all eight would make them, and most would fail."""
-    eight_at_once(fresh_database("eight"), tmp_path)
+    assert_eight_runs_arrive(fresh_database("eight"), tmp_path)
 
 
 @pytest.mark.slow

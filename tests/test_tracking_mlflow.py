@@ -22,24 +22,8 @@ from tracking_spec import tracking_spec
 from rlexp.tracking import Tracker, courier, view
 from rlexp.tracking.shipper import Shipper
 from rlexp.tracking.spool import Sent, read_events
-from rlexp.tracking.store import connect, prepare_environment
 
 TESTS = Path(__file__).parent
-
-
-@pytest.fixture(scope="module")
-def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty data base: making one takes seconds, copying it nothing."""
-    prepare_environment()
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    connect(f"sqlite:///{path}", "rlexp")
-    return path
-
-
-@pytest.fixture
-def uri(fresh_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.chdir(tmp_path)
-    return f"sqlite:///{shutil.copy(fresh_store, tmp_path / 'mlflow.db')}"
 
 
 def only_run(uri: str, experiment: str = "rlexp") -> Run:
@@ -270,9 +254,9 @@ def port() -> int:
 
 
 @pytest.fixture
-def server(port: int, fresh_store: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+def server(port: int, empty_store: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """An `mlflow server` that answers; it is stopped with everything that it started."""
-    store = shutil.copy(fresh_store, tmp_path / "server.db")
+    store = shutil.copy(empty_store, tmp_path / "server.db")
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
     command += ["--port", str(port), "--backend-store-uri", f"sqlite:///{store}"]
     command += ["--artifacts-destination", str(tmp_path / "served"), "--workers", "1"]

@@ -8,8 +8,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+from kills import again_and_again
 from losses import Losses
-from training import EXPERIMENT, Training, in_peace
 
 from rlexp.checkpoints import complete_checkpoints, step_of
 from rlexp.tracking.spool import SENT, SPOOL, read_events
@@ -19,26 +19,14 @@ CUTS_A_RUN = 3
 
 def run(scratch: Path, rng: random.Random, count: int) -> Losses:
     """Cut a quarter of `count` times, a few times a run."""
-    uri = f"sqlite:///{scratch / 'mlflow.db'}"
-    seconds = in_peace(scratch / "peace", uri)
-    losses, cuts, trainings = Losses(), 0, 0
-    while cuts < max(1, count // 4):
-        training = Training(scratch / f"run{trainings}", uri)
-        trainings += 1
-        for _ in range(CUTS_A_RUN):
-            training.start()
-            if not training.killed_after(rng.uniform(seconds / 3, seconds)):
-                losses.add(trainings_failed=int(training.wait() != 0))
-                break
-            cut(training.folder, rng)
-            cuts += 1
-        else:
-            training.finish()
-        losses.add(sync_failed=training.sync())
-        losses.against_peace(scratch / "peace", training.folder)
-        losses.against_spool(uri, EXPERIMENT, training.folder)
-    losses.remarks.append(f"{cuts} power cuts of {trainings} runs of {seconds:.0f} s")
-    return losses
+    return again_and_again(
+        scratch,
+        max(1, count // 4),
+        CUTS_A_RUN,
+        lambda whole: rng.uniform(whole / 3, whole),
+        "power cuts",
+        then=lambda folder: cut(folder, rng),
+    )
 
 
 def cut(folder: Path, rng: random.Random) -> None:

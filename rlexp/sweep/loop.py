@@ -10,7 +10,6 @@ submitit, basic) are given a batch, and wait for the slowest of it.
 
 from __future__ import annotations
 
-import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -27,6 +26,7 @@ from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep import claims
 from rlexp.sweep.compositions import Compositions
 from rlexp.sweep.grid import grid, is_grid, size
+from rlexp.sweep.heartbeat import beating
 from rlexp.sweep.progress import Progress
 from rlexp.sweep.slots import Outcome, outcome_of
 from rlexp.sweep.space import Space
@@ -243,21 +243,14 @@ class Sweep:
     @contextmanager
     def _signs_of_life(self) -> Iterator[None]:
         """Leave signs of life for trials whose own process has not begun, or cannot."""
-        stopping = threading.Event()
 
         def beat() -> None:
-            while not stopping.wait(self.spec.heartbeat):
-                for trial in list(self._under_way.values()):
-                    with suppress(*OUTAGE):  # the loop tells of an outage
-                        claims.storage_of(self.study).record_heartbeat(trial._trial_id)
+            for trial in list(self._under_way.values()):
+                with suppress(*OUTAGE):  # the loop tells of an outage
+                    claims.storage_of(self.study).record_heartbeat(trial._trial_id)
 
-        beating = threading.Thread(target=beat, name="sweep heartbeat", daemon=True)
-        beating.start()
-        try:
+        with beating(self.spec.heartbeat, beat):
             yield
-        finally:
-            stopping.set()
-            beating.join()
 
     @contextmanager
     def _ending_all(self) -> Iterator[None]:

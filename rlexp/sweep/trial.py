@@ -17,7 +17,6 @@ import json
 import logging
 import math
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -29,6 +28,7 @@ from optuna.trial import TrialState
 from rlexp.spec.errors import Pruned, RunFailed
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep.claims import ERROR, fail, give_back, own, storage_of, trials
+from rlexp.sweep.heartbeat import beating
 from rlexp.sweep.membership import VARIABLE
 from rlexp.sweep.study import OUTAGE, connect, patiently
 from rlexp.tracking.signals import Terminated
@@ -138,26 +138,20 @@ class Trial:
     def alive(self) -> Iterator[None]:
         """Own the trial, and leave signs of life, until the block is left."""
         patiently(lambda: own(self._study, self.frozen._trial_id))
-        stopping = threading.Event()
+        told = False
 
         def beat() -> None:
-            told = False
-            while not stopping.wait(self.sweep.heartbeat):
-                try:
-                    storage_of(self._study).record_heartbeat(self.frozen._trial_id)
-                    told = False
-                except OUTAGE as error:
-                    if not told:
-                        log.warning("No sign of life could be left in the study: %s", error)
-                    told = True
+            nonlocal told
+            try:
+                storage_of(self._study).record_heartbeat(self.frozen._trial_id)
+                told = False
+            except OUTAGE as error:
+                if not told:
+                    log.warning("No sign of life could be left in the study: %s", error)
+                told = True
 
-        beating = threading.Thread(target=beat, name="study heartbeat", daemon=True)
-        beating.start()
-        try:
+        with beating(self.sweep.heartbeat, beat):
             yield
-        finally:
-            stopping.set()
-            beating.join()
 
 
 @contextmanager
