@@ -1,4 +1,4 @@
-"""What is lost when things go wrong: python benchmarks/faults [--only kill server …] [--count 20]
+"""What is lost when things go wrong: python benchmarks/faults.py [--only kill server] [--count 20]
 
 Real trainings, real servers, real signals; every number of a line but the times should be 0.
 
@@ -20,14 +20,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))  # the servers that tests start
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the servers that tests start
 
-import disk
-import eight
-import kills
-import power
-import server
-from losses import Losses
+from fault_kinds import disk, eight, kills, power, server
+from fault_kinds.losses import Losses
 
 PARTS: dict[str, Callable[[Path, random.Random, int], Losses]] = {
     "kill": kills.run,

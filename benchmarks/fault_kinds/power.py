@@ -8,9 +8,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from kills import again_and_again
-from losses import Losses
-
+from fault_kinds.kills import again_and_again
+from fault_kinds.losses import Losses
 from rlexp.checkpoints import complete_checkpoints, step_of
 from rlexp.tracking.spool import SENT, SPOOL, read_events
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from losses import Losses
-from training import EXPERIMENT, Training, in_peace
+from fault_kinds.losses import Losses
+from fault_kinds.training import EXPERIMENT, Training, in_peace
 
 KILLS_A_RUN = 5
 

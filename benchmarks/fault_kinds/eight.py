@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from losses import Losses
 from tracking_servers import postgresql
-from training import EXPERIMENT, ROOT
 
+from fault_kinds.losses import Losses
+from fault_kinds.training import EXPERIMENT, ROOT
 from rlexp.tracking.shipper import Shipper
 
 RUNS = 8

@@ -8,8 +8,8 @@ import subprocess
 import threading
 from pathlib import Path
 
-from losses import Losses
-from training import EXPERIMENT, Training, in_peace
+from fault_kinds.losses import Losses
+from fault_kinds.training import EXPERIMENT, Training, in_peace
 
 SIZE = 64 * 2**20
 

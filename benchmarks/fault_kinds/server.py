@@ -10,11 +10,11 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-from losses import Losses
 from tracking_servers import Gateway, Server, served
 from tracking_spec import tracking_spec
-from training import EXPERIMENT, Training
 
+from fault_kinds.losses import Losses
+from fault_kinds.training import EXPERIMENT, Training
 from rlexp.tracking import Tracker
 from rlexp.tracking.spool import SPOOL, read_events
 
