@@ -13,17 +13,14 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.registered import PREFIX, Reference, is_registered
-from rlexp.tracking.reading import answering, opened
+from rlexp.tracking.catalogue import Aliases, catalogue
+from rlexp.tracking.reading import answering
 from rlexp.tracking.redaction import redacted
 from rlexp.tracking.store import resolve
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities.model_registry import RegisteredModel
 
 DESCRIBED = "rlexp.model"
 """Tag of a version: keys of the config group `model` that hold for its weights, as JSON."""
@@ -110,19 +107,17 @@ def find(path: str, uri: str | None, key: str) -> Version:
     if uri is None:
         remedy = "Set tracking.registry=sqlite:///mlflow.db, or to a server's address."
         raise UserError(Problem("tracking.registry", "null", f"a registry for {path}", remedy))
-    address = resolve(uri)
-    client = opened(address)
-    with answering(address):
-        models = {model.name: model for model in client.search_registered_models(max_results=1000)}
-        if reference.name not in models:
-            raise UserError(_unknown(path, key, reference.name, models, redacted(address)))
-        number = _number(client, reference, models[reference.name])
-        if number is None:
-            raise UserError(_no_version(path, key, client, models[reference.name]))
-        version = client.get_model_version(reference.name, number)
-        source = client.get_model_version_download_uri(reference.name, number)
-    created = version.creation_timestamp
-    return Version(reference.name, number, address, source, created, version.tags)
+    address, name = resolve(uri), reference.name
+    registry = catalogue(address)
+    models = registry.models()
+    if name not in models:
+        raise UserError(_unknown(path, key, name, models, redacted(address)))
+    aliases, numbers = models[name], registry.numbers(name)
+    number = _number(reference, aliases, numbers)
+    if number is None:
+        raise UserError(_no_version(path, key, name, aliases, numbers))
+    entry = registry.entry(name, number)
+    return Version(name, number, address, entry.source, entry.created, entry.tags)
 
 
 def pinned(config: Any, uri: str | None, key: str = "") -> Any:
@@ -144,30 +139,22 @@ def pinned(config: Any, uri: str | None, key: str = "") -> Any:
     return config
 
 
-def _number(client: MlflowClient, reference: Reference, model: RegisteredModel) -> str | None:
+def _number(reference: Reference, aliases: Aliases, numbers: list[str]) -> str | None:
     if reference.alias is not None:
-        number = model.aliases.get(reference.alias)
-        return None if number is None else str(number)
-    numbers = _versions(client, model.name)
+        return aliases.get(reference.alias)
     if reference.version is None:
-        return max(numbers, key=int, default=None)
+        return numbers[-1] if numbers else None
     return reference.version if reference.version in numbers else None
 
 
-def _versions(client: MlflowClient, name: str) -> list[str]:
-    quoted = name.replace("'", "''")
-    found = client.search_model_versions(f"name = '{quoted}'")
-    return sorted((str(each.version) for each in found), key=int)
-
-
 def _unknown(
-    path: str, key: str, name: str, models: dict[str, RegisteredModel], address: str
+    path: str, key: str, name: str, models: Mapping[str, Aliases], address: str
 ) -> Problem:
     if not models:
         remedy = "Promote a run first: python -m rlexp promote RUN --name my-model"
         return Problem(key, path, f"a model registered in {address}, which has none", remedy)
     shown = [
-        name + "".join(f" @{alias}" for alias in model.aliases) for name, model in models.items()
+        known + "".join(f" @{alias}" for alias in aliases) for known, aliases in models.items()
     ]
     near = get_close_matches(name, models, n=1)
     remedy = f"Did you mean {PREFIX}{near[0]}?" if near else ""
@@ -175,10 +162,9 @@ def _unknown(
     return Problem(key, path, f"one of {', '.join(shown[:LISTED])}{more}, in {address}", remedy)
 
 
-def _no_version(path: str, key: str, client: MlflowClient, model: RegisteredModel) -> Problem:
-    numbers = _versions(client, model.name)
-    aliases = [f"@{alias} (version {number})" for alias, number in model.aliases.items()]
-    has = [f"versions {', '.join(numbers) or 'none'}", f"aliases {', '.join(aliases) or 'none'}"]
-    ending = f"@{next(iter(model.aliases))}" if model.aliases else f"/{numbers[-1:] or 1}"
-    remedy = f"Such as {PREFIX}{model.name}{ending}." if numbers else ""
-    return Problem(key, path, f"what {model.name} has: {'; '.join(has)}", remedy)
+def _no_version(path: str, key: str, name: str, aliases: Aliases, numbers: list[str]) -> Problem:
+    told = [f"@{alias} (version {number})" for alias, number in aliases.items()]
+    has = [f"versions {', '.join(numbers) or 'none'}", f"aliases {', '.join(told) or 'none'}"]
+    ending = f"@{next(iter(aliases))}" if aliases else f"/{numbers[-1] if numbers else 1}"
+    remedy = f"Such as {PREFIX}{name}{ending}." if numbers else ""
+    return Problem(key, path, f"what {name} has: {'; '.join(has)}", remedy)

@@ -1,0 +1,127 @@
+"""What a model registry holds: asked of MLflow, or read straight from its SQLite file.
+
+MLflow's client takes seconds to be imported: too long for the answer to a mistyped name. The tables
+are those of MLflow 3; a test holds both ways of reading to the same answers.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+
+from rlexp.tracking.reading import answering, checked_file, opened, silent
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+Aliases = Mapping[str, str]
+"""The number of the version that each alias means."""
+
+_SECONDS = 5.0
+_DELETED = "Deleted_Internal"
+"""MLflow keeps the rows of versions that were deleted, at this stage."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is kept of one version."""
+
+    source: str
+    """Where its files are, as MLflow addresses them."""
+    created: int
+    """Milliseconds since 1970."""
+    tags: Mapping[str, str]
+
+
+class Catalogue(Protocol):
+    """A registry that is only read; each call raises `UserError` where it does not answer."""
+
+    def models(self) -> dict[str, Aliases]:
+        """The registered models by name."""
+        ...
+
+    def numbers(self, name: str) -> list[str]:
+        """Of a model's versions, in their order."""
+        ...
+
+    def entry(self, name: str, number: str) -> Entry:
+        """A version that is there."""
+        ...
+
+
+def catalogue(address: str) -> Catalogue:
+    """The registry at a resolved address.
+
+    Raises:
+        UserError: nothing is there, or it does not answer within seconds, or it is no store.
+    """
+    if urlsplit(address).scheme.partition("+")[0] == "sqlite":
+        return _File(address, checked_file(address))
+    return _Server(address, opened(address))
+
+
+class _Server:
+    def __init__(self, address: str, client: MlflowClient) -> None:
+        self._address, self._client = address, client
+
+    def models(self) -> dict[str, Aliases]:
+        with answering(self._address):
+            found = self._client.search_registered_models(max_results=1000)
+        return {
+            model.name: {alias: str(number) for alias, number in model.aliases.items()}
+            for model in found
+        }
+
+    def numbers(self, name: str) -> list[str]:
+        quoted = name.replace("'", "''")
+        with answering(self._address):
+            found = self._client.search_model_versions(f"name = '{quoted}'")
+        return sorted((str(each.version) for each in found), key=int)
+
+    def entry(self, name: str, number: str) -> Entry:
+        with answering(self._address):
+            version = self._client.get_model_version(name, number)
+            source = self._client.get_model_version_download_uri(name, number)
+        return Entry(source, version.creation_timestamp, version.tags)
+
+
+class _File:
+    def __init__(self, address: str, path: Path) -> None:
+        self._address, self._file = address, f"{path.as_uri()}?mode=ro"
+
+    def models(self) -> dict[str, Aliases]:
+        found: dict[str, dict[str, str]] = {
+            name: {} for (name,) in self._ask("SELECT name FROM registered_models ORDER BY name")
+        }
+        aliases = "SELECT name, alias, version FROM registered_model_aliases ORDER BY alias"
+        for name, alias, number in self._ask(aliases):
+            found[name][alias] = str(number)
+        return dict(found)
+
+    def numbers(self, name: str) -> list[str]:
+        query = """
+            SELECT version FROM model_versions WHERE name = ? AND current_stage != ?
+            ORDER BY version
+        """
+        return [str(number) for (number,) in self._ask(query, name, _DELETED)]
+
+    def entry(self, name: str, number: str) -> Entry:
+        query = """
+            SELECT coalesce(storage_location, source), creation_time FROM model_versions
+            WHERE name = ? AND version = ?
+        """
+        ((source, created),) = self._ask(query, name, number)
+        tags = "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?"
+        return Entry(source, created, dict(self._ask(tags, name, number)))
+
+    def _ask(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
+        try:
+            with closing(sqlite3.connect(self._file, uri=True, timeout=_SECONDS)) as connection:
+                yield from connection.execute(query, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise silent(self._address, error) from error
