@@ -58,7 +58,10 @@ def _below(process: subprocess.Popen[str]) -> list[int]:
     return [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
 
 
-@pytest.mark.parametrize(("signal_sent", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("signal_sent", "code"),
+    [pytest.param(signal.SIGINT, 0, marks=pytest.mark.slow), (signal.SIGTERM, 143)],
+)
 def test_the_page_is_there_and_then_nothing_is(
     stored: StoredRuns, tmp_path: Path, port: int, signal_sent: signal.Signals, code: int
 ) -> None:
@@ -100,6 +103,7 @@ def test_a_busy_port_is_told_with_a_free_one(
         probe.bind(("127.0.0.1", free))
 
 
+@pytest.mark.slow
 def test_a_server_s_own_page_is_named(stored: StoredRuns, tmp_path: Path, port: int) -> None:
     """With a team's server a second one would show an empty store, or none."""
     stored.add("toy")

@@ -205,6 +205,7 @@ def server(empty_store: Path, tmp_path: Path) -> Iterator[str]:
         yield server.uri
 
 
+@pytest.mark.slow
 def test_an_adapter_goes_to_another_machine_with_its_base(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

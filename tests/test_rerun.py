@@ -132,6 +132,7 @@ def test_report_finds_the_sweep_by_its_mlflow_run(swept: Path) -> None:
     assert told.info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_a_run_comes_out_the_same(tmp_path: Path) -> None:
     """A rerun that takes today's defaults for what the run had."""
     tiny.ensure()

@@ -51,7 +51,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("algo", ["grpo", "dpo", "ppo"])
+@pytest.mark.parametrize(
+    "algo", ["ppo", *(pytest.param(algo, marks=pytest.mark.slow) for algo in ("grpo", "dpo"))]
+)
 def test_a_killed_run_goes_on_bit_for_bit(algo: str, here: Path) -> None:
     """Anything that a checkpoint, or what is built around it, forgets: moments, the schedule, the
     sampler's place, random states; a step or a table that is told twice; an evaluation before

@@ -63,6 +63,7 @@ def test_a_run_that_died_after_its_last_step_trains_no_further(whole: Path, here
     assert_same(killed, whole)
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_and_leaves_the_checkpoint_before(here: Path) -> None:
     """A traceback of three libraries, a checkpoint cut in half, or a run that cannot go on when
     there is room again."""

@@ -103,7 +103,9 @@ def test_the_default_run_needs_no_network(tmp_path: Path) -> None:
     assert statuses == [("grpo-tiny-reviews-0", "FINISHED")]
 
 
-@pytest.mark.parametrize("algo", ["sft", "dpo", "grpo"])
+@pytest.mark.parametrize(
+    "algo", ["grpo", *(pytest.param(algo, marks=pytest.mark.slow) for algo in ("sft", "dpo"))]
+)
 def test_the_same_command_gives_the_same_numbers(algo: str, tmp_path: Path) -> None:
     """Anything that draws from an unseeded or a shared random state, or that an evaluation in the
     middle leaves moved: its random numbers, eval mode."""
@@ -162,6 +164,7 @@ def test_out_of_memory_names_the_knob(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "train.micro_batch_size=8" in caught.value.remedy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
 )
@@ -186,6 +189,7 @@ def test_a_signal_ends_the_run_as_killed(sent: signal.Signals, status: int, tmp_
     assert database.execute("select status from runs").fetchall() == [("KILLED",)]
 
 
+@pytest.mark.slow
 def test_a_multirun_is_one_parent_with_its_children(tmp_path: Path) -> None:
     """Jobs of a sweep that stand alone in MLflow, or one failing job that stops the others."""
     done = rlexp("-m", "algo=dpo,grpo", "seed=0,1", *SMALL[:-1], folder=tmp_path)

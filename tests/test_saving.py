@@ -42,6 +42,8 @@ RUNS = {
     "reward model": ("algo=reward", *SMALL),
     "reward adapter": ("algo=reward", "peft=lora", *SMALL),
 }
+FIRST = ("chat", "adapter")
+"""Those of which the fast suite tries the card's code; each imports torch anew."""
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,10 @@ def logits(folder: Path) -> torch.Tensor:
         return model(**tokenizer("The film was", return_tensors="pt")).logits
 
 
-@pytest.mark.parametrize("kind", RUNS)
+@pytest.mark.parametrize(
+    "kind",
+    [kind if kind in FIRST else pytest.param(kind, marks=pytest.mark.slow) for kind in RUNS],
+)
 def test_the_card_is_the_hubs_and_its_code_runs(kind: str, made: Any) -> None:
     """Front matter that the hub refuses, a card without licence or result, a snippet that names a
     class or a file that is not there."""

@@ -92,7 +92,7 @@ def test_a_task_that_only_returns_its_objectives_is_told_for(toy: Toy) -> None:
         assert trial.values == [trial.params["x"], -trial.params["x"]]
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+@pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.slow)])
 def test_launchers_without_slots_get_batches(launcher: str, toy: Toy) -> None:
     """A launcher of Hydra's that is handed what only slots have; jobs under wrong numbers."""
     if launcher == "joblib" and not importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher"):
@@ -110,6 +110,7 @@ def test_a_grid_is_tried_once(toy: Toy) -> None:
     assert sorted(trial.params["x"] for trial in toy.study.trials) == [0.1, 0.2, 0.3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["random", "cmaes", "gp", "nsga2"])
 def test_each_sampler_can_be_chosen(sampler: str, toy: Toy) -> None:
     """A sampler's yaml with an argument that Optuna does not have; a package that is missing."""
@@ -117,6 +118,7 @@ def test_each_sampler_can_be_chosen(sampler: str, toy: Toy) -> None:
     assert toy.states() == ["COMPLETE"] * 3
 
 
+@pytest.mark.slow
 def test_an_interrupted_study_samples_what_an_uninterrupted_one_would(toy: Toy) -> None:
     """A sampler that begins with the same draws again whenever the sweep goes on."""
     one = ["sweep.n_jobs=1", "ends=returns"]

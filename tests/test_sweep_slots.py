@@ -37,6 +37,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_the_server_has_one_thread_no_gpu_and_all_libraries(tmp_path: Path) -> None:
     """A thread whose lock a fork copies for ever; a CUDA context that no child can use."""
