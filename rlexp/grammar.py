@@ -295,6 +295,5 @@ def sample_reviews(n: int, seed: int) -> list[Review]:
     rng = random.Random(seed)
     labels: dict[str, str] = {}
     while len(labels) < n:
-        text, label = FILM_REVIEWS.sample(rng)
-        labels.setdefault(text, label)
+        labels.setdefault(*FILM_REVIEWS.sample(rng))
     return [Review(text, label, log_prob(text)) for text, label in labels.items()]

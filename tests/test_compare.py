@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from recorded_runs import Recorded, RecordedSource
 from rich.console import Console
 from spooled_runs import PROMPTS, STEPS, spooled_run
 from stored_runs import StoredRuns
@@ -69,7 +70,7 @@ class TestGather:
             for index, scores in enumerate([(2.0, 1.0), (0.0, 3.0), (1.0, 1.0)])
             for which, score in zip(("chosen", "rejected"), scores, strict=True)
         ]
-        run = gather(_Recorded(), _Source(rows, {"eval/accuracy": [(0, 0.5)]}))
+        run = gather(Recorded(), RecordedSource(rows, {"eval/accuracy": [(0, 0.5)]}))
         keys = [("q0", 0), ("q1", 0), ("q2", 0)]
         assert run.measured["eval/accuracy"] == dict(zip(keys, (1.0, 0.0, 0.5), strict=True))
         assert run.measured["eval/margin"] == dict(zip(keys, (1.0, -3.0, 0.0), strict=True))
@@ -77,7 +78,7 @@ class TestGather:
 
     def test_without_its_config_a_run_has_its_tracked_keys(self) -> None:
         """Numbers as texts, which differ from the same numbers of a run whose config was kept."""
-        run = gather(_Recorded(), _Source([], {}))
+        run = gather(Recorded(), RecordedSource([], {}))
         assert run.config == {"algo.name": "toy", "algo.beta": 0.1, "seed": 7}
         assert not run.whole_config
         whole = {"algo": {"name": "toy", "beta": 0.1, "loss": "a"}, "seed": 8}
@@ -285,26 +286,3 @@ def test_runs_of_a_sweep_go_by_number(tmp_path: Path) -> None:
     assert [folder.name for folder in run_folders(tmp_path)] == [str(i) for i in range(11)]
     assert run_folders(tmp_path / "3") == [tmp_path / "3"]
     assert run_folders(tmp_path / "missing") == []
-
-
-class _Recorded:
-    """What a store says of a run whose files it never got."""
-
-    run_id, name, status, started, ended = "0123abcd", "toy", "FINISHED", 0, 2000
-    params = {"algo.name": "toy", "algo.beta": "0.1", "seed": "7"}  # noqa: RUF012
-    metrics: dict[str, float] = {}  # noqa: RUF012
-    tags = {"version.torch": "2.13"}  # noqa: RUF012
-
-
-class _Source:
-    def __init__(self, rows: list, curves: dict) -> None:
-        self.rows, self.curves = rows, curves
-
-    def history(self, record: object, /) -> dict:
-        return self.curves
-
-    def samples(self, record: object, /, step: int | None = None) -> list:
-        return self.rows
-
-    def artifact(self, record: object, /, path: str) -> Path:
-        raise FileNotFoundError(path)

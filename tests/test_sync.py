@@ -242,12 +242,8 @@ def test_mistakes_are_told_together(uri: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError) as caught:
         sync.run(["empty", "nowhere", "tracking.url=x", "tracking.uri=htp://x"])
-    assert [problem.key for problem in caught.value.problems] == [
-        "tracking.url=x",
-        "empty",
-        "nowhere",
-        "tracking.uri",
-    ]
+    wrong = [problem.key for problem in caught.value.problems]
+    assert wrong == ["tracking.url=x", "empty", "nowhere", "tracking.uri"]
     done = rlexp("sync", "nowhere", folder=tmp_path)
     assert done.returncode == 2
     assert "no folder" in done.stderr
