@@ -4,9 +4,8 @@
         tracker.log({"train/loss": 0.3}, step=10)
 
 Every call writes a line to `<folder>/spool.jsonl` and returns; a thread carries the lines on to
-MLflow. The run ends FINISHED, FAILED with the error, or KILLED after Ctrl-C or SIGTERM, whatever
-happens in the block. In a folder whose spool has begun the same run goes on: what was told before,
-by step and name, is not told again.
+MLflow. The run ends FINISHED, FAILED with the error, or KILLED after Ctrl-C or SIGTERM. In a folder
+whose spool has begun the same run goes on: what was told, by step and name, is not told again.
 """
 
 from __future__ import annotations
@@ -283,9 +282,9 @@ class Tracker:
         if self._machine is None:
             self._machine = Machine()
             return
-        metrics = self._machine.sample()
-        seconds = round(time.monotonic() - self._began)
-        self._spool.append({"t": _now(), "kind": "metrics", "step": seconds, "metrics": metrics})
+        at = round(time.monotonic() - self._began)
+        sampled = {"kind": "metrics", "step": at, "metrics": self._machine.sample()}
+        self._spool.append({"t": _now(), **sampled})
 
 
 def _now() -> int:
