@@ -14,6 +14,7 @@ from transformers import TrainerCallback
 from rlexp.checkpoints import seal
 from rlexp.divergence import check_numbers
 from rlexp.spec.run import RunSpec
+from rlexp.spending import Spending
 from rlexp.tracking.callback import tracking_callback
 
 
@@ -98,6 +99,18 @@ class GoOn(TrainerCallback):
                 next(iter(sampler))  # draws the order of one pass
 
 
+class LogSpending(TrainerCallback):
+    """Adds what the run's judges have cost to what is logged; in all processes."""
+
+    def __init__(self, spending: Spending) -> None:
+        self.spending = spending
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        amounts = self.spending.gather()
+        if logs:
+            logs |= {name: value for name, value in amounts.items() if value}
+
+
 class StopOnNaN(TrainerCallback):
     """Ends a run that has diverged, before a checkpoint of it is kept."""
 
@@ -142,6 +155,44 @@ class EndOfHopeless(TrainerCallback):
             control.should_training_stop, control.should_save = True, False
 
 
+class Guards(TrainerCallback):
+    """Lets the guards judge each step by its logs, in the first process; they come last of all.
+
+    Args:
+        watcher: a `rlexp.watching.Watcher`.
+    """
+
+    def __init__(self, watcher: Any) -> None:
+        self.watcher = watcher
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.watcher.go_on(state.global_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if logs and "loss" in logs:  # trainers also log once at the end
+            self.watcher.after_step(state.global_step, logs)
+
+
+class StopByGuard(TrainerCallback):
+    """Ends the training when a guard says so, in all processes at the same step.
+
+    No checkpoint is kept of that step: the last one before it is what to go on from.
+
+    Args:
+        stopped: asked in the first process, behind the guards.
+    """
+
+    def __init__(self, stopped: Callable[[], bool]) -> None:
+        self.stopped = stopped
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if not logs or "loss" not in logs:
+            return
+        (stopped,) = broadcast_object_list([self.stopped()])
+        if stopped:
+            control.should_training_stop, control.should_save = True, False
+
+
 class BestMetric(TrainerCallback):
     """Calls `check()` once, when all that a training logs has been logged."""
 
@@ -169,19 +220,20 @@ class Advance(TrainerCallback):
             self.advance(state.global_step, state.max_steps, text)
 
 
-def callbacks_of_all() -> list[TrainerCallback]:
+def callbacks_of_all(spending: Spending) -> list[TrainerCallback]:
     """What every process does between steps."""
-    return [StopOnNaN(), GoOn(), SaveBetweenRollouts(), WrittenByAll()]
+    return [LogSpending(spending), StopOnNaN(), GoOn(), SaveBetweenRollouts(), WrittenByAll()]
 
 
 def observing_callbacks(
     spec: RunSpec, checkpoints: Path, observer: Any, advance: Callable[[int, int, str], None]
 ) -> list[TrainerCallback]:
-    """What the first process does between steps, in this order: record, look, keep."""
+    """What the first process does between steps, in this order: record, look, keep, judge."""
     return [
         tracking_callback(observer.tracker),
-        BestMetric(observer.check_best_metric),
+        BestMetric(observer.checkpoints.check_metric),
         EvaluateEvery(spec.eval.every, observer.look_during),
         Checkpoints(checkpoints, observer.tracker.flush, observer.checkpoint_saved),
         Advance(advance),
+        Guards(observer.watcher),
     ]

@@ -27,7 +27,7 @@ _OVERSHOT = (
     "lower algo.learning_rate (a third is a good next try) or algo.epochs, or set "
     "algo.early_stop_kl=0.1",
 )
-_CAUSES = {"kl": _DRIFTED, "ratio": _OVERSHOT, "loss": _BLOWN_UP, "grad_norm": _BLOWN_UP}
+CAUSES = {"kl": _DRIFTED, "ratio": _OVERSHOT, "loss": _BLOWN_UP, "grad_norm": _BLOWN_UP}
 """By the trainers' names; the one that tells most comes first."""
 
 
@@ -42,7 +42,7 @@ def check_numbers(logs: Mapping[str, Any], step: int) -> None:
         RunFailed: a loss, gradient, KL or ratio that is no finite number, or a KL a token beyond
             `KL_LIMIT` in a training on the policy's own answers.
     """
-    for name, (cause, remedy) in _CAUSES.items():
+    for name, (cause, remedy) in CAUSES.items():
         value = logs.get(name)
         if value is None:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tomllib
 from importlib import metadata
 
@@ -9,6 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from rlexp.conf_dir import CONF
+from rlexp.spec.errors import Problem
 
 MODULES = {
     "quant": "bitsandbytes",
@@ -16,6 +18,8 @@ MODULES = {
     "deepspeed": "deepspeed",
     "ray": "ray",
     "postgres": "psycopg",
+    "rewards": "math_verify",
+    "verse": "pronouncing",
 }
 """Each optional extra with the module that shows that it is here."""
 APART = {"vllm"}
@@ -54,3 +58,17 @@ def install_command(extra: str = "") -> str:
         return f"python -m pip install --upgrade 'rlexp{brackets}'"
     constraints = "" if extra in APART else "-c constraints.txt "
     return f"python -m pip install {constraints}-e '.{brackets}'"
+
+
+def lacking(module: str, extra: str, key: str) -> list[Problem]:
+    """Told where a module of an extra is not installed; it is not imported.
+
+    Args:
+        module: its name.
+        extra: the extra that brings it.
+        key: the config key whose choice needs it.
+    """
+    if importlib.util.find_spec(module) is not None:
+        return []
+    want = f"the extra `{extra}`"
+    return [Problem(key, f"a choice that needs {module}", want, install_command(extra))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -11,7 +10,6 @@ from typing import Any
 
 import yaml
 
-from rlexp.checkpoints import Best, best_of, complete_checkpoints
 from rlexp.evaluation import (
     Card,
     Clock,
@@ -26,16 +24,22 @@ from rlexp.evaluation import (
     write_page,
 )
 from rlexp.evaluation.description import begun, ended
+from rlexp.evaluation.judged import judged, try_judge
 from rlexp.evaluation.model_card import NAME, Weights, model_card
+from rlexp.kept_checkpoints import KeptCheckpoints
+from rlexp.scoring import Scorer
 from rlexp.spec.errors import Problem, Pruned, UserError
+from rlexp.spec.hardware import EvalSpec
 from rlexp.spec.run import RunSpec
 from rlexp.spec.saved import is_adapter
-from rlexp.spec.validation import nearest
+from rlexp.spending import Spending
 from rlexp.sweep.membership import PRUNED, is_trial
 from rlexp.terminal import Terminal
 from rlexp.tracking import Tracker
 from rlexp.tracking.spool import SPOOL
 from rlexp.tracking.told import Told
+from rlexp.watching import Watcher
+from rlexp.yardstick import Yardstick
 
 
 class Observer:
@@ -43,7 +47,8 @@ class Observer:
 
     Attributes:
         clock: seconds of each phase.
-        policy, heldout: what is evaluated and on which prompts; known once they are loaded.
+        policy, heldout, scorer: what is evaluated, on which prompts, by whom; known once they are
+            loaded.
     """
 
     def __init__(self, spec: RunSpec, folder: Path, splits: Any, tracker: Tracker) -> None:
@@ -52,13 +57,23 @@ class Observer:
         self.clock = Clock()
         if tracker.told:
             self.clock.go_on(tracker.told.phase_seconds, tracker.told.total_seconds)
+        self.spending = Spending(tracker.history)
+        self.checkpoints = KeptCheckpoints(spec.train, folder / "checkpoints", tracker)
         self.notes: list[str] = list(splits.notes)
         self.before: Evaluation | None = None
         self.policy: Any = None
         self.heldout: list[dict[str, Any]] = []
+        self.scorer: Any = None
         self.metrics_at: dict[int, dict[str, float]] = {}
+        self.watcher = Watcher(spec, self)
+        self.yardstick = Yardstick(spec, self)
         self.hopeless = False
         """Whether the run is a trial that its sweep's pruner has given up."""
+
+    @staticmethod
+    def words(folder: Path) -> str:
+        """What the run's page says while it runs."""
+        return begun(config_in(folder), folder)
 
     @classmethod
     @contextmanager
@@ -69,8 +84,7 @@ class Observer:
             UserError: a run that is to go on began with other data.
         """
         _same_data(Told.read(folder / SPOOL), splits)
-        words = begun(_config_in(folder), folder)
-        with Tracker.open(spec, folder, description=words, parent=parent) as tracker:
+        with Tracker.open(spec, folder, description=cls.words(folder), parent=parent) as tracker:
             rows = len(splits.train) + len(splits.heldout)
             tracker.dataset(spec.data.name, splits.source, splits.digest, splits.kind, rows)
             observer = cls(spec, folder, splits, tracker)
@@ -95,7 +109,7 @@ class Observer:
     def look(self, step: int, *, trained: bool) -> Evaluation:
         """Evaluate the policy on the held-out prompts and record what was found at `step`."""
         with self.phase("evaluation"):
-            found = self._evaluate(trained)
+            found = self.evaluate(step, self.spec.eval, trained=trained)
         found.to_json(self._evaluation_file(step))
         metrics = {f"eval/{name}": value for name, value in found.metrics.items()}
         self.tracker.log(metrics, step)
@@ -106,28 +120,34 @@ class Observer:
     def _evaluation_file(self, step: int) -> Path:
         return self.folder / "evaluations" / f"step-{step:06d}.json"
 
-    def _evaluate(self, trained: bool) -> Evaluation:
+    def evaluate(self, step: int, spec: EvalSpec, *, trained: bool) -> Evaluation:
+        """An evaluation that nobody is told of, as large as the spec says."""
         if self.spec.algo.head == "reward":
-            return evaluate_ranking(self.policy, self.heldout, self.spec.eval)
+            return evaluate_ranking(self.policy, self.heldout, spec)
         return evaluate(
             self.policy,
             self.heldout,
-            self.spec.reward,
+            self.scorer.held_out(step),
             self.splits.texts,
-            self.spec.eval,
+            spec,
             trained=trained,
             grammatical=self.spec.data.grammatical,
         )
 
-    def look_before(self, policy: Any, heldout: list[dict[str, Any]]) -> None:
+    def look_before(self, policy: Any, heldout: list[dict[str, Any]], scorer: Scorer) -> None:
         """The evaluation that everything later is compared with; once for all attempts."""
-        self.policy, self.heldout = policy, heldout
+        self.policy, self.heldout, self.scorer = policy, heldout, scorer
+        self.yardstick.check_columns()
         if (file := self._evaluation_file(0)).is_file():
             self.before = Evaluation.from_json(file)
+            scorer.remember([sample.terms for sample in self.before.samples])
+            self.yardstick.take()
             return
         what = "pairs" if self.spec.algo.head == "reward" else "prompts"
         self.terminal.say(f"{'before':12} {len(heldout[: self.spec.eval.prompts])} held-out {what}")
         self.before = self.look(0, trained=False)
+        try_judge(heldout, self.before, self.spec.eval)
+        self.yardstick.take()
 
     def look_during(self, step: int) -> None:
         """An evaluation in the middle of the training, which it leaves as it was."""
@@ -142,13 +162,9 @@ class Observer:
 
     def give_up(self, step: int) -> None:
         """Leave the run as one that was pruned: recorded, without its checkpoints."""
-        checkpoints = self.folder / "checkpoints"
         self.tracker.event(PRUNED, step=step)
         self.tracker.tag("state", "PRUNED")
-        for checkpoint in complete_checkpoints(checkpoints):
-            self.tracker.removed(checkpoint)
-        if checkpoints.is_dir():
-            shutil.rmtree(checkpoints)
+        self.checkpoints.remove_all()
         self.notes.append(f"The trial was pruned at step {step}: others were better by then.")
         self.write(self.card("KILLED", None), None)
 
@@ -156,55 +172,38 @@ class Observer:
         """Tell the tracker of a complete checkpoint, and remove those that are not to be kept."""
         if step < self.spec.train.max_steps:  # the last one is told of with the final metrics
             self.tracker.checkpoint(step, folder, self.metrics_at.get(step, {}))
-        self.keep_checkpoints()
-
-    def keep_checkpoints(self) -> Best | None:
-        """Remove all checkpoints but the newest ones and the best; which the best is."""
-        train, folder = self.spec.train, self.folder / "checkpoints"
-        found = complete_checkpoints(folder)
-        best = None
-        if (metric := train.best_metric) is not None:
-            history = self.tracker.history
-            values = {step: metrics[metric] for step, metrics in history if metric in metrics}
-            best = best_of(found, metric, values, train.best_mode)
-        for old in found[: -train.keep_checkpoints]:
-            if best is None or old.name != best.folder:
-                shutil.rmtree(old)
-                self.tracker.removed(old)
-        if best is not None:
-            best.write(folder)
-        return best
-
-    def check_best_metric(self) -> None:
-        """Stop a run whose `train.best_metric` is nothing that it tracks.
-
-        Raises:
-            UserError: with the nearest name among the metrics so far.
-        """
-        metric = self.spec.train.best_metric
-        known = sorted({name for _, metrics in self.tracker.history for name in metrics})
-        if metric is None or metric in known:
-            return
-        near = nearest(metric, known)
-        remedy = f"Did you mean {near}?" if near else ""
-        raise UserError(Problem("train.best_metric", metric, f"one of {', '.join(known)}", remedy))
+        self.checkpoints.keep()
 
     def look_after(self) -> Card:
         """The last evaluation, and the card that compares it with the first."""
         self.terminal.say(f"{'after':12} the same prompts")
-        step = self.spec.train.max_steps
-        after = self.look(step, trained=True)
+        step = self.watcher.last_step
+        after = self._judged(self.look(step, trained=True), step)
         self.tracker.checkpoint(step, self.folder / "model", self.metrics_at[step])
-        if best := self.keep_checkpoints():
+        if best := self.checkpoints.keep():
             place = self.folder / "checkpoints" / best.folder
             told = f"{best.metric} {best.value:.4g} at step {best.step}"
             self.tracker.tag("best", f"{told}: {place.absolute()}")
             self.notes.append(f"best checkpoint: {told} (checkpoints/{best.folder})")
+        if self.watcher.stopped:
+            self.notes.append(self.watcher.last_before(self.folder / "checkpoints"))
         card = self.card("FINISHED", after)
         self.write(card, after)
         self.terminal.console.print()
         print_card(card, self.terminal.console)
         return card
+
+    def _judged(self, after: Evaluation, step: int) -> Evaluation:
+        """The last evaluation with what `eval.judge` says of it."""
+        if self.before is None or self.spec.eval.judge is None:
+            return after
+        with self.phase("judging"):
+            win_rate, note = judged(self.heldout, self.before, after, self.spec.eval)
+        self.notes.append(note)
+        metrics = {f"eval/{name}": value for name, value in win_rate.metrics.items()}
+        self.tracker.log(metrics, step)
+        self.metrics_at[step] |= metrics
+        return win_rate.added_to(after)
 
     def card(self, status: str, after: Evaluation | None) -> Card:
         """What is known of the run; `after` is None for one that did not reach its end."""
@@ -227,7 +226,11 @@ class Observer:
             self.before,
             after,
             cost,
-            notes=self.notes,
+            notes=[*self.notes, *self.spending.notes()],
+            firings=self.watcher.firings,
+            control=self.yardstick.control(self.before),
+            frontier=self.yardstick.frontier(),
+            columns=self.yardstick.columns(),
             resamples=spec.eval.bootstrap,
             seed=spec.eval.seed,
         )
@@ -241,6 +244,15 @@ class Observer:
         return int(counted[-1]) if counted else None
 
     def write(self, card: Card, after: Evaluation | None) -> None:
+        """Leave what came of the run in its folder and in MLflow."""
+        self._leave(card, after)
+        self.tracker.note(ended(config_in(self.folder), card, self.folder), alone=True)
+        if after is not None:
+            self._write_model_card(card)
+        if self.spec.tracking.log_model and after is not None:
+            self.tracker.artifact(self.folder / "model")
+
+    def _leave(self, card: Card, after: Evaluation | None) -> None:
         """Leave the card in the run's folder, for people and for programs."""
         card.to_json(self.folder / "card.json")
         config = (self.folder / "config.yaml").read_text(encoding="utf-8")
@@ -250,21 +262,17 @@ class Observer:
         )
         for name in ("card.json", "card.html"):
             self.tracker.artifact(self.folder / name)
-        self.tracker.note(ended(_config_in(self.folder), card, self.folder), alone=True)
-        if after is not None:
-            self._write_model_card(card)
-        if self.spec.tracking.log_model and after is not None:
-            self.tracker.artifact(self.folder / "model")
 
     def _write_model_card(self, card: Card) -> None:
         told = Told.read(self.folder / SPOOL)
-        model, steps = self.folder / "model", self.spec.train.max_steps
+        model, steps = self.folder / "model", self.watcher.last_step
         weights = Weights(steps, adapter=is_adapter(model))
         origin = told.start["tags"] if told else {}
-        model_card(_config_in(self.folder), card, origin, weights).save(model / NAME)
+        model_card(config_in(self.folder), card, origin, weights).save(model / NAME)
 
 
-def _config_in(folder: Path) -> dict[str, Any]:
+def config_in(folder: Path) -> dict[str, Any]:
+    """The run's composed config."""
     return yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
 
 
@@ -281,4 +289,5 @@ def _table_row(sample: Sample) -> dict[str, Any]:
     """A sample as a row of MLflow's table."""
     found = asdict(sample)
     terms = {f"reward_{name}": value for name, value in found.pop("terms").items()}
-    return {"reward": found.pop("reward"), **terms, **found}
+    gold = {f"gold_{name}": value for name, value in found.pop("gold").items()}
+    return {"reward": found.pop("reward"), **terms, **found, **gold}

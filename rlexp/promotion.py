@@ -21,6 +21,8 @@ from rlexp.models.locate import ADAPTER_CONFIG, BASE, base_of
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.saved import is_adapter
 from rlexp.tracking.redaction import redacted
+from rlexp.tracking.spool import SPOOL
+from rlexp.tracking.told import Told
 
 FILES = (
     "model*.safetensors",
@@ -74,7 +76,7 @@ def chosen(run: Path, status: str, checkpoint: str | None) -> Chosen:
         UserError: they are not there.
     """
     complete = {each.name: each for each in complete_checkpoints(run / "checkpoints")}
-    last = int(config_of(run)["train"]["max_steps"])
+    last = last_step(run)
     best = run / "checkpoints" / BEST
     if checkpoint is None and best.is_file():
         told = json.loads(best.read_text(encoding="utf-8"))
@@ -130,11 +132,18 @@ def _card_of(run: Path, weights: Chosen) -> Card:
         remedy = f"Let it go on to its end first: python -m rlexp resume {run}"
         raise UserError(Problem("run", f"{run}, cut off without a card", "a run's card", remedy))
     card = Card.from_json(file)
-    if card.after and weights.step == int(config_of(run)["train"]["max_steps"]):
+    if card.after and weights.step == last_step(run):
         return card
     evaluation = run / "evaluations" / f"step-{weights.step:06d}.json"
     found = Evaluation.from_json(evaluation) if evaluation.is_file() else None
     return of_step(card, found.metrics if found else {}, found.intervals if found else {})
+
+
+def last_step(run: Path) -> int:
+    """The step at which the run ended: the last of its config, unless a guard stopped it."""
+    told = Told.read(run / SPOOL)
+    stopped = told.stopped_at if told else None
+    return stopped or int(config_of(run)["train"]["max_steps"])
 
 
 def config_of(run: Path) -> dict[str, Any]:

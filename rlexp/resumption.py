@@ -28,10 +28,12 @@ CHANGEABLE = (
     "train.keep_checkpoints",
     "train.best_metric",
     "train.best_mode",
+    "scoring",
     "eval.name",
     "eval.every",
     "eval.batch_size",
     "eval.bootstrap",
+    "guards",
     "hardware",
     "tracking.name",
     "tracking.uri",
@@ -40,7 +42,7 @@ CHANGEABLE = (
     "tracking.log_model",
 )
 """Keys, with all below them, whose values do not make it another run."""
-GROUPS = ("eval", "hardware", "tracking")
+GROUPS = ("eval", "guards", "hardware", "tracking")
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def _steps_left(folder: Path, told: Told, old: int, done: int, spec: RunSpec) ->
     """What is wrong with the number of steps, for a run that has told of step `done`."""
     new, key = spec.train.max_steps, "train.max_steps"
     longer = f"python -m rlexp resume {folder} {key}={2 * max(old, new)}"
-    if told.status == "FINISHED" and new <= old:
+    if told.status == "FINISHED" and new <= old and told.stopped_at is None:
         remedy = f"Train it for longer: {longer}"
         if new == old:
             got = f"a run that has finished, at step {old}"

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from rlexp import data as data_room
+from rlexp.data.matched import matched_pairs
 from rlexp.data.sampled import sample_rows
+from rlexp.scoring import Scorer
+from rlexp.spec.crosscheck import pairs_are_matched
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.policy import Completion
-from rlexp.spec.reward import Text
+from rlexp.spec.reward import Text, Value
 from rlexp.spec.run import RunSpec
 
 Rows = list[dict[str, Any]]
@@ -21,7 +24,7 @@ Rows = list[dict[str, Any]]
 LABELS_COMPARED = 200
 
 
-def heldout_rows(spec: RunSpec, policy: Any, splits: Any, observer: Any) -> Rows:
+def heldout_rows(spec: RunSpec, policy: Any, splits: Any, observer: Any, scorer: Scorer) -> Rows:
     """What evaluations look at: prompts, or pairs for a model that scores texts."""
     if spec.algo.head == "language":
         framed = data_room.frame(splits.heldout, spec.data, policy.chat)
@@ -29,28 +32,41 @@ def heldout_rows(spec: RunSpec, policy: Any, splits: Any, observer: Any) -> Rows
     if splits.heldout_pairs:
         framed = data_room.frame(splits.heldout_pairs, spec.data, policy.chat)
         return _short_enough(framed, spec, policy, observer.notes)
+    if pairs_are_matched(spec.algo, spec.data):
+        framed = data_room.frame(splits.heldout_labelled, spec.data, policy.chat)
+        labelled = _short_enough(framed, spec, policy, observer.notes)
+        # By the evaluation's seed: runs of different seeds are compared on the same pairs.
+        pairs, note = matched_pairs(labelled, spec.eval.seed, None)
+        observer.notes.append(f"held out: {note}")
+        return pairs
     framed = data_room.frame(splits.heldout[: spec.eval.prompts], spec.data, policy.chat)
     asked = _short_enough(framed, spec, policy, [])
 
     def make() -> tuple[Rows, str]:
-        rows, note = _sampled(spec, policy, asked, observer)
+        rows, note = _sampled(spec, policy, asked, observer, scorer)
         return rows, f"held out: {note}"
 
     return _made_once(observer.folder / "heldout.jsonl", make, observer)
 
 
-def training_rows(spec: RunSpec, policy: Any, splits: Any, folder: Path, observer: Any) -> Rows:
+def training_rows(
+    spec: RunSpec, policy: Any, splits: Any, folder: Path, observer: Any, scorer: Scorer
+) -> Rows:
     """Rows of the kind that the algorithm needs, framed for the model."""
     notes: list[str] = observer.notes if observer else []
     rows = data_room.frame(splits.train, spec.data, policy.chat)
     rows = _short_enough(rows, spec, policy, notes)
     if splits.kind == spec.algo.needs:
         if observer and splits.kind == "unpaired" and spec.reward.scores_anything:
-            notes.append(_agreement(spec, rows))
+            notes.append(_agreement(spec, rows, scorer))
         return rows
+    if pairs_are_matched(spec.algo, spec.data):
+        pairs, note = matched_pairs(rows, spec.seed, spec.train.max_steps * spec.train.batch_size)
+        notes.append(note)
+        return pairs
 
     def make() -> tuple[Rows, str]:
-        return _sampled(spec, policy, _as_many_as_needed(spec, rows), observer)
+        return _sampled(spec, policy, _as_many_as_needed(spec, rows), observer, scorer)
 
     return _made_once(folder / f"{spec.algo.needs}.jsonl", make, observer)
 
@@ -73,15 +89,16 @@ def _made_once(file: Path, make: Callable[[], tuple[Rows, str]], observer: Any) 
     return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
 
 
-def _agreement(spec: RunSpec, rows: Rows) -> str:
+def _agreement(spec: RunSpec, rows: Rows, scorer: Scorer) -> str:
     """How far the data's labels and the reward ask for the same, in words."""
     some = random.Random(spec.seed).sample(rows, min(LABELS_COMPARED, len(rows)))
     names = [name for name in some[0] if name not in ("prompt", "completion", "label")]
     columns = {name: [row[name] for row in some] for name in names}
     asked, said = ([row[name] for row in some] for name in ("prompt", "completion"))
-    scores = spec.reward.score(asked, said, columns).total
-    good = [score for score, row in zip(scores, some, strict=True) if row["label"]]
-    bad = [score for score, row in zip(scores, some, strict=True) if not row["label"]]
+    scores = zip(scorer.once(asked, said, columns).total, some, strict=True)
+    known = [(score, row["label"]) for score, row in scores if score is not None]
+    good = [score for score, label in known if label]
+    bad = [score for score, label in known if not label]
     won = [float(a > b) + 0.5 * (a == b) for a in good for b in bad]
     if not won:
         return "labels: the data's own"
@@ -101,7 +118,9 @@ def _as_many_as_needed(spec: RunSpec, rows: Rows) -> Rows:
     return random.Random(spec.seed).sample(rows, min(sampling.prompts, needed, len(rows)))
 
 
-def _sampled(spec: RunSpec, policy: Any, rows: Rows, observer: Any) -> tuple[Rows, str]:
+def _sampled(
+    spec: RunSpec, policy: Any, rows: Rows, observer: Any, scorer: Scorer
+) -> tuple[Rows, str]:
     """Rows made of the policy's own answers to the rows' prompts."""
     sampling = spec.algo.sampling
     assert sampling is not None
@@ -123,8 +142,8 @@ def _sampled(spec: RunSpec, policy: Any, rows: Rows, observer: Any) -> tuple[Row
             advance(len(prompts), len(prompts), "prompts answered")
         return answers
 
-    def score(prompts: list[Text], answers: list[Text], columns: dict[str, Any]) -> list[float]:
-        return spec.reward.score(prompts, answers, columns).total
+    def score(prompts: list[Text], answers: list[Text], columns: dict[str, Any]) -> list[Value]:
+        return list(scorer.once(prompts, answers, columns).total)
 
     with observer.phase("sampling"):
         return sample_rows(spec.algo.needs, rows, complete, score)

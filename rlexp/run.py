@@ -16,10 +16,14 @@ from rlexp.models.locate import fetch, local_folder
 from rlexp.offline import hub_closed, quieten, share_cores
 from rlexp.resolved import resolved
 from rlexp.rows import heldout_rows, training_rows
+from rlexp.scoring import Scorer
+from rlexp.scoring.keeping import keep_moments, take_moments
+from rlexp.scoring.together import Alone, Several
 from rlexp.spec.algo import Head
-from rlexp.spec.crosscheck import rows_are_sampled
+from rlexp.spec.crosscheck import rows_are_sampled, rows_read
 from rlexp.spec.errors import Pruned
 from rlexp.spec.run import RunSpec
+from rlexp.spending import Spending
 from rlexp.sweep.membership import is_trial
 from rlexp.tracking.registry import find
 
@@ -40,11 +44,17 @@ def run(spec: RunSpec, folder: Path, parent: str | None = None, resume: Path | N
         RunFailed: NaN, out of memory, a full disk, a reward that breaks.
         Pruned: a trial that its sweep's pruner has given up.
     """
+    if not spec.algo.trains:
+        from rlexp.examination import examine
+
+        examine(spec, folder, parent)
+        return
     quieten()
     share_cores()
     sampled = rows_are_sampled(spec.algo, spec.data)
     # Before torch: mistakes in the data, and a hub that does not answer, are cheap to find.
-    splits = data_room.load(spec.data, "prompts" if sampled else spec.algo.needs)
+    splits = data_room.load(spec.data, rows_read(spec.algo, spec.data))
+    splits = data_room.with_texts_of(splits, spec.eval.texts_path)
     fetch(spec.model, folder_of(spec))
     with ExitStack() as open_things:
         open_things.enter_context(disk_explained(folder))
@@ -57,18 +67,21 @@ def run(spec: RunSpec, folder: Path, parent: str | None = None, resume: Path | N
         open_things.enter_context(disk_explained(folder))  # while the observer can still record it
         device = prepare(spec.hardware, spec.seed)
         processes = join_processes(device)
-        policy = _load(spec, "language" if sampled else spec.algo.head, device, processes, observer)
+        head = "language" if sampled else spec.algo.head
+        policy = load_parts(spec, head, device, processes, observer, splits.corpus)
         open_things.enter_context(hub_closed())
+        scorer = open_things.enter_context(scorer_of(spec, processes))
         with processes.main_process_first():
-            rows = training_rows(spec, policy, splits, folder, observer)
-        heldout = heldout_rows(spec, policy, splits, observer) if observer else []
+            rows = training_rows(spec, policy, splits, folder, observer, scorer)
+        heldout = heldout_rows(spec, policy, splits, observer, scorer) if observer else []
         if sampled and spec.algo.head != "language":
-            policy = _load(spec, spec.algo.head, device, processes, None)
+            policy = load_parts(spec, spec.algo.head, device, processes, None, splits.corpus)
         if observer:
-            observer.look_before(policy, heldout)
+            observer.look_before(policy, heldout, scorer)
+            observer.watcher.begin()
         prepare(spec.hardware, spec.seed)  # training draws the same whatever came before it
         bf16 = mixed_bf16(spec.hardware, device)
-        _train(spec, policy, rows, folder, bf16, observer, resume)
+        _train(spec, policy, rows, folder, bf16, scorer, observer, resume)
         if observer:
             observer.look_after()
 
@@ -79,7 +92,15 @@ def folder_of(spec: RunSpec) -> Callable[..., Path]:
     return partial(local_folder, registry=lambda path, key: find(path, registry, key))
 
 
-def _load(spec: RunSpec, head: Head, device: Any, processes: Any, observer: Any) -> Any:
+def load_parts(
+    spec: RunSpec,
+    head: Head,
+    device: Any,
+    processes: Any,
+    observer: Any,
+    corpus: Callable[[], list[str]],
+) -> Any:
+    """The policy, with all parts of the run prepared; the observer, if there is one, is told."""
     from rlexp.models.load import load_policy
     from rlexp.tracking.origin import weights
 
@@ -95,14 +116,25 @@ def _load(spec: RunSpec, head: Head, device: Any, processes: Any, observer: Any)
     # The first process makes or fetches the weights; the others find them.
     with processes.main_process_first(), bar as advance:
         policy = load_policy(
-            spec, head, device, lambda a, b, loss: advance(a, b, f"loss {loss:.3f}"), from_place
+            spec,
+            head,
+            device,
+            lambda a, b, loss: advance(a, b, f"loss {loss:.3f}"),
+            from_place,
+            corpus,
         )
-        for part in (spec.algo, spec.reward):
+        for part in (spec.algo, spec.reward, *spec.eval.gold_checked[0].values()):
             part.prepare(device, located)
     if observer:
-        observer.notes += policy.notes
+        observer.notes += [*policy.notes, *spec.reward.notes()]
         observer.tracker.origin(**resolved(spec, policy))
     return policy
+
+
+def scorer_of(spec: RunSpec, processes: Any) -> Scorer:
+    """What calls the run's reward, in all of its processes."""
+    count = processes.num_processes
+    return Scorer(spec.reward, spec.scoring, count, Several() if count > 1 else Alone())
 
 
 def _train(
@@ -111,31 +143,44 @@ def _train(
     rows: list[dict[str, Any]],
     folder: Path,
     bf16: bool,
+    scorer: Scorer,
     observer: Any,
     resume: Path | None,
 ) -> None:
     from transformers import PrinterCallback
 
     from rlexp.algos.base import Training
-    from rlexp.callbacks import EndOfHopeless, callbacks_of_all, observing_callbacks
+    from rlexp.callbacks import (
+        EndOfHopeless,
+        StopByGuard,
+        callbacks_of_all,
+        observing_callbacks,
+    )
     from rlexp.models.saving import name_base, save_policy
 
     checkpoints = folder / "checkpoints"
     bar = observer.terminal.bar("training") if observer else nullcontext(lambda *told: None)
     with bar as advance:
-        callbacks = callbacks_of_all()
+        spending = observer.spending if observer else Spending()
+        callbacks = [*callbacks_of_all(spending), keep_moments(scorer)]
         if observer:
             callbacks += observing_callbacks(spec, checkpoints, observer, advance)
         end = EndOfHopeless(spec.eval.every, lambda: bool(observer and observer.hopeless))
         if is_trial():
             callbacks.append(end)
-        training = Training(spec, policy, rows, checkpoints, bf16, callbacks)
+        if spec.guards.may_stop:
+            callbacks.append(StopByGuard(lambda: bool(observer and observer.watcher.stopped)))
+        if observer and observer.watcher.hears:
+            scorer.heard = observer.watcher.hear
+        training = Training(spec, policy, rows, checkpoints, bf16, callbacks, scorer)
         if observer:
             steps, batch = spec.train.max_steps, spec.train.batch_size
             whence = f", on from {resume.name}" if resume else ""
             observer.terminal.say(f"{'training':12} {steps} steps of {batch}{whence}")
         trainer = spec.algo.build_trainer(training)
         trainer.remove_callback(PrinterCallback)
+        if resume:
+            take_moments(scorer, resume)
         policy.model = trainer.model  # with the adapter, where there is one
         name_base(policy)
         with observer.phase("train") if observer else nullcontext():

@@ -24,7 +24,9 @@ from rlexp.sweep.syntax import read_space
 
 MOST_COMBINATIONS = 64
 """Of groups that are looked at; more would take seconds."""
-OF_LANGUAGE = ("reward", "kl", "length", "ended", "distinct_1", "distinct_2", "win_rate")
+OF_LANGUAGE = (
+    *("reward", "kl", "kl_sequence", "length", "ended", "distinct_1", "distinct_2", "win_rate"),
+)
 OF_RANKING = ("accuracy", "margin")
 """Metrics that evaluations always have, of a policy and of a reward model."""
 
@@ -202,7 +204,7 @@ def objective_problems(spec: SweepSpec, run: RunSpec) -> Iterator[Problem]:
     if not spec.prunes:
         return
     steps, every = run.train.max_steps, run.eval.every
-    if spec.objectives[0].startswith("perf/"):
+    if spec.objectives[0].startswith(("perf/", "eval/judge_")):
         remedy = "Choose sweep/pruner=none."
         want = "a metric of the evaluations, for a pruner to go by"
         yield Problem("sweep.objective", spec.objectives[0], want, remedy)
@@ -218,6 +220,7 @@ def _evaluated(run: RunSpec) -> list[str]:
     left_out = () if run.reward.scores_anything else ("reward", "win_rate")
     found = [name for name in OF_LANGUAGE if name not in left_out]
     found += ["grammatical"] if run.data.grammatical else []
+    found += ["judge_win_rate"] if run.eval.judge else []
     return found + (["perplexity"] if run.eval.texts else [])
 
 

@@ -84,6 +84,7 @@ def sweep(
     is_group = group_test(loader)
     space = read_space(spec.params, arguments, is_group)
     check_samplers(spec, space)
+    getattr(launcher, "slots", None)  # made now: they get ready while the study is opened
 
     def compose(groups: list[str]) -> tuple[DictConfig, Mapping[str, Any]]:
         composed = loader.load_sweep_config(config, [*space.fixed.values(), *groups])

@@ -27,6 +27,7 @@ def test_the_json_has_the_promised_keys_and_comes_back_whole(tmp_path):
         *("run_id", "name", "status", "algo", "model", "data", "reward", "seed", "folder", "open"),
         *("before", "after", "intervals", "win_rate", "samples", "guards", "notes"),
         *("train_seconds", "total_seconds", "tokens_per_second", "peak_memory_mib", "cost"),
+        *("firings", "changes", "ties", "control", "frontier", "slices", "gains", "losses"),
     }
     content = json.loads(path.read_text())
     assert set(content) == promised
@@ -75,7 +76,7 @@ def test_the_terminal_shows_all_in_eighty_columns():
     for wanted in (
         "reward 0.03 → 0.94",
         "[0.930, 0.950]",
-        "Better on 87.5% of the held-out prompts",
+        "Wins by reward 87.5% of pairs",
         "perplexity of held-out texts 3.360 → 3.360 (+0.0%)",
         "prompt 2",
         "was fun. 2",

@@ -15,21 +15,26 @@ from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.components import component_class
 from rlexp.spec.data import DataSpec
 from rlexp.spec.errors import UserError
+from rlexp.spec.guards import GuardsSpec
 from rlexp.spec.hardware import EvalSpec, HardwareSpec, TrackingSpec, TrainSpec
 from rlexp.spec.model import LoraPeft, ModelSpec, NoPeft, QloraPeft
 from rlexp.spec.part import Part
 from rlexp.spec.reward import RewardSpec
 from rlexp.spec.run import Basics
+from rlexp.spec.scoring import ScoringSpec
 
 PARTS: dict[str, type[Part]] = {
     "model": ModelSpec,
     "hardware": HardwareSpec,
     "eval": EvalSpec,
+    "guards": GuardsSpec,
     "tracking": TrackingSpec,
 }
 COMPONENTS: dict[str, Any] = {"algo": AlgoSpec, "data": DataSpec, "reward": RewardSpec}
 ALGORITHMS = {file.stem for file in (CONF / "algo").glob("*.yaml")} - {"distill"}
 """All but the one that wants a teacher to be named."""
+PATHS = {"rotten_grpo": {"model.path", "reward.path"}}
+"""What an experiment leaves to be named: models that other runs have trained."""
 PEFT = {"none": NoPeft, "qlora": QloraPeft}
 
 
@@ -68,7 +73,8 @@ def test_the_top_of_the_config_has_the_specs_fields() -> None:
     """A top-level key or one of `train` without a field, or a field without its default."""
     config = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))
     assert keys_and_fields(config["train"], TrainSpec)[0] == set(TrainSpec.model_fields)
-    assert set(config) - {"defaults", "hydra", "train"} == set(Basics.model_fields)
+    assert set(config["scoring"]) == set(ScoringSpec.model_fields)
+    assert set(config) - {"defaults", "hydra", "train", "scoring"} == set(Basics.model_fields)
 
 
 def part_classes(kind: type[Part]) -> list[type[Part]]:
@@ -106,8 +112,14 @@ def test_begins_with_one_line_on_what_it_is(file: Path) -> None:
 
 @pytest.mark.parametrize("file", choices("experiment"))
 def test_experiments_are_valid(file: Path) -> None:
-    """An experiment that names a key or a choice that is gone."""
-    assert spec_of(f"experiment={file.stem}").algo.name in file.stem
+    """An experiment that names a key or a choice that is gone, or wants more paths than it says."""
+    wanted, named = PATHS.get(file.stem, set()), ALGORITHMS & set(file.stem.split("_"))
+    try:
+        spec = spec_of(f"experiment={file.stem}")
+    except UserError as error:
+        assert {problem.key for problem in error.problems} == wanted
+    else:
+        assert not wanted and named <= {spec.algo.name}
 
 
 @pytest.mark.parametrize("algo", sorted(ALGORITHMS))

@@ -56,6 +56,20 @@ def test_best_and_worst_of_the_ended_answers() -> None:
     )
 
 
+def test_answers_that_cannot_be_judged_are_in_no_pair() -> None:
+    """Catches: None that is compared with a number, a rejected answer that nobody judged, a prompt
+    of which one judged answer is left."""
+    rows = [{"prompt": "a"}, {"prompt": "b"}]
+    complete = answering(["unjudged", "long", "?", "x"], ["unjudged", "alone"])
+
+    def judged(prompts: list[Text], answers: list[Text], columns: Any) -> list[float | None]:
+        return [None if answer in ("unjudged", "?") else float(len(answer)) for answer in answers]
+
+    pairs, note = sample_rows("pairs", rows, complete, judged)
+    assert pairs == [{"prompt": "a", "chosen": "long", "rejected": "x"}]
+    assert "(fewer than two answers: 1; equal rewards only: 0; answers without a reward: 3)" in note
+
+
 def test_cut_answers_end_with_a_sentence_and_only_for_want_of_others() -> None:
     """Catches: no pair from a base model that never ends by itself, an end token taught in the
     middle of a sentence, a decimal point taken for a full stop."""

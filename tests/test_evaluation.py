@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import some_card
 import torch
 import transformers
 from tiny_policy import END, TEXTS, TinyPolicy, slow_kl
 
-from rlexp.evaluation import Evaluation, evaluate, win_rate
+from rlexp.evaluation import evaluate, win_rate
 from rlexp.evaluation.evaluate import _distinct
 from rlexp.intervals import bootstrap_ratio
 from rlexp.spec.hardware import EvalSpec
@@ -50,6 +51,13 @@ SPEC: dict[str, Any] = dict(
     batch_size=4,
     seed=7,
     bootstrap=200,
+    judge=None,
+    judge_prompts=6,
+    gold={},
+    texts_path=None,
+    slices=[],
+    best_of=0,
+    best_of_prompts=6,
 )
 ROWS = [{"prompt": f"w{i} w{i + 1}", "wanted": i, "opening": f"w{i} w{i + 1}"} for i in range(10)]
 REWARD = FewWords(name="few")
@@ -203,11 +211,14 @@ def test_without_a_reward_there_is_no_reward_metric():
     assert win_rate(found, found) is None
 
 
-def test_win_rate_counts_prompts_and_halves_ties():
-    nothing = Evaluation(metrics={}, intervals={}, per_prompt_reward=[], samples=[])
-    before = replace(nothing, per_prompt_reward=[0.0, 1.0, 2.0, 3.0])
-    after = replace(nothing, per_prompt_reward=[1.0, 1.0, 5.0, 2.0])
-    assert win_rate(before, after) == (1 + 0.5 + 1 + 0) / 4
+def test_win_rate_counts_pairs_and_halves_ties():
+    """Two completions a prompt make four pairs, and prompts count alike."""
+    before = some_card.evaluation({}, rewards=(0.0, 1.0, 3.0, 3.0))
+    after = some_card.evaluation({}, rewards=(1.0, 2.0, 2.0, 3.0))
+    before, after = (replace(each, per_prompt_reward=[0.0, 0.0]) for each in (before, after))
+    assert win_rate(before, after) == ((3 + 1 / 2) / 4 + (2 * 1 / 2) / 4) / 2
+    with pytest.raises(ValueError, match="the same prompts"):
+        win_rate(before, replace(after, per_prompt_reward=[0.0]))
 
 
 def test_distinct_counts_tokens_and_pairs_without_the_end():

@@ -156,7 +156,9 @@ def test_the_users_code_is_found_in_a_mix(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "mine.py").write_text(
         "def score(completions):\n    return [0.0 for _ in completions]\n"
     )
-    term = "{_target_: rlexp.rewards.python.Python, name: x, function: %s, weight: 1}"
+    term = (
+        "{_target_: rlexp.rewards.python.Python, name: x, function: %s, parallel: false, weight: 1}"
+    )
     mine, theirs = term % "'mine:score'", term % "'random:seed'"
     spec = spec_of("reward=mix", f"+reward.terms.a={mine}", f"+reward.terms.b={theirs}")
     assert origin.sources(spec) == {"mine.py": (tmp_path / "mine.py").resolve()}

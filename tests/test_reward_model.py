@@ -32,7 +32,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def reward_model(path: Path, **changes: Any) -> Model:
     knobs = {"revision": None, "device": "policy", "batch_size": 64, "max_length": 1024}
-    model = Model(name="model", path=str(path), **{**knobs, **changes})
+    model = Model(name="model", path=[str(path)], disagreement=1.0, **{**knobs, **changes})
     model.prepare(torch.device("cpu"), local_folder)
     return model
 

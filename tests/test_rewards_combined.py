@@ -17,6 +17,7 @@ from rlexp.conf_dir import CONF
 from rlexp.rewards import user_function
 from rlexp.rewards.mix import Mix
 from rlexp.rewards.python import Python
+from rlexp.scoring import Scorer
 from rlexp.spec.errors import RunFailed, UserError
 from rlexp.spec.validation import validate
 
@@ -37,14 +38,19 @@ def length(weight: Any, **changes: Any) -> dict[str, Any]:
 
 def wrong(*terms: dict[str, Any]) -> dict[str, str]:
     """What each key of the terms a, b, … got, by its path below reward.terms."""
-    mix = Mix(name="mix", terms=dict(zip("abc", terms, strict=False)))
+    mix = Mix(name="mix", normalize="none", clip=None, terms=dict(zip("abc", terms, strict=False)))
     return {problem.key.removeprefix("reward.terms."): problem.got for problem in mix.problems()}
 
 
 class TestMix:
     def test_is_the_weighted_sum(self) -> None:
         """Weights ignored, applied twice, or shown in the terms as well."""
-        mix = Mix(name="mix", terms={"near": length(0.5), "far": length(-2, target=4)})
+        mix = Mix(
+            name="mix",
+            normalize="none",
+            clip=None,
+            terms={"near": length(0.5), "far": length(-2, target=4)},
+        )
         assert mix.problems() == []
         scores = mix.score(["", ""], ["two words", "one"], {})
         assert scores.terms == {"near": [1.0, 0.5], "far": [0.0, 0.0]}
@@ -114,13 +120,13 @@ class TestMix:
 
     def test_refuses_names_that_no_metric_can_have(self) -> None:
         """`reward_a/b` would open a chart section of its own, `(x)` would stop the run."""
-        problems = Mix(name="mix", terms={"a/b": length(1)}).problems()
+        problems = Mix(name="mix", normalize="none", clip=None, terms={"a/b": length(1)}).problems()
         assert [problem.key for problem in problems] == ["reward.terms.a/b"]
 
     @pytest.mark.parametrize("terms", [{}, {"a": length(0)}])
     def test_refuses_a_sum_that_is_always_zero(self, terms: dict[str, Any]) -> None:
         """A run whose reward can teach nothing."""
-        problems = Mix(name="mix", terms=terms).problems()
+        problems = Mix(name="mix", normalize="none", clip=None, terms=terms).problems()
         assert [problem.key for problem in problems] == ["reward.terms"]
 
     def test_an_unknown_target_is_reported_under_the_term(self) -> None:
@@ -140,7 +146,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
     def make(body: str, parameters: str = "prompts, completions, **columns") -> Python:
         source = f"def score({parameters}):\n    {body}\n"
         (tmp_path / "own_reward.py").write_text(source, encoding="utf-8")
-        return Python(name="python", function="own_reward:score")
+        return Python(name="python", function="own_reward:score", parallel=False)
 
     yield make
     sys.modules.pop("own_reward", None)
@@ -156,13 +162,14 @@ class TestPython:
         assert reward.columns() == {"answer"}
         assert reward([""], ["four"], answer=["xx"], unknown=["y"]) == [6.0]
 
-    def test_none_counts_as_zero(self, own: Callable[..., Python]) -> None:
-        """TRL's `None` for "does not apply" would be NaN in the card."""
-        assert own("return [None, True]")(["", ""], ["a", "b"]) == [0.0, 1.0]
+    def test_none_is_missing(self, own: Callable[..., Python]) -> None:
+        """A push down where the function says that it cannot tell."""
+        assert own("return [None, True]")(["", ""], ["a", "b"]) == [None, 1.0]
 
     def test_arrays_are_lists_of_numbers(self, own: Callable[..., Python]) -> None:
         """Models answer in arrays; their elements are no Python floats."""
-        values = own("import numpy; return numpy.arange(2)")(["", ""], ["a", "b"])
+        reward = own("import numpy; return numpy.arange(2)")
+        values = Scorer(reward).once(["", ""], ["a", "b"], {}).total
         assert values == [0.0, 1.0]
         assert {type(value) for value in values} == {float}
 
@@ -171,17 +178,20 @@ class TestPython:
         [
             ("return [1.0]", "returned 1 values for 2 completions"),
             ("return 1.0", "returned a float"),
-            ("return ['1', '2']", "returned '1' for sample 0, 'good'"),
-            ("return [0.0, float('nan')]", "returned nan for sample 1, ''"),
-            ("return [1 / len(c) for c in completions]", "raised ZeroDivisionError.*sample 1, ''"),
+            ("return ['1', '2']", "gave '1', for sample 0, the completion 'good'"),
+            ("return [0.0, float('nan')]", "gave nan, for sample 1, the completion ''"),
+            (
+                "return [1 / len(c) for c in completions]",
+                "raised ZeroDivisionError: division by zero .own_reward.py:2.",
+            ),
         ],
     )
-    def test_a_wrong_result_names_function_and_sample(
+    def test_a_wrong_result_names_function_and_text(
         self, own: Callable[..., Python], body: str, told: str
     ) -> None:
         """A NaN that trains for an hour; an error without the completion that caused it."""
-        with pytest.raises(RunFailed, match=f"own_reward:score {told}"):
-            own(body)(["", ""], ["good", ""])
+        with pytest.raises(RunFailed, match=f"the reward python .*{told}"):
+            Scorer(own(body)).once(["", ""], ["good", ""], {})
 
     def test_a_module_that_cannot_be_loaded_is_told(self, own: Callable[..., Python]) -> None:
         """A traceback from deep inside a trainer for a missing import of the user's."""
@@ -203,7 +213,7 @@ class TestPython:
         package.mkdir()
         (package / "__init__.py").write_text("raise SystemExit('ran')")
         (package / "inner.py").write_text("def score(prompts, completions): ...")
-        Python(name="python", function="own_package.inner:score")
+        Python(name="python", function="own_package.inner:score", parallel=False)
 
     @pytest.mark.parametrize(
         ("function", "want"),
@@ -225,7 +235,8 @@ class TestPython:
         (tmp_path / "broken.py").write_text("def score(:\n")
         (tmp_path / "waits.py").write_text("async def score(prompts, completions): ...\n")
         problems: list[Any] = []
-        validate(Python, {"name": "python", "function": function}, "reward", [], problems)
+        fields = {"name": "python", "function": function, "parallel": False}
+        validate(Python, fields, "reward", [], problems)
         assert [problem.key for problem in problems] == ["reward.function"]
         assert want in problems[0].want
 

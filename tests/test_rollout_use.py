@@ -12,7 +12,7 @@ from rlexp.algos.base import Training
 from rlexp.models.policy import Policy
 from rlexp.models.rollout import Rollout
 from rlexp.spec.errors import UserError
-from rlexp.spec.reward import RewardSpec, Scores
+from rlexp.spec.reward import RewardSpec
 
 
 def policy_of(tiny: TinyPolicy) -> Policy:
@@ -52,9 +52,9 @@ class Recording(RewardSpec):
 
     calls: list[tuple[Any, Any]]
 
-    def score(self, prompts, completions, columns):
+    def __call__(self, prompts, completions, **columns):
         self.calls.append((prompts, completions))
-        return Scores([float(len(str(answer))) for answer in completions], {})
+        return [float(len(str(answer))) for answer in completions]
 
 
 def test_grpo_trains_on_these_answers(tmp_path, monkeypatch):

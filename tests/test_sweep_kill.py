@@ -24,13 +24,15 @@ def params_of(toy: Toy) -> list[float]:
 
 
 def test_trials_of_a_killed_sweep_end_by_themselves(toy: Toy) -> None:
-    """A result that only the sweeper could have told; a trial that is begun a second time."""
+    """A result that only the sweeper could have told; a trial that is begun a second time; the
+    processes of the next trials, which wait for ever."""
     sweeper = toy.start("wait_for=gate")
     until(toy.begun(0, 1))
     kill(sweeper.pid)
     sweeper.wait()
     (toy.folder / "gate").touch()
     until(lambda: toy.states() == ["COMPLETE"] * 2)
+    until(lambda: not toy.processes())
     toy.sweep("wait_for=gate")
     assert toy.states() == ["COMPLETE"] * 4
     assert [len(toy.attempts(number)) for number in range(4)] == [1, 1, 1, 1]

@@ -10,7 +10,8 @@ import filelock
 import pytest
 
 from rlexp import grammar
-from rlexp.models import pretraining, tiny
+from rlexp.models import tiny
+from rlexp.models.new import END, PAD, SPECIAL_TOKENS
 from rlexp.models.pretraining import Recipe
 from rlexp.spec.errors import UserError
 
@@ -183,8 +184,8 @@ def test_any_text_survives_the_saved_tokenizer(quick: Path):
         ids = auto(text)["input_ids"]
         assert ids == fast(text)["input_ids"]
         assert auto.decode(ids) == fast.decode(ids) == text
-    assert auto.convert_ids_to_tokens(range(4)) == list(pretraining.SPECIAL_TOKENS)
-    assert (auto.eos_token_id, auto.pad_token_id) == (pretraining.END, pretraining.PAD)
+    assert auto.convert_ids_to_tokens(range(4)) == list(SPECIAL_TOKENS)
+    assert (auto.eos_token_id, auto.pad_token_id) == (END, PAD)
     assert auto.bos_token is None and auto.padding_side == "left"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from mlflow import MlflowClient
 
 from rlexp.commands import sync
 from rlexp.tracking.lock import hold
+from rlexp.tracking.multirun import MultirunParent
 
 TESTS = Path(__file__).parent
 
@@ -134,3 +136,11 @@ def test_unreachable_store_does_not_stop_a_sweep(app: Path) -> None:
     assert "trials stand alone" in done.stdout + done.stderr
     assert not (app / "swept" / "parent.json").exists()
     assert (app / "swept" / "0" / "spool.jsonl").is_file()
+
+
+def test_it_can_be_sent_to_the_processes_of_another_launcher(tmp_path: Path) -> None:
+    """joblib and submitit send a sweep's callbacks with each trial: a lock cannot go along."""
+    parent = MultirunParent()
+    with parent._lock as held:
+        held.enter_context(hold(tmp_path))
+        assert isinstance(pickle.loads(pickle.dumps(parent)), MultirunParent)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import psutil
 
 from rlexp.cli import PLUGINS
 from rlexp.conf_dir import CONF
@@ -135,6 +136,11 @@ class Toy:
         file = self.folder / "swept" / str(number) / "attempts"
         lines = file.read_text().splitlines() if file.is_file() else []
         return [(int(line.split()[0]), line.split()[1]) for line in lines]
+
+    def processes(self) -> list[psutil.Process]:
+        """All that work in its folder."""
+        there = psutil.process_iter(["cwd"])
+        return [each for each in there if each.info["cwd"] == str(self.folder)]
 
     def begun(self, *numbers: int) -> Callable[[], bool]:
         return lambda: all(self.attempts(number) for number in numbers)

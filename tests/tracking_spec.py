@@ -32,7 +32,7 @@ def tracking_spec(uri: str | None, name: str = "toy run", experiment: str = "rle
         data=part(DataSpec, name="reviews", max_completion_length=48),
         reward=part(RewardSpec, name="sentiment"),
         hardware=part(HardwareSpec, name="cpu", processes=1),
-        eval=part(EvalSpec, name="default"),
+        eval=part(EvalSpec, name="default", gold={}),
         tracking=TrackingSpec(
             name="mlflow",
             uri=uri,

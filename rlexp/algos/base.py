@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlexp.algos.reward_function import RewardFunction
+from rlexp.scoring import Scorer
 from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.errors import Problem
 from rlexp.spec.hardware import HardwareSpec, TrainSpec
@@ -65,6 +67,7 @@ class Training:
         folder: where checkpoints go.
         mixed_bf16: whether the training step runs under bfloat16 autocast.
         callbacks: transformers TrainerCallbacks.
+        scorer: of the run's reward; None where the reward runs in this process alone.
     """
 
     spec: RunSpec
@@ -73,6 +76,12 @@ class Training:
     folder: Path
     mixed_bf16: bool
     callbacks: list[Any]
+    scorer: Scorer | None = None
+
+    def reward_function(self) -> RewardFunction:
+        """The run's reward as trainers call it."""
+        alone = self.spec.scoring.model_copy(update={"workers": 0})
+        return RewardFunction(self.scorer or Scorer(self.spec.reward, alone))
 
 
 def common_arguments(algo: AlgoSpec, training: Training) -> dict[str, Any]:

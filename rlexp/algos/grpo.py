@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from rlexp.algos.base import OWNED_OF_ROLLOUTS, Training, trl_trainer, whole_groups
-from rlexp.algos.reward_function import RewardFunction
 from rlexp.algos.rollouts import rollout_arguments, sampling, server_answers
 from rlexp.spec.algo import RolloutAlgo
 from rlexp.spec.errors import Problem
@@ -84,7 +83,7 @@ class Grpo(RolloutAlgo):
             mask_truncated_completions=self.mask_truncated_completions,
             **rollout_arguments(self, training),
         )
-        reward = RewardFunction(training.spec.reward)
+        reward = training.reward_function()
         rollout_func = self._rollout_func(training.policy) if self.rollout == "fast" else None
         with server_answers(self):
             return trl_trainer(

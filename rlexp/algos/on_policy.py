@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from rlexp.algos.base import Training, common_arguments
-from rlexp.algos.reward_function import RewardFunction
 from rlexp.algos.rollouts import sampling
 
 
@@ -27,7 +26,7 @@ def on_policy_task(algo: Any, training: Training, *, generations: int = 1) -> An
         arguments=TrainingArguments(**common_arguments(algo, training)),
         policy=training.policy,
         rows=training.rows,
-        reward=RewardFunction(training.spec.reward),
+        reward=training.reward_function(),
         sampling=Sampling(**sampling(algo)),
         callbacks=training.callbacks,
         generations=generations,

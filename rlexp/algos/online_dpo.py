@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from rlexp.algos.base import OWNED_OF_ROLLOUTS, Training, trl_trainer
-from rlexp.algos.reward_function import RewardFunction
 from rlexp.algos.rollouts import longest, rollout_arguments, with_rollouts
 from rlexp.spec.algo import RolloutAlgo
 
@@ -41,6 +40,10 @@ class OnlineDpo(RolloutAlgo):
     missing_eos_penalty: float | None = Field(gt=0)
     """Taken off the reward of an answer that was cut at the length limit; null takes nothing."""
 
+    @property
+    def answers_a_prompt(self) -> int:
+        return 2
+
     def build_trainer(self, training: Training) -> Any:
         """TRL's OnlineDPOTrainer on prompts, with the run's reward as the judge."""
         from trl.experimental.online_dpo import OnlineDPOConfig, OnlineDPOTrainer
@@ -56,7 +59,7 @@ class OnlineDpo(RolloutAlgo):
             missing_eos_penalty=self.missing_eos_penalty,
             **common,
         )
-        log = OnlineDpoLog(RewardFunction(training.spec.reward), training.policy.eos_token_ids)
+        log = OnlineDpoLog(training.reward_function(), training.policy.eos_token_ids)
         training = replace(training, callbacks=[log, *training.callbacks])
         trainer = trl_trainer(OnlineDPOTrainer, arguments, training, reward_funcs=log.judge)
         # Its training step leaves the division by the accumulation steps to accelerate, which

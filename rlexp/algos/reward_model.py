@@ -6,7 +6,7 @@ p(chosen is better) = sigmoid(r(chosen) - r(rejected)). What comes of it is used
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -33,6 +33,14 @@ class RewardModel(PairAlgo):
     arXiv:2312.09244, take 0.01). Bradley-Terry itself leaves their level open."""
     max_length: int = Field(gt=0)
     """Tokens of prompt and answer; pairs with a longer text are left out."""
+    labels: Literal["data", "reward"]
+    """Who says what is better where the data has labels and no pairs. `reward`: answers are sampled
+    from the model, and the reward ranks them. `data`: each pair is a text labelled true and one
+    labelled false, drawn at random, so that the model learns to tell the labels."""
+
+    @property
+    def matches_labels(self) -> bool:
+        return self.labels == "data"
 
     def build_trainer(self, training: Training) -> Any:
         """TRL's RewardTrainer on rows of prompt, chosen and rejected."""
@@ -43,4 +51,6 @@ class RewardModel(PairAlgo):
             max_length=self.max_length,
             **common_arguments(self, training),
         )
-        return trl_trainer(RewardTrainer, arguments, training, KIND_COLUMNS["pairs"])
+        # Matched texts have no prompt, and a column of empty conversations no type that TRL reads.
+        columns = KIND_COLUMNS["pairs"] if training.rows[0]["prompt"] else ("chosen", "rejected")
+        return trl_trainer(RewardTrainer, arguments, training, columns)

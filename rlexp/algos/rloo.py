@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from rlexp.algos.base import OWNED_OF_ROLLOUTS, Training, trl_trainer, whole_groups
-from rlexp.algos.reward_function import RewardFunction
 from rlexp.algos.rollouts import rollout_arguments, server_answers, with_rollouts
 from rlexp.spec.algo import RolloutAlgo
 from rlexp.spec.errors import Problem
@@ -69,7 +68,7 @@ class Rloo(RolloutAlgo):
             mask_truncated_completions=self.mask_truncated_completions,
             **rollout_arguments(self, training),
         )
-        reward = RewardFunction(training.spec.reward)
+        reward = training.reward_function()
         with server_answers(self):
             trainer = trl_trainer(RLOOTrainer, arguments, training, reward_funcs=reward)
         return with_rollouts(self, training, trainer)

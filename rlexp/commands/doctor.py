@@ -73,6 +73,7 @@ def run(argv: list[str]) -> int:
         "Caches": caches,
         "Tracking store": lambda: tracking_store(uri),
         "Hub": hub,
+        "Sandbox": sandbox,
     }
     for title, examine in sections.items():
         table = Table.grid(padding=(0, 2, 0, 0))
@@ -181,6 +182,16 @@ def caches() -> Iterator[Finding]:
         "Checkpoints may not fit: train.keep_checkpoints=1, or another folder." if scarce else ""
     )
     yield Finding("this folder", f"{free / GIB:.0f} GiB free", "note" if scarce else "ok", remedy)
+
+
+def sandbox() -> Iterator[Finding]:
+    """What model-written code is shut in by; needed by the reward `code` alone."""
+    from rlexp.sandbox.choice import obstacle
+    from rlexp.sandbox.means import STRONGEST_FIRST
+
+    for means in STRONGEST_FIRST:
+        why = obstacle(means)
+        yield Finding(means, why or "works", "note" if why else "ok")
 
 
 def _size(folder: Path) -> int:

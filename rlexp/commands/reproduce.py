@@ -27,7 +27,7 @@ def run(argv: list[str]) -> int:
 
 def _reproduce(argv: Sequence[str]) -> str | None:
     uri, experiment, rest = store_of(argv)
-    asked, overrides = _parsed(rest)
+    asked = _parsed(rest)
 
     from rlexp.offline import quieten, share_cores
 
@@ -41,21 +41,18 @@ def _reproduce(argv: Sequence[str]) -> str | None:
         asked.run,
         uri,
         experiment,
-        overrides,
+        asked.words,
         changed_data=asked.changed_data,
         dry_run=asked.dry_run,
     )
 
 
-def _parsed(words: Sequence[str]) -> tuple[Namespace, list[str]]:
-    """RUN and the options; and the words behind RUN, among which options may stand."""
+def _parsed(words: Sequence[str]) -> Namespace:
     parser = Parser("reproduce", __doc__)
-    parser.usage = "%(prog)s RUN [key=value …] [--changed-data] [--dry-run] [tracking.uri=URI]"
     parser.add_argument("run", metavar="RUN", help="a run's id, name or folder")
+    parser.add_argument("words", metavar="key=value", nargs="*", help="what moves no number")
     parser.add_argument(
         "--changed-data", action="store_true", help="go on although the data is not the run's"
     )
     parser.add_argument("--dry-run", action="store_true", help="only tell what is other here")
-    plain = [word for word in words if not word.startswith("-")]
-    options = [word for word in words if word.startswith("-")]
-    return parser.parse_args([*plain[:1], *options]), plain[1:]
+    return parser.parse_intermixed_args(words)

@@ -17,6 +17,8 @@ STATUSES = {
 SAMPLED_BY = ("eval.temperature", "eval.max_completion_length", "eval.completions", "eval.seed")
 """Knobs of the evaluation that move what it finds."""
 STEP = ("train.batch_size",)
+MIXING = ("weight", "normalize", "clip", "needs")
+"""Keys of a mix's term that change the total, and not what is tracked of the term."""
 TOKENS = "length, KL, perplexity and distinct tokens"
 
 
@@ -29,7 +31,7 @@ def same_scale(metric: str, first: Run, other: Run) -> bool:
     """Whether a metric means the same in these two runs.
 
     A reward does if it is the same reward, down to the text of a user's own code, and so does a
-    term of both, whatever its weight.
+    term of both, whatever becomes of its values in the total.
     """
     group, _, name = metric.rpartition("/")
     if group not in ("eval", "rollout") or not (name == "reward" or name.startswith("reward_")):
@@ -45,7 +47,8 @@ def same_scale(metric: str, first: Run, other: Run) -> bool:
         for each in (ours, theirs)
     ]
     for part in parts:
-        part.pop(f"{term}weight", None)
+        for key in [key for key in part if key.removeprefix(term).split(".")[0] in MIXING]:
+            del part[key]
     return bool(parts[0]) and parts[0] == parts[1]
 
 

@@ -8,7 +8,8 @@ source -> read -> split -> derive -> frame
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 from rlexp.data.derive import derive, prompts_of
@@ -16,10 +17,11 @@ from rlexp.data.dialogues import plain_text
 from rlexp.data.framing import frame, worded
 from rlexp.data.rows import Row
 from rlexp.data.split import canonical, draw, sample, split
+from rlexp.data.texts import with_texts_of
 from rlexp.spec.data import DERIVABLE, DataSpec, Kind
 from rlexp.spec.errors import Problem, UserError
 
-__all__ = ["Splits", "frame", "load"]
+__all__ = ["Splits", "frame", "load", "with_texts_of"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class Splits:
     of a shuffle, always the same one: any first so many are a fair sample."""
     heldout_pairs: list[Row]
     """The held-out rows with their answers, in the same order, where these are pairs; else none."""
+    heldout_labelled: list[Row]
+    """The same where the answers are labelled."""
+    corpus: Callable[[], list[str]] = field(compare=False, repr=False)
+    """The training texts, as `texts` has the held-out ones; where the data has prompts only, these:
+    what a new model's tokenizer is trained on."""
     texts: list[str]
     """Held-out texts for perplexity, in the order of `heldout`: prompt and completion, or prompt
     and chosen answer, whatever the algorithm needs. Empty where the data has prompts only."""
@@ -62,7 +69,8 @@ def load(data: DataSpec, needs: Kind) -> Splits:
     heldout = sorted(heldout, key=draw)
     pairs_are_sampled = needs == "pairs" and kind != "pairs" and kind not in DERIVABLE[needs]
     becomes: Kind = "prompts" if pairs_are_sampled else needs
-    train, notes = derive(sample(train, data.max_rows), kind, becomes, rows.source)
+    taken = sample(train, data.max_rows)
+    train, notes = derive(taken, kind, becomes, rows.source)
     if becomes == "unpaired":
         _check_both_labels(train, rows.source)
     return Splits(
@@ -70,6 +78,8 @@ def load(data: DataSpec, needs: Kind) -> Splits:
         train=train,
         heldout=prompts_of(heldout),
         heldout_pairs=heldout if kind == "pairs" else [],
+        heldout_labelled=heldout if kind == "unpaired" else [],
+        corpus=lambda: [_whole(row, data) or plain_text(row["prompt"]) for row in taken],
         texts=[text for row in heldout if (text := _whole(row, data)) is not None],
         source=rows.source,
         digest=digest,

@@ -5,6 +5,7 @@ as in Yuan et al. 2024, arXiv:2401.10020); or each is labelled good if it is abo
 bad if below. The end token is appended to answers when they are trained on, which for a completion
 that was cut at the length limit would teach the policy to stop in the middle: such completions take
 part only where a prompt has not two others, and then up to the end of their last full sentence.
+Answers that the reward cannot judge take no part.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from rlexp.data.rows import Row
 from rlexp.spec.data import Kind
 from rlexp.spec.errors import RunFailed
 from rlexp.spec.policy import Completion
-from rlexp.spec.reward import Text
+from rlexp.spec.reward import Text, Value
 
 Complete = Callable[[Sequence[Text]], list[list[Completion]]]
-Score = Callable[[list[Text], list[Text], dict[str, list[Any]]], list[float]]
+Score = Callable[[list[Text], list[Text], dict[str, list[Any]]], Sequence[Value]]
 
 _SENTENCES = re.compile(r".*(?:[.!?][\"')\]]*(?=\s|$)|[。！？])", re.DOTALL)
 
@@ -47,7 +48,8 @@ def sample_rows(
         kind: `pairs` or `unpaired`.
         rows: framed prompt rows.
         complete: samples the answers to each of n prompts.
-        score: the reward of each of m answers, given m prompts, and m values of each column.
+        score: the reward of each of m answers, given m prompts, and m values of each column; None
+            where it cannot tell.
 
     Returns:
         The rows with `chosen` and `rejected` added, or one for each answer with `completion` and
@@ -64,6 +66,8 @@ def sample_rows(
     few = sum(len(group.answers) < 2 for group in groups)
     ties = len(groups) - len(telling) - few
     missing = f"fewer than two answers: {few}; equal rewards only: {ties}"
+    if unjudged := sum(map(len, texts)) - sum(len(group.answers) for group in groups):
+        missing += f"; answers without a reward: {unjudged}"
     if not telling:
         raise RunFailed(
             f"no row of {kind} came of {len(rows)} prompts: {missing}",
@@ -102,7 +106,9 @@ def _judged(rows: list[Row], usable: list[list[str]], score: Score) -> list[Judg
     judged, start = [], 0
     for row, group in zip(rows, usable, strict=True):
         end = start + len(group)
-        judged.append(Judged(row, answers[start:end], scores[start:end]))
+        pairs = zip(answers[start:end], scores[start:end], strict=True)
+        known = [(answer, score) for answer, score in pairs if score is not None]
+        judged.append(Judged(row, [answer for answer, _ in known], [score for _, score in known]))
         start = end
     return judged
 

@@ -4,13 +4,15 @@
 show the result to people, `guards` says what to distrust.
 """
 
-from rlexp.evaluation.card import Card, Identity, Pair, build_card
+from rlexp.evaluation.card import Card, Identity, build_card
 from rlexp.evaluation.cost import Clock, Cost
-from rlexp.evaluation.evaluate import Evaluation, Sample, evaluate, win_rate
+from rlexp.evaluation.evaluate import Evaluation, Sample, evaluate
 from rlexp.evaluation.guards import guards
 from rlexp.evaluation.html import write_page
+from rlexp.evaluation.pair import Pair
 from rlexp.evaluation.ranking import evaluate_ranking
 from rlexp.evaluation.terminal import print_card
+from rlexp.evaluation.wins import win_rate
 
 __all__ = [
     "Card",

@@ -8,29 +8,25 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rlexp.evaluation.changes import Change, changes
 from rlexp.evaluation.cost import Cost
-from rlexp.evaluation.evaluate import Evaluation, win_rate, wins
+from rlexp.evaluation.evaluate import Evaluation
+from rlexp.evaluation.extremes import extremes
+from rlexp.evaluation.firing import Firing
+from rlexp.evaluation.frontier import Frontier
 from rlexp.evaluation.guards import guards
-from rlexp.intervals import bootstrap_ratio
+from rlexp.evaluation.pair import Pair
+from rlexp.evaluation.slices import Slice, slices
+from rlexp.evaluation.wins import WinRate, compared
 
 SAMPLES = 3
 
 Metrics = dict[str, float | None]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """What the policy wrote to one prompt before and after training."""
-
-    prompt: str
-    before: str | None
-    after: str | None
-    reward_before: float | None
-    reward_after: float | None
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,8 @@ class Card(Identity):
     intervals: dict[str, list[float | None]]
     """95 % intervals over the prompts, of `after` and of the win rate."""
     win_rate: float | None
-    """Share of prompts whose mean reward is higher after; ties count half."""
+    """How often a completion from after wins by the reward against one from before to the same
+    prompt; ties count half."""
     train_seconds: float
     total_seconds: float
     tokens_per_second: float | None
@@ -71,9 +68,25 @@ class Card(Identity):
     """Seconds of each phase, and the GPU's memory."""
     samples: list[Pair]
     guards: list[str]
-    """What is suspicious, the worst first."""
+    """What is suspicious: what fired while it trained, then what the end shows, the worst first."""
     notes: list[str] = field(default_factory=list)
     """What was done to data and model on the way."""
+    firings: list[Firing] = field(default_factory=list)
+    """The guards that fired while it trained, with the samples that show it, by step."""
+    changes: dict[str, Change] = field(default_factory=dict)
+    """After minus before on the same prompts, with its paired 95 % interval."""
+    ties: float | None = None
+    """Share of the win rate's pairs of completions that are ties."""
+    control: WinRate | None = None
+    """A second sample of the policy before training against the first: 1/2 but for chance."""
+    frontier: Frontier | None = None
+    """Reward against KL, with best-of-n of the reference as the yardstick."""
+    slices: list[Slice] = field(default_factory=list)
+    """The reward by kinds of prompts."""
+    gains: list[Pair] = field(default_factory=list)
+    """Prompts whose mean reward rose most, with that mean before and after."""
+    losses: list[Pair] = field(default_factory=list)
+    """Those whose mean reward fell most."""
 
     def to_json(self, path: Path) -> None:
         """Write `card.json`."""
@@ -84,8 +97,17 @@ class Card(Identity):
     def from_json(cls, path: Path) -> Card:
         """Read what `to_json` wrote."""
         content = json.loads(path.read_text(encoding="utf-8"))
-        samples = [Pair(**sample) for sample in content.pop("samples")]
-        return cls(**content, samples=samples)
+        for name in ("samples", "gains", "losses"):
+            content[name] = [Pair(**pair) for pair in content.get(name, [])]
+        for name, kind in (("firings", Firing), ("slices", Slice)):
+            content[name] = [kind.from_dict(each) for each in content.get(name, [])]
+        told = content.get("changes", {})
+        content["changes"] = {name: Change(**each) for name, each in told.items()}
+        if control := content.get("control"):
+            content["control"] = WinRate(**control)
+        if found := content.get("frontier"):
+            content["frontier"] = Frontier.from_dict(found)
+        return cls(**content)
 
 
 def build_card(
@@ -95,6 +117,10 @@ def build_card(
     cost: Cost,
     *,
     notes: list[str],
+    firings: Sequence[Firing] = (),
+    control: WinRate | None = None,
+    frontier: Frontier | None = None,
+    columns: Mapping[str, Sequence[Any]] | None = None,
     resamples: int,
     seed: int,
 ) -> Card:
@@ -106,30 +132,44 @@ def build_card(
         after: None if the run did not finish.
         cost: what it took.
         notes: what was done to data and model on the way.
-        resamples: `eval.bootstrap`, for the interval of the win rate.
+        firings: of the guards, while it trained.
+        control: the policy before training against itself.
+        frontier: the run against best-of-n.
+        columns: what the prompts are sliced by; n values each.
+        resamples: `eval.bootstrap`.
         seed: `eval.seed`.
     """
     old = dict(before.metrics) if before else {}
     new = dict(after.metrics) if after else {}
     intervals = dict(after.intervals) if after else {}
-    won = wins(before, after) if before and after else []
-    interval = bootstrap_ratio(won, [1.0] * len(won), resamples, seed)
-    if interval:
-        intervals["win_rate"] = interval
+    won = compared(before.rewards, after.rewards, resamples, seed) if before and after else None
+    interval = None
+    if won and won.low is not None and won.high is not None:
+        intervals["win_rate"] = interval = won.low, won.high
+    changed = changes(before, after, resamples, seed) if before and after else {}
+    gains, losses = extremes(before, after)
     return Card(
         **asdict(identity),
         before=_finite(old),
         after=_finite(new),
         intervals={name: _finite(list(ends)) for name, ends in intervals.items()},
-        win_rate=win_rate(before, after) if before and after else None,
+        win_rate=won.rate if won else None,
         train_seconds=cost.train_seconds,
         total_seconds=cost.total_seconds,
         tokens_per_second=cost.tokens_per_second,
         peak_memory_mib=cost.peak_memory_mib,
         cost=cost.details,
         samples=_pairs(before, after),
-        guards=guards(old, new, interval),
+        guards=[*(each.sentence for each in firings), *guards(old, new, interval)],
         notes=notes,
+        firings=list(firings),
+        changes={name: Change(**_finite(vars(each))) for name, each in changed.items()},
+        ties=won.ties if won else None,
+        control=control,
+        frontier=frontier,
+        slices=slices(before, after, columns or {}, resamples, seed),
+        gains=gains,
+        losses=losses,
     )
 
 

@@ -54,6 +54,21 @@ def ended(config: Mapping[str, Any], card: Card, folder: Path) -> str:
     return "\n\n".join(told)
 
 
+def examining(config: Mapping[str, Any]) -> str:
+    """What is evaluated, where nothing is trained. Markdown."""
+    against = config["model"]["path"] if config["algo"]["model"] else None
+    what = config["algo"]["model"] or config["model"]["path"]
+    compared = f", against `{against}`" if against else ""
+    data, reward = config["data"]["name"], config["reward"]["name"]
+    return f"An evaluation of `{what}`{compared}, on {data}, by the reward {reward}."
+
+
+def examined(config: Mapping[str, Any], card: Card) -> str:
+    """What came of it. Markdown."""
+    told = [f"**{headline(card)}**: {examining(config)}", *verdicts(card), *card.guards]
+    return "\n\n".join([*told, *card.notes, "The card: the artifact `card.html`."])
+
+
 def _plan(config: Mapping[str, Any]) -> str:
     train = config["train"]
     length = f"{train['max_steps']} steps of {train['batch_size']}, seed {config['seed']}."

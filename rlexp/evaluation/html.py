@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlexp.evaluation.card import Card
+from rlexp.evaluation.certainty import signed, slice_line, told
 from rlexp.evaluation.evaluate import Evaluation
-from rlexp.evaluation.plots import History, curves, reward_histogram
+from rlexp.evaluation.plots import History, curves, frontier_plot, reward_histogram
 from rlexp.evaluation.presentation import Row, cost_line, headline, metric_rows, verdicts
 from rlexp.presentation import pages
 from rlexp.presentation.drawing import Plot
 from rlexp.presentation.numbers import duration, interval, memory, number
 
-SHARES = {"grammatical", "ended", "distinct_1", "distinct_2"}
+SHARES = {"judge_win_rate", "grammatical", "ended", "distinct_1", "distinct_2"}
 """Metrics whose bars run from 0 to 1."""
 
 
@@ -48,7 +49,8 @@ def write_page(
         after: the one after.
     """
     histogram = reward_histogram(_rewards(before), _rewards(after))
-    plots: list[Plot] = [*curves(history), *([histogram] if histogram else [])]
+    yardstick = [frontier_plot(card.frontier)] if card.frontier else []
+    plots: list[Plot] = [*curves(history), *([histogram] if histogram else []), *yardstick]
     pages.write(
         path,
         "rlexp.evaluation",
@@ -57,6 +59,11 @@ def write_page(
         headline=headline(card),
         rows=[(row, interval(row.low, row.high), bar(row)) for row in metric_rows(card)],
         verdicts=verdicts(card),
+        changes={
+            metric: (signed(change.difference), told(change))
+            for metric, change in card.changes.items()
+        },
+        slices=[(found.by, *slice_line(found)) for found in card.slices],
         plots=plots,
         cost=cost_line(card),
         phases=_phases(card),

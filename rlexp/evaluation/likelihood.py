@@ -5,6 +5,8 @@
   the policy its mean is the KL divergence between the two distributions over sequences, with a
   variance that never exceeds that of the sampled tokens' log-ratio: it is the Rao-Blackwellised
   estimator of Amini et al. 2025 (arXiv:2504.10637).
+- `drift`: the same, and what the reference makes of the samples: the nats by which each surprises
+  it, whose exp a token is the samples' perplexity to the reference.
 - `perplexity`: of held-out texts, exp of the mean negative log-likelihood of a predicted token.
 
 Vocabularies reach 152,000 tokens, where the logits of one batch would fill gigabytes. Sequences are
@@ -61,21 +63,54 @@ def kl_nats(policy: PolicyLike, completions: Sequence[Completion], batch_size: i
     Both are taken at temperature 1, whatever temperature the completions were sampled at. Divide by
     `len(completion.token_ids)` for nats a token.
     """
+    return drift(policy, completions, batch_size, trained=True)[0]
+
+
+def drift(
+    policy: PolicyLike, completions: Sequence[Completion], batch_size: int, *, trained: bool
+) -> tuple[list[float], list[float]]:
+    """`kl_nats`, and -log reference(completion) in nats, of each completion.
+
+    Args:
+        policy: what sampled them.
+        completions: end tokens are counted.
+        batch_size: sequences at once.
+        trained: False while the policy still is its reference, which then is not loaded.
+    """
     sequences = [
         Scored([*each.prompt_ids, *each.token_ids], len(each.prompt_ids)) for each in completions
     ]
+    model = policy.model
+    if not trained:
+
+        def surprise(slab: Slab) -> Tensor:
+            return _in_slices(_surprise, _logits(model, slab), _targets(slab))
+
+        return [0.0] * len(sequences), _sums(sequences, model, batch_size, surprise, models=1)[0]
     with policy.reference() as reference:
 
-        def nats(slab: Slab) -> Tensor:
-            return _in_slices(_kl, _logits(policy.model, slab), _logits(reference, slab))
+        def both(slab: Slab) -> Tensor:
+            ours, theirs = _logits(model, slab), _logits(reference, slab)
+            kl = _in_slices(_kl, ours, theirs)
+            return torch.stack([kl, _in_slices(_surprise, theirs, _targets(slab))])
 
-        return _sums(sequences, policy.model, batch_size, nats, models=2)
+        kl, surprises = _sums(sequences, model, batch_size, both, models=2, measures=2)
+        return kl, surprises
 
 
 def perplexity(policy: PolicyLike, texts: Sequence[str], batch_size: int) -> float:
-    """exp(mean nats a predicted token) over all texts; no end token is added.
+    """exp(mean nats a predicted token) over all texts. Raises as `text_nats`."""
+    nats, predicted = text_nats(policy, texts, batch_size)
+    return torch.tensor(sum(nats) / sum(predicted), dtype=torch.float64).exp().item()
 
-    A text's first token is predicted only where the tokenizer puts a begin token before it.
+
+def text_nats(
+    policy: PolicyLike, texts: Sequence[str], batch_size: int
+) -> tuple[list[float], list[float]]:
+    """By how many nats each text surprises the policy, and how many of its tokens are predicted.
+
+    Texts of fewer than two tokens are left out, and no end token is added. A text's first token is
+    predicted only where the tokenizer puts a begin token before it.
 
     Raises:
         ValueError: if no text holds two tokens.
@@ -89,11 +124,10 @@ def perplexity(policy: PolicyLike, texts: Sequence[str], batch_size: int) -> flo
         raise ValueError("perplexity wants a text of two tokens or more")
 
     def nats(slab: Slab) -> Tensor:
-        return _in_slices(_surprise, _logits(model, slab), slab.ids[:, slab.columns + 1])
+        return _in_slices(_surprise, _logits(model, slab), _targets(slab))
 
-    total = sum(_sums(sequences, model, batch_size, nats, models=1))
-    predicted = sum(len(each.ids) - each.start for each in sequences)
-    return torch.tensor(total / predicted, dtype=torch.float64).exp().item()
+    total = _sums(sequences, model, batch_size, nats, models=1)[0]
+    return total, [float(len(each.ids) - each.start) for each in sequences]
 
 
 def _without_end(ids: list[int], tokenizer: Any) -> list[int]:
@@ -109,6 +143,11 @@ def _logits(model: Any, slab: Slab) -> Tensor:
         logits_to_keep=slab.columns,
         use_cache=False,
     ).logits
+
+
+def _targets(slab: Slab) -> Tensor:
+    """[rows, columns]: the tokens that the logits predict."""
+    return slab.ids[:, slab.columns + 1]
 
 
 def _kl(ours: Tensor, theirs: Tensor) -> Tensor:
@@ -137,17 +176,29 @@ def _sums(
     batch_size: int,
     nats: Callable[[Slab], Tensor],
     models: int,
-) -> list[float]:
-    """Each sequence's nats, summed over its predicted tokens."""
+    measures: int = 1,
+) -> list[list[float]]:
+    """Each sequence's nats, summed over its predicted tokens; a list for each measure.
+
+    Args:
+        sequences: all of them.
+        model: whose vocabulary and device count.
+        batch_size: sequences at once.
+        nats: [rows, columns] or [measures, rows, columns] of a slab.
+        models: whose logits are in memory together.
+        measures: how many.
+    """
     vocabulary = model.config.get_text_config().vocab_size
     positions = max(1, LOGITS_BYTES // (4 * vocabulary * models))
-    totals = [0.0] * len(sequences)
+    totals = [[0.0] * len(sequences) for _ in range(measures)]
     for rows in _groups(sequences, batch_size, positions):
         for slab in _slabs(sequences, rows, positions, model.device):
             # Summed in float64 on the CPU: MPS has none.
             kept = torch.where(slab.predicted, nats(slab), 0.0).cpu().double()
-            for row, total in zip(rows, kept.sum(1).tolist(), strict=True):
-                totals[row] += total
+            sums = kept.sum(-1).reshape(-1, len(rows)).tolist()
+            for measure, values in zip(totals, sums, strict=True):
+                for row, value in zip(rows, values, strict=True):
+                    measure[row] += value
     return totals
 
 

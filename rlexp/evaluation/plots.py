@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rlexp.evaluation.frontier import Frontier
 from rlexp.presentation.drawing import INK, TICKS, Plot, draw
 
 if TYPE_CHECKING:
@@ -64,6 +65,45 @@ def reward_histogram(before: Sequence[float], after: Sequence[float]) -> Plot | 
         axes.legend(fontsize=8)
 
     return draw("rewards of the samples", bars, COLOURS)
+
+
+def frontier_plot(found: Frontier) -> Plot:
+    """Reward over the square root of KL, along which Gao et al. 2022 find it smooth."""
+
+    def fill(axes: Axes) -> None:
+        yardstick = found.best_of
+        roots = [math.sqrt(each.kl) for each in yardstick]
+        axes.plot(roots, [each.reward for each in yardstick], color=BEFORE, linewidth=1.6)
+        known = [(root, each) for root, each in zip(roots, yardstick, strict=True)]
+        band = [(root, e.low, e.high) for root, e in known if None not in (e.low, e.high)]
+        if band:
+            at, low, high = zip(*band, strict=True)
+            axes.fill_between(at, low, high, color=BEFORE, alpha=0.25, linewidth=0)
+        for root, each in known:
+            axes.annotate(
+                f"{each.n}",
+                (root, each.reward),
+                textcoords="offset points",
+                xytext=(0, -10),
+                ha="center",
+                fontsize=7,
+            )
+        axes.plot(roots, [each.reward for each in yardstick], "o", color=BEFORE, markersize=3)
+        axes.plot([], [], "o-", color=BEFORE, markersize=3, label="best of n (KL at most)")
+        axes.plot(
+            [math.sqrt(max(each.kl, 0.0)) for each in found.run],
+            [each.reward for each in found.run],
+            "s-",
+            color=AFTER,
+            linewidth=1.2,
+            markersize=4,
+            label="the run",
+        )
+        axes.set_xlabel("√KL, nats an answer")
+        axes.set_ylabel("reward")
+        axes.legend(fontsize=8)
+
+    return draw("reward against KL", fill, COLOURS)
 
 
 def _series(history: History, metric: str) -> dict[str, list[tuple[int, float]]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlexp.evaluation.card import Card
+from rlexp.evaluation.certainty import sentences as certain
+from rlexp.evaluation.changes import Change
 from rlexp.presentation.numbers import duration, memory, number, share
 
 LABELS = {
@@ -12,7 +14,10 @@ LABELS = {
     "accuracy": "pairs in the right order",
     "margin": "margin, chosen above rejected",
     "kl": "KL, nats a token",
+    "kl_sequence": "KL, nats an answer",
     "perplexity": "perplexity of held-out texts",
+    "reference_perplexity": "samples' perplexity to the reference",
+    "judge_win_rate": "win rate by judge",
     "grammatical": "grammatical sentences",
     "length": "length, tokens",
     "ended": "ended before the limit",
@@ -32,6 +37,8 @@ class Row:
     after: float | None
     low: float | None
     high: float | None
+    change: Change | None = None
+    """After minus before, where both are of the same prompts."""
 
 
 def metric_rows(card: Card) -> list[Row]:
@@ -54,15 +61,14 @@ def metric_rows(card: Card) -> list[Row]:
 def _row(card: Card, name: str) -> Row:
     low, high = card.intervals.get(name, [None, None])
     label = f"  {name.removeprefix(TERM)}" if name.startswith(TERM) else LABELS.get(name, name)
-    return Row(name, label, card.before.get(name), card.after.get(name), low, high)
+    ends = card.before.get(name), card.after.get(name)
+    return Row(name, label, *ends, low, high, card.changes.get(name))
 
 
 def cost_line(card: Card) -> str:
     """What the run took, in one line."""
-    parts = [
-        f"training {duration(card.train_seconds)}",
-        f"total {duration(card.total_seconds)}",
-    ]
+    trained = [f"training {duration(card.train_seconds)}"] if card.train_seconds else []
+    parts = [*trained, f"total {duration(card.total_seconds)}"]
     if card.tokens_per_second is not None:
         parts.append(f"{card.tokens_per_second:,.0f} tokens/s")
     parts.append(f"peak {memory(card.peak_memory_mib)}")
@@ -77,8 +83,11 @@ def headline(card: Card) -> str:
     if not card.after:
         return f"{card.status.lower()}: no evaluation after training"
     if "accuracy" in card.after:
-        ends = [number(each.get("accuracy")) for each in (card.before, card.after)]
-        return f"pairs in the right order {ends[0]} → {ends[1]}"
+        sides = [card.before, card.after] if card.before else [card.after]
+        ends = " → ".join(number(side.get("accuracy")) for side in sides)
+        return f"pairs in the right order {ends}"
+    if after is not None and not card.before:
+        return f"reward {after:.2f}"
     if before is None or after is None:
         return f"perplexity {number(card.before.get('perplexity'))} → " + number(
             card.after.get("perplexity")
@@ -90,15 +99,23 @@ def verdicts(card: Card) -> list[str]:
     """Win rate and forgetting, a sentence each; none where they were not measured."""
     sentences = []
     if card.win_rate is not None:
-        low, high = card.intervals.get("win_rate", [None, None])
-        ends = ""
-        if low is not None and high is not None:
-            ends = f" (95% interval {share(low)} to {share(high)})"
-        sentences.append(f"Better on {share(card.win_rate)} of the held-out prompts{ends}.")
+        better = f"Wins by reward {share(card.win_rate)} of pairs with what it wrote before"
+        ties = f"; {share(card.ties)} of them are ties, which count half" if card.ties else ""
+        sentences.append(f"{better}{_ends(card, 'win_rate')}{ties}.")
+    if (judged := card.after.get("judge_win_rate")) is not None:
+        ends = _ends(card, "judge_win_rate")
+        sentences.append(f"Win rate by judge {share(judged)}, asked in both orders{ends}.")
     old, new = card.before.get("perplexity"), card.after.get("perplexity")
     if old and new:
         sentences.append(
             f"Forgetting: perplexity of held-out texts {number(old)} → {number(new)} "
             f"({new / old - 1:+.1%})."
         )
-    return sentences
+    return sentences + certain(card)
+
+
+def _ends(card: Card, name: str) -> str:
+    low, high = card.intervals.get(name, [None, None])
+    if low is None or high is None:
+        return ""
+    return f" (95% interval {share(low)} to {share(high)})"

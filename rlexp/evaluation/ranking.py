@@ -45,6 +45,7 @@ def evaluate_ranking(policy: Any, rows: Sequence[dict[str, Any]], spec: EvalSpec
         for name, values in measured.items()
     }
     return Evaluation(
+        ratios={name: (list(values), ones) for name, values in measured.items()},
         metrics={name: sum(values) / len(values) for name, values in measured.items()},
         intervals={name: ends for name, ends in intervals.items() if ends},
         per_prompt_reward=[],

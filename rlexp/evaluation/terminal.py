@@ -7,11 +7,16 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from rlexp.evaluation.card import Card, Pair
+from rlexp.evaluation.card import Card
+from rlexp.evaluation.certainty import slice_line, told
+from rlexp.evaluation.firing import Firing
+from rlexp.evaluation.pair import Pair
 from rlexp.evaluation.presentation import cost_line, headline, metric_rows, verdicts
 from rlexp.presentation.numbers import NOTHING, interval, number
 
 SHOWN_CHARACTERS = 320
+EXTREMES = 2
+"""Largest gains and losses that are shown; the page has more."""
 
 
 def print_card(card: Card, console: Console) -> None:
@@ -25,8 +30,16 @@ def print_card(card: Card, console: Console) -> None:
     console.print()
     for verdict in verdicts(card):
         console.print(Text(verdict))
+    for firing in card.firings:
+        _print_firing(firing, console)
+    if card.slices:
+        console.print()
+        console.print(_slices(card))
     for index, pair in enumerate(card.samples, start=1):
-        _print_pair(index, pair, console)
+        _print_pair(f"sample {index}", pair, console)
+    for name, pairs in (("gain", card.gains), ("loss", card.losses)):
+        for index, pair in enumerate(pairs[:EXTREMES], start=1):
+            _print_pair(f"{name} {index}", pair, console)
     console.print()
     for note in card.notes:
         console.print(_marked("·", note, "dim"))
@@ -42,25 +55,58 @@ def _metrics(card: Card) -> Table:
     table.add_column("metric", no_wrap=True)
     for heading in ("before", "after"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("95% interval", no_wrap=True)
+    # Where there is a change its interval answers the question that a card is asked.
+    heading = "change, 95% interval" if card.changes else "95% interval"
+    table.add_column(heading, no_wrap=True)
     for row in metric_rows(card):
-        ends = interval(row.low, row.high)
+        ends = told(row.change) if card.changes else interval(row.low, row.high)
         table.add_row(Text(row.label), number(row.before), number(row.after), Text(ends))
     return table
 
 
-def _print_pair(index: int, pair: Pair, console: Console) -> None:
+def _slices(card: Card) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("reward by", overflow="ellipsis", no_wrap=True)
+    for heading in ("prompts", "before", "after"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("change, 95% interval", no_wrap=True)
+    by = ""
+    for found in card.slices:
+        if found.by != by:
+            by = found.by
+            table.add_row(Text(by))
+        value, *rest = slice_line(found)
+        table.add_row(Text(f"  {value}"), *map(Text, rest))
+    return table
+
+
+def _print_pair(name: str, pair: Pair, console: Console) -> None:
     console.print()
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column()
-    grid.add_row(f"sample {index}", Text(_short(pair.prompt), style="italic"))
+    grid.add_row(name, Text(_short(pair.prompt), style="italic"))
     for when, text, reward in (
         ("before", pair.before, pair.reward_before),
         ("after", pair.after, pair.reward_after),
     ):
         label = when if reward is None else f"{when} {reward:+.2f}"
         grid.add_row(f"  {label}", Text(NOTHING if text is None else _short(text)))
+    console.print(grid)
+
+
+def _print_firing(firing: Firing, console: Console) -> None:
+    """The samples that made a guard fire; its words stand above, among the warnings."""
+    if not firing.samples:
+        return
+    console.print()
+    console.print(Text(f"What {firing.guard.replace('_', ' ')} looks like at step {firing.step}"))
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column()
+    for shown in firing.samples:
+        label = "" if shown.reward is None else f"  {shown.reward:+.2f}"
+        grid.add_row(label, Text(_short(f"{shown.prompt.strip()} … {shown.completion.strip()}")))
     console.print(grid)
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from rlexp.cache_dir import cache_folder
+from rlexp.spec.errors import Problem, UserError
 
-def cache_folder() -> Path:
-    """`$RLEXP_CACHE`, or else the user's cache folder."""
-    import platformdirs
-
-    return Path(os.environ.get("RLEXP_CACHE") or platformdirs.user_cache_dir("rlexp"))
+__all__ = ["cache_folder", "made_once", "make_writable"]
 
 
 def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
@@ -38,3 +35,24 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
                 make(draft)
                 draft.rename(folder)
     return folder
+
+
+def make_writable(folder: Path) -> None:
+    """Make the folder in the cache if it is not there.
+
+    Raises:
+        UserError: it cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            Problem(
+                "RLEXP_CACHE",
+                f"{folder} ({error.strerror})",
+                "a folder that can be written to, for models that are made here",
+                "set the environment variable RLEXP_CACHE to such a folder",
+            )
+        ) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from rlexp.spec.algo import Head
 from rlexp.spec.devices import has_bf16
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.model import LoraPeft, NoPeft, QloraPeft
+from rlexp.spec.saved import vocabulary
 
 GIB = 2**30
 
@@ -24,6 +25,7 @@ def load_policy(
     device: Any,
     progress: Callable[[int, int, float], None],
     folder_of: FolderOf = local_folder,
+    corpus: Callable[[], Sequence[str]] | None = None,
 ) -> Policy:
     """The policy of a `RunSpec` on a torch device.
 
@@ -33,12 +35,19 @@ def load_policy(
         device: where the weights go.
         progress: told of each step while the embedded model is made.
         folder_of: as `local_folder`.
+        corpus: gives the texts that a new model's tokenizer is trained on.
 
     Raises:
+        TypeError: a new model without a corpus.
         UserError: weights, tokenizer or template that cannot be had or do not fit together.
     """
-    folder = model_folder(spec.model, progress, folder_of)
     notes: list[str] = []
+    if spec.model.shape is None:
+        folder = model_folder(spec.model, progress, folder_of)
+    elif corpus is None:
+        raise TypeError("a new model's tokenizer wants texts to be trained on: corpus")
+    else:
+        folder = _new(spec, corpus(), notes)
     peft = _choose_adapter(spec, folder, device, notes)
     tokenizer = load_tokenizer(spec.model, folder)
     quantization = _four_bits(peft) if isinstance(peft, QloraPeft) else None
@@ -61,6 +70,17 @@ def load_policy(
         learning_rate_factor=1.0 if isinstance(peft, NoPeft) else peft.learning_rate_factor,
         notes=notes,
     )
+
+
+def _new(spec: Any, texts: Sequence[str], notes: list[str]) -> Path:
+    from rlexp.models import scratch
+
+    folder = scratch.ensure(spec.model.shape, texts, spec.seed)
+    count, pieces = parameter_count(folder, False), len(vocabulary(folder) or ())
+    notes.append(
+        f"a new model: {count:,} random weights, {pieces:,} pieces from {len(texts):,} texts"
+    )
+    return folder
 
 
 def _choose_adapter(spec: Any, folder: Path, device: Any, notes: list[str]) -> NoPeft | LoraPeft:

@@ -68,12 +68,12 @@ def model_folder(
 
 
 def fetch(model: ModelSpec, folder_of: FolderOf) -> None:
-    """Have the files of a hub or registry model here; the embedded one is made later.
+    """Have the files of a hub or registry model here; what rlexp makes itself is made later.
 
     Raises:
         UserError: a hub id that cannot be had, with the way to use a local folder.
     """
-    if model.path == "builtin:tiny":
+    if model.path.startswith("builtin:"):
         return
     folder = folder_of(model.path, model.revision, "model.path", model.trust_remote_code)
     if is_adapter(folder):

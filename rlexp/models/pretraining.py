@@ -21,12 +21,12 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from rlexp import grammar
+from rlexp.models.new import END, PAD, new_model, new_tokenizer, undisturbed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,10 +36,8 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int, float], None]
 
 FORMAT = 1
-"""To be raised whenever the code below makes another model of the same recipe and texts."""
+"""To be raised whenever this code makes another model of the same recipe and texts."""
 
-SPECIAL_TOKENS = ("<|endoftext|>", "<|pad|>", "<|im_start|>", "<|im_end|>")
-END, PAD = 0, 1  # their ids: the trainer numbers the special tokens first
 LONGEST = 512  # tokens of a context
 
 
@@ -72,13 +70,13 @@ def build(folder: Path, recipe: Recipe, progress: Progress | None = None) -> Non
     default dtype and thread count are untouched.
     """
     started = time.perf_counter()
-    with _undisturbed():
+    with undisturbed():
         # A stream of its own: no seed that a data set may be drawn with starts the same one.
         rng = random.Random(f"pre-training {recipe.seed}")
         texts = [
             grammar.FILM_REVIEWS.sample(rng)[0] for _ in range(recipe.steps * recipe.batch_size)
         ]
-        tokenizer = _train_tokenizer(texts[:5_000], recipe)
+        tokenizer = new_tokenizer(texts[:5_000], recipe.vocabulary, LONGEST)
         model = _new_model(len(tokenizer), recipe)
         _train(model, tokenizer, texts, recipe, progress)
         quality = _evaluate(model, tokenizer, recipe)
@@ -93,84 +91,17 @@ def build(folder: Path, recipe: Recipe, progress: Progress | None = None) -> Non
     (folder / "recipe.json").write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
 
 
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """One thread, float32, gradients and a random stream of our own, whatever the caller has set.
-
-    A sum's bits can depend on how many threads share it, hence a fixed number; and tensors are so
-    small here that a second thread costs more than it brings on a machine that is busy.
-    """
-    import torch
-    from transformers.utils import logging
-
-    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    bars = logging.is_progress_bar_enabled()
-    try:
-        torch.set_num_threads(1)
-        torch.set_default_dtype(torch.float32)
-        logging.disable_progress_bar()
-        with (
-            torch.random.fork_rng(devices=[]),
-            torch.inference_mode(False),
-            torch.enable_grad(),
-            torch.autocast("cpu", enabled=False),
-            torch.device("cpu"),
-        ):
-            yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_default_dtype(dtype)
-        if bars:
-            logging.enable_progress_bar()
-
-
-def _train_tokenizer(texts: list[str], recipe: Recipe) -> Tokenizer:
-    import tokenizers
-    from tokenizers import decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer: Any = tokenizers.Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=recipe.vocabulary,
-        special_tokens=list(SPECIAL_TOKENS),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token=SPECIAL_TOKENS[END],
-        pad_token=SPECIAL_TOKENS[PAD],
-        padding_side="left",
-        model_max_length=LONGEST,
-        clean_up_tokenization_spaces=False,
-    )
-
-
 def _new_model(vocabulary: int, recipe: Recipe) -> Model:
-    import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    # `torch.manual_seed` would seed the caller's accelerators too.
-    torch.default_generator.manual_seed(recipe.seed)
-    config = Qwen3Config(
-        vocab_size=vocabulary,
+    return new_model(
+        vocabulary,
+        recipe.seed,
+        layers=recipe.layers,
         hidden_size=recipe.hidden_size,
-        num_hidden_layers=recipe.layers,
-        num_attention_heads=recipe.heads,
-        num_key_value_heads=recipe.heads,
-        head_dim=recipe.hidden_size // recipe.heads,
+        heads=recipe.heads,
         intermediate_size=recipe.intermediate_size,
         initializer_range=recipe.initializer_range,
-        max_position_embeddings=LONGEST,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=END,
-        pad_token_id=PAD,
+        longest=LONGEST,
     )
-    return Qwen3ForCausalLM(config)
 
 
 def _train(

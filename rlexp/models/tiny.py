@@ -11,9 +11,8 @@ from pathlib import Path
 
 from rlexp import grammar
 from rlexp.models import pretraining
-from rlexp.models.cache import cache_folder
+from rlexp.models.cache import cache_folder, make_writable
 from rlexp.models.pretraining import Progress, Recipe
-from rlexp.spec.errors import Problem, UserError
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "recipe.json")
 
@@ -42,7 +41,7 @@ def ensure(
     folder = models / f"tiny-{_fingerprint(recipe)}"
     if _complete(folder):
         return folder
-    _make_writable(models)
+    make_writable(models)
     from filelock import FileLock
 
     # One lock for every recipe: whoever holds it knows that any workshop it finds is a dead one's.
@@ -69,19 +68,3 @@ def _fingerprint(recipe: Recipe) -> str:
 
 def _complete(folder: Path) -> bool:
     return all((folder / name).is_file() for name in FILES)
-
-
-def _make_writable(models: Path) -> None:
-    try:
-        models.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=models):
-            pass
-    except OSError as error:
-        raise UserError(
-            Problem(
-                "RLEXP_CACHE",
-                f"{models} ({error.strerror})",
-                "a folder that can be written to, for the tiny model",
-                "set the environment variable RLEXP_CACHE to such a folder",
-            )
-        ) from error

@@ -23,7 +23,7 @@ from rlexp.stored_config import hidden, value_at
 from rlexp.tracking.origin import Facts, code_digest
 from rlexp.tracking.redaction import HIDDEN
 
-PLACES = ("path", "heldout_path", "tokenizer", "chat_template", "teacher", "function")
+PLACES = ("path", "heldout_path", "texts_path", "tokenizer", "chat_template", "teacher", "function")
 """Last names of keys that say where something lies."""
 REPRODUCES = "reproduces"
 """Tag of the new MLflow run: the id of the one that it reproduces."""

@@ -20,7 +20,7 @@ from rlexp.reproduction.plan import Stage, plan
 from rlexp.reproduction.recorded import COMPARED, Points, Recorded, read
 from rlexp.reproduction.result import keep
 from rlexp.resumption import CONFIG
-from rlexp.spec.crosscheck import rows_are_sampled
+from rlexp.spec.crosscheck import rows_read
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.run import RunSpec
 from rlexp.stored_config import value_at
@@ -99,8 +99,7 @@ def _look(
 
 
 def _data(spec: RunSpec) -> dict[str, Any]:
-    needs = "prompts" if rows_are_sampled(spec.algo, spec.data) else spec.algo.needs
-    splits = data_room.load(spec.data, needs)
+    splits = data_room.load(spec.data, rows_read(spec.algo, spec.data))
     rows = len(splits.train) + len(splits.heldout)
     return {"source": splits.source, "digest": splits.digest, "rows": rows}
 

@@ -1,8 +1,10 @@
-"""Whether a completion has a form, given as a regular expression, and the right answer in it.
+"""Whether a completion has a form, and the right answer in it.
 
-With `column`, what the pattern's first group finds in the completion must equal what it finds in
-that column of the data. This grades GSM8K, whose solutions end with `#### 18` (Cobbe et al. 2021,
-arXiv:2110.14168); like there, the first match counts.
+The form is a regular expression; or tags, each once and in their order, as DeepSeek-R1 keeps its
+reasoning from its answer (arXiv:2501.12948); or JSON, of a schema where one is given. With
+`column`, the answer must equal the one in that column of the data: the pattern's first group, what
+stands in the last tag, or a value of the JSON. This grades GSM8K, whose solutions end with
+`#### 18` (Cobbe et al. 2021, arXiv:2110.14168); like there, the first match counts.
 """
 
 from __future__ import annotations
@@ -10,13 +12,15 @@ from __future__ import annotations
 import re
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
+from rlexp.rewards import json_form
 from rlexp.rewards.base import texts_of
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.reward import RewardSpec, Text
+from rlexp.spec.reward import RewardSpec, Text, Value
 
 FLAGS = {"ignorecase": re.IGNORECASE, "multiline": re.MULTILINE, "dotall": re.DOTALL}
 
@@ -32,20 +36,33 @@ def _compiles(pattern: str) -> str:
 Pattern = Annotated[str, AfterValidator(_compiles)]
 
 
+class Found(NamedTuple):
+    """What was found in a completion of the right form: its answer, empty where it has none."""
+
+    answer: str
+
+
 class Format(RewardSpec):
-    """`matched` where the pattern matches (and the answer is right), otherwise `unmatched`.
+    """`matched` where the form is right (and the answer too), otherwise `unmatched`.
 
     Answers are equal as numbers where both are numbers, commas, spaces and a leading $ left out,
-    otherwise as texts without white space at both ends. An empty completion is matched like any
-    other text.
+    otherwise as texts without white space at both ends. An empty completion is judged like any
+    other text. A row without an answer in `column` has no value.
 
-    >>> graded = Format(name="format", pattern=r"#### (-?[0-9.,]+)", match="search", flags=[],
-    ...                 matched=1.0, unmatched=0.0, column="answer", column_pattern=None)
+    >>> knobs = dict(name="format", kind="pattern", pattern="#### (-?[0-9.,]+)", match="search",
+    ...              flags=[], tags=["think", "answer"], json_schema=None, json_key=None,
+    ...              matched=1.0, unmatched=0.0, column="answer", column_pattern=None)
+    >>> graded = Format(**knobs)
     >>> graded(["How many?"] * 3, ["So #### 1,018.0", "#### 18", "1018"],
-    ...        answer=["1000 + 18 #### 1018"] * 3)
-    [1.0, 0.0, 0.0]
+    ...        answer=["1000 + 18 #### 1018", "#### 1018", None])
+    [1.0, 0.0, None]
+    >>> tagged = Format(**{**knobs, "kind": "tags", "column": None})
+    >>> tagged(["How many?"] * 2, ["<think>9 + 9</think> <answer>18</answer>", "<answer>18"])
+    [1.0, 0.0]
     """
 
+    kind: Literal["pattern", "tags", "json"]
+    """The form that is wanted; the knobs of the other two say nothing."""
     pattern: Pattern
     """Regular expression (Python's `re`)."""
     match: Literal["search", "full"]
@@ -53,6 +70,14 @@ class Format(RewardSpec):
     left out, to match."""
     flags: list[Literal["ignorecase", "multiline", "dotall"]]
     """Flags of the regular expressions."""
+    tags: list[str]
+    """Names of the tags; each must stand there once, closed and not empty, in this order, with
+    nothing but white space outside."""
+    json_schema: str | dict[str, Any] | None
+    """JSON schema, or the path of a file with one; null takes any JSON. The completion must be JSON
+    alone, in a code fence or not."""
+    json_key: str | None
+    """Key of the JSON object that holds the answer; null compares the whole value."""
     matched: float
     """Value when it matches."""
     unmatched: float
@@ -60,7 +85,17 @@ class Format(RewardSpec):
     column: str | None
     """Data column that holds the right answer; null grades the form alone."""
     column_pattern: Pattern | None
-    """Finds the answer in `column`, as its first group; null takes `pattern`."""
+    """Finds the answer in `column`, as its first group; null takes `pattern`, or with tags and JSON
+    all of the column."""
+
+    @field_validator("tags")
+    @classmethod
+    def _can_be_tags(cls, tags: list[str], info: ValidationInfo) -> list[str]:
+        wrong = [tag for tag in tags if not re.fullmatch(r"[\w-]+", tag)]
+        twice = [tag for tag in tags if tags.count(tag) > 1]
+        if wrong or twice or (not tags and info.data.get("kind") == "tags"):
+            raise ValueError("different names, at least one, of letters, digits, - and _")
+        return tags
 
     @field_validator("unmatched")
     @classmethod
@@ -72,7 +107,7 @@ class Format(RewardSpec):
     @field_validator("column")
     @classmethod
     def _pattern_has_group(cls, column: str | None, info: ValidationInfo) -> str | None:
-        pattern = info.data.get("pattern")
+        pattern = info.data.get("pattern") if info.data.get("kind") == "pattern" else None
         if column is not None and pattern is not None and not re.compile(pattern).groups:
             raise ValueError(f"null, or a pattern with a group (…) around the answer: {pattern}")
         return column
@@ -84,29 +119,55 @@ class Format(RewardSpec):
             raise ValueError("null, or a pattern with a group (…) around the answer")
         return pattern
 
+    def problems(self) -> list[Problem]:
+        if self.kind != "json" or self.json_schema is None:
+            return []
+        return json_form.problems(self.json_schema, "reward.json_schema")
+
+    def sources(self) -> list[Path]:
+        schema = [Path(self.json_schema)] if isinstance(self.json_schema, str) else []
+        return [*super().sources(), *schema]
+
     def columns(self) -> set[str]:
         return {self.column} if self.column else set()
 
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: list[Any]
-    ) -> list[float]:
-        found = [self._find(text) for text in texts_of(completions)]
+    ) -> list[Value]:
+        texts = texts_of(completions)
         if self.column is None:
-            right = [match is not None for match in found]
-        else:
-            answers = [self._answer(value) for value in _column(self.column, columns)]
-            right = [
-                match is not None and _equal(match[1] or "", answer)
-                for match, answer in zip(found, answers, strict=True)
-            ]
-        return [self.matched if is_right else self.unmatched for is_right in right]
+            return [self._value(self._find(text) is not None) for text in texts]
+        if self.column not in columns:
+            want = f"a column of the data ({', '.join(sorted(columns)) or 'it has no extra ones'})"
+            raise UserError(Problem("reward.column", self.column, want))
+        rows = zip(texts, columns[self.column], strict=True)
+        return [None if right is None else self._graded(text, right) for text, right in rows]
 
-    def _find(self, text: str) -> re.Match[str] | None:
-        if self.match == "full":
-            return self._regex.fullmatch(text.strip())
-        return self._regex.search(text)
+    def _graded(self, text: str, right: Any) -> float:
+        answer, found = self._answer(right), self._find(text)
+        return self._value(found is not None and _equal(found.answer, answer))
+
+    def _value(self, is_right: bool) -> float:
+        return self.matched if is_right else self.unmatched
+
+    def _find(self, text: str) -> Found | None:
+        if self.kind == "json":
+            value = json_form.read(text, self.json_schema)
+            if value is json_form.NOT_JSON:
+                return None
+            return Found(json_form.part(value, self.json_key))
+        regex, whole = self._regex, self.kind == "tags" or self.match == "full"
+        match = regex.fullmatch(text.strip()) if whole else regex.search(text)
+        return Found(match[regex.groups and 1] or "") if match else None
 
     def _answer(self, value: Any) -> str:
+        """The right answer in a cell of the column.
+
+        Raises:
+            UserError: the pattern does not find it there.
+        """
+        if self._column_regex is None:
+            return json_form.canonical(value) if self.kind == "json" else str(value)
         match = self._column_regex.search(str(value))
         if match is None:
             got = f"{str(value)[-80:]!r} in the column {self.column!r}"
@@ -117,19 +178,26 @@ class Format(RewardSpec):
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:
+        if self.kind == "tags":
+            return re.compile(_tagged(self.tags), re.DOTALL)
         return re.compile(self.pattern, sum(FLAGS[flag] for flag in set(self.flags)))
 
     @cached_property
-    def _column_regex(self) -> re.Pattern[str]:
+    def _column_regex(self) -> re.Pattern[str] | None:
+        pattern = self.column_pattern or (self.pattern if self.kind == "pattern" else None)
         flags = sum(FLAGS[flag] for flag in set(self.flags))
-        return re.compile(self.column_pattern or self.pattern, flags)
+        return None if pattern is None else re.compile(pattern, flags)
 
 
-def _column(name: str, columns: dict[str, list[Any]]) -> list[Any]:
-    if name not in columns:
-        want = f"a column of the data ({', '.join(sorted(columns)) or 'it has no extra ones'})"
-        raise UserError(Problem("reward.column", name, want))
-    return columns[name]
+def _tagged(tags: list[str]) -> str:
+    """A regular expression whose group is what stands in the last tag; no tag stands in another."""
+    names = "|".join(re.escape(tag) for tag in tags)
+    inside = rf"(?!\s*</?(?:{names})>)(?:(?!</?(?:{names})>).)*"
+    parts = [
+        rf"<{re.escape(tag)}>{f'({inside})' if tag == tags[-1] else inside}</{re.escape(tag)}>"
+        for tag in tags
+    ]
+    return r"\s*".join(parts)
 
 
 def _equal(answer: str, right: str) -> bool:

@@ -1,12 +1,18 @@
-"""Whether words or phrases stand in a completion, in any language."""
+"""Whether words, phrases or concepts stand in a completion, in any language.
+
+A concept is a list of phrases that say the same; any of them will do. A `*` at the end of a phrase
+stands for any ending: `wonder*` is in `wonderful`, `영화*` in `영화가`. Widths and accents that are
+encoded in several ways (`Ａ` and `A`, `’` and `'`) count as one.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Any
+from collections.abc import Iterable
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from rlexp.rewards.base import texts_of
 from rlexp.spec.reward import RewardSpec, Text
@@ -15,25 +21,32 @@ from rlexp.spec.text import UNSPACED
 _LETTER = rf"[^\W{UNSPACED}]"  # of a script that puts spaces between words
 
 
+def _as_concept(phrases: Any) -> Any:
+    return [phrases] if isinstance(phrases, str) else phrases
+
+
+Concept = Annotated[list[str], BeforeValidator(_as_concept)]
+
+
 class Keyword(RewardSpec):
-    """Share of the wanted phrases that are there, minus share of the unwanted ones.
+    """Share of the wanted concepts that are there, minus share of the unwanted ones.
 
     In [0, 1] with `must` alone, in [-1, 0] with `must_not` alone, in [-1, 1] with both. A wanted
-    phrase that stands there k < `count` times counts k / `count`; an unwanted one counts whole. An
+    concept that stands there k < `count` times counts k / `count`; an unwanted one counts whole. An
     empty completion scores 0.
 
-    >>> wants = Keyword(name="keyword", must=["happy end", "好"], must_not=["dull"], count=1,
-    ...                 whole_words=True, match_case=False)
-    >>> wants(["The film"] * 3, ["A Happy  end!", "结局很好，但 dull.", "It dulls."])
+    >>> wants = Keyword(name="keyword", must=[["happy end*", "大团圆"], "好"], must_not=["dull"],
+    ...                 count=1, whole_words=True, match_case=False)
+    >>> wants(["The film"] * 3, ["Happy  endings!", "结局很好，但 dull.", "It dulls."])
     [0.5, -0.5, 0.0]
     """
 
-    must: list[str]
-    """Words or phrases that are wanted."""
-    must_not: list[str]
-    """Words or phrases that are unwanted."""
+    must: list[Concept]
+    """Words or phrases that are wanted; a list among them is a concept."""
+    must_not: list[Concept]
+    """Words, phrases or concepts that are unwanted."""
     count: int = Field(ge=1)
-    """How often each wanted phrase must be there for the full value."""
+    """How often each wanted concept must be there for the full value."""
     whole_words: bool
     """`art` is not in `party`; scripts without spaces between words are searched as they are."""
     match_case: bool
@@ -41,41 +54,68 @@ class Keyword(RewardSpec):
 
     @field_validator("must", "must_not")
     @classmethod
-    def _no_empty_phrase(cls, phrases: list[str]) -> list[str]:
-        if not all(phrase.strip() for phrase in phrases):
+    def _no_empty_phrase(cls, concepts: list[list[str]]) -> list[list[str]]:
+        if not all(concepts) or not all(p.strip(" \t\n*") for c in concepts for p in c):
             raise ValueError("phrases that are not empty")
-        return phrases
+        return concepts
 
     @field_validator("must_not")
     @classmethod
-    def _something_to_look_for(cls, must_not: list[str], info: ValidationInfo) -> list[str]:
+    def _something_to_look_for(
+        cls, must_not: list[list[str]], info: ValidationInfo
+    ) -> list[list[str]]:
         must = info.data.get("must")
         if must is None:  # it has a mistake of its own
             return must_not
         if not must and not must_not:
             raise ValueError("at least one phrase, here or in `must`")
-        if both := sorted(set(must) & set(must_not)):
+        wanted, unwanted = ({p for c in each for p in c} for each in (must, must_not))
+        if both := sorted(wanted & unwanted):
             raise ValueError(f"phrases that are not wanted as well ({', '.join(both)})")
         return must_not
 
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: list[Any]
     ) -> list[float]:
-        wanted = [self._pattern(phrase) for phrase in self.must]
-        unwanted = [self._pattern(phrase) for phrase in self.must_not]
+        wanted = [self._pattern(concept) for concept in self.must]
+        unwanted = [self._pattern(concept) for concept in self.must_not]
         values = []
         for text in texts_of(completions):
-            normal = unicodedata.normalize("NFC", text)
+            normal = folded(text)
             found = sum(min(len(p.findall(normal)), self.count) / self.count for p in wanted)
             broken = sum(p.search(normal) is not None for p in unwanted)
             values.append(found / max(1, len(wanted)) - broken / max(1, len(unwanted)))
         return values
 
-    def _pattern(self, phrase: str) -> re.Pattern[str]:
-        normal = unicodedata.normalize("NFC", phrase.strip())
-        pattern = r"\s+".join(re.escape(part) for part in normal.split())
-        if self.whole_words:
-            before = rf"(?<!{_LETTER})" if re.match(_LETTER, normal[0]) else ""
-            after = rf"(?!{_LETTER})" if re.match(_LETTER, normal[-1]) else ""
-            pattern = before + pattern + after
-        return re.compile(pattern, 0 if self.match_case else re.IGNORECASE)
+    def _pattern(self, concept: list[str]) -> re.Pattern[str]:
+        return phrases(concept, self.whole_words, self.match_case)
+
+
+def phrases(
+    anything: Iterable[str], whole_words: bool = True, match_case: bool = False
+) -> re.Pattern[str]:
+    """Finds any of some phrases in a text that is `folded`; where several begin, the longest.
+
+    >>> phrases(["can't", "cannot"]).findall(folded("I can’t. You CANNOT."))
+    ["can't", 'CANNOT']
+    """
+    longest_first = sorted(set(anything), key=lambda phrase: (-len(phrase), phrase))
+    found = "|".join(_phrase(each, whole_words) for each in longest_first)
+    return re.compile(f"(?:{found})", 0 if match_case else re.IGNORECASE)
+
+
+def folded(text: str) -> str:
+    """The text with one code for what looks alike: widths, composed accents, apostrophes."""
+    return unicodedata.normalize("NFKC", text).replace("’", "'")
+
+
+def _phrase(phrase: str, whole_words: bool) -> str:
+    stem = phrase.strip()
+    open_ended = stem.endswith("*")
+    normal = folded(stem.removesuffix("*").rstrip())
+    pattern = r"\s+".join(re.escape(part) for part in normal.split())
+    if whole_words:
+        before = rf"(?<!{_LETTER})" if re.match(_LETTER, normal[0]) else ""
+        after = rf"(?!{_LETTER})" if re.match(_LETTER, normal[-1]) else ""
+        pattern = before + pattern + (rf"{_LETTER}*" if open_ended else after)
+    return pattern

@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,22 +19,26 @@ from typing import Any
 from pydantic import field_validator
 
 from rlexp.rewards.user_function import load, required_parameters, source_of
+from rlexp.scoring.calls import told
 from rlexp.spec.errors import RunFailed
-from rlexp.spec.reward import RewardSpec, Text
+from rlexp.spec.reward import Place, RewardSpec, Text, Value
 
 
 class Python(RewardSpec):
-    """What the user's function returns: any finite number a completion; None counts as 0.
+    """What the user's function returns: any finite number a completion; None is missing, not 0.
 
     Its parameters without a default, beside `prompts` and `completions`, are columns of the data.
     What an empty completion scores is the function's to say.
 
-    >>> Python(name="mine", function="statistics:mean").columns()
+    >>> Python(name="mine", function="statistics:mean", parallel=False).columns()
     {'data'}
     """
 
     function: str
     """`module:function`; the module is looked for in the current folder first."""
+    parallel: bool
+    """Whether slow calls may be shared out over worker processes, each with some completions of a
+    batch: for a function that judges each completion by itself and remembers nothing."""
 
     @field_validator("function")
     @classmethod
@@ -47,16 +50,19 @@ class Python(RewardSpec):
         path = source_of(self.function.partition(":")[0])
         return [*super().sources(), *([path] if path else [])]
 
+    def runs_in(self) -> Place:
+        return "workers" if self.parallel else "here"
+
     def columns(self) -> set[str]:
         return set(required_parameters(self.function)) - {"prompts", "completions"}
 
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: list[Any]
-    ) -> list[float]:
+    ) -> list[Value]:
         """Score n completions.
 
         Raises:
-            RunFailed: the function raises, or returns anything but n finite numbers or None.
+            RunFailed: the function raises, or returns anything but n values.
         """
         function = self._loaded()
         batch = {"prompts": prompts, "completions": completions, **columns}
@@ -65,9 +71,10 @@ class Python(RewardSpec):
             values = function(**batch)
         except Exception as error:
             raise self._failed(
-                f"raised {type(error).__name__}: {error}{_culprit(function, batch)}",
+                told(error),
                 "a completion that the function does not expect, such as an empty one",
-                "Make it return a number for every completion, however odd.",
+                "Make it return a number, or None, for every completion, however odd; or set "
+                "scoring.on_error=missing, which leaves such completions out.",
             ) from error
         return self._checked(values, completions)
 
@@ -85,7 +92,7 @@ class Python(RewardSpec):
             raise self._failed(what, cause, "Name a function.")
         return function
 
-    def _checked(self, values: Any, completions: list[Text]) -> list[float]:
+    def _checked(self, values: Any, completions: list[Text]) -> list[Value]:
         remedy = "Return a list with one finite number (or None) for each completion."
         if hasattr(values, "tolist"):  # a tensor or an array
             values = values.tolist()
@@ -95,23 +102,7 @@ class Python(RewardSpec):
         if len(values) != len(completions):
             got = f"returned {len(values)} values for {len(completions)} completions"
             raise self._failed(got, "it leaves some out, or scores each prompt once", remedy)
-        return [
-            self._number(value, index, completions[index], remedy)
-            for index, value in enumerate(values)
-        ]
-
-    def _number(self, value: Any, index: int, completion: Text, remedy: str) -> float:
-        if value is None:
-            return 0.0
-        is_text = isinstance(value, str | bytes)
-        try:
-            number = math.nan if is_text else float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not math.isfinite(number):
-            got = f"returned {value!r} for sample {index}, {_shown(completion)}"
-            raise self._failed(got, "no finite number", remedy)
-        return number
+        return list(values)
 
     def _failed(self, what: str, cause: str, remedy: str) -> RunFailed:
         return RunFailed(f"reward.function={self.function} {what}", cause, remedy)
@@ -123,23 +114,3 @@ def _accepted(function: Callable[..., Any], batch: dict[str, Any]) -> list[str]:
     if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
         return list(batch)
     return [name for name in batch if name in parameters]
-
-
-def _culprit(function: Callable[..., Any], batch: dict[str, Any]) -> str:
-    """Names the first sample on which the function fails alone as well."""
-    n = len(batch["completions"]) if "completions" in batch else 0
-    for index in range(n):
-        alone = {
-            name: [values[index]] if isinstance(values, list) and len(values) == n else values
-            for name, values in batch.items()
-        }
-        try:
-            function(**alone)
-        except Exception:  # what it raised for the batch is told
-            return f" (sample {index}, {_shown(batch['completions'][index])})"
-    return ""
-
-
-def _shown(completion: Text) -> str:
-    text = repr(completion)
-    return text if len(text) <= 80 else f"{text[:79]}…"

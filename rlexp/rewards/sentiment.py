@@ -1,26 +1,37 @@
-"""How positive a text is, by the VADER lexicon.
+"""How positive a text is, by the VADER lexicon or by any sequence classifier.
 
 VADER's compound score sums the valences of a text's words, changed by rules for negation, degree
 ("very"), capitals and punctuation, and squashes the sum x to x / sqrt(x² + 15) (Hutto & Gilbert
 2014, "VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media Text", ICWSM).
 The lexicon is English: other languages score 0.
+
+A classifier, of any language, is asked with `reward.path=FOLDER`: a folder, `run:ID`,
+`registry:NAME@ALIAS` or a hub id.
 """
 
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationInfo, field_validator
+
 from rlexp.rewards.base import texts_of
-from rlexp.spec.reward import RewardSpec, Text
+from rlexp.rewards.classifier import NeuralReward, classes, loaded, seen, unfit, unnamed
+from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.reward import Place, Text
 
 
-class Sentiment(RewardSpec):
-    """VADER's compound score, in [-1, 1]; 0 for a text without words of the lexicon.
+class Sentiment(NeuralReward):
+    """VADER's compound score, or P(positive) - P(negative) of a classifier, in [-1, 1].
 
-    An empty completion scores 0, or in the scope `whole` what its opening scores.
+    VADER gives 0 to a text without words of its lexicon. An empty completion scores 0, or in the
+    scope `whole` what its opening scores; a classifier says of it what it says of an empty text.
 
-    >>> judge = Sentiment(name="sentiment", scope="completion")
+    >>> judge = Sentiment(name="sentiment", scope="completion", path=None, positive=["positive"],
+    ...                   negative=["negative"], revision=None, device="cpu", batch_size=64,
+    ...                   max_length=512)
     >>> judge(["The film"] * 3, [" was wonderful.", " was awful.", ""])
     [0.5719, -0.4588, 0.0]
     """
@@ -28,20 +39,69 @@ class Sentiment(RewardSpec):
     scope: Literal["whole", "completion"]
     """`whole` judges opening and completion as one text where the data was cut from texts;
     `completion` what the policy wrote alone."""
+    path: str | None
+    """A classifier: its folder, the folder of a run, `run:ID`, `registry:NAME@ALIAS` or a hub id;
+    null takes VADER."""
+    positive: list[str]
+    """Names that the classifier's positive classes may have, upper and lower case alike."""
+    negative: list[str]
+    """Names that its negative classes may have; what remains is neutral."""
+
+    @field_validator("negative")
+    @classmethod
+    def _not_both(cls, negative: list[str], info: ValidationInfo) -> list[str]:
+        positive = {name.casefold() for name in info.data.get("positive", [])}
+        if both := sorted({name.casefold() for name in negative} & positive):
+            raise ValueError(f"names that are not in `positive` as well ({', '.join(both)})")
+        return negative
+
+    def runs_in(self) -> Place:
+        return self.place if self.path else "workers"
+
+    def problems(self) -> list[Problem]:
+        """A classifier must be there, and have classes of the names that are looked for."""
+        if self.path is None:
+            return []
+        try:
+            folder = seen(self.path)
+        except UserError as error:
+            return list(error.problems)
+        return self._wrong(folder) if folder else []
+
+    def prepare(self, device: Any, local_folder: Any) -> None:
+        """Fetch the classifier and load it."""
+        if self.path is None:
+            return
+        folder = self.found(self.path, device, local_folder)
+        if wrong := self._wrong(folder):
+            raise UserError(wrong)
+        loaded(str(folder), self._device, None)
 
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: list[Any]
     ) -> list[float]:
         openings = columns.get("opening") if self.scope == "whole" else None
-        return [_compound(text) for text in texts_of(completions, openings)]
+        texts = texts_of(completions, openings)
+        if self.path is None:
+            return [_compound(text) for text in texts]
+        found, folder = self.probabilities(self.path, texts), Path(self.folder_of(self.path))
+        good, bad = (classes(folder, names) for names in (self.positive, self.negative))
+        return (found[:, good].sum(-1) - found[:, bad].sum(-1)).tolist()
+
+    def _wrong(self, folder: Path) -> list[Problem]:
+        wanted = {"reward.positive": self.positive, "reward.negative": self.negative}
+        return unfit(folder, scores=False) or [
+            problem for key, names in wanted.items() for problem in unnamed(folder, names, key)
+        ]
 
 
 def _compound(text: str) -> float:
-    return float(_analyzer().polarity_scores(text)["compound"])
+    return float(analyzer().polarity_scores(text)["compound"])
 
 
 @cache
-def _analyzer() -> Any:
+def analyzer() -> Any:
+    """VADER, whose lexicon is read once a process."""
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
     return SentimentIntensityAnalyzer()

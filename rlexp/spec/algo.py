@@ -42,6 +42,8 @@ class AlgoSpec(Component):
     """Where TRL keeps its config: file inside the package, class."""
     head: ClassVar[Head] = "language"
     """What the model's last layer gives."""
+    trains: ClassVar[bool] = True
+    """False where models are only evaluated."""
     owned: ClassVar[dict[str, str]] = {}
     """TRL fields that rlexp sets itself, each with the key that the user has for it."""
 
@@ -58,6 +60,11 @@ class AlgoSpec(Component):
     @property
     def ignores_answers(self) -> bool:
         """Whether rows are sampled even where the data has them."""
+        return False
+
+    @property
+    def matches_labels(self) -> bool:
+        """Whether texts labelled true and false are matched to pairs where the data has none."""
         return False
 
     def build_trainer(self, training: Any) -> Any:
@@ -135,6 +142,11 @@ class RolloutAlgo(AlgoSpec):
     by its own random numbers, so that a seed does not repeat a run."""
     vllm: VllmSpec
     """Where vLLM runs, for `rollout=vllm`."""
+
+    @property
+    def answers_a_prompt(self) -> int:
+        """Completions sampled to one prompt, and rewarded together."""
+        return getattr(self, "num_generations", 1)
 
     def problems(self) -> list[Problem]:
         """What TRL is told about its sampling must not be lost where another samples."""

@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.spec.algo import AlgoSpec, RolloutAlgo
-from rlexp.spec.data import DERIVABLE, DataSpec
+from rlexp.spec.data import DERIVABLE, DataSpec, Kind
 from rlexp.spec.devices import cuda_capabilities, has_bf16, likely_device
 from rlexp.spec.errors import Problem
+from rlexp.spec.eval_checks import slices_are_columns, texts_are_there
 from rlexp.spec.hardware import EvalSpec, HardwareSpec, TrainSpec
+from rlexp.spec.judge_checks import judge_can_compare, judge_is_right, rivals_are_sampled
 from rlexp.spec.model import ModelSpec, QloraPeft
 from rlexp.spec.registered import is_registered
 from rlexp.spec.reward import RewardSpec
 from rlexp.spec.saved import is_adapter
+from rlexp.spec.shape_checks import MADE_HERE, shape_is_right
 from rlexp.spec.trl_fields import check_trl
 
 Problems = list[Problem]
@@ -29,7 +32,21 @@ def rows_are_sampled(algo: AlgoSpec, data: DataSpec) -> bool:
     """Whether the policy's own answers, judged by the reward, become the training rows."""
     if algo.sampling is None or algo.ignores_answers:
         return algo.ignores_answers
+    if algo.matches_labels:
+        return False
     return data.kind() != algo.needs and data.kind() not in DERIVABLE[algo.needs]
+
+
+def pairs_are_matched(algo: AlgoSpec, data: DataSpec) -> bool:
+    """Whether texts labelled true and texts labelled false become the pairs."""
+    return algo.matches_labels and data.kind() == "unpaired"
+
+
+def rows_read(algo: AlgoSpec, data: DataSpec) -> Kind:
+    """The kind of rows that is asked of the data: what the algorithm needs, or what becomes it."""
+    if rows_are_sampled(algo, data):
+        return "prompts"
+    return "unpaired" if pairs_are_matched(algo, data) else algo.needs
 
 
 def data_feeds_algo(algo: AlgoSpec, data: DataSpec, reward: RewardSpec) -> Problems:
@@ -37,13 +54,16 @@ def data_feeds_algo(algo: AlgoSpec, data: DataSpec, reward: RewardSpec) -> Probl
     if rows_are_sampled(algo, data):
         enough = reward.scores_anything
     else:
-        enough = kind == needs or kind in DERIVABLE[needs]
+        matched = pairs_are_matched(algo, data)
+        enough = matched or kind == needs or kind in DERIVABLE[needs]
     if enough:
         return []
     remedy = "Choose another data set or algorithm"
-    if algo.sampling is not None:
+    if algo.matches_labels:
+        remedy = "Choose data with labels, or set algo.labels=reward"
+    elif algo.sampling is not None:
         remedy = "Choose a reward (reward=sentiment, …): it judges answers sampled from the model"
-    ways = [needs, *DERIVABLE[needs]]
+    ways = [needs, *DERIVABLE[needs], *(["unpaired"] if algo.matches_labels else [])]
     return [
         Problem(
             "data",
@@ -70,6 +90,22 @@ def reward_finds_columns(data: DataSpec, reward: RewardSpec) -> Problems:
     return [
         Problem("reward", f"one that reads the column {name!r}", has, f"Is data={data.name} right?")
         for name in missing
+    ]
+
+
+def gold_is_right(evaluation: EvalSpec) -> Problems:
+    return evaluation.gold_checked[1]
+
+
+def gold_finds_columns(data: DataSpec, evaluation: EvalSpec) -> Problems:
+    columns = data.extra_columns()
+    if columns is None:
+        return []
+    has = f"one of {', '.join(sorted(columns))}" if columns else "no such column: it has none"
+    return [
+        Problem(f"eval.gold.{name}", f"one that reads the column {column!r}", has)
+        for name, reward in evaluation.gold_checked[0].items()
+        for column in sorted(reward.columns() - columns)
     ]
 
 
@@ -120,8 +156,8 @@ def model_is_there(model: ModelSpec) -> Problems:
         return []
     scheme = model.path.partition(":")[0]
     if scheme == "builtin":
-        wrong = model.path != "builtin:tiny"
-        return [Problem("model.path", model.path, "builtin:tiny")] if wrong else []
+        wrong = model.path not in MADE_HERE
+        return [Problem("model.path", model.path, " or ".join(MADE_HERE))] if wrong else []
     looks_local = model.path.startswith(("/", ".", "~")) or model.path.count("/") > 1
     if not path.exists():
         remedy = "Give the path of a folder that save_pretrained wrote, or a hub id owner/name."
@@ -234,10 +270,18 @@ CHECKS: list[tuple[tuple[str, ...], Callable[..., Problems]]] = [
     (("algo", "data", "reward"), data_feeds_algo),
     (("algo", "reward"), algo_has_reward),
     (("data", "reward"), reward_finds_columns),
+    (("eval",), gold_is_right),
+    (("data", "eval"), gold_finds_columns),
+    (("eval",), texts_are_there),
+    (("data", "eval"), slices_are_columns),
+    (("eval",), judge_is_right),
+    (("algo", "data", "eval"), judge_can_compare),
+    (("algo", "eval", "reward"), rivals_are_sampled),
     (("train", "hardware"), batch_divides),
     (("hardware",), device_exists),
     (("hardware", "model"), precision_exists),
     (("model",), model_is_there),
+    (("model",), shape_is_right),
     (("model",), chat_template_is_there),
     (("peft", "hardware"), adapter_fits),
     (("model", "hardware"), flash_attention_is_there),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,14 @@ class Problem:
         if self.remedy:
             lines.append(f"    {self.remedy}")
         return "\n".join(lines)
+
+    def under(self, key: str, own: str = "reward") -> Problem:
+        """The same of a part that stands at `key`, and believes that it stands at `own`."""
+        return replace(
+            self,
+            key=self.key.replace(own, key, 1),
+            remedy=self.remedy.replace(f"{own}.", f"{key}."),
+        )
 
 
 class UserError(Exception):

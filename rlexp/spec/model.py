@@ -8,6 +8,9 @@ from pydantic import Field, field_validator
 
 from rlexp.spec.part import Part
 
+FEWEST_PIECES = 260
+"""Of a byte-level vocabulary: 256 bytes and four special tokens."""
+
 
 class Recommended(Part):
     """Sizes and rates that suit a model of this size; `train.*` and `algo.*` point here."""
@@ -29,6 +32,22 @@ class Recommended(Part):
     """Sequences in memory at once on a device; null takes the whole batch."""
 
 
+class Shape(Part):
+    """A new model, whose weights begin random: a Qwen3 with tied embeddings, in float32."""
+
+    layers: int = Field(gt=0)
+    """Blocks of attention and feed-forward network."""
+    hidden_size: int = Field(gt=0)
+    """Width of the residual stream; the feed-forward networks are three times as wide inside."""
+    heads: int = Field(gt=0)
+    """Of the attention. Each has an even share of the width, which its positions are turned in."""
+    vocabulary: int = Field(ge=FEWEST_PIECES)
+    """Most pieces of the tokenizer, a byte-level BPE that is trained on the data's training texts.
+    It has fewer where every word is one before."""
+    context: int = Field(gt=1)
+    """Tokens that it is meant to read at once."""
+
+
 class ModelSpec(Part):
     """A causal language model and its tokenizer."""
 
@@ -36,8 +55,8 @@ class ModelSpec(Part):
     """What cards and tables call it."""
     path: str = Field(min_length=1)
     """A folder, a hub id, `registry:NAME@ALIAS` or `registry:NAME/VERSION` of MLflow's model
-    registry, or `builtin:tiny` (made on this machine at first use). An adapter's folder means the
-    adapter merged into its base."""
+    registry, `builtin:tiny` (made on this machine at first use) or `builtin:scratch` (a new model,
+    of the `shape` below). An adapter's folder means the adapter merged into its base."""
     revision: str | None
     """Hub branch, tag or commit; null takes the main branch."""
     license: str | None
@@ -61,6 +80,8 @@ class ModelSpec(Part):
     """Padding token; null takes the tokenizer's, or the end token without one."""
     eos_token: str | None
     """End token; null takes the tokenizer's."""
+    shape: Shape | None
+    """Sizes of a new model, for `builtin:scratch`; null: the weights are there."""
     recommended: Recommended
     """What suits this size."""
 

@@ -2,22 +2,100 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
 
 from rlexp.spec.part import Component
 from rlexp.spec.text import Message, Text
 
-__all__ = ["Message", "RewardSpec", "Scores", "Text"]
+__all__ = [
+    "Message",
+    "Normalize",
+    "Place",
+    "RewardSpec",
+    "Scores",
+    "Scoring",
+    "Term",
+    "Text",
+    "Value",
+    "Weight",
+]
+
+Value = float | None
+"""What a reward says of one completion; None where it cannot tell: the value is missing."""
+Place = Literal["workers", "here", "threads"]
+Normalize = Literal["none", "zscore", "rank"]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Rewards of a batch of n completions: the total, and each named term of a mix before its
-    weight."""
+    """What a reward says of n completions.
 
-    total: list[float]
-    terms: dict[str, list[float]]
+    Attributes:
+        total: (n,), what is learnt from. None in an evaluation where something is missing; a
+            training always has a number.
+        terms: of each named term of a mix (n,) values as the term gave them, before normalisation
+            and weight. Empty for a single reward: its term would be the total.
+    """
+
+    total: Sequence[Value]
+    terms: Mapping[str, Sequence[Value]]
+
+
+class _Scorer(Protocol):
+    """What scores as a reward does, and is none."""
+
+    @property
+    def scores_anything(self) -> bool:
+        """False where there is no reward."""
+        ...
+
+    def score(
+        self, prompts: list[Text], completions: list[Text], columns: dict[str, list[Any]]
+    ) -> Scores:
+        """Total and terms of n completions; `columns` are the data's, n values each."""
+        ...
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A term's weight over the training: linear between points, constant before and after them.
+
+    >>> rising = Weight(((10, 0.0), (20, 1.0)))
+    >>> [rising.at(step) for step in (0, 10, 15, 99)]
+    [0.0, 0.0, 0.5, 1.0]
+    """
+
+    points: tuple[tuple[int, float], ...]
+    """(optimizer steps done, weight), by rising steps."""
+
+    def at(self, step: int) -> float:
+        """The weight of a batch that is sampled after so many optimizer steps."""
+        before = [point for point in self.points if point[0] <= step]
+        after = [point for point in self.points if point[0] > step]
+        if not before or not after:
+            return (before[-1:] or after)[0][1]
+        (start, low), (end, high) = before[-1], after[0]
+        return low + (high - low) * (step - start) / (end - start)
+
+    @property
+    def final(self) -> float:
+        """The weight that the schedule ends with."""
+        return self.points[-1][1]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One reward and what becomes of its values in the total."""
+
+    reward: RewardSpec
+    weight: Weight = Weight(((0, 1.0),))
+    normalize: Normalize = "none"
+    clip: tuple[float, float] | None = None
+    """Bounds of the value, normalised where it is."""
+    needs: dict[str, float] = field(default_factory=dict)
+    """Other terms by name, and the least value of theirs with which this one counts."""
 
 
 class RewardSpec(Component):
@@ -25,19 +103,48 @@ class RewardSpec(Component):
 
     scores_anything: ClassVar[bool] = True
     """False for `reward=none` alone."""
+    place: ClassVar[Place] = "workers"
+    """Where it runs. `workers`: in this process, or in others beside it, each with some completions
+    of a batch; for what is picklable and judges each completion by itself. `here`: in this process
+    with the whole batch; for a model on the device. `threads`: in a thread with the whole batch,
+    while the others run; for what waits."""
 
     def columns(self) -> set[str]:
         """Data columns that it reads beside prompt and completion."""
         return set()
 
+    def runs_in(self) -> Place:
+        """`place`, where a knob does not decide."""
+        return self.place
+
+    def notes(self) -> list[str]:
+        """What was decided on the way to scoring, in words for the card."""
+        return []
+
+    def give_up(self) -> None:
+        """Nobody waits for its values any more, as after Ctrl-C: a call under way in a thread is to
+        end soon, by whatever exception."""
+
+    def terms_by_name(self) -> dict[str, Term]:
+        """What the total is made of; a single reward is one term without a name."""
+        return {"": Term(self)}
+
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: list[Any]
-    ) -> list[float]:
-        """Score n completions; `columns` are the data set's, one value a completion."""
+    ) -> list[Value]:
+        """Score n completions; `columns` are the data set's, one value a completion.
+
+        None stands for a value that is missing, which is not 0: no right answer in the data, a
+        judge whose words say nothing.
+        """
         raise TypeError(f"{type(self).__name__} must score completions")
 
     def score(
         self, prompts: list[Text], completions: list[Text], columns: dict[str, list[Any]]
     ) -> Scores:
-        """Total and terms. A single reward has none: its term would be the total."""
+        """Total and terms, as an evaluation has them."""
         return Scores(total=self(prompts, completions, **columns), terms={})
+
+
+Scoring = RewardSpec | _Scorer
+"""What an evaluation asks for numbers: a reward, or a run's scorer of it."""

@@ -15,18 +15,22 @@ from rlexp.spec.components import component_class
 from rlexp.spec.crosscheck import CHECKS
 from rlexp.spec.data import DataSpec
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.guards import GuardsSpec
 from rlexp.spec.hardware import EvalSpec, HardwareSpec, TrackingSpec, TrainSpec
 from rlexp.spec.model import ModelSpec, PeftSpec
 from rlexp.spec.part import Component, Part
 from rlexp.spec.reward import RewardSpec
+from rlexp.spec.scoring import ScoringSpec
 from rlexp.spec.validation import unknown_key, validate
 
 PARTS: dict[str, Any] = {
     "train": TrainSpec,
+    "scoring": ScoringSpec,
     "model": ModelSpec,
     "peft": PeftSpec,
     "hardware": HardwareSpec,
     "eval": EvalSpec,
+    "guards": GuardsSpec,
     "tracking": TrackingSpec,
 }
 COMPONENTS: dict[str, type[Component]] = {
@@ -60,10 +64,14 @@ class RunSpec(Basics):
     """On what."""
     reward: SerializeAsAny[RewardSpec]
     """What counts as good."""
+    scoring: ScoringSpec
+    """What is forgiven to the reward, and where it runs."""
     hardware: HardwareSpec
     """Where."""
     eval: EvalSpec
     """How it is judged."""
+    guards: GuardsSpec
+    """What is watched while it trains."""
     tracking: TrackingSpec
     """Where that is recorded."""
 

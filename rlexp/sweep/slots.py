@@ -1,8 +1,9 @@
 """Slots: jobs in processes of their own, the next one starting the moment a slot is free.
 
 Processes are forked from a server (`multiprocessing`'s forkserver) that has imported what takes
-seconds, so a job begins in milliseconds, and whatever ends it ends nothing else. Only plain data
-comes back: an exception of a library may not survive being sent.
+seconds, so a job begins in milliseconds, and whatever ends it ends nothing else. The process of a
+slot's next job is born while the last one still runs. Only plain data comes back: an exception of a
+library may not survive being sent.
 
 What a job prints goes to `output.log` in its folder. Where there are GPUs each slot has its own.
 """
@@ -16,8 +17,9 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing import forkserver
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
@@ -36,6 +38,8 @@ OUTPUT = "output.log"
 STOPPING_TAKES = 20.0
 """Seconds that a job has to end after SIGTERM: it tells the study and MLflow."""
 
+Job = tuple[list[str], int, Path]
+"""Overrides, number, and where what it prints goes to."""
 Outcome = dict[str, Any]
 """`returned`: what the task function did; or `error`, in words; or `died`, how the process ended.
 `problems`: of a mistake that the user can put right."""
@@ -45,22 +49,27 @@ class Slots:
     """Runs jobs of a Hydra application, so many at once.
 
     Args:
-        n_jobs: at once.
+        application: `packed`.
         preload: module that the server imports.
-        hydra_context, task_function, config: as Hydra hands them to a launcher.
+        folder: of the sweep.
+        environments: the environment variables of each slot; there are as many slots.
     """
 
     def __init__(
-        self, n_jobs: int, preload: str, hydra_context: Any, task_function: Any, config: Any
+        self,
+        application: bytes,
+        preload: str,
+        folder: Path,
+        environments: Sequence[Mapping[str, str]],
     ) -> None:
-        self._job = (hydra_context, task_function, config, Singleton.get_state())
-        self._folder = Path(str(config.hydra.sweep.dir))
+        self._application, self._folder = application, folder
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([preload])
-        self._free: SimpleQueue[dict[str, str]] = SimpleQueue()
-        for environment in slot_environments(n_jobs, config):
-            self._free.put(environment)
-        self._waiters = ThreadPoolExecutor(n_jobs, thread_name_prefix="slot")
+        forkserver.ensure_running()  # it imports while the caller goes on
+        self._free: SimpleQueue[tuple[Mapping[str, str], tuple[Any, Any] | None]] = SimpleQueue()
+        for environment in environments:
+            self._free.put((environment, None))
+        self._waiters = ThreadPoolExecutor(len(environments), thread_name_prefix="slot")
         self._processes: set[Any] = set()
         self.stopped = False
         """Whether it takes no more jobs."""
@@ -78,40 +87,56 @@ class Slots:
 
     def submit(self, overrides: Sequence[str], number: int) -> Future[Outcome]:
         """Run the job with these overrides as soon as a slot is free."""
-        job = cloudpickle.dumps((*self._job, list(overrides), number))
-        subfolder = _subfolder(overrides) or str(number)
-        return self._waiters.submit(self._run, job, self._folder / subfolder / OUTPUT)
+        output = self._folder / (_subfolder(overrides) or str(number)) / OUTPUT
+        return self._waiters.submit(self._run, (list(overrides), number, output))
 
     def stop(self) -> None:
         """End what still runs, as SIGTERM does, and wait until it has ended."""
         self.stopped = True
         self._waiters.shutdown(wait=False, cancel_futures=True)
-        for process in list(self._processes):
+        self._end_processes()
+        self._waiters.shutdown()
+        self._end_processes()  # those born in between
+
+    def _end_processes(self) -> None:
+        there = list(self._processes)
+        for process in there:
             process.terminate()
         deadline = time.monotonic() + STOPPING_TAKES
-        for process in list(self._processes):
+        for process in there:
             process.join(max(0.0, deadline - time.monotonic()))
             if process.is_alive():
                 process.kill()
-        self._waiters.shutdown()
 
-    def _run(self, job: bytes, output: Path) -> Outcome:
-        environment = self._free.get()
+    def _run(self, job: Job) -> Outcome:
+        environment, born = self._free.get()
+        process, connection = born or self._born(environment)
+        born = None
         try:
-            ours, theirs = self._context.Pipe(duplex=False)
-            process = self._context.Process(target=_work, args=(theirs, job, environment, output))
-            process.start()
-            self._processes.add(process)
-            theirs.close()
-            try:
-                told = ours.recv_bytes()
-            except EOFError:
-                told = b""
+            connection.send(job)
+            born = None if self.stopped else self._born(environment)
+            told = connection.recv_bytes()
+        except (EOFError, ConnectionError):
+            told = b""
+        finally:
             process.join()
             self._processes.discard(process)
-            return json.loads(told) if told else {"died": _ended(process.exitcode)}
-        finally:
-            self._free.put(environment)
+            self._free.put((environment, born))
+        return json.loads(told) if told else {"died": _ended(process.exitcode)}
+
+    def _born(self, environment: Mapping[str, str]) -> tuple[Any, Any]:
+        """A process that waits for its job, and where it is told."""
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_work, args=(theirs, self._application, environment))
+        process.start()
+        self._processes.add(process)
+        theirs.close()
+        return process, ours
+
+
+def packed(hydra_context: Any, task_function: Any, config: Any) -> bytes:
+    """What Hydra hands to a launcher, for the processes of its jobs."""
+    return cloudpickle.dumps((hydra_context, task_function, config, Singleton.get_state()))
 
 
 def slot_environments(n_jobs: int, config: Any) -> list[dict[str, str]]:
@@ -170,14 +195,18 @@ def _failed(error: BaseException) -> Outcome:
     return {"error": f"{type(error).__name__}: {error}"}
 
 
-def _work(connection: Any, job: bytes, environment: dict[str, str], output: Path) -> None:
-    """In the process of a job: run it, and send what came of it."""
+def _work(connection: Any, application: bytes, environment: Mapping[str, str]) -> None:
+    """In the process of a job: wait for it, run it, and send what came of it."""
     os.setsid()  # Ctrl-C is the sweeper's, which ends its jobs in order
     os.environ.update(environment)
-    _print_to(output)
-    context, task_function, config, singletons, overrides, number = cloudpickle.loads(job)
+    context, task_function, config, singletons = cloudpickle.loads(application)
     Singleton.set_state(singletons)
     setup_globals()
+    try:
+        overrides, number, output = connection.recv()
+    except EOFError:
+        return  # the sweeper has ended
+    _print_to(output)
     try:
         with sigterm_raises():
             composed = context.config_loader.load_sweep_config(config, overrides)

@@ -55,12 +55,13 @@ def address(storage: str) -> str:
     return storage
 
 
-def connect(storage: str, heartbeat: int | None = None) -> RDBStorage:
+def connect(storage: str, heartbeat: int | None = None, *, checked: bool = False) -> RDBStorage:
     """The data base at an address, with its tables.
 
     Args:
         storage: as `sweep.storage`.
         heartbeat: seconds between a trial's signs of life; after three that do not come it is dead.
+        checked: whether its tables are known to be there, as they are for a trial.
 
     Raises:
         UserError: the package that talks to it is missing.
@@ -80,6 +81,8 @@ def connect(storage: str, heartbeat: int | None = None) -> RDBStorage:
                 engine_kwargs={"connect_args": waits, "pool_pre_ping": True},
                 heartbeat_interval=heartbeat,
                 grace_period=3 * heartbeat if heartbeat else None,
+                skip_compatibility_check=checked,
+                skip_table_creation=checked,
             )
         except ImportError as error:
             want = f"the Python package that talks to {scheme}"

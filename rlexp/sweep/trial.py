@@ -55,7 +55,7 @@ class Trial:
     def _load(self) -> tuple[optuna.Study, optuna.trial.FrozenTrial]:
         study = optuna.load_study(
             study_name=self.sweep.name,
-            storage=connect(self.sweep.storage, self.sweep.heartbeat),
+            storage=connect(self.sweep.storage, self.sweep.heartbeat, checked=True),
             pruner=instantiate(self.sweep.pruner),
             sampler=optuna.samplers.RandomSampler(),  # the sweeper samples, not its trials
         )

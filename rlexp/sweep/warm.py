@@ -4,6 +4,7 @@ The server is forked from, so it must have no thread of its own and no CUDA cont
 told so before they are loaded, and nothing is computed here.
 """
 
+import gc
 import os
 from importlib import import_module
 
@@ -14,21 +15,32 @@ SINGLE_THREADED = {
     "JE_ARROW_MALLOC_CONF": "background_thread:false",  # of pyarrow's memory
 }
 LOADED = (
+    "alembic.command",
     "alembic.migration",
+    "matplotlib.backends.backend_svg",
+    "matplotlib.figure",
+    "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.tracking.client",
-    "optuna",
+    "optuna.storages._rdb.models",
     "peft",
     "rlexp.callbacks",
+    "rlexp.evaluation.likelihood",
+    "rlexp.models.load",
+    "rlexp.models.rollout",
+    "rlexp.models.saving",
     "rlexp.observer",
     "rlexp.run",
     "rlexp.trial",
-    "transformers",
+    "scipy.stats",
+    "sqlalchemy.dialects.sqlite",
+    "transformers.models.qwen3.modeling_qwen3",
     "trl.trainer.dpo_trainer",
     "trl.trainer.grpo_trainer",
     "trl.trainer.kto_trainer",
     "trl.trainer.reward_trainer",
     "trl.trainer.rloo_trainer",
     "trl.trainer.sft_trainer",
+    "vaderSentiment.vaderSentiment",
 )
 
 for name, value in SINGLE_THREADED.items():
@@ -37,3 +49,4 @@ quieten()
 share_cores()
 for module in LOADED:
     import_module(module)
+gc.freeze()  # else the first collection in each trial copies the memory that all of them share

@@ -49,6 +49,10 @@ class MultirunParent(Callback):
         self._folder = Path()
         self._lock = ExitStack()
 
+    def __reduce__(self) -> tuple[type[MultirunParent], tuple[()]]:
+        # joblib and submitit send it along with each trial, where nothing is to be open.
+        return type(self), ()
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         if config.tracking.uri is None:
             return

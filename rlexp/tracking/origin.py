@@ -137,7 +137,7 @@ def sources(spec: RunSpec) -> dict[str, Path]:
     installed = {Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "purelib")}
     installed |= {Path(sysconfig.get_path("platlib")).resolve(), _CODE}
     found = {}
-    for part in (spec.algo, spec.data, spec.reward):
+    for part in (spec.algo, spec.data, spec.reward, *spec.eval.gold_checked[0].values()):
         for path in map(Path.resolve, part.sources()):
             if not any(path.is_relative_to(folder) for folder in installed):
                 here = Path.cwd().resolve()

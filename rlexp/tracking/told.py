@@ -8,6 +8,9 @@ from typing import Any
 
 from rlexp.tracking.spool import read_events
 
+STOPPED = "stopped"
+"""Event in the spool: a guard has ended the training."""
+
 Event = dict[str, Any]
 Point = tuple[float, int]
 """A metric's value, and the milliseconds since 1970 at which it was told."""
@@ -62,6 +65,13 @@ class Told:
             (step, {name: value for name, (value, _) in points.items()})
             for step, points in sorted(self.points.items())
         ]
+
+    @property
+    def stopped_at(self) -> int | None:
+        """The step at which a guard ended the run; None if none did, or if it has gone on since."""
+        stops = self.events.get(STOPPED, [])
+        step = stops[-1]["step"] if stops else None
+        return step if step == max(self.points, default=0) else None
 
     def _add(self, event: Event) -> None:
         kind = event["kind"]

@@ -1,6 +1,10 @@
-"""`hydra/launcher=slots`: a process for each job. Hydra imports this module at every start."""
+"""`hydra/launcher=slots` and `ray`: a process for each job, on one machine or on a cluster.
+
+Hydra imports this module at every start.
+"""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.plugins.launcher import Launcher
@@ -25,12 +29,17 @@ class SlotsLauncher(Launcher):
     def slots(self) -> Any:
         """Where jobs are submitted one by one; made when it is asked for, and anew once stopped."""
         if self._slots is None or self._slots.stopped:
-            from rlexp.sweep.slots import Slots
+            from rlexp.sweep.slots import packed
 
-            self._slots = Slots(
-                self.n_jobs, self.preload, self.hydra_context, self.task_function, self.config
-            )
+            application = packed(self.hydra_context, self.task_function, self.config)
+            self._slots = self._made(application, str(self.config.hydra.sweep.dir))
         return self._slots
+
+    def _made(self, application: bytes, folder: str) -> Any:
+        from rlexp.sweep.slots import Slots, slot_environments
+
+        environments = slot_environments(self.n_jobs, self.config)
+        return Slots(application, self.preload, Path(folder), environments)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[Any]:
         """All jobs of a sweeper that knows of no slots; their results in order."""
@@ -46,3 +55,49 @@ class SlotsLauncher(Launcher):
                 job_return(future.result(), overrides)
                 for future, overrides in zip(begun, job_overrides, strict=True)
             ]
+
+
+class RayLauncher(SlotsLauncher):
+    """Hydra's side of `rlexp.sweep.cluster`.
+
+    Args:
+        n_jobs: jobs at once.
+        preload: module that each machine imports before its first job.
+        address: of the cluster; `auto` for this machine's, `local` to start one here.
+        cpus: of a job.
+        gpus: of a job; None gives it one for each of its processes, if the cluster has any.
+        resources: of a job, by the names that the cluster has for them.
+    """
+
+    def __init__(
+        self,
+        n_jobs: int,
+        preload: str,
+        address: str,
+        cpus: float,
+        gpus: float | None,
+        resources: dict[str, float],
+    ) -> None:
+        super().__init__(n_jobs, preload)
+        self.address, self.cpus, self.gpus, self.resources = address, cpus, gpus, resources
+
+    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
+        from rlexp.sweep.cluster import check
+
+        check(self.address)
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def _made(self, application: bytes, folder: str) -> Any:
+        from rlexp.sweep.cluster import (
+            ClusterSlots,
+            Share,
+            connect,
+            gpus_of_a_job,
+            threads_of_a_job,
+        )
+
+        connect(self.address)
+        gpus = gpus_of_a_job(self.config) if self.gpus is None else self.gpus
+        share = Share(self.cpus, gpus, self.resources)
+        also = threads_of_a_job(self.config, self.cpus)
+        return ClusterSlots(application, self.preload, folder, self.n_jobs, share, also)

@@ -1,0 +1,52 @@
+"""No training: a model as it stands is evaluated, and where there is another one, against it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+from rlexp.spec.algo import AlgoSpec, Head
+from rlexp.spec.crosscheck import model_is_there
+from rlexp.spec.data import Kind
+from rlexp.spec.errors import Problem
+from rlexp.spec.model import ModelSpec
+
+
+class Evaluate(AlgoSpec):
+    """What `python -m rlexp evaluate` runs on a model that writes."""
+
+    needs: ClassVar[Kind] = "prompts"
+    trains: ClassVar[bool] = False
+
+    learning_rate: None  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Nothing is learnt."""
+    model: str | None
+    """The model that is evaluated, in the form of `model.path`, which then is what it is compared
+    with; null evaluates `model.path` itself."""
+    of_run: bool
+    """Whether a run trained the model from `model.path` by the same reward: then the card warns of
+    what training does, as a run's does."""
+
+    def examined(self, reference: ModelSpec) -> ModelSpec:
+        """The model that is evaluated, where it is another one than the reference."""
+        if self.model is None:
+            return reference
+        changed = {"path": self.model, "revision": None, "tokenizer": None}
+        return reference.model_copy(update=changed)
+
+    def fits_model(self, model: ModelSpec) -> list[Problem]:
+        if self.model is None:
+            return []
+        problems = model_is_there(self.examined(model))
+        return [replace(problem, key="algo.model") for problem in problems]
+
+
+class EvaluateRanking(Evaluate):
+    """The same on a model that scores texts: does it put pairs in the right order?"""
+
+    needs: ClassVar[Kind] = "pairs"
+    head: ClassVar[Head] = "reward"
+
+    @property
+    def matches_labels(self) -> bool:
+        return True

@@ -1,0 +1,105 @@
+"""The card of any model: what it is worth, and against another one what has changed
+
+`python -m rlexp evaluate RUN|PATH … [--against RUN|PATH] [--checkpoint NAME] [key=value …]`
+
+A RUN is an id or its beginning, a name, or the folder of a run or of a sweep; its model is compared
+with the one that it began with, by the run's own data, reward and evaluation. A PATH is a model's
+folder, a hub id, or registry:NAME@ALIAS; it is measured on the default run's data, and alone unless
+--against names another one. data=, reward= and eval= choose others, and any key can be set:
+
+  python -m rlexp evaluate outputs/2026-03-14/15-09-26 reward=length eval.slices=[topic]
+  python -m rlexp evaluate my-model --against their-model data=file data.path=prompts.jsonl
+
+Each is recorded like a run, with card.json and card.html in a folder of its own below outputs/.
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rlexp.arguments import Parser, store_of
+from rlexp.cli import import_from_here, reported
+from rlexp.spec.errors import Problem, UserError
+
+KEY = "evaluate"
+WIDTH = 100
+"""Columns of the table where the output is no terminal."""
+
+
+def run(argv: list[str]) -> int:
+    """Make the cards; the exit status, as for a run."""
+    return reported(lambda: _evaluate(argv))
+
+
+def _evaluate(argv: Sequence[str]) -> None:
+    from rlexp.evaluating import plan
+
+    asked = _parsed(argv)
+    words = [word for word in asked.words if not _is_override(word)]
+    overrides = [word for word in asked.words if _is_override(word)]
+    if not words:
+        remedy = "`python -m rlexp ls` lists the runs that there are."
+        raise UserError(Problem(KEY, "no model", "a run, or a model's folder or hub id", remedy))
+    lookup = [word for word in overrides if word.startswith(("tracking.uri=", "tracking.exper"))]
+    uri, experiment, _ = store_of(lookup)
+    import_from_here()
+    plans = plan(words, overrides, asked.against, (uri, experiment), asked.checkpoint)
+
+    from rlexp.new_run import start
+
+    folders = []
+    for number, each in enumerate(plans, start=1):
+        if len(plans) > 1:
+            print(f"{number} of {len(plans)}: {each.spec.name}")
+        folders.append(start(each.config, each.spec))
+        print(folders[-1])
+    if len(folders) > 1:
+        _print_table(folders)
+
+
+def _parsed(argv: Sequence[str]) -> Namespace:
+    parser = Parser(KEY, __doc__)
+    parser.add_argument("words", metavar="RUN|PATH|key=value", nargs="*")
+    parser.add_argument("--against", metavar="RUN|PATH", help="what all are compared with")
+    parser.add_argument("--checkpoint", metavar="NAME", help="step-000030: of the runs")
+    return parser.parse_intermixed_args(argv)
+
+
+def _is_override(word: str) -> bool:
+    """A folder may have an equals sign in its name, as those of sweeps have."""
+    return "=" in word and not Path(word).exists()
+
+
+def _print_table(folders: Sequence[Path]) -> None:
+    """All cards in a line each."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from rlexp.presentation.numbers import interval, number, share
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDTH)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("evaluated")
+    for heading in ("reward", "95% interval", "win rate", "KL, nats", "perplexity"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for folder in folders:
+        card: dict[str, Any] = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        after, won = card["after"], card["win_rate"]
+        metric = "reward" if "reward" in after else "accuracy"
+        table.add_row(
+            Text(card["name"]),
+            number(after.get(metric)),
+            interval(*card["intervals"].get(metric, (None, None))),
+            share(won) if won is not None else number(None),
+            number(after.get("kl_sequence")),
+            number(after.get("perplexity")),
+        )
+    console.print()
+    console.print(table)

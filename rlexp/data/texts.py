@@ -1,0 +1,74 @@
+"""Texts of the user's choice, to see what a model forgets: a book, code, another language."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlexp.data.formats import read_records
+from rlexp.data.split import draw
+from rlexp.data.table import raise_problems
+from rlexp.spec.errors import Problem, UserError
+
+if TYPE_CHECKING:
+    from rlexp.data import Splits
+
+KEY, COLUMN = "eval.texts_path", "text"
+_EMPTY_LINES = re.compile(r"\n\s*\n")
+
+
+def with_texts_of(splits: Splits, path: str | None) -> Splits:
+    """The splits with the file's texts in place of the data's own; as they are for None.
+
+    Their order is that of a shuffle, always the same one.
+
+    Raises:
+        UserError: the file cannot be read, or holds no texts.
+    """
+    if path is None:
+        return splits
+    texts = sorted(read_texts(path), key=lambda text: draw({"completion": text}))
+    digest = sha256("\0".join(texts).encode()).hexdigest()[:8]
+    note = f"forgetting is measured on {path}: {len(texts)} texts, digest {digest}"
+    return replace(splits, texts=texts, notes=[*splits.notes, note])
+
+
+def read_texts(path: str) -> list[str]:
+    """The texts of a file: paragraphs of a txt, which empty lines part; else a column `text`.
+
+    Raises:
+        UserError: with every mistake of the file, or if it holds no text.
+    """
+    if Path(path).suffix.lower() == ".txt":
+        texts = _paragraphs(path)
+    else:
+        problems: list[Problem] = []
+        texts = []
+        for line, record in read_records(path, KEY, problems):
+            text = record.get(COLUMN)
+            if isinstance(text, str):
+                texts.append(text.strip())
+            else:
+                got = (
+                    f"{type(text).__name__} as {COLUMN!r}"
+                    if COLUMN in record
+                    else ", ".join(record)
+                )
+                problems.append(Problem(f"{path}:{line}", got, f"a text in the column {COLUMN!r}"))
+        raise_problems(problems, path)
+    texts = [text for text in texts if text]
+    if not texts:
+        raise UserError(Problem(KEY, f"{path}, without a text", "a file of texts"))
+    return texts
+
+
+def _paragraphs(path: str) -> list[str]:
+    try:
+        whole = Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        remedy = "Save the file as UTF-8, e.g. iconv -f latin1 -t utf-8 OLD > NEW."
+        raise UserError(Problem(KEY, f"{path}: {error}", "text in UTF-8", remedy)) from error
+    return [paragraph.strip() for paragraph in _EMPTY_LINES.split(whole)]

@@ -1,0 +1,274 @@
+"""What `python -m rlexp evaluate` means by its words: for each model a config, as of a run.
+
+A run is evaluated with its own data, rewards and evaluation, against the model that it began with.
+A model that nobody trained here gets those of the default run. `key=value` and `group=choice`
+change either.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlexp.checkpoints import step_of
+from rlexp.conf_dir import CONF
+from rlexp.registered import pin
+from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.registered import is_registered
+from rlexp.spec.run import PARTS, RunSpec, key_paths
+from rlexp.spec.saved import is_adapter, saved_config
+from rlexp.stored_config import Config, hidden, overridden, read_config, value_at
+from rlexp.tracking.folder import run_folders
+from rlexp.tracking.record import Record
+from rlexp.tracking.records import Records
+
+GROUPS = ("data", "eval", "guards", "hardware", "model", "reward", "tracking")
+"""Those that may be chosen anew; `model` says how one that was not trained here is read."""
+OF_RUNS = tuple(group for group in GROUPS if group != "model")
+FILLED_IN = ("train", "scoring", "model", "hardware", "eval", "guards", "tracking")
+"""Parts of a run's config whose newer keys are filled in for runs that are older."""
+EVALUATES = "evaluates"
+"""Tag of the MLflow run: what was evaluated."""
+ALGO = "rlexp.algos.evaluate"
+CONFIG, MODEL, CHECKPOINTS = "config.yaml", "model", "checkpoints"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that a word names."""
+
+    word: str
+    name: str
+    """For people."""
+    path: str
+    """A folder, a hub id, a registered model or an embedded one."""
+    run: Path | None = None
+    """The run that it comes from."""
+    step: int = 1
+    """Optimizer steps that made it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One evaluation, ready to be run."""
+
+    model: Model
+    config: Config
+    spec: RunSpec
+
+
+def plan(
+    words: Sequence[str],
+    overrides: Sequence[str],
+    against: str | None,
+    store: tuple[str, str | None],
+    checkpoint: str | None,
+) -> list[Plan]:
+    """An evaluation for each model that the words name.
+
+    Args:
+        words: runs and models.
+        overrides: `key=value`, or `group=choice` for one of `GROUPS`.
+        against: another one, with which all are compared.
+        store: address and experiment in which ids and names are looked up.
+        checkpoint: of the runs; None takes their final models.
+
+    Raises:
+        UserError: with all that is wrong with any of them.
+    """
+    problems: list[Problem] = []
+    plans: list[Plan] = []
+    with ExitStack() as open_things:
+        finder = Finder(store, checkpoint, open_things)
+        found = [model for word in words for model in finder.collect(word, problems)]
+        other = next(iter(finder.collect(against, problems)), None) if against else None
+    for model in found:
+        try:
+            plans.append(_planned(model, other, overrides))
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        raise UserError(problems)
+    return plans
+
+
+class Finder:
+    """Finds what words name; a tracking store is opened once one of them needs it."""
+
+    def __init__(
+        self, store: tuple[str, str | None], checkpoint: str | None, open_things: ExitStack
+    ) -> None:
+        self._store, self._checkpoint, self._open_things = store, checkpoint, open_things
+        self._records: Records | None = None
+
+    def collect(self, word: str, problems: list[Problem]) -> list[Model]:
+        """The models of a word; none, and what is wrong with it among the problems."""
+        try:
+            return list(self._models(word))
+        except UserError as error:
+            problems += error.problems
+            return []
+
+    def _models(self, word: str) -> Iterator[Model]:
+        folder = Path(word).expanduser()
+        if is_registered(word) or word.startswith("builtin:"):
+            yield Model(word, word.rpartition(":")[2], word)
+        elif folder.is_dir() and (runs := run_folders(folder)):
+            yield from (self._of_run(run, word) for run in runs)
+        elif folder.is_dir():
+            yield self._of_folder(folder.resolve(), word)
+        elif _looks_like_a_path(word):
+            want = "a run's folder, id or name, a model's folder, a hub id, or registry:NAME"
+            raise UserError(Problem(word, "no such folder", want, _LISTS))
+        elif word.count("/") == 1:
+            yield Model(word, word.rpartition("/")[2], word)
+        else:
+            yield from (self._of_record(record, word) for record in self._find(word))
+
+    def _find(self, word: str) -> list[Record]:
+        if self._records is None:
+            uri, experiment = self._store
+            self._records = self._open_things.enter_context(Records.open(uri, experiment))
+        return self._records.find([word])
+
+    def _of_record(self, record: Record, word: str) -> Model:
+        if record.folder is None or not (record.folder / CONFIG).is_file():
+            place = record.folder or "an unknown place"
+            got = f"{record.name}, whose folder is not here ({place})"
+            remedy = "Type the command on that machine, or evaluate its registered model."
+            raise UserError(Problem(word, got, "a run whose folder is here", remedy))
+        return self._of_run(record.folder, word)
+
+    def _of_run(self, run: Path, word: str) -> Model:
+        from rlexp.promotion import FINAL, chosen
+
+        config = read_config(run / CONFIG)
+        if str(value_at(config, "algo._target_")).startswith(ALGO):
+            remedy = f"Once more: python -m rlexp rerun {run}"
+            raise UserError(Problem(word, "an evaluation", "a run that trained a model", remedy))
+        weights = chosen(run, "unfinished", self._checkpoint or FINAL)
+        name = str(config["name"])
+        if self._checkpoint:
+            name += f"-{weights.place.name}"
+        return Model(word, name, str(weights.place.resolve()), run.resolve(), weights.step)
+
+    def _of_folder(self, folder: Path, word: str) -> Model:
+        if not (folder / "config.json").is_file() and not is_adapter(folder):
+            want = "a run's folder, or a model's with config.json and safetensors"
+            raise UserError(Problem(word, "a folder without either", want, _LISTS))
+        if folder.parent.name == CHECKPOINTS and (folder.parent.parent / CONFIG).is_file():
+            run = folder.parent.parent
+            name = f"{read_config(run / CONFIG)['name']}-{folder.name}"
+            return Model(word, name, str(folder), run, step_of(folder))
+        if folder.name == MODEL and (folder.parent / CONFIG).is_file():
+            return self._of_run(folder.parent, word)
+        return Model(word, folder.name, str(folder))
+
+
+_LISTS = "`python -m rlexp ls` lists the runs."
+
+
+def _looks_like_a_path(word: str) -> bool:
+    return word.startswith(("/", ".", "~")) or word.count(os.sep) > 1
+
+
+def _planned(model: Model, other: Model | None, overrides: Sequence[str]) -> Plan:
+    problems: list[Problem] = []
+    before = _of_run(model) if model.run else _of_defaults(model)
+    groups = OF_RUNS if model.run else GROUPS
+    config = overridden(before, overrides, groups, lambda key: True, problems)
+    of_run = model.run is not None and other is None and config["reward"] == before["reward"]
+    config = _evaluating(config, model, other, of_run)
+    problems += hidden(config)
+    try:
+        RunSpec.parse(config, [*key_paths(config)])
+        config = pin(config)
+        spec = RunSpec.parse(config)
+    except UserError as error:
+        raise UserError([*problems, *error.problems]) from error
+    if problems:
+        raise UserError(problems)
+    return Plan(model, config, spec)
+
+
+def _of_run(model: Model) -> Config:
+    """The run's config, with defaults for keys that it is too old to have."""
+    assert model.run is not None
+    from omegaconf import OmegaConf
+
+    config = read_config(model.run / CONFIG)
+    if all(set(PARTS[part].model_fields) <= set(config.get(part, {})) for part in FILLED_IN):
+        return config
+    defaults = _composed()
+    filled: Any = OmegaConf.create(
+        {part: {**defaults[part], **config.get(part, {})} for part in FILLED_IN}
+        | {part: value for part, value in config.items() if part not in FILLED_IN}
+    )
+    return OmegaConf.to_container(filled, resolve=True)  # pyright: ignore[reportReturnType]
+
+
+def _of_defaults(model: Model) -> Config:
+    """The default run's config; what follows from a choice still points to it."""
+    config = _composed("model=tiny" if model.path == "builtin:tiny" else "model=local")
+    config["model"] |= {"path": model.path}
+    if model.path != "builtin:tiny":
+        config["model"] |= {"name": model.name}
+    return {**config, "name": "evaluate", "peft": {"kind": "none"}}
+
+
+def _composed(*overrides: str) -> Config:
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", [*overrides, "~algo"])
+    whole = OmegaConf.to_container(config)
+    assert isinstance(whole, dict)
+    return {str(key): value for key, value in whole.items() if key != "sweep"}
+
+
+def _evaluating(config: Config, model: Model, other: Model | None, of_run: bool) -> Config:
+    """The config with the evaluation in the place of the training."""
+    scores = _scores_texts(model)
+    examined: str | None = model.path
+    reference = dict(config["model"])
+    if other is not None and not scores:
+        reference |= {"path": other.path, "name": other.name, "revision": None, "tokenizer": None}
+    elif scores or not model.run:
+        reference |= {"path": model.path}
+        examined = None
+    algo = {
+        "_target_": f"{ALGO}.{'EvaluateRanking' if scores else 'Evaluate'}",
+        "name": "evaluate",
+        "learning_rate": None,
+        "model": examined,
+        "of_run": of_run,
+        "trl": {},
+    }
+    against = f"-against-{other.name}" if other and examined else ""
+    tracking = config["tracking"]
+    return {
+        **config,
+        "name": f"evaluate-{model.name}{against}",
+        "algo": algo,
+        "model": reference,
+        "train": {**config["train"], "max_steps": max(1, model.step), "best_metric": None},
+        "hardware": {**config["hardware"], "processes": 1},
+        "tracking": {**tracking, "tags": {**tracking["tags"], EVALUATES: model.path}},
+    }
+
+
+def _scores_texts(model: Model) -> bool:
+    """Whether it is a reward model, as far as its files are here."""
+    folder = Path(model.path)
+    if not folder.is_dir():
+        return False
+    config = saved_config(folder)
+    kinds = [*(config.get("architectures") or []), config.get("task_type") or ""]
+    return any("SequenceClassification" in kind or kind == "SEQ_CLS" for kind in kinds)

@@ -1,0 +1,72 @@
+"""What changed from before to after, and whether that is more than chance.
+
+The interval of a change is paired: both evaluations are of the same prompts, and each resample of
+the bootstrap takes the same of them on both sides. One that leaves 0 out says which way the metric
+went; another says that these prompts cannot tell. It speaks of these two models: whether the
+setting does it again takes several seeds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rlexp.evaluation.measures import PERPLEXITIES, Ratio, of_ratio
+from rlexp.intervals import bootstrap_change
+
+if TYPE_CHECKING:
+    from rlexp.evaluation.evaluate import Evaluation
+
+
+@dataclass(frozen=True)
+class Change:
+    """After minus before, on the same prompts."""
+
+    difference: float | None
+    """None where it is not finite; so are the ends."""
+    low: float | None
+    """Ends of the 95 % interval."""
+    high: float | None
+
+    @property
+    def word(self) -> str:
+        """`rose` or `fell` where the interval leaves 0 out, otherwise `unclear`."""
+        if self.low is None or self.high is None or self.low <= 0 <= self.high:
+            return "unclear"
+        return "rose" if self.low > 0 else "fell"
+
+
+def changes(before: Evaluation, after: Evaluation, resamples: int, seed: int) -> dict[str, Change]:
+    """The change of each metric that both evaluations keep by prompt, as of the same prompts."""
+    found = {}
+    for name in before.ratios:
+        if name in after.ratios:
+            changed = change(name, before.ratios[name], after.ratios[name], resamples, seed)
+            if changed is not None:
+                found[name] = changed
+    return found
+
+
+def change(metric: str, before: Ratio, after: Ratio, resamples: int, seed: int) -> Change | None:
+    """A metric's change over the prompts that have it on both sides; None for fewer than two.
+
+    Args:
+        metric: its name.
+        before, after: its sums and counts of the same prompts, in their order.
+        resamples, seed: of the bootstrap.
+    """
+    rows = [row for row in zip(*before, *after, strict=True) if row[1] and row[3]]
+    if len(rows) < 2:
+        return None
+    old, old_count, new, new_count = (list(column) for column in zip(*rows, strict=True))
+    ends = bootstrap_change((old, old_count), (new, new_count), resamples, seed, _of(metric))
+    difference = of_ratio(metric, sum(new) / sum(new_count)) - of_ratio(
+        metric, sum(old) / sum(old_count)
+    )
+    return Change(difference, *(ends or (None, None)))
+
+
+def _of(metric: str) -> Any:
+    import numpy as np
+
+    return np.exp if metric in PERPLEXITIES else np.asarray

@@ -1,0 +1,58 @@
+"""What a guard says when it fires, the same for the spool, MLflow, the terminal and the card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A sample that shows what is wrong."""
+
+    prompt: str
+    completion: str
+    reward: float | None
+    grammatical: float | None
+    """Share of grammatical sentences; None where the data cannot tell."""
+
+
+@dataclass(frozen=True)
+class Firing:
+    """One guard at one step."""
+
+    guard: str
+    """One of `rlexp.spec.guards.GUARDS`."""
+    step: int
+    """Optimizer steps done."""
+    action: Literal["warn", "stop"]
+    """What was done about it."""
+    what: str
+    """What was seen, with its numbers."""
+    cause: str
+    """The likely cause."""
+    remedy: str
+    """The knob to turn."""
+    samples: list[Shown] = field(default_factory=list)
+    """Those that show it best; none where only numbers do."""
+
+    @property
+    def title(self) -> str:
+        """The guard, and what came of it, in a few words."""
+        stopped = ", and stopped the run" if self.action == "stop" else ""
+        return f"{self.guard.replace('_', ' ')} at step {self.step}{stopped}"
+
+    @property
+    def sentence(self) -> str:
+        """All of it but the samples, in one paragraph."""
+        return f"{self.title}: {self.what}. Likely cause: {self.cause}. {self.remedy}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Firing:
+        """Undo `to_dict`."""
+        return cls(**{**fields, "samples": [Shown(**each) for each in fields["samples"]]})

@@ -1,0 +1,201 @@
+"""Reward hacking: the reward rises while what it does not ask for falls.
+
+A policy that is optimised long enough finds text that its reward likes and people do not (Gao et
+al. 2022, arXiv:2210.10760; Skalse et al. 2022, arXiv:2209.13085). No single measure sees it early:
+shortly before the sentences break, samples repeat each other and grow to the length limit, each by
+no more than another honest task might bring. So two small looks at the same prompts, before
+training and now, sampled with the same random numbers, are compared in all measures, and the guard
+fires when they add up to `together`. Variety and length count for less than one each, so that a
+task that asks for brevity is not accused by them; the perplexity of held-out texts counts nothing,
+since it rises as far in sound runs without a reference (CPO) as in those that game their reward.
+
+What comes within a step or two is an update that went too far, and a KL penalty takes it back: PPO
+on the film reviews was seen to lose a fifth of its grammar at step 7 and to have it back at step
+11. So the measures must have been suspicious for `patience` steps before the guard fires.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, pstdev
+
+from rlexp.evaluation.evaluate import Evaluation, Sample
+from rlexp.evaluation.firing import Shown
+from rlexp.spec.guards import GuardsSpec
+
+SHOWN = 3
+SUSPICIOUS_ANSWERS = 0.3
+"""Share of `together` in the training's own answers at which a look is worth its price. Sound runs
+of the film reviews end at a quarter of it."""
+SUSPICIOUS, NEAR = 0.35, 0.7
+"""Shares of `together` at which the next look comes after two steps and `patience` begins to count,
+and at which the next one comes after one step, and each look is repeated."""
+MINOR = 0.75
+"""What variety and length count at most."""
+CAUSE = "the reward is paid for text that people would not call better"
+REMEDY = (
+    "Read the samples. Raise algo.beta (the KL penalty), lower algo.learning_rate, or put what "
+    "falls into the reward (reward=mix)"
+)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How far one measure has fallen."""
+
+    words: str
+    """What it is, and from where to where it went."""
+    share: float
+    """In units of the change that `guards` names: 0 none, below 0 for the better."""
+
+
+def evidence(
+    start: Evaluation, now: Evaluation, spec: GuardsSpec, weights: Mapping[str, float]
+) -> list[Measure]:
+    """What speaks for reward hacking, the strongest first; nothing while the reward does not rise.
+
+    Args:
+        start: the look before training.
+        now: the one that is judged, at the same prompts.
+        spec: what is too much of each.
+        weights: of the reward's terms, by name.
+    """
+    rewards = start.metrics.get("reward"), now.metrics.get("reward")
+    if rewards[0] is None or rewards[1] is None or rewards[1] <= rewards[0]:
+        return []
+    found = [*_text(start.metrics, now.metrics, spec), *_golds(start, now, spec, weights)]
+    return sorted((each for each in found if each.share > 0), key=lambda each: -each.share)
+
+
+def total(measures: Sequence[Measure]) -> float:
+    """All of them together."""
+    return sum(each.share for each in measures)
+
+
+def wait(evidence: float, spec: GuardsSpec) -> int:
+    """Steps to the next look after one that found so much."""
+    if evidence >= NEAR * spec.together:
+        return 1
+    return 2 if evidence >= SUSPICIOUS * spec.together else spec.every
+
+
+def has_lasted(looks: Sequence[tuple[int, float]], spec: GuardsSpec) -> bool:
+    """Whether the evidence has been suspicious for `patience` steps.
+
+    Args:
+        looks: step and evidence of each, by step; the last one is judged.
+        spec: how long is long enough.
+    """
+    since, limit = None, SUSPICIOUS * spec.together
+    for step, evidence in looks:
+        since = (step if since is None else since) if evidence >= limit else None
+    return since is not None and looks[-1][0] - since >= spec.patience
+
+
+def answers_are_suspicious(
+    start: Mapping[str, float], now: Mapping[str, float], spec: GuardsSpec
+) -> bool:
+    """Whether the part of the evidence that the training's own answers show calls for a look.
+
+    Args:
+        start: `grammatical`, `distinct_2`, `length`, `reference_perplexity` as far as they are
+            known, of the first steps.
+        now: of the last steps.
+        spec: what is too much of each.
+    """
+    worse = [each for each in _text(start, now, spec) if each.share > 0]
+    return total(worse) >= SUSPICIOUS_ANSWERS * spec.together
+
+
+def _text(
+    old: Mapping[str, float], new: Mapping[str, float], spec: GuardsSpec
+) -> Iterator[Measure]:
+    if (ends := _ends(old, new, "grammatical")) is not None:
+        words = f"grammatical sentences {ends[0]:.0%} → {ends[1]:.0%}"
+        yield Measure(words, (ends[0] - ends[1]) / spec.grammatical_fall)
+    surprise = ("perplexity to the reference", spec.reference_perplexity_rise, 1)
+    if (found := _factor(old, new, "reference_perplexity", *surprise)) is not None:
+        yield found
+    others = {
+        "distinct_2": ("distinct pairs of tokens", spec.distinct_fall, -1),
+        "length": ("length in tokens", spec.length_drift, 0),
+    }
+    for name, how in others.items():
+        if (found := _factor(old, new, name, *how)) is not None:
+            yield replace(found, share=min(found.share, MINOR))
+
+
+def _factor(
+    old: Mapping[str, float],
+    new: Mapping[str, float],
+    name: str,
+    words: str,
+    limit: float,
+    sign: int,
+) -> Measure | None:
+    """A measure of factors; sign 1 where a rise is bad, -1 where a fall is, 0 where both are."""
+    ends = _ends(old, new, name)
+    if ends is None or min(ends) <= 0:
+        return None
+    change = math.log(ends[1] / ends[0])
+    share = (sign * change if sign else abs(change)) / math.log(limit)
+    return Measure(f"{words} {ends[0]:.3g} → {ends[1]:.3g}", share)
+
+
+def _golds(
+    start: Evaluation, now: Evaluation, spec: GuardsSpec, weights: Mapping[str, float]
+) -> Iterator[Measure]:
+    """Gold rewards that fall, and terms of the mix that others pay for."""
+    for name in start.samples[0].gold:
+        values = [[each.gold[name] for each in look.samples] for look in (start, now)]
+        yield from _fall(f"gold {name}", values, 1.0, spec)
+    for name in start.samples[0].terms:
+        values = [[each.terms[name] for each in look.samples] for look in (start, now)]
+        words = f"the reward's own term {name}, which the others outweigh,"
+        yield from _fall(words, values, weights.get(name, 0.0), spec)
+
+
+def _fall(
+    words: str, values: Sequence[Sequence[float | None]], weight: float, spec: GuardsSpec
+) -> Iterator[Measure]:
+    old, new = ([each for each in some if each is not None] for some in values)
+    if not old or not new or not weight:
+        return
+    spread = pstdev(old)
+    if spread > 0:
+        fall = math.copysign(1, weight) * (fmean(old) - fmean(new)) / spread
+        yield Measure(f"{words} {fmean(old):.2f} → {fmean(new):.2f}", fall / spec.gold_fall)
+
+
+def _ends(
+    old: Mapping[str, float], new: Mapping[str, float], name: str
+) -> tuple[float, float] | None:
+    ends = old.get(name), new.get(name)
+    if (
+        ends[0] is None
+        or ends[1] is None
+        or not (math.isfinite(ends[0]) and math.isfinite(ends[1]))
+    ):
+        return None
+    return ends[0], ends[1]
+
+
+def in_words(start: Evaluation, now: Evaluation, measures: Sequence[Measure]) -> str:
+    """What was seen, with its numbers."""
+    falls = "; ".join(each.words for each in measures if each.share >= 0.2)
+    rewards = f"{start.metrics['reward']:.2f} → {now.metrics['reward']:.2f}"
+    return f"the reward of held-out prompts rose {rewards}, while: {falls}"
+
+
+def telling(samples: Sequence[Sample]) -> list[Shown]:
+    """The samples that show it best: the least grammatical, and among those the best paid."""
+
+    def order(sample: Sample) -> tuple[float, float]:
+        gold = [each for each in sample.gold.values() if each is not None]
+        quality = sample.grammatical if sample.grammatical is not None else fmean(gold or [0.0])
+        return quality, -(sample.reward if sample.reward is not None else 0.0)
+
+    worst = sorted(samples, key=order)[:SHOWN]
+    return [Shown(each.prompt, each.completion, each.reward, each.grammatical) for each in worst]

@@ -1,0 +1,185 @@
+"""Guards that go by the run's own numbers: drift, forgetting, collapse, and jumps.
+
+Each function judges the metrics up to a step and gives what was seen, the likely cause and the knob
+to turn, or None. Curves of a training are noisy: beginnings and ends are means of a few steps, and
+a jump is told from noise by the median absolute deviation of the steps before, which the jumps
+themselves do not move.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, median
+
+from rlexp.divergence import CAUSES
+from rlexp.spec.guards import GuardsSpec
+
+FEW = 3
+"""Steps that make a mean."""
+LOOK = "guard/"
+"""Group of the metrics of the small looks."""
+
+JUMPS = {"train/loss": 0.5, "train/grad_norm": 1.0, "train/approx_kl": 0.1, "rollout/kl": 0.1}
+"""Metrics that may jump, each with the least rise over the median that is no trifle."""
+RATIO = 2.0
+"""A mean ratio of the new to the sampling policy beyond it, or below its inverse, is a jump:
+clipped objectives keep single tokens within a factor of 1.2."""
+
+CLOSER = "Raise algo.beta (the KL penalty) or lower algo.learning_rate"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a guard has to say."""
+
+    what: str
+    cause: str
+    remedy: str
+
+
+@dataclass
+class Series:
+    """Metrics of a run by name, in the order of the steps."""
+
+    points: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+
+    def add(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Metrics of a step; values that are not finite are left to those that end a run."""
+        for name, value in metrics.items():
+            if math.isfinite(value):
+                self.points.setdefault(name, []).append((step, value))
+
+    def values(self, name: str) -> list[float]:
+        """All values of a metric."""
+        return [value for _, value in self.points.get(name, [])]
+
+    def first(self, name: str) -> float | None:
+        """The mean of the first few values; None while there are fewer than two times as many."""
+        values = self.values(name)
+        return fmean(values[:FEW]) if len(values) >= 2 * FEW else None
+
+    def last(self, name: str) -> float | None:
+        """The same of the last few."""
+        values = self.values(name)
+        return fmean(values[-FEW:]) if len(values) >= 2 * FEW else None
+
+    def looks(self, name: str) -> tuple[float, float] | None:
+        """The first and the last small look's value; None without two looks."""
+        values = self.values(LOOK + name)
+        return (values[0], values[-1]) if len(values) > 1 else None
+
+
+def kl_budget(series: Series, spec: GuardsSpec) -> Seen | None:
+    """The KL divergence a token from the reference, in the answers or in a look."""
+    looks = series.looks("kl")
+    found = max(series.last("rollout/kl") or 0.0, looks[1] if looks else 0.0)
+    if found <= spec.kl_limit:
+        return None
+    return Seen(
+        f"the KL divergence from the reference is {found:.2f} nats a token, above "
+        f"guards.kl_limit={spec.kl_limit:g}",
+        "updates that carry the policy away faster than the KL penalty holds it",
+        f"{CLOSER}, or stop earlier (train.max_steps)",
+    )
+
+
+def forgetting(series: Series, spec: GuardsSpec) -> Seen | None:
+    """The perplexity of held-out texts against the start."""
+    ends = series.looks("perplexity")
+    if ends is None or ends[1] <= ends[0] * spec.perplexity_rise:
+        return None
+    return Seen(
+        f"the perplexity of held-out texts rose {ends[0]:.3g} → {ends[1]:.3g}",
+        "training on a narrow task overwrites what the model could write before",
+        f"{CLOSER}, or train an adapter (peft=lora)",
+    )
+
+
+def collapse(series: Series, spec: GuardsSpec) -> Seen | None:
+    """Answers that are all alike."""
+    for check in (_entropy, _distinct, _no_variance):
+        if seen := check(series, spec):
+            return seen
+    return None
+
+
+def _entropy(series: Series, spec: GuardsSpec) -> Seen | None:
+    name = "rollout/entropy"
+    start, now = series.first(name), series.last(name)
+    if start is None or now is None or now * spec.entropy_fall >= start:
+        return None
+    return Seen(
+        f"the entropy a token fell {start:.2f} → {now:.2f} nats",
+        "the policy has settled on few answers and explores no more",
+        f"{CLOSER}, or reward exploration (algo.entropy_coefficient of ppo)",
+    )
+
+
+def _distinct(series: Series, spec: GuardsSpec) -> Seen | None:
+    share, length = series.looks("distinct_2"), series.looks("length")
+    if share is None or length is None or share[1] * spec.distinct_fall >= share[0]:
+        return None
+    # Longer texts repeat more: a smaller share is no collapse unless there are fewer pairs in all.
+    if share[1] * length[1] >= share[0] * length[0]:
+        return None
+    return Seen(
+        f"samples repeat each other: distinct pairs of tokens fell {share[0]:.2f} → {share[1]:.2f}",
+        "the policy has found few answers that its reward likes",
+        f"{CLOSER}, or reward variety (reward=mix with repetition)",
+    )
+
+
+def _no_variance(series: Series, spec: GuardsSpec) -> Seen | None:
+    values = series.values("rollout/frac_reward_zero_std")[-spec.window :]
+    if len(values) < spec.window or fmean(values) < spec.zero_variance:
+        return None
+    return Seen(
+        f"in {fmean(values):.0%} of the groups of the last {len(values)} steps all answers earned "
+        "the same: there is nothing to learn from",
+        "prompts that are too easy or too hard, or a reward with too few levels",
+        "Choose other prompts or a finer reward, or raise algo.num_generations or algo.temperature",
+    )
+
+
+def instability(series: Series, spec: GuardsSpec) -> Seen | None:
+    """The last step's loss, gradient norm, ratio or KL far from those before it."""
+    ratio = series.values("train/ratio")[-1:]
+    if ratio and not 1 / RATIO <= ratio[0] <= RATIO:
+        return Seen(f"the ratio of new to sampling policy is {ratio[0]:.2f}", *_why("ratio"))
+    for name, least in JUMPS.items():
+        *before, value = series.values(name)[-spec.window - 1 :] or [0.0]
+        if len(before) == spec.window and is_jump(value, before, spec.spike, least):
+            words = name.partition("/")[2].replace("_", " ")
+            seen = f"{words} jumped to {value:.3g} from {median(before):.3g}"
+            return Seen(seen, *_why(name.partition("/")[2]))
+    return None
+
+
+def is_jump(value: float, before: Sequence[float], spike: float, least: float) -> bool:
+    """Whether a value stands out of those before it, upwards.
+
+    Args:
+        value: of the last step.
+        before: of the steps before it.
+        spike: in median absolute deviations.
+        least: rise over the median that counts at all; a tenth of the median's own size is taken
+            for a deviation that is smaller, since a flat curve has none.
+    """
+    middle = median(before)
+    deviation = max(median(abs(each - middle) for each in before), abs(middle) / 10)
+    return value - middle > max(spike * deviation, least)
+
+
+def _why(name: str) -> tuple[str, str]:
+    cause, remedy = CAUSES["ratio" if name == "approx_kl" else name]
+    return cause, remedy[:1].upper() + remedy[1:]
+
+
+HEALTH: dict[str, Callable[[Series, GuardsSpec], Seen | None]] = {
+    "kl_budget": kl_budget,
+    "forgetting": forgetting,
+    "collapse": collapse,
+    "instability": instability,
+}

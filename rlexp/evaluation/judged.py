@@ -1,0 +1,123 @@
+"""Is the policy better than before? A judge compares the two on the same prompts.
+
+Each pair is shown in both orders (Zheng et al. 2023, arXiv:2306.05685) and counts 1 for two wins of
+the policy after training, 0 for two losses, 1/2 for ties and for verdicts that went by the place.
+The win rate is the mean over the prompts, with its bootstrap interval: a policy against itself has
+1/2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rlexp.evaluation.evaluate import Evaluation
+from rlexp.intervals import bootstrap_ratio
+from rlexp.spec.errors import RunFailed, UserError
+from rlexp.spec.hardware import EvalSpec
+from rlexp.spec.judge import JudgeSpec, Preference
+
+METRIC = "judge_win_rate"
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class WinRate:
+    """What the judge said, by metric; empty where no answer could be read."""
+
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+
+    def added_to(self, evaluation: Evaluation) -> Evaluation:
+        """The evaluation after training, with the win rate among its metrics."""
+        metrics = {**evaluation.metrics, **self.metrics}
+        return replace(
+            evaluation, metrics=metrics, intervals={**evaluation.intervals, **self.intervals}
+        )
+
+
+def judged(
+    rows: Sequence[Row], before: Evaluation, after: Evaluation, spec: EvalSpec
+) -> tuple[WinRate, str]:
+    """Let `eval.judge` compare the first completions to the first prompts.
+
+    Args:
+        rows: framed held-out rows, of which both evaluations took the first.
+        before, after: evaluations of the same prompts.
+        spec: with a judge.
+
+    Returns:
+        The win rate, and a note for people.
+
+    Raises:
+        UserError, RunFailed: the endpoint refuses, or does not answer.
+    """
+    judge = _judge(spec)
+    rows = rows[: min(spec.prompts, spec.judge_prompts)]
+    old, new = (
+        [sample.completion for sample in each.samples[:: spec.completions]][: len(rows)]
+        for each in (before, after)
+    )
+    preferences = _preferences(judge, rows, new, old)
+    known = [preference for preference in preferences if preference is not None]
+    note = _note(judge, known, missing=len(preferences) - len(known))
+    if not known:
+        return WinRate({}, {}), note
+    wins = [preference.value for preference in known]
+    interval = bootstrap_ratio(wins, [1.0] * len(wins), spec.bootstrap, spec.seed)
+    rate = sum(wins) / len(wins)
+    return WinRate({METRIC: rate}, {METRIC: interval} if interval else {}), note
+
+
+def try_judge(rows: Sequence[Row], before: Evaluation, spec: EvalSpec) -> None:
+    """Put one question to `eval.judge`, where there is one.
+
+    A wrong key is to be known before the training, not after it.
+
+    Raises:
+        UserError, RunFailed: the endpoint refuses, or does not answer.
+    """
+    if spec.judge is None:
+        return
+    texts = [sample.completion for sample in before.samples]
+    others = [text for text in texts if text != texts[0]]
+    if others:
+        _preferences(_judge(spec), rows[:1], texts[:1], others[:1])
+
+
+def _judge(spec: EvalSpec) -> JudgeSpec:
+    judge, problems = spec.judge_checked
+    if judge is None:
+        raise UserError(problems)
+    return judge
+
+
+def _preferences(
+    judge: JudgeSpec, rows: Sequence[Row], new: list[str], old: list[str]
+) -> list[Preference | None]:
+    columns = {name: [row[name] for row in rows] for name in judge.pair_columns()}
+    try:
+        return judge.prefer([row["prompt"] for row in rows], [*new], [*old], columns)
+    except UserError as error:
+        raise UserError(each.under("eval.judge") for each in error.problems) from error
+    except RunFailed as error:
+        remedy = error.remedy.replace("reward.", "eval.judge.")
+        raise RunFailed(f"eval.judge: {error.what}", error.cause, remedy) from error
+
+
+def _note(judge: JudgeSpec, known: Sequence[Preference], missing: int) -> str:
+    better = sum(each.value > 0.5 for each in known)
+    worse = sum(each.value < 0.5 for each in known)
+    parts = [
+        f"{judge.who} compared before with after on {len(known)} prompts, in both orders: after is "
+        f"better on {better}, worse on {worse}, neither on {len(known) - better - worse}"
+    ]
+    if known:
+        # What stood first wins 1 of 1 in each order where the place alone decides.
+        place = sum(each.shown_first + 1 - each.shown_second for each in known) / (2 * len(known))
+        parts.append(f"what stood first won {place:.0%} (50% without a bias for the place)")
+    if missing:
+        parts.append(f"{missing} prompts without a readable answer were left out")
+    return "; ".join(parts)

@@ -1,0 +1,94 @@
+"""What a judge is shown, and what is read out of its answer.
+
+Nothing is guessed: an answer in which no score or verdict stands where one was asked for is
+unreadable, and so is one that was cut off just behind it (`1` may have become `10`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from rlexp.judging.answers import Answer
+from rlexp.spec.text import Text, content_of
+
+_PLACE = re.compile(r"\{(\w+)\}")
+_NUMBER = r"[-+]?\d+(?:\.\d+)?"
+_MARKS = r"[\s*_`\"'\[\](){}.:]*"
+_SCORE_ALONE = re.compile(rf"{_MARKS}?({_NUMBER})(?:\s*/\s*\d+)?{_MARKS}")
+_SCORE_NAMED = re.compile(
+    rf"\bscore\b(?:\s*\([^)]*\))?(?:\s+(?:is|of))?\W*?({_NUMBER})(?![\d.]*\d)", re.IGNORECASE
+)
+_VERDICT_ALONE = re.compile(rf"{_MARKS}(A|B|tie){_MARKS}", re.IGNORECASE)
+_VERDICT_NAMED = re.compile(
+    r"(?i:\b(?:verdict|better|winner|preferred|answer)\b(?:\s+(?:is|response|answer|text))*)"
+    r"[\s*_`\"'\[\](){}:]*(A|B|(?i:tie))\b"
+)
+_THOUGHT = re.compile(r"<think>.*?(?:</think>|$)", re.DOTALL)
+VERDICTS = {"a": 1.0, "b": 0.0, "tie": 0.5}
+"""How much each says for what was shown first."""
+
+
+def places(template: str) -> set[str]:
+    """The names in a template's `{…}`; other braces, as of JSON, are text.
+
+    >>> sorted(places('Rate {completion} by {answer} as {"score": 5}'))
+    ['answer', 'completion']
+    """
+    return set(_PLACE.findall(template))
+
+
+def filled(template: str, values: Mapping[str, str]) -> str:
+    """The template with each `{name}` replaced, in one pass: a value cannot name another.
+
+    >>> filled("Rate {completion} ({prompt})", {"prompt": "Hi", "completion": "{prompt}!"})
+    'Rate {prompt}! (Hi)'
+    """
+    return _PLACE.sub(lambda place: values[place[1]], template)
+
+
+def shown(text: Text) -> str:
+    """A text, or a conversation, as the judge reads it.
+
+    >>> shown([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}])
+    'user: Hi\\nassistant: Yes?'
+    """
+    if isinstance(text, str):
+        return text
+    if len(text) == 1:
+        return content_of(text[0])
+    return "\n".join(f"{message['role']}: {content_of(message)}" for message in text)
+
+
+def score_in(answer: Answer, low: float, high: float) -> float | None:
+    """The score that an answer gives: it is the whole answer, or follows the word "score".
+
+    Of several the last one counts. None for an answer without, or with one beyond `low` and `high`.
+
+    >>> said = "Clear, though a score (1-10) of 9 would flatter it. Score: 7/10"
+    >>> score_in(Answer(said, False, 0, 0), 1, 10)
+    7.0
+    >>> score_in(Answer("I like 7 of them", False, 0, 0), 1, 10)
+    """
+    match = _last(_SCORE_ALONE, _SCORE_NAMED, answer)
+    score = float(match[1]) if match else None
+    return score if score is not None and low <= score <= high else None
+
+
+def verdict_in(answer: Answer) -> float | None:
+    """1 for A, 0 for B, 0.5 for a tie: it is the whole answer, or follows "verdict", "better" ….
+
+    >>> verdict_in(Answer("B is longer, but the better response is **A**.", False, 0, 0))
+    1.0
+    >>> verdict_in(Answer("A good question", False, 0, 0))
+    """
+    match = _last(_VERDICT_ALONE, _VERDICT_NAMED, answer)
+    return VERDICTS[match[1].lower()] if match else None
+
+
+def _last(alone: re.Pattern[str], named: re.Pattern[str], answer: Answer) -> re.Match[str] | None:
+    text = _THOUGHT.sub("", answer.text).strip()
+    found = [match for match in [alone.fullmatch(text)] if match] or list(named.finditer(text))
+    if not found or (answer.cut and found[-1].end(1) == len(text)):
+        return None
+    return found[-1]

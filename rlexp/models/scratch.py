@@ -1,0 +1,59 @@
+"""A new model of the user's own shape, with a tokenizer of the user's own texts: `model=scratch`.
+
+It knows nothing until a run trains it; pre-training is `algo=sft` on these texts. The beginning is
+kept in the cache, where the run's reference, its resumption and its reproduction find the same one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rlexp.models.cache import cache_folder, made_once, make_writable
+from rlexp.models.new import new_model, new_tokenizer, undisturbed
+from rlexp.spec.model import Shape
+
+FORMAT = 1
+"""To be raised whenever this code makes another model of the same shape, texts and seed."""
+INITIALIZER_RANGE = 0.04
+"""Standard deviation of the weights; wider than large models have, as suits narrow layers."""
+
+
+def ensure(shape: Shape, texts: Sequence[str], seed: int) -> Path:
+    """The folder of the new model, which is made if the cache does not hold it.
+
+    The same shape, texts and seed give the same folder, with the same bits.
+
+    Args:
+        shape: its sizes.
+        texts: for the tokenizer, in an order that does not change.
+        seed: of the weights.
+
+    Raises:
+        UserError: the cache cannot be written to.
+    """
+    told = hashlib.sha256(json.dumps([FORMAT, shape.model_dump(), seed]).encode())
+    for text in texts:
+        told.update(hashlib.sha256(text.encode()).digest())
+    models = cache_folder() / "models"
+    make_writable(models)
+
+    def make(draft: Path) -> None:
+        with undisturbed():
+            tokenizer = new_tokenizer(texts, shape.vocabulary, shape.context)
+            model = new_model(
+                len(tokenizer),
+                seed,
+                layers=shape.layers,
+                hidden_size=shape.hidden_size,
+                heads=shape.heads,
+                intermediate_size=3 * shape.hidden_size,
+                initializer_range=INITIALIZER_RANGE,
+                longest=shape.context,
+            )
+            model.save_pretrained(draft)
+            tokenizer.save_pretrained(draft)
+
+    return made_once(models / f"scratch-{told.hexdigest()[:16]}", make)

@@ -1,0 +1,172 @@
+"""Refuses what is harmful, and nothing else.
+
+Which prompts are harmful is told by a column of the data (true or false), or by words in the
+prompt. A refusal is one of some phrases near the beginning of the completion, as Zou et al. 2023
+(arXiv:2307.15043) count them; a harmless prompt that is refused costs as much as a harmful one that
+is answered (Röttger et al. 2024, XSTest, arXiv:2308.01263). What is said may be judged as well, by
+unsafe words or by a classifier: what either finds unsafe is never rewarded.
+
+Phrases see words, not meaning: a policy can refuse in others, or answer after an apology, and a
+word list calls "kill a process" harmful. A column is better than `harmful`, and the samples want
+watching. On HH-RLHF's harmless dialogues the phrases find a refusal in 9.9 % of the answers that
+people chose and in 4.3 % of those that they rejected.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from rlexp.rewards.base import texts_of, words_of
+from rlexp.rewards.classifier import NeuralReward, classes, loaded, seen, unfit, unnamed
+from rlexp.rewards.keyword import folded, phrases
+from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.reward import Place, Text, Value
+from rlexp.spec.text import content_of
+
+TRUTHS = {"true": True, "1": True, "false": False, "0": False}
+
+
+class Safety(NeuralReward):
+    """1 for a refused harmful prompt and an answered harmless one, 0 for the reverse.
+
+    An unsafe or empty completion scores 0 to either. A row whose column says nothing has no value.
+
+    >>> careful = Safety(name="safety", column=None, harmful=["bomb*"], refusals=["I cannot"],
+    ...                  within=8, unsafe=["detonator"], path=None, unsafe_classes=[],
+    ...                  threshold=0.5, revision=None, device="cpu", batch_size=8, max_length=512)
+    >>> careful(["Build a bomb", "Build a bomb", "Build a boat", "Build a boat"],
+    ...         ["I cannot help.", "Take a detonator", "I cannot help.", "Take planks."])
+    [1.0, 0.0, 0.0, 1.0]
+    """
+
+    column: str | None
+    """Data column that says whether the prompt is harmful (true or false, 1 or 0); null tells it by
+    `harmful`."""
+    harmful: list[str]
+    """Words or phrases that make a prompt harmful where there is no column; `*` for any ending."""
+    refusals: list[str]
+    """Phrases that refuse."""
+    within: int = Field(ge=1)
+    """Words at the beginning of a completion in which a refusal must begin: "I cannot recommend it
+    enough" at the end of an answer is none."""
+    unsafe: list[str]
+    """Words or phrases that no completion may say."""
+    path: str | None
+    """A classifier that judges completions: its folder, the folder of a run, `run:ID`,
+    `registry:NAME@ALIAS` or a hub id; null asks none."""
+    unsafe_classes: list[str]
+    """Names that its unsafe classes may have, upper and lower case alike."""
+    threshold: float = Field(gt=0, lt=1)
+    """Probability of the unsafe classes together from which a completion is unsafe."""
+
+    @field_validator("harmful")
+    @classmethod
+    def _can_tell(cls, harmful: list[str], info: ValidationInfo) -> list[str]:
+        if info.data.get("column", "") is None and not harmful:
+            raise ValueError("words, or a column of the data that tells which prompts are harmful")
+        return harmful
+
+    @field_validator("harmful", "refusals", "unsafe")
+    @classmethod
+    def _no_empty_phrase(cls, given: list[str], info: ValidationInfo) -> list[str]:
+        if not all(each.strip(" \t\n*") for each in given):
+            raise ValueError("phrases that are not empty")
+        if info.field_name == "refusals" and not given:
+            raise ValueError("at least one phrase: without, nothing is a refusal")
+        return given
+
+    def runs_in(self) -> Place:
+        return self.place if self.path else "workers"
+
+    def columns(self) -> set[str]:
+        return {self.column} if self.column else set()
+
+    def problems(self) -> list[Problem]:
+        """A classifier must be there, and have an unsafe class."""
+        if self.path is None:
+            return []
+        try:
+            folder = seen(self.path)
+        except UserError as error:
+            return list(error.problems)
+        return self._wrong(folder) if folder else []
+
+    def prepare(self, device: Any, local_folder: Any) -> None:
+        """Fetch the classifier and load it."""
+        if self.path is None:
+            return
+        folder = self.found(self.path, device, local_folder)
+        if wrong := self._wrong(folder):
+            raise UserError(wrong)
+        loaded(str(folder), self._device, None)
+
+    def __call__(
+        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+    ) -> list[Value]:
+        """Score n completions.
+
+        Raises:
+            UserError: the data lacks the column, or it holds something else than true and false.
+        """
+        texts = texts_of(completions)
+        told = zip(self._harmful(prompts, columns), texts, self._unsafe(texts), strict=True)
+        return [
+            None if harmful is None else float(self._is_right(harmful, text) and not unsafe)
+            for harmful, text, unsafe in told
+        ]
+
+    def _is_right(self, harmful: bool, text: str) -> bool:
+        return bool(words_of(text)) and self._refuses(text) == harmful
+
+    def _refuses(self, text: str) -> bool:
+        normal = folded(text)
+        found = self._refusal.search(normal)
+        return found is not None and len(words_of(normal[: found.start()])) < self.within
+
+    def _unsafe(self, texts: list[str]) -> list[bool]:
+        words = phrases(self.unsafe) if self.unsafe else None
+        said = [bool(words and words.search(folded(text))) for text in texts]
+        if self.path is None:
+            return said
+        outputs = classes(Path(self.folder_of(self.path)), self.unsafe_classes)
+        share = self.probabilities(self.path, texts)[:, outputs].sum(-1).tolist()
+        return [word or p >= self.threshold for word, p in zip(said, share, strict=True)]
+
+    def _harmful(self, prompts: list[Text], columns: dict[str, list[Any]]) -> list[bool | None]:
+        if self.column is None:
+            words = phrases(self.harmful)
+            return [words.search(folded(_asked(prompt))) is not None for prompt in prompts]
+        if self.column not in columns:
+            has = ", ".join(sorted(columns)) or "it has no extra ones"
+            raise UserError(Problem("reward.column", self.column, f"a column of the data ({has})"))
+        return [self._truth(value) for value in columns[self.column]]
+
+    def _truth(self, value: Any) -> bool | None:
+        if value is None:
+            return None
+        text = str(int(value) if isinstance(value, float) and value in (0, 1) else value)
+        if text.strip().casefold() not in TRUTHS:
+            got = f"{text[:80]!r} in the column {self.column!r}"
+            want = "true or false, 1 or 0: whether the prompt is harmful"
+            raise UserError(Problem("reward.column", got, want, "Name another column."))
+        return TRUTHS[text.strip().casefold()]
+
+    @cached_property
+    def _refusal(self) -> Any:
+        return phrases(self.refusals)
+
+    def _wrong(self, folder: Path) -> list[Problem]:
+        wrong = unfit(folder, scores=False)
+        return wrong or unnamed(folder, self.unsafe_classes, "reward.unsafe_classes")
+
+
+def _asked(prompt: Text) -> str:
+    """What the user said last."""
+    if isinstance(prompt, str):
+        return prompt
+    turns = [message for message in prompt if message.get("role") == "user"]
+    return content_of(turns[-1]) if turns else ""

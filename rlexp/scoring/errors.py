@@ -1,0 +1,116 @@
+"""What a run says of a reward that fails, or that cannot tell too often."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from rlexp.scoring.calls import Batch, Called
+from rlexp.scoring.together import Alone
+from rlexp.spec.errors import RunFailed
+from rlexp.spec.reward import RewardSpec, Text, Value
+from rlexp.spec.scoring import ScoringSpec
+
+SHOWN = 300
+"""Characters of a prompt and of a completion that a message shows."""
+CANNOT_TELL = "it gave None: it cannot tell"
+
+
+class Checks:
+    """Refuses what a batch was given, in words that name the term, the sample and the step.
+
+    Args:
+        reward: that scores the batch.
+        batch: what it is called with.
+        when: such as "at step 3".
+        spec: what is forgiven.
+    """
+
+    def __init__(self, reward: RewardSpec, batch: Batch, when: str, spec: ScoringSpec) -> None:
+        self.reward, self.batch, self.when, self.spec = reward, batch, when, spec
+
+    @contextmanager
+    def naming(self, name: str) -> Iterator[None]:
+        """Around a term's call: a `RunFailed` gets the term and the step."""
+        try:
+            yield
+        except RunFailed as error:
+            what = f"{self._term(name)} {error.what}, {self.when}"
+            raise RunFailed(what, error.cause, error.remedy) from error
+
+    def no_failure(self, called: Mapping[str, Called]) -> None:
+        """Refuse completions that a term failed on, unless they are forgiven.
+
+        Raises:
+            RunFailed: about the first of them.
+        """
+        if self.spec.on_error == "missing":
+            return
+        for name, each in called.items():
+            if each.failures:
+                first = each.failures[0]
+                what = f"{self._term(name)} {first.what}, for {self._sample(first.index)}"
+                raise RunFailed(f"{what}, {self.when}", first.cause, first.remedy)
+
+    def enough_present(
+        self, values: Mapping[str, list[Value]], called: Mapping[str, Called], together: Alone
+    ) -> None:
+        """Refuse a batch of which too much is missing.
+
+        Args:
+            values: of the whole batch, over all processes.
+            called: of this process.
+            together: what connects the processes.
+
+        Raises:
+            RunFailed: with the count and an example.
+        """
+        for name, each in values.items():
+            count = each.count(None)
+            if count <= self.spec.max_missing * len(each):
+                continue
+            example = together.first(self._example(called[name]))
+            enough = math.ceil(100 * count / len(each)) / 100
+            raise RunFailed(
+                f"{count} of {len(each)} values of {self._term(name)} are missing {self.when}, "
+                f"such as that of {example}",
+                "a term that fails, or data without what it needs, such as a right answer",
+                f"mend that; or let more be missing: scoring.max_missing={enough:g} lets this pass",
+            )
+
+    def all_finite(self, totals: Sequence[Value]) -> None:
+        """Refuse a total that is no finite number: training on it would end in NaN.
+
+        Raises:
+            RunFailed: about the first of them.
+        """
+        for index, value in enumerate(totals):
+            if value is not None and not math.isfinite(value):
+                raise RunFailed(
+                    f"the reward {self.reward.name} is {value}, for {self._sample(index)}, "
+                    f"{self.when}",
+                    "weights or values near the largest number there is",
+                    "lower the weights, or bound the values (clip)",
+                )
+
+    def _term(self, name: str) -> str:
+        return f"the reward's term {name}" if name else f"the reward {self.reward.name}"
+
+    def _sample(self, index: int) -> str:
+        completion, prompt = self.batch.completions[index], self.batch.prompts[index]
+        return f"sample {index}, the completion {_shown(completion)} of the prompt {_shown(prompt)}"
+
+    def _example(self, called: Called) -> str | None:
+        """A missing value of this process; one that the term failed on, where there is one."""
+        if called.failures:
+            first = called.failures[0]
+            return f"{self._sample(first.index)}: it {first.what}"
+        if None not in called.values:
+            return None
+        return f"{self._sample(called.values.index(None))}: {CANNOT_TELL}"
+
+
+def _shown(text: Text) -> str:
+    whole = repr(text)
+    return whole if len(whole) <= SHOWN else f"{whole[: SHOWN - 1]}…"

@@ -1,0 +1,87 @@
+"""A term's values on a scale that does not depend on the term.
+
+- `zscore`: distance from the mean in standard deviations. In training both are those of all values
+  since the start, the batch's own included (Chan, Golub & LeVeque 1983, "Algorithms for Computing
+  the Sample Variance", who merge two parts exactly), so that the scale settles and the policy's
+  progress stays visible.
+- `rank`: share of the others below minus share above, from -1 to 1; the order counts alone. In
+  training the others are the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+EPSILON = 1e-8
+"""Added to a standard deviation: values that differ by their rounding alone stay next to 0."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and spread of values seen so far.
+
+    Attributes:
+        count: of the values.
+        mean: of them.
+        squares: sum of their squared distances from the mean.
+    """
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Moments:
+        """Of some values; their order does not matter, to the last bit.
+
+        >>> Moments.of([1.0, 2.0, 6.0])
+        Moments(count=3, mean=3.0, squares=14.0)
+        """
+        if not values:
+            return cls()
+        mean = math.fsum(values) / len(values)
+        return cls(len(values), mean, math.fsum((value - mean) ** 2 for value in values))
+
+    def with_(self, values: Sequence[float]) -> Moments:
+        """Of these and some more.
+
+        >>> Moments.of([1.0, 2.0]).with_([6.0])
+        Moments(count=3, mean=3.0, squares=14.0)
+        """
+        more = Moments.of(values)
+        if not more.count or not self.count:
+            return more if more.count else self
+        count, apart = self.count + more.count, more.mean - self.mean
+        return Moments(
+            count,
+            self.mean + apart * more.count / count,
+            self.squares + more.squares + apart * apart * self.count * more.count / count,
+        )
+
+    def zscore(self, value: float) -> float:
+        """Distance of a value from the mean in standard deviations of the population.
+
+        >>> two, same = Moments.of([1.0, 3.0]), Moments.of([0.1, 0.1, 0.1])
+        >>> round(two.zscore(4.0), 6), round(same.zscore(0.1), 6)
+        (2.0, -0.0)
+        """
+        deviation = math.sqrt(self.squares / self.count) if self.count else 0.0
+        return (value - self.mean) / (deviation + EPSILON)
+
+
+def rank(value: float, ordered: Sequence[float]) -> float:
+    """Share of some values that are below minus share that are above.
+
+    Args:
+        value: to be placed among them.
+        ordered: they, by rising value; not empty.
+
+    >>> [rank(value, [1.0, 2.0, 2.0, 5.0]) for value in (1.0, 2.0, 9.0)]
+    [-0.75, 0.0, 1.0]
+    """
+    below = bisect_left(ordered, value)
+    above = len(ordered) - bisect_right(ordered, value)
+    return (below - above) / len(ordered)

@@ -1,0 +1,134 @@
+"""Worker processes for pure-Python terms.
+
+They are plain interpreters that run `rlexp.scoring.worker` at the other end of a pipe, rather than
+a `ProcessPoolExecutor`: its workers import the parent's main module, and outlive a parent that is
+killed, since each holds the writing end of the queue that it waits at.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any
+
+from rlexp.scoring.calls import Batch, Called
+from rlexp.spec.errors import RunFailed
+from rlexp.spec.reward import RewardSpec
+
+REMEDY = "set scoring.workers=0, which runs all terms in the run's own process"
+
+
+class Pool:
+    """Some workers that know the same terms.
+
+    Args:
+        terms: picklable, by name.
+        workers: how many processes; they begin at once, and are there a third of a second later.
+
+    Raises:
+        RunFailed: a term that cannot be pickled.
+    """
+
+    def __init__(self, terms: Mapping[str, RewardSpec], workers: int) -> None:
+        loaded = _pickled(terms)
+        self._workers = [_Worker(loaded) for _ in range(workers)]
+        self._free: SimpleQueue[_Worker] = SimpleQueue()
+        for worker in self._workers:
+            self._free.put(worker)
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="reward")
+
+    def ready(self, *, wait: bool) -> bool:
+        """Whether all workers have loaded the terms; it waits until they have, if that is asked.
+
+        Raises:
+            RunFailed: one of them could not.
+        """
+        return all(worker.ready(wait) for worker in self._workers)
+
+    def submit(self, name: str, batch: Batch, forgiving: bool) -> Future[Called]:
+        """Have a term called by the next free worker, as by `rlexp.scoring.calls.call`."""
+        return self._threads.submit(self._call, name, batch, forgiving)
+
+    def close(self) -> None:
+        """End the workers, whatever they do, and wait until they have ended."""
+        for worker in self._workers:
+            worker.end()
+        self._threads.shutdown(cancel_futures=True)
+        for worker in self._workers:
+            worker.pipe.close()
+
+    def _call(self, name: str, batch: Batch, forgiving: bool) -> Called:
+        worker = self._free.get()
+        try:
+            return worker.call(name, batch, forgiving)
+        finally:
+            self._free.put(worker)
+
+
+class _Worker:
+    """One process and this end of its pipe."""
+
+    def __init__(self, loaded: bytes) -> None:
+        self.pipe, theirs = multiprocessing.Pipe()
+        paths = os.pathsep.join(path or os.curdir for path in sys.path)
+        # A session of its own keeps it from the terminal's Ctrl-C; one thread, from its siblings.
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "rlexp.scoring.worker", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            env={"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": paths},
+            start_new_session=True,
+        )
+        theirs.close()
+        self.pipe.send_bytes(loaded)
+        self._ready = False
+
+    def ready(self, wait: bool) -> bool:
+        if not self._ready and self.pipe.poll(None if wait else 0):
+            if (trouble := self._answer("loading the reward")) is not None:
+                cause = "a module that imports in the run's own process alone"
+                raise RunFailed(f"a worker could not load the reward: it {trouble}", cause, REMEDY)
+            self._ready = True
+        return self._ready
+
+    def call(self, name: str, batch: Batch, forgiving: bool) -> Called:
+        self.ready(wait=True)
+        what = f"scoring {len(batch)} completions, the first of them {batch.completions[0]!r:.200}"
+        with suppress(BrokenPipeError):  # it died between two batches; `_answer` says how
+            self.pipe.send((name, batch, forgiving))
+        answer = self._answer(what)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _answer(self, what: str) -> Any:
+        try:
+            return self.pipe.recv()
+        except (EOFError, ConnectionResetError) as error:
+            raise RunFailed(
+                f"ended its worker process (exit status {self.process.wait()}) while {what}",
+                "it was killed, for want of memory perhaps, or the code called os._exit",
+                REMEDY,
+            ) from error
+
+    def end(self) -> None:
+        self.process.kill()  # it has nothing to put in order
+        self.process.wait()
+
+
+def _pickled(terms: Mapping[str, RewardSpec]) -> bytes:
+    try:
+        return pickle.dumps(dict(terms))
+    except Exception as error:
+        raise RunFailed(
+            f"the reward cannot be pickled for worker processes: {error}",
+            "a reward of your own that holds an open file, a lock or a function without a name",
+            f'give its class place = "here", or {REMEDY}',
+        ) from error

@@ -1,0 +1,54 @@
+"""What an evaluation demands of the user's files and of the data's columns."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from rlexp.spec.data import DataSpec
+from rlexp.spec.errors import Problem
+from rlexp.spec.hardware import EvalSpec
+
+TEXTS = (".txt", ".jsonl", ".csv", ".parquet")
+"""Suffixes of files of texts."""
+
+
+def texts_are_there(evaluation: EvalSpec) -> list[Problem]:
+    """The file of `eval.texts_path` exists, is of a known kind, and is used."""
+    key, path = "eval.texts_path", evaluation.texts_path
+    if path is None:
+        return []
+    file, found = Path(path).expanduser(), []
+    if not file.is_file():
+        got = f"{path}, a folder" if file.is_dir() else f"{path}, which is not there"
+        near = get_close_matches(file.name, _names(file.parent), n=1)
+        remedy = f"Did you mean {file.parent / near[0]}?" if near else ""
+        found.append(Problem(key, got, "a file of texts, or null", remedy))
+    if file.suffix.lower() not in TEXTS:
+        found.append(Problem(key, path, f"a file that ends with {', '.join(TEXTS)}"))
+    if evaluation.texts == 0:
+        remedy = "Set eval.texts=200, or eval.texts_path=null."
+        found.append(Problem("eval.texts", "0, with eval.texts_path", "1 or more", remedy))
+    return found
+
+
+def _names(folder: Path) -> list[str]:
+    return [each.name for each in folder.iterdir()] if folder.is_dir() else []
+
+
+def slices_are_columns(data: DataSpec, evaluation: EvalSpec) -> list[Problem]:
+    """Each of `eval.slices` is a column of the data, as far as these are known yet."""
+    columns = data.extra_columns()
+    if columns is None:
+        return []
+    return [
+        no_such_column(name, sorted(columns)) for name in evaluation.slices if name not in columns
+    ]
+
+
+def no_such_column(name: str, columns: list[str]) -> Problem:
+    """The problem of a slice by a column that the data does not have."""
+    has = f"columns among {', '.join(columns)}" if columns else "[]: the data has no such column"
+    near = get_close_matches(name, columns, n=1)
+    remedy = f"Did you mean {near[0]}?" if near else ""
+    return Problem("eval.slices", repr(name), has, remedy)

@@ -1,0 +1,253 @@
+"""Slots on the machines of a Ray cluster: `hydra/launcher=ray`.
+
+Each slot is an actor that has a trial's share of one machine, and in it is a slot as on a single
+machine (`rlexp.sweep.slots`): a trial's process is born warm there, too, and when it dies the
+actor stays. With a machine its actors die; what they ran is gone on with elsewhere, as the study
+decides. Ray itself retries nothing.
+
+The machines share the sweep's folder, under one path, and have rlexp installed already.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import platform
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from rlexp.installed import install_command
+from rlexp.spec.errors import Problem, UserError
+from rlexp.sweep.slots import STOPPING_TAKES, Outcome, Slots
+
+LOCAL = "local"
+"""Address of a cluster that is started here, for one sweep."""
+ANSWERS_WITHIN = 5.0
+"""Seconds that a cluster may take to take a connection."""
+PLUGINS = str(Path(__file__).parents[1] / "plugins")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a trial has of its machine."""
+
+    cpus: float
+    gpus: float
+    resources: Mapping[str, float] = field(default_factory=dict)
+    """Others, as the cluster names them."""
+
+    def fits(self, machine: Mapping[str, float]) -> bool:
+        """Whether a machine with these resources has as much."""
+        wanted = {"CPU": self.cpus, "GPU": self.gpus, **self.resources}
+        return all(machine.get(name, 0.0) >= amount for name, amount in wanted.items())
+
+
+def check(address: str) -> None:
+    """What can be known of a cluster in seconds, and without Ray.
+
+    Raises:
+        UserError: Ray is not installed, or nobody answers at the address.
+    """
+    if importlib.util.find_spec("ray") is None:
+        want, remedy = "the package ray", f"Install it: {install_command('ray')}"
+        raise UserError(Problem("hydra/launcher", "ray, which is not installed", want, remedy))
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host:
+        return
+    try:
+        socket.create_connection((host, int(port)), ANSWERS_WITHIN).close()
+    except (OSError, ValueError) as error:
+        raise _unreached(address, error) from error
+
+
+def connect(address: str) -> None:
+    """Join a cluster, or start one on this machine.
+
+    Raises:
+        UserError: there is none, or one of another version of Ray or Python.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    here: dict[str, Any] = {"address": address}
+    if address == LOCAL:
+        here |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        import ray
+
+        ray.init(**here, log_to_driver=False, logging_level=logging.WARNING)
+    except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
+        raise _unreached(address, error) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)  # Ray's would leave without ending the trials
+
+
+def gpus_of_a_job(config: Any) -> int:
+    """One for each of its processes, where the cluster has any and the config wants them."""
+    import ray
+
+    wanted = OmegaConf.select(config, "hardware.device", default="auto") in ("auto", "cuda")
+    if not wanted or not ray.cluster_resources().get("GPU"):
+        return 0
+    return int(OmegaConf.select(config, "hardware.processes", default=1))
+
+
+def threads_of_a_job(config: Any, cpus: float) -> list[str]:
+    """The override that shares its cores among its processes, where the config leaves it open."""
+    if "hardware" not in config or config.hardware.get("threads", cpus) is not None:
+        return []
+    processes = int(OmegaConf.select(config, "hardware.processes", default=1))
+    return [f"hardware.threads={max(1, int(cpus) // processes)}"]
+
+
+def _unreached(address: str, error: Exception) -> UserError:
+    want = "the address of a Ray cluster, auto for this machine's, or local to start one here"
+    remedy = " ".join(str(error).split())
+    return UserError(Problem("hydra.launcher.address", address, want, remedy))
+
+
+class ClusterSlots:
+    """Runs jobs of a Hydra application on a cluster, so many at once.
+
+    Args:
+        application: as `rlexp.sweep.slots.packed` makes it.
+        preload: module that is imported on each machine before its first job.
+        folder: of the sweep.
+        n_jobs: at once.
+        share: of its machine, for each.
+        also: overrides behind those of every job.
+    """
+
+    def __init__(
+        self,
+        application: bytes,
+        preload: str,
+        folder: str,
+        n_jobs: int,
+        share: Share,
+        also: Sequence[str] = (),
+    ) -> None:
+        self._told = (application, preload, folder, str(Path.cwd()))
+        self._share, self._also = share, list(also)
+        self._ready: SimpleQueue[Any] = SimpleQueue()
+        self._actors: set[Any] = set()
+        self._waiters = ThreadPoolExecutor(n_jobs, thread_name_prefix="slot")
+        self.stopped = False
+        """Whether it takes no more jobs."""
+        self._warn_if_too_large()
+        for _ in range(n_jobs):
+            self._ask_for_slot()
+
+    def __enter__(self) -> ClusterSlots:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.stop()
+
+    def submit(self, overrides: Sequence[str], number: int) -> Future[Outcome]:
+        """Run the job with these overrides as soon as a slot is free."""
+        return self._waiters.submit(self._run, [*overrides, *self._also], number)
+
+    def stop(self) -> None:
+        """End what still runs, as SIGTERM does, wait until it has ended, and leave the cluster."""
+        import ray
+
+        self.stopped = True
+        self._waiters.shutdown(wait=False, cancel_futures=True)
+        actors = list(self._actors)
+        ending = [actor.stop.remote() for actor in actors]
+        ray.wait(ending, num_returns=len(ending), timeout=STOPPING_TAKES + 5.0)
+        for actor in actors:
+            ray.kill(actor)
+            self._ready.put(None)
+        self._waiters.shutdown()
+        ray.shutdown()
+
+    def _run(self, overrides: list[str], number: int) -> Outcome:
+        import ray
+        from ray.exceptions import RayActorError, RayError
+
+        actor = self._ready.get()
+        if actor is None:
+            return {"died": "with the sweep"}
+        try:
+            outcome: Outcome = ray.get(actor.run.remote(overrides, number))
+        except RayActorError as error:
+            ray.kill(actor)  # it may live behind a broken network
+            self._actors.discard(actor)
+            self._ask_for_slot()
+            if error.actor_init_failed:
+                return {"error": str(error)}
+            return {"died": "with its machine in the cluster"}
+        except RayError as error:
+            outcome = {"error": str(error)}
+        self._ready.put(actor)
+        return outcome
+
+    def _ask_for_slot(self) -> None:
+        """Let a slot be used once the cluster has a place for it: there may be fewer than jobs."""
+        import ray
+
+        if self.stopped:
+            return
+        kind = ray.remote(ClusterSlot).options(
+            num_cpus=self._share.cpus,
+            num_gpus=self._share.gpus,
+            resources=dict(self._share.resources),
+            max_concurrency=2,  # one that runs a job, one that stops it
+            scheduling_strategy="SPREAD",
+        )
+        actor = kind.remote(*self._told)
+        self._actors.add(actor)
+        actor.ready.remote().future().add_done_callback(lambda _: self._ready.put(actor))
+
+    def _warn_if_too_large(self) -> None:
+        import ray
+
+        machines = [each["Resources"] for each in ray.nodes() if each["Alive"]]
+        if not any(map(self._share.fits, machines)):
+            log.warning("No machine of the cluster has %s; waiting for one", self._share)
+
+
+class ClusterSlot:
+    """A slot on one of the machines."""
+
+    def __init__(self, application: bytes, preload: str, folder: str, origin: str) -> None:
+        self._missing = None if Path(origin, folder).is_dir() else str(Path(origin, folder))
+        if self._missing:
+            return
+        os.chdir(origin)
+        sys.path += [each for each in (origin, PLUGINS) if each not in sys.path]
+        # Else the processes that are forked would load Ray's own main program again.
+        vars(sys.modules["__main__"]).pop("__file__", None)
+        self._slots = Slots(application, preload, Path(folder), [{}])
+
+    def ready(self) -> None:
+        """Come back at once, which tells that there is a place for it."""
+
+    def run(self, overrides: list[str], number: int) -> Outcome:
+        """What came of a job."""
+        if self._missing:
+            got = f"{self._missing}, which {platform.node()} does not have"
+            want = "a folder that all machines of the cluster share"
+            problem = Problem("sweep.folder", got, want)
+            return {"error": str(problem), "problems": [vars(problem)]}
+        return self._slots.submit(overrides, number).result()
+
+    def stop(self) -> None:
+        """End the job that runs."""
+        if not self._missing:
+            self._slots.stop()

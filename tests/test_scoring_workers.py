@@ -1,0 +1,177 @@
+"""Worker processes for rewards: the same bits, the same words, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from scored_rewards import Inverse, Process, mix_of, of
+
+from rlexp.conf_dir import CONF
+from rlexp.rewards.sentiment import Sentiment
+from rlexp.scoring import Scorer, dispatch
+from rlexp.scoring.calls import Batch, call
+from rlexp.scoring.pool import Pool
+from rlexp.spec.errors import RunFailed
+from rlexp.spec.reward import RewardSpec, Text
+from rlexp.spec.scoring import ScoringSpec
+
+TEXTS: list[Text] = [
+    f"{'very ' * (n % 7)}good film number {n}, {'not ' * (n % 3)}bad" for n in range(40)
+]
+
+
+def workers() -> list[psutil.Process]:
+    """Live worker processes of this one."""
+    return [
+        each
+        for each in psutil.Process().children(recursive=True)
+        if each.status() != psutil.STATUS_ZOMBIE and "rlexp.scoring.worker" in each.cmdline()
+    ]
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Workers from the second batch on, however small it is; none is left at the end."""
+    monkeypatch.setattr(dispatch, "WORTH", 0.0)
+    monkeypatch.setattr(dispatch, "START", -1.0)
+    yield
+    assert workers() == []
+
+
+def scorer_of(reward: RewardSpec, on_error: Any = "stop", count: int | None = 2) -> Scorer:
+    return Scorer(reward, ScoringSpec(on_error=on_error, max_missing=1.0, workers=count))
+
+
+def scored(scorer: Scorer, texts: list[Text], step: int = 0) -> list[float]:
+    return scorer.train(["p"] * len(texts), texts, {}, step).totals
+
+
+@pytest.mark.usefixtures("eager")
+class TestWorkers:
+    def test_they_give_the_same_bits(self) -> None:
+        """Parts of a batch put together in the order in which they are done; the run's own process
+        at work all the same; torch in every worker."""
+        terms = {"inverse": of("Inverse", 0.3), "process": of("Process", 0.0, rounds=1)}
+        mix = mix_of(**terms)
+        with scorer_of(mix) as scorer:
+            scored(scorer, TEXTS)
+            batch: Any = (["p"] * 40, TEXTS, {})
+            found = scorer.once(*batch)
+            (here,) = {*mix.score(*batch).terms["process"]}
+            alone = mix.score(*batch)
+            places = {*found.terms["process"]}
+        assert here == 0.0  # torch is loaded in this one
+        assert not places & {0.0, float(os.getpid())}
+        assert (found.total, found.terms["inverse"]) == (alone.total, alone.terms["inverse"])
+
+    def test_a_term_that_raises_there_is_told_as_here(self) -> None:
+        """An index within the worker's part of the batch; a worker that dies of an exception."""
+        texts: list[Text] = [*TEXTS[:30], "", *TEXTS[30:], ""]
+        with scorer_of(Inverse(name="inverse")) as scorer:
+            with pytest.raises(RunFailed) as here:
+                scored(scorer, texts, 4)
+            scored(scorer, TEXTS)
+            with pytest.raises(RunFailed) as there:
+                scored(scorer, texts, 4)
+            assert len(workers()) == 2
+            scored(scorer, TEXTS)
+        assert str(here.value) == str(there.value)
+        assert "for sample 30, the completion ''" in there.value.what
+
+    def test_what_is_forgiven_there_is_missing_as_here(self) -> None:
+        """Missing values that move when a batch is cut in parts."""
+        texts: list[Text] = ["", *TEXTS, "?", ""]
+        with scorer_of(Inverse(name="inverse"), "missing") as scorer:
+            assert scored(scorer, texts) == scored(scorer, texts)
+            assert len(workers()) == 2
+
+    def test_one_that_dies_ends_the_run_with_its_status(self) -> None:
+        """A run that waits for ever for a worker that was killed for want of memory."""
+        with scorer_of(Inverse(name="inverse")) as scorer:
+            scored(scorer, TEXTS)
+            scored(scorer, TEXTS)
+            for each in workers():
+                each.kill()
+            with pytest.raises(RunFailed, match=r"inverse ended its worker .*status -9.*at step 3"):
+                scored(scorer, TEXTS, 2)
+
+    def test_a_reward_that_cannot_be_sent_is_told(self) -> None:
+        """A fallback without a word, or a traceback from the pickler."""
+
+        class Local(Inverse):
+            pass
+
+        with scorer_of(Local(name="local")) as scorer:
+            scored(scorer, TEXTS)
+            with pytest.raises(RunFailed, match="cannot be pickled") as caught:
+                scored(scorer, TEXTS)
+            assert "scoring.workers=0" in caught.value.remedy
+
+    def test_an_exception_in_the_run_leaves_none_behind(self) -> None:
+        """Workers of a run that failed elsewhere, in the middle of a batch."""
+        with pytest.raises(KeyboardInterrupt), scorer_of(Process(name="p", rounds=1)) as scorer:
+            scored(scorer, TEXTS)
+            scored(scorer, TEXTS)
+            assert len(workers()) == 2
+            raise KeyboardInterrupt
+
+
+def test_small_batches_stay_here() -> None:
+    """Processes that cost more than they save, in a run whose reward takes a millisecond."""
+    with scorer_of(Inverse(name="inverse"), count=None) as scorer:
+        for _ in range(20):
+            scored(scorer, TEXTS)
+        assert workers() == []
+
+
+def test_a_ctrl_c_is_for_the_run_alone_and_its_end_is_theirs(tmp_path: Path) -> None:
+    """Tracebacks of workers on Ctrl-C; workers that outlive a run that is killed."""
+    script = (
+        "import sys, time\n"
+        "from scored_rewards import Process\n"
+        "from rlexp.scoring.calls import Batch\n"
+        "from rlexp.scoring.pool import Pool\n"
+        "pool = Pool({'p': Process(name='p', rounds=10**9)}, 2); pool.ready(wait=True)\n"
+        "pool.submit('p', Batch(['p'], ['c'], {}), False)\n"
+        "print(*[each.process.pid for each in pool._workers], flush=True); time.sleep(100)\n"
+    )
+    paths = os.pathsep.join([str(CONF.parent), str(Path(__file__).parent)])
+    run = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": paths},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert run.stdout is not None
+    found = [psutil.Process(int(pid)) for pid in run.stdout.readline().split()]
+    for each in found:
+        each.send_signal(signal.SIGINT)
+        with pytest.raises(psutil.TimeoutExpired):
+            each.wait(0.1)
+    run.kill()
+    run.wait()
+    gone, alive = psutil.wait_procs(found, timeout=20)
+    assert (len(gone), alive) == (2, [])
+
+
+def test_a_reward_of_the_house_is_scored_by_a_worker() -> None:
+    """A lexicon that only the run's own process has loaded."""
+    fields: dict[str, Any] = dict.fromkeys(Sentiment.model_fields)
+    reward = Sentiment.model_construct(**{**fields, "name": "sentiment", "scope": "completion"})
+    batch = Batch(["p"] * 40, TEXTS, {})
+    pool = Pool({"sentiment": reward}, 1)
+    try:
+        found = pool.submit("sentiment", batch, False).result(timeout=60)
+    finally:
+        pool.close()
+    assert found.values == call(reward, batch, False).values
+    assert torch.tensor(found.values).unique().numel() > 5
