@@ -272,7 +272,7 @@ def test_such_a_run_ends_failed_with_its_cause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A failed run that its card or its tracking calls finished."""
-    (tmp_path / "fragile.py").write_text(
+    (tmp_path / "nan_once.py").write_text(
         "calls = []\n\n\ndef score(prompts, completions):\n"
         "    calls.append(0)\n"
         "    values = [float(len(each)) for each in completions]\n"
@@ -283,9 +283,8 @@ def test_such_a_run_ends_failed_with_its_cause(
     )
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RunFailed, match=r"sample 3.*at step 1"):
-        run_here(
-            tmp_path / "run", *SMALL, "algo=rloo", "reward=python", "reward.function=fragile:score"
-        )
+        words = ["algo=rloo", "reward=python", "reward.function=nan_once:score"]
+        run_here(tmp_path / "run", *SMALL, *words)
     card = json.loads((tmp_path / "run" / "card.json").read_text(encoding="utf-8"))
     assert card["status"] == "FAILED"
     assert "at step 1" in "".join(card["notes"])
