@@ -26,7 +26,7 @@ class TwoMachines:
     """A Ray cluster on loopback: a head without cores, and two nodes with one each."""
 
     def __init__(self) -> None:
-        from ray.cluster_utils import Cluster
+        from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
 
         head = {"num_cpus": 0, "include_dashboard": False}
         self._cluster = Cluster(initialize_head=True, head_node_args=head)

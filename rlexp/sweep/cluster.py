@@ -85,7 +85,7 @@ def connect(address: str) -> None:
         here |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     before = signal.getsignal(signal.SIGTERM)
     try:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]
 
         ray.init(**here, log_to_driver=False, logging_level=logging.WARNING)
     except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
@@ -97,7 +97,7 @@ def connect(address: str) -> None:
 
 def gpus_of_a_job(config: Any) -> int:
     """One for each of its processes, where the cluster has any and the config wants them."""
-    import ray
+    import ray  # pyright: ignore[reportMissingImports]
 
     wanted = OmegaConf.select(config, "hardware.device", default="auto") in ("auto", "cuda")
     if not wanted or not ray.cluster_resources().get("GPU"):
@@ -163,7 +163,7 @@ class ClusterSlots:
 
     def stop(self) -> None:
         """End what still runs, as SIGTERM does, wait until it has ended, and leave the cluster."""
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]
 
         self.stopped = True
         self._waiters.shutdown(wait=False, cancel_futures=True)
@@ -177,8 +177,8 @@ class ClusterSlots:
         ray.shutdown()
 
     def _run(self, overrides: list[str], number: int) -> Outcome:
-        import ray
-        from ray.exceptions import RayActorError, RayError
+        import ray  # pyright: ignore[reportMissingImports]
+        from ray.exceptions import RayActorError, RayError  # pyright: ignore[reportMissingImports]
 
         actor = self._ready.get()
         if actor is None:
@@ -199,7 +199,7 @@ class ClusterSlots:
 
     def _ask_for_slot(self) -> None:
         """Let a slot be used once the cluster has a place for it: there may be fewer than jobs."""
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]
 
         if self.stopped:
             return
@@ -215,7 +215,7 @@ class ClusterSlots:
         actor.ready.remote().future().add_done_callback(lambda _: self._ready.put(actor))
 
     def _warn_if_too_large(self) -> None:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]
 
         machines = [each["Resources"] for each in ray.nodes() if each["Alive"]]
         if not any(map(self._share.fits, machines)):
