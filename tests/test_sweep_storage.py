@@ -11,10 +11,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import optuna
 import pytest
+from optuna.storages import RDBStorage
 from toy_sweeps import Toy, until
 from tracking_servers import postgresql
 
 from rlexp.spec.errors import UserError
+from rlexp.sweep import claims
 from rlexp.sweep.study import read_study
 
 DRIVER = "postgresql+psycopg"
@@ -126,3 +128,21 @@ def test_a_study_that_is_only_read_is_not_made(tmp_path: Path) -> None:
         with pytest.raises(UserError):
             read_study(place)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_trial_that_ends_while_it_is_looked_at_is_not_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process is gone, since it has ended: another machine would start it again, or fall."""
+    storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}", heartbeat_interval=60)
+    study = optuna.create_study(storage=storage)
+    trial = study.ask()
+    claims.own(study, trial._trial_id)
+
+    def ends(owner: claims.Owner) -> bool:
+        study.tell(trial, 1.0)
+        return False
+
+    monkeypatch.setattr(claims.Owner, "is_here", False)
+    monkeypatch.setattr(claims.Owner, "is_alive", ends)
+    assert claims.dead(study, frozenset(), 60.0) == []

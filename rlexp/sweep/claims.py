@@ -18,12 +18,14 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Self
 
 import optuna
 import psutil
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -120,7 +122,7 @@ def give_back(study: optuna.Study, trial: FrozenTrial) -> None:
 
 def fail(study: optuna.Study, trial: FrozenTrial, attribute: str, why: str) -> None:
     """End a trial that has no result, and say why."""
-    if not state_of(study, trial).is_finished():
+    with suppress(UpdateFinishedTrialError):  # another machine has just ended it
         storage_of(study).set_trial_user_attr(trial._trial_id, attribute, why)
         study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
@@ -159,7 +161,9 @@ def dead(study: optuna.Study, mine: frozenset[int], grace: float) -> list[Frozen
     if not running:
         return []
     silent = set(storage._get_stale_trial_ids(study._study_id))
-    return [each for each in running if _is_dead(each, silent, grace)]
+    found = [each for each in running if _is_dead(each, silent, grace)]
+    # A process ends after its trial: the state that counts is the one after that look.
+    return [each for each in found if state_of(study, each) == TrialState.RUNNING]
 
 
 def _is_dead(trial: FrozenTrial, silent: set[int], grace: float) -> bool:

@@ -19,6 +19,7 @@ from typing import Any
 
 import optuna
 from hydra.utils import instantiate
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from rlexp.spec.errors import Problem, RunFailed, UserError
@@ -86,23 +87,32 @@ class Sweep:
         """Trials for the free slots. May be called again after an outage in the middle."""
         for trial in claims.dead(self.study, self._mine(), 3.0 * self.spec.heartbeat):
             how = "with its sweep or its machine"
-            if not claims.died(self.study, trial, how, self.spec.max_retries):
-                self.tell.ended(claims.storage_of(self.study).get_trial(trial._trial_id))
+            with suppress(UpdateFinishedTrialError):  # another machine was quicker
+                if not claims.died(self.study, trial, how, self.spec.max_retries):
+                    self.tell.ended(claims.storage_of(self.study).get_trial(trial._trial_id))
         claimed: list[FrozenTrial] = []
         while len(self._occupied() | {each.number for each in claimed}) < self.spec.n_jobs:
-            trial = claims.claim_waiting(self.study)
-            if trial is None and self._left() > 0:
-                trial = self._ask()
+            try:
+                trial = self._next_trial()
+            except UpdateFinishedTrialError:
+                continue  # this process was so slow that another took it for dead, and ended it
             if trial is None:
                 break
-            if claims.OVERRIDES not in trial.user_attrs:
-                trial = self._decide(trial)
             if self._is_surplus(trial):
                 why = "another machine filled the budget at the same time"
                 claims.fail(self.study, trial, claims.WITHDRAWN, why)
                 break
             claimed.append(trial)
         return claimed
+
+    def _next_trial(self) -> FrozenTrial | None:
+        """A trial with its parameters, gone on with or new; None where none is left."""
+        trial = claims.claim_waiting(self.study)
+        if trial is None and self._left() > 0:
+            trial = self._ask()
+        if trial is None or claims.OVERRIDES in trial.user_attrs:
+            return trial
+        return self._decide(trial)
 
     def _mine(self) -> frozenset[int]:
         return frozenset(trial.number for trial in self._under_way.values())
