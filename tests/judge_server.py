@@ -6,7 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -106,13 +106,11 @@ def served() -> Iterator[JudgeServer]:
             body = json.loads(self.rfile.read(length))
             status, text = judge.reply(self.path, dict(self.headers), body)
             content = text.encode()
-            try:
+            with suppress(ConnectionError):  # the client no longer waits
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
-            except ConnectionError:
-                pass  # the client no longer waits
 
         def log_message(self, format: str, *args: Any) -> None:
             pass

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.text import UNSPACED, Text, content_of, joined
 
 _LETTER = rf"[^\W_{UNSPACED}]"
@@ -20,6 +22,18 @@ def words_of(text: str) -> list[str]:
     ["It's", 'well-made', '很', '好']
     """
     return _WORD.findall(text)
+
+
+def column_of(columns: Mapping[str, list[Any]], name: str) -> list[Any]:
+    """The column of the data that `reward.column` names.
+
+    Raises:
+        UserError: the data lacks it.
+    """
+    if name not in columns:
+        has = ", ".join(sorted(columns)) or "it has no extra ones"
+        raise UserError(Problem("reward.column", name, f"a column of the data ({has})"))
+    return columns[name]
 
 
 def texts_of(

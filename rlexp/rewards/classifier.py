@@ -5,6 +5,7 @@ A reward model has one output, whose value is the score; a classifier has a clas
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
 
-from rlexp.spec.errors import Problem
+from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.reward import Place, RewardSpec
 from rlexp.spec.saved import is_adapter, saved_config, saved_path, vocabulary
 
@@ -62,6 +63,39 @@ class NeuralReward(RewardSpec):
         found = logits(model, tokenizer, encoded, self.batch_size)
         several = model.config.problem_type == "multi_label_classification"
         return found.sigmoid() if several else found.softmax(-1)
+
+
+class MaybeClassifier(NeuralReward):
+    """A reward that asks a classifier with classes where `path` names one, and none where not."""
+
+    path: str | None
+    """The classifier; null asks none."""
+
+    @abstractmethod
+    def misfits(self, folder: Path) -> list[Problem]:
+        """What keeps the classifier in a folder from being asked."""
+
+    def runs_in(self) -> Place:
+        return self.place if self.path else "workers"
+
+    def problems(self) -> list[Problem]:
+        """A classifier must be there, and fit."""
+        if self.path is None:
+            return []
+        try:
+            folder = seen(self.path)
+        except UserError as error:
+            return list(error.problems)
+        return self.misfits(folder) if folder else []
+
+    def prepare(self, device: Any, local_folder: Any) -> None:
+        """Fetch the classifier and load it."""
+        if self.path is None:
+            return
+        folder = self.found(self.path, device, local_folder)
+        if wrong := self.misfits(folder):
+            raise UserError(wrong)
+        loaded(str(folder), self._device, None)
 
 
 def seen(path: str) -> Path | None:

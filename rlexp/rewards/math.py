@@ -17,8 +17,8 @@ from typing import Any
 from pydantic import Field
 
 from rlexp.installed import lacking
-from rlexp.rewards.base import texts_of
-from rlexp.spec.errors import Problem, UserError
+from rlexp.rewards.base import column_of, texts_of
+from rlexp.spec.errors import Problem
 from rlexp.spec.reward import RewardSpec, Text, Value
 from rlexp.spec.text import UNSPACED
 
@@ -65,10 +65,7 @@ class Math(RewardSpec):
         Raises:
             UserError: the data lacks the column.
         """
-        if self.column not in columns:
-            has = ", ".join(sorted(columns)) or "it has no extra ones"
-            raise UserError(Problem("reward.column", self.column, f"a column of the data ({has})"))
-        rows = zip(texts_of(completions), columns[self.column], strict=True)
+        rows = zip(texts_of(completions), column_of(columns, self.column), strict=True)
         return [self._value(text, right) for text, right in rows]
 
     def _value(self, text: str, right: Any) -> Value:

@@ -20,17 +20,17 @@ from typing import Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from rlexp.rewards.base import texts_of, words_of
-from rlexp.rewards.classifier import NeuralReward, classes, loaded, seen, unfit, unnamed
+from rlexp.rewards.base import column_of, texts_of, words_of
+from rlexp.rewards.classifier import MaybeClassifier, classes, unfit, unnamed
 from rlexp.rewards.keyword import folded, phrases
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.reward import Place, Text, Value
+from rlexp.spec.reward import Text, Value
 from rlexp.spec.text import content_of
 
 TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
-class Safety(NeuralReward):
+class Safety(MaybeClassifier):
     """1 for a refused harmful prompt and an answered harmless one, 0 for the reverse.
 
     An unsafe or empty completion scores 0 to either. A row whose column says nothing has no value.
@@ -79,30 +79,8 @@ class Safety(NeuralReward):
             raise ValueError("at least one phrase: without, nothing is a refusal")
         return given
 
-    def runs_in(self) -> Place:
-        return self.place if self.path else "workers"
-
     def columns(self) -> set[str]:
         return {self.column} if self.column else set()
-
-    def problems(self) -> list[Problem]:
-        """A classifier must be there, and have an unsafe class."""
-        if self.path is None:
-            return []
-        try:
-            folder = seen(self.path)
-        except UserError as error:
-            return list(error.problems)
-        return self._wrong(folder) if folder else []
-
-    def prepare(self, device: Any, local_folder: Any) -> None:
-        """Fetch the classifier and load it."""
-        if self.path is None:
-            return
-        folder = self.found(self.path, device, local_folder)
-        if wrong := self._wrong(folder):
-            raise UserError(wrong)
-        loaded(str(folder), self._device, None)
 
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: list[Any]
@@ -140,10 +118,7 @@ class Safety(NeuralReward):
         if self.column is None:
             words = phrases(self.harmful)
             return [words.search(folded(_asked(prompt))) is not None for prompt in prompts]
-        if self.column not in columns:
-            has = ", ".join(sorted(columns)) or "it has no extra ones"
-            raise UserError(Problem("reward.column", self.column, f"a column of the data ({has})"))
-        return [self._truth(value) for value in columns[self.column]]
+        return [self._truth(value) for value in column_of(columns, self.column)]
 
     def _truth(self, value: Any) -> bool | None:
         if value is None:
@@ -159,7 +134,7 @@ class Safety(NeuralReward):
     def _refusal(self) -> Any:
         return phrases(self.refusals)
 
-    def _wrong(self, folder: Path) -> list[Problem]:
+    def misfits(self, folder: Path) -> list[Problem]:
         wrong = unfit(folder, scores=False)
         return wrong or unnamed(folder, self.unsafe_classes, "reward.unsafe_classes")
 

@@ -18,12 +18,12 @@ from typing import Any, Literal
 from pydantic import ValidationInfo, field_validator
 
 from rlexp.rewards.base import texts_of
-from rlexp.rewards.classifier import NeuralReward, classes, loaded, seen, unfit, unnamed
-from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.reward import Place, Text
+from rlexp.rewards.classifier import MaybeClassifier, classes, unfit, unnamed
+from rlexp.spec.errors import Problem
+from rlexp.spec.reward import Text
 
 
-class Sentiment(NeuralReward):
+class Sentiment(MaybeClassifier):
     """VADER's compound score, or P(positive) - P(negative) of a classifier, in [-1, 1].
 
     VADER gives 0 to a text without words of its lexicon. An empty completion scores 0, or in the
@@ -55,28 +55,6 @@ class Sentiment(NeuralReward):
             raise ValueError(f"names that are not in `positive` as well ({', '.join(both)})")
         return negative
 
-    def runs_in(self) -> Place:
-        return self.place if self.path else "workers"
-
-    def problems(self) -> list[Problem]:
-        """A classifier must be there, and have classes of the names that are looked for."""
-        if self.path is None:
-            return []
-        try:
-            folder = seen(self.path)
-        except UserError as error:
-            return list(error.problems)
-        return self._wrong(folder) if folder else []
-
-    def prepare(self, device: Any, local_folder: Any) -> None:
-        """Fetch the classifier and load it."""
-        if self.path is None:
-            return
-        folder = self.found(self.path, device, local_folder)
-        if wrong := self._wrong(folder):
-            raise UserError(wrong)
-        loaded(str(folder), self._device, None)
-
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: list[Any]
     ) -> list[float]:
@@ -88,7 +66,7 @@ class Sentiment(NeuralReward):
         good, bad = (classes(folder, names) for names in (self.positive, self.negative))
         return (found[:, good].sum(-1) - found[:, bad].sum(-1)).tolist()
 
-    def _wrong(self, folder: Path) -> list[Problem]:
+    def misfits(self, folder: Path) -> list[Problem]:
         wanted = {"reward.positive": self.positive, "reward.negative": self.negative}
         return unfit(folder, scores=False) or [
             problem for key, names in wanted.items() for problem in unnamed(folder, names, key)

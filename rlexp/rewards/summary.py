@@ -13,8 +13,8 @@ from functools import cache
 from typing import Any, Literal
 
 from rlexp.installed import lacking
-from rlexp.rewards.base import texts_of
-from rlexp.spec.errors import Problem, UserError
+from rlexp.rewards.base import column_of, texts_of
+from rlexp.spec.errors import Problem
 from rlexp.spec.reward import RewardSpec, Text, Value
 from rlexp.spec.text import UNSPACED
 
@@ -56,10 +56,7 @@ class Summary(RewardSpec):
         Raises:
             UserError: the data lacks the column.
         """
-        if self.column not in columns:
-            has = ", ".join(sorted(columns)) or "it has no extra ones"
-            raise UserError(Problem("reward.column", self.column, f"a column of the data ({has})"))
-        rows = zip(texts_of(completions), columns[self.column], strict=True)
+        rows = zip(texts_of(completions), column_of(columns, self.column), strict=True)
         return [self._value(text, references) for text, references in rows]
 
     def _value(self, text: str, references: Any) -> Value:
