@@ -189,11 +189,13 @@ class OurPolicy:
 
 def with_rlexp(job: Job, critic: str) -> None:
     """rlexp's PPO, its critic `shared` or `separate`."""
+    from rlexp.computer import keep_freed_memory
     from rlexp.conf_dir import CONF
     from rlexp.trainers.loop import Task
     from rlexp.trainers.ppo import PpoKnobs, PpoTrainer
     from rlexp.trainers.rollouts import Sampling
 
+    keep_freed_memory()
     policy = OurPolicy(job)
     task = Task(
         TrainingArguments(**job.common(), max_steps=job.steps),
@@ -220,8 +222,10 @@ def floor(job: Job) -> None:
     The rollout, the reward, a forward pass of policy and reference, and a forward and a backward
     pass for each epoch.
     """
+    from rlexp.computer import keep_freed_memory
     from rlexp.trainers.sequences import Sequences, judge
 
+    keep_freed_memory()
     policy = OurPolicy(job)
     prompts = job.prompts(BATCH * job.steps)
     policy.model.eval()
