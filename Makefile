@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow check format ui clean
+.PHONY: help run test test-long test-slow check format ui clean
 
 help: ## Show this list
 	@echo 'rlexp: experiments with language models and reinforcement learning'
@@ -22,6 +22,9 @@ run: $(INSTALLED) ## Run an experiment: make run ARGS="algo=dpo"
 
 test: $(INSTALLED) ## Run the tests: make test ARGS="-k reward"
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+test-long: $(INSTALLED) ## Run those of over some ten seconds each, which CI adds
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS) -m 'long and not slow' $(ARGS)
 
 test-slow: $(INSTALLED) ## Run the tests that take long: many runs at once, PostgreSQL
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -m slow $(ARGS)

@@ -57,15 +57,15 @@ def problems_of(*overrides: str) -> dict[str, str]:
     "overrides",
     [
         ["algo=rloo", "algo.num_generations=4"],
-        ["algo=kto"],
+        pytest.param(["algo=kto"], marks=pytest.mark.long),
         ["algo=kto", "algo.labels=reward"],
         ["algo=orpo"],
-        ["algo=cpo"],
+        pytest.param(["algo=cpo"], marks=pytest.mark.long),
         ["algo=cpo", "algo.loss_type=simpo", "algo.beta=2", "algo.nll_weight=0"],
         ["algo=online_dpo"],
-        ["algo=online_dpo", "peft=lora"],
-        ["algo=rloo", "algo.num_generations=4", "peft=lora"],
-        ["algo=orpo", "peft=lora"],
+        pytest.param(["algo=online_dpo", "peft=lora"], marks=pytest.mark.long),
+        pytest.param(["algo=rloo", "algo.num_generations=4", "peft=lora"], marks=pytest.mark.long),
+        pytest.param(["algo=orpo", "peft=lora"], marks=pytest.mark.long),
     ],
     ids=" ".join,
 )
@@ -85,6 +85,7 @@ def test_a_run_trains_and_ends_with_its_card(
         assert any(not torch.equal(weights[name], initial[name]) for name in weights)
 
 
+@pytest.mark.long
 def test_the_card_tells_whether_labels_and_reward_agree(tiny_model: Path, tmp_path: Path) -> None:
     """Labels that ask for something else than the reward that the card shows, unsaid."""
     for reward, low, high in (("sentiment", 80, 100), ("length", 30, 70)):
@@ -93,6 +94,7 @@ def test_the_card_tells_whether_labels_and_reward_agree(tiny_model: Path, tmp_pa
         assert low <= int(note.split("%")[0].rsplit(" ", 1)[1]) <= high
 
 
+@pytest.mark.long
 def test_ktos_order_follows_the_seed(tiny_model: Path, tmp_path: Path) -> None:
     """Rows that are taken in the data's order whatever the seed says, pairs side by side."""
     losses = []
@@ -112,6 +114,7 @@ def test_sampled_labels_are_said_in_the_card(tiny_model: Path, tmp_path: Path) -
     assert {json.loads(line)["label"] for line in lines} == {True, False}
 
 
+@pytest.mark.long
 def test_micro_batches_of_online_dpo_are_averaged(tiny_model: Path, tmp_path: Path) -> None:
     """Gradients that add up over the micro-batches: four times as large in four parts."""
     norms = []

@@ -159,7 +159,7 @@ def forward_kl_optimum(ref: Tensor, beta: float) -> Tensor:
 ONE_TOKEN = "algo.max_completion_length=1 data.max_completion_length=1"
 
 
-@pytest.mark.parametrize("beta", [0.3, 0.1])
+@pytest.mark.parametrize("beta", [0.1, pytest.param(0.3, marks=pytest.mark.long)])
 @pytest.mark.parametrize("algo", ["grpo", "rloo"])
 def test_policy_gradient_finds_the_optimum(
     algo: str, beta: float, bandit: Path, tmp_path: Path
@@ -263,6 +263,7 @@ def labelled_arms(weights: Tensor, count: int) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("algo", ["kto", "orpo", "cpo"])
 def test_better_arms_end_higher(algo: str, bandit: Path, tmp_path: Path) -> None:
     """Labels or pairs that are read the wrong way round. (These losses have no optimum that can be

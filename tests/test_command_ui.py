@@ -58,6 +58,7 @@ def _below(process: subprocess.Popen[str]) -> list[int]:
     return [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("signal_sent", "code"),
     [pytest.param(signal.SIGINT, 0, marks=pytest.mark.slow), (signal.SIGTERM, 143)],

@@ -93,6 +93,7 @@ class TestPage:
         assert few[-1][0] > 9_800
 
 
+@pytest.mark.long
 class TestCommand:
     def test_two_real_runs(self, tmp_path: Path) -> None:
         """Runs as they truly are: by folder, without a store, and with a page."""

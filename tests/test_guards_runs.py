@@ -88,6 +88,7 @@ def test_a_stopped_run_tells_and_goes_on_as_if_nobody_had_watched(tmp_path: Path
         plan(folder, [])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("algo", ["dpo", "ppo"])
 def test_every_kind_of_trainer_can_be_stopped(algo: str, tmp_path: Path) -> None:
     """A trainer that logs after it asks whether to stop, or that learns from the data's answers

@@ -116,6 +116,7 @@ def by_length(question: str) -> str:
     return f"Verdict: {'A' if len(texts[0]) > len(texts[1]) else 'B'}"
 
 
+@pytest.mark.long
 def test_a_run_with_judges_costs_once_and_tells_no_secret(
     server: JudgeServer, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,7 +57,12 @@ def distance(policy: SmallPolicy, longest: int, reward: Any, penalty: float, bet
 
 @pytest.mark.parametrize(
     ("baseline", "beta"),
-    [("none", 0.3), ("moving_average", 0.3), ("moving_average", 0.1), ("leave_one_out", 0.1)],
+    [
+        ("leave_one_out", 0.1),
+        pytest.param("none", 0.3, marks=pytest.mark.long),
+        pytest.param("moving_average", 0.3, marks=pytest.mark.long),
+        pytest.param("moving_average", 0.1, marks=pytest.mark.long),
+    ],
 )
 def test_reinforce_finds_the_bandits_optimum(tmp_path: Path, baseline: Any, beta: float) -> None:
     """A KL penalty of another strength or direction, a biased baseline, a gradient of another
@@ -78,7 +83,7 @@ def test_reinforce_finds_the_bandits_optimum(tmp_path: Path, baseline: Any, beta
     assert distance(policy, 1, bandit_reward, 0.0, beta) <= 0.02 < started / 10
 
 
-@pytest.mark.parametrize("beta", [0.3, 0.1])
+@pytest.mark.parametrize("beta", [0.1, pytest.param(0.3, marks=pytest.mark.long)])
 def test_ppo_finds_the_bandits_optimum(tmp_path: Path, beta: float) -> None:
     """The same for PPO: a penalty outside of the whitening, a clip that stops half way."""
     policy = SmallPolicy(save_model(tmp_path, list(ARMS)))
@@ -90,6 +95,7 @@ def test_ppo_finds_the_bandits_optimum(tmp_path: Path, beta: float) -> None:
     assert distance(policy, 1, bandit_reward, 0.0, beta) <= 0.02
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("critic", ["shared", "separate"])
 def test_ppo_finds_the_trees_optimum(tmp_path: Path, critic: str) -> None:
     """Credit that reaches only the last word; an end token that is not learned; a penalty for the

@@ -78,7 +78,9 @@ def in_process_of_its_own(*arguments: str, **environment: str) -> subprocess.Pop
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["shared", *(pytest.param(kind, marks=pytest.mark.long) for kind in KINDS[1:])]
+)
 def test_a_killed_training_goes_on_bit_for_bit(kind: str, tmp_path: Path) -> None:
     """Anything that a checkpoint forgets: moments, the schedule, random states, the order of the
     prompts, the adaptive coefficient, the moving average, the critic."""
@@ -146,6 +148,7 @@ def learn_from_fixed_rollouts(folder: Path, share: slice) -> dict[str, Any]:
     return {"weights": weights.tolist(), "seen": seen, "beta": trainer.numbers["beta"]}
 
 
+@pytest.mark.long
 def test_two_processes_are_as_one(tmp_path: Path) -> None:
     """Advantages whitened, or losses averaged, in each process by itself; gradients that are not
     shared; a coefficient that each process adapts for itself."""

@@ -209,6 +209,7 @@ def test_conversations_and_columns_reach_the_reward(tmp_path: Path) -> None:
     assert seen["reward_words"] == 0.5
 
 
+@pytest.mark.long
 def test_a_run_of_ppo_leaves_what_every_run_leaves(tmp_path: Path) -> None:
     """Callbacks that are not called, metrics that people look for under other names."""
     options = ("algo=ppo", "algo.critic=separate", "peft=lora", "algo.minibatches=2")

@@ -228,6 +228,7 @@ def test_a_secret_is_asked_for(at_home: Recorded, capsys: pytest.CaptureFixture[
         assert reproduce(at_home, "--dry-run", "model.attention=sdpa") == 0
 
 
+@pytest.mark.long
 def test_an_extended_run_is_trained_in_the_same_stages(
     at_home: Recorded, capsys: pytest.CaptureFixture[str]
 ) -> None:

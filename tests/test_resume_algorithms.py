@@ -50,11 +50,13 @@ def another_model(folder: Path) -> Path:
 
 
 CASES: list[tuple[list[str], int]] = [
-    (["algo=sft"], 4),
     (["algo=grpo", "algo.num_iterations=2", *GROUPS], 3),
     (["algo=rloo", *GROUPS], 4),
     (["algo=ppo", "algo.critic=separate", "algo.kl_target=2", "peft=lora"], 4),
     (["algo=reinforce", "algo.baseline=moving_average"], 4),
+]
+LONG: list[tuple[list[str], int]] = [
+    (["algo=sft"], 4),
     (["algo=distill", "reward=none"], 4),
 ]
 SLOW: list[tuple[list[str], int]] = [
@@ -72,7 +74,11 @@ SLOW: list[tuple[list[str], int]] = [
 
 @pytest.mark.parametrize(
     ("options", "step"),
-    [*CASES, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)],
+    [
+        *CASES,
+        *(pytest.param(*case, marks=pytest.mark.long) for case in LONG),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW),
+    ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )
 def test_it_goes_on_bit_for_bit(

@@ -119,6 +119,7 @@ def test_the_same_command_gives_the_same_numbers(algo: str, tmp_path: Path) -> N
         assert kept == points, name
 
 
+@pytest.mark.long
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
     """A launcher that starts no second process, or ranks that train apart from each other: the
     gradients of two halves of a DPO batch are those of the whole."""
@@ -131,6 +132,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     assert losses[0] == pytest.approx(losses[1], abs=2e-6)
 
 
+@pytest.mark.long
 def test_a_mistake_reaches_the_user_from_a_worker(tmp_path: Path) -> None:
     """A worker's error that arrives as 'exit code 2' without its remedy."""
     with pytest.raises(UserError) as caught:
@@ -215,6 +217,7 @@ def test_a_multirun_is_one_parent_with_its_children(tmp_path: Path) -> None:
     assert {each.name for each in sweep.iterdir() if each.is_dir()} >= {"0", "1", "2", "3"}
 
 
+@pytest.mark.long
 def test_an_adapter_is_trained_saved_and_compared_with_its_base(tmp_path: Path) -> None:
     """An adapter that is not trained, saved as whole weights, or its own reference."""
     folder = run_here(tmp_path, "algo=dpo", "peft=lora", *SMALL)

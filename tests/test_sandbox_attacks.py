@@ -70,7 +70,10 @@ def strongest_here() -> Means | None:
     return next((each for each in MEANS if obstacle(each) is None), None)
 
 
-@pytest.fixture(scope="module", params=MEANS)
+@pytest.fixture(
+    scope="module",
+    params=["bubblewrap", *(pytest.param(each, marks=pytest.mark.long) for each in MEANS[1:])],
+)
 def attacked(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Attacked]:

@@ -74,7 +74,10 @@ def logits(folder: Path) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     "kind",
-    [kind if kind in FIRST else pytest.param(kind, marks=pytest.mark.slow) for kind in RUNS],
+    [
+        pytest.param(kind, marks=pytest.mark.long if kind in FIRST else pytest.mark.slow)
+        for kind in RUNS
+    ],
 )
 def test_the_card_is_the_hubs_and_its_code_runs(kind: str, made: Any) -> None:
     """Front matter that the hub refuses, a card without licence or result, a snippet that names a

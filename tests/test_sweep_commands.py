@@ -91,6 +91,7 @@ def test_a_sweep_needs_the_flag_for_it(tmp_path: Path) -> None:
     assert done.returncode == 2 and "Add -m" in done.stderr
 
 
+@pytest.mark.long
 def test_a_data_base_that_does_not_answer_is_told_of(tmp_path: Path) -> None:
     """A sweep that waits for minutes; a password in the message."""
     storage = "sweep.storage=postgresql+psycopg://me:secret@127.0.0.1:9/study"

@@ -27,6 +27,7 @@ def test_the_budget_is_met_and_each_trial_has_the_folder_of_its_number(toy: Toy)
         assert float(x) == trial.params["x"] == trial.value
 
 
+@pytest.mark.long
 def test_the_same_command_adds_nothing_to_a_full_study(toy: Toy) -> None:
     """A sweep that begins anew, or repeats its last trial, where it should only tell."""
     toy.sweep("sweep.n_trials=2")

@@ -82,6 +82,7 @@ def toy_in(folder: Path) -> Toy:
     return Toy(folder)
 
 
+@pytest.mark.long
 def test_two_workers_share_a_study(fresh_database: Callable[[str], str], tmp_path: Path) -> None:
     """A budget that is exceeded, a trial that both run, a worker that ends too early."""
     storage = fresh_database("shared")
@@ -101,6 +102,7 @@ def test_two_workers_share_a_study(fresh_database: Callable[[str], str], tmp_pat
     assert len({trial.params["x"] for trial in trials}) == 10
 
 
+@pytest.mark.long
 def test_a_data_base_that_goes_away_loses_nothing(
     fresh_database: Callable[[str], str], tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ from rlexp.tracking.store import connect, resolve, time_for, ui_command
 TESTS = Path(__file__).parent
 
 
+@pytest.mark.long
 def test_runs_that_make_the_same_store_at_once(tmp_path: Path) -> None:
     """Processes on a fresh data base crash each other when each makes the tables."""
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"

@@ -53,6 +53,7 @@ def test_it_runs_from_any_folder(installed: Path, tmp_path: Path) -> None:
     assert (folder / "card.html").stat().st_size > 1_000
 
 
+@pytest.mark.long
 def test_the_sweeper_is_found(installed: Path, tmp_path: Path) -> None:
     """Hydra's plugins, which it looks for in a folder of their own, left out of the wheel."""
     nowhere = "sweep.storage=postgresql+psycopg://127.0.0.1:9/study"
