@@ -144,9 +144,9 @@ NOISE = [0.1, -0.12, 0.08, 0.11, -0.09, 0.13, -0.1, 0.1, 0.09, -0.11]
         ("collapse", {"guard__distinct_2": [0.5, 0.2], "guard__length": [30, 31]}, "repeat"),
         ("collapse", {"rollout__frac_reward_zero_std": [0.95] * 10}, "nothing to learn"),
         ("instability", {"train__ratio": [1.0, 2.5]}, "ratio"),
-        ("instability", {"train__loss": [*NOISE, 2.4]}, "loss jumped"),
-        ("instability", {"train__grad_norm": [3.0, 3.2] * 5 + [40.0]}, "grad norm jumped"),
-        ("instability", {"rollout__kl": [0.05] * 10 + [0.3]}, "kl jumped"),
+        ("instability", {"train__loss": [*NOISE, 2.4, 0.1, 2.9]}, "loss jumped"),
+        ("instability", {"train__grad_norm": [3.0, 3.2] * 5 + [40.0] * 3}, "grad norm jumped"),
+        ("instability", {"rollout__kl": [0.05] * 10 + [0.3] * 3}, "kl jumped"),
     ],
 )
 def test_each_danger_is_seen_with_its_knob(guard: str, values: Any, says: str) -> None:
@@ -165,10 +165,11 @@ def test_each_danger_is_seen_with_its_knob(guard: str, values: Any, says: str) -
         ("collapse", {"rollout__entropy": [1.25, 1.2, 1.2, 1.1, 1.0, 1.0]}),
         ("collapse", {"guard__distinct_2": [0.5, 0.2], "guard__length": [30, 90]}),
         ("collapse", {"rollout__frac_reward_zero_std": [1.0] * 9}),
-        ("instability", {"train__loss": [*NOISE, 0.4]}),
-        ("instability", {"train__loss": [*NOISE, -9.0]}),
-        ("instability", {"train__grad_norm": [0.01] * 10 + [0.4]}),
-        ("instability", {"rollout__kl": [0.05] * 4 + [0.9]}),
+        ("instability", {"train__loss": [*NOISE, 0.4, 0.4, 0.4]}),
+        ("instability", {"train__loss": [*NOISE, -9.0, -9.0, -9.0]}),
+        ("instability", {"train__grad_norm": [0.01] * 10 + [0.4] * 3}),
+        ("instability", {"rollout__kl": [0.05] * 4 + [0.9] * 3}),
+        ("instability", {"train__grad_norm": [0.3] * 12 + [2.7]}),
     ],
 )
 def test_what_is_noise_is_left_alone(guard: str, values: Any) -> None:

@@ -144,12 +144,16 @@ def _no_variance(series: Series, spec: GuardsSpec) -> Seen | None:
 
 
 def instability(series: Series, spec: GuardsSpec) -> Seen | None:
-    """The last step's loss, gradient norm, ratio or KL far from those before it."""
+    """The last steps' loss, gradient norm or KL far from those before them; or the last ratio.
+
+    One step alone is no sign: gradients of sampled answers have heavy tails, and are clipped.
+    """
     ratio = series.values("train/ratio")[-1:]
     if ratio and not 1 / RATIO <= ratio[0] <= RATIO:
         return Seen(f"the ratio of new to sampling policy is {ratio[0]:.2f}", *_why("ratio"))
     for name, least in JUMPS.items():
-        *before, value = series.values(name)[-spec.window - 1 :] or [0.0]
+        values = series.values(name)[-spec.window - FEW :]
+        before, value = values[:-FEW], median(values[-FEW:] or [0.0])
         if len(before) == spec.window and is_jump(value, before, spec.spike, least):
             words = name.partition("/")[2].replace("_", " ")
             seen = f"{words} jumped to {value:.3g} from {median(before):.3g}"
@@ -161,8 +165,8 @@ def is_jump(value: float, before: Sequence[float], spike: float, least: float) -
     """Whether a value stands out of those before it, upwards.
 
     Args:
-        value: of the last step.
-        before: of the steps before it.
+        value: of the last steps.
+        before: of the steps before them.
         spike: in median absolute deviations.
         least: rise over the median that counts at all; a tenth of the median's own size is taken
             for a deviation that is smaller, since a flat curve has none.

@@ -80,8 +80,8 @@ class GuardsSpec(Part):
     """Share of groups whose answers all earn the same: they teach nothing (DAPO,
     arXiv:2503.14476)."""
     spike: float = Field(gt=1)
-    """How far from the median of the last steps a value jumps, in their median absolute
-    deviations."""
+    """How far the median of three steps lies above that of the steps before, in median absolute
+    deviations of these."""
     window: int = Field(ge=4)
     """Steps that a jump is compared with."""
 
