@@ -148,6 +148,13 @@ class TestMissing:
         assert totals == [8.0, 5.0, 3.0, 6.0]
         assert trained(scorer_of(Column(name="one", column="x")), x=[1.0, NONE, 4.0]) == [1, 2.5, 4]
 
+    def test_siblings_speak_for_a_missing_value_first(self) -> None:
+        """An answer to a hard prompt that gets the batch's mean, and is praised among its own."""
+        scorer = scorer_of(Column(name="one", column="x"))
+        prompts = ["easy", "easy", "hard", "hard", "hard", "new"]
+        columns = {"x": [9.0, 7.0, 1.0, NONE, 3.0, NONE]}
+        assert scorer.train(prompts, ["c"] * 6, columns, 0).totals == [9, 7, 1, 2, 3, 5]
+
     def test_a_term_that_is_missing_everywhere_is_left_out(self) -> None:
         """NaN for the whole batch because one term had nothing to say."""
         scorer = scorer_of(

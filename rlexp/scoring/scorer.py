@@ -115,7 +115,10 @@ class Scorer:
         values, mine = self._of_all_processes(called)
         checks.enough_present(values, called, self._together)
         weights = {name: term.weight.at(step) for name, term in self.terms.items()}
-        totals = total(self.terms, weights, self._scales_of_batch(values), values, fill=True)[mine]
+        groups: list[str | None] = [None] * len(next(iter(values.values())))
+        groups[mine] = [str(prompt) for prompt in prompts]
+        scales = self._scales_of_batch(values)
+        totals = total(self.terms, weights, scales, values, groups=groups)[mine]
         checks.all_finite(totals)
         if self.heard is not None:
             self.heard(prompts, completions, columns)
@@ -168,7 +171,7 @@ class Scorer:
                 first.setdefault(name, found)
         weights = {name: term.weight.final for name, term in self.terms.items()}
         scales = {name: _scale(term, first.get(name, [])) for name, term in self.terms.items()}
-        totals = total(self.terms, weights, scales, values, fill=False)
+        totals = total(self.terms, weights, scales, values, groups=None)
         checks.all_finite(totals)
         return Scores(totals, {name: each for name, each in values.items() if name})
 

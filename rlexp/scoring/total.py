@@ -4,16 +4,17 @@ The total is the sum of weight x value over the terms, where a value is normalis
 then, and where a term whose gate is shut adds nothing. Gates look at values as the terms gave them.
 
 **What is missing.** In training a missing value is taken to be the mean of the term's values that
-are there in the batch (over all processes): it pushes in neither direction. Where none is there the
-term is left out of the batch. Where the value that a gate looks at is missing, the term adds the
-mean of what it adds where the gate is known. An evaluation invents nothing: a completion of which
-something is missing that counts has no total.
+are there for the same prompt, so that it pushes in neither direction where answers are compared
+with their siblings (GRPO, RLOO); where none is there, that of the batch (over all processes); and
+where none is there either, the term is left out of the batch. Where the value that a gate looks at
+is missing, the term adds the mean, over the same answers, of what it adds where the gate is known.
+An evaluation invents nothing: a completion of which something is missing that counts has no total.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
 from rlexp.spec.reward import Term, Value
@@ -28,7 +29,7 @@ def total(
     scales: Mapping[str, Scale],
     values: Values,
     *,
-    fill: bool,
+    groups: Sequence[str | None] | None,
 ) -> list[Value]:
     """The total of each of n completions.
 
@@ -37,11 +38,11 @@ def total(
         weights: of each term, at this step.
         scales: what normalises each term's values.
         values: (n,) of each term.
-        fill: whether missing values count as the mean of those that are there; else their
-            completions have no total.
+        groups: (n,) the prompt of each, None where it is not known: missing values count as the
+            mean of those that are there. Without groups their completions have no total.
     """
     parts = [
-        _part(term, weights[name], scales[name], values[name], _gate(term, values), fill)
+        _part(term, weights[name], scales[name], values[name], _gate(term, values), groups)
         for name, term in terms.items()
     ]
     return [
@@ -61,16 +62,16 @@ def _part(
     scale: Scale,
     values: list[Value],
     gate: list[bool | None],
-    fill: bool,
+    groups: Sequence[str | None] | None,
 ) -> list[Value]:
     """What a term adds to each total."""
     if weight == 0:
         return [0.0] * len(values)
     scaled = [None if value is None else _clipped(scale(value), term.clip) for value in values]
-    if fill:
-        scaled = _filled(scaled)
+    if groups is not None:
+        scaled = _filled(scaled, groups)
     added = [_added(weight, value, open_) for value, open_ in zip(scaled, gate, strict=True)]
-    return _filled(added) if fill else added
+    return added if groups is None else _filled(added, groups)
 
 
 def _added(weight: float, value: Value, open_: bool | None) -> Value:
@@ -79,10 +80,18 @@ def _added(weight: float, value: Value, open_: bool | None) -> Value:
     return None if value is None or open_ is None else weight * value
 
 
-def _filled(values: list[Value]) -> list[Value]:
+def _filled(values: list[Value], groups: Sequence[str | None]) -> list[Value]:
     known = present(values)
-    mean = fmean(known) if known else 0.0
-    return [mean if value is None else value for value in values]
+    if len(known) == len(values):
+        return values
+    of_group: dict[str | None, list[float]] = {}
+    for value, group in zip(values, groups, strict=True):
+        if value is not None and group is not None:
+            of_group.setdefault(group, []).append(value)
+    return [
+        fmean(of_group.get(group) or known or [0.0]) if value is None else value
+        for value, group in zip(values, groups, strict=True)
+    ]
 
 
 def _clipped(value: float, bounds: tuple[float, float] | None) -> float:
