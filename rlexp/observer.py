@@ -228,6 +228,7 @@ class Observer:
             cost,
             notes=[*self.notes, *self.spending.notes()],
             firings=self.watcher.firings,
+            watched=spec.guards.watched(),
             control=self.yardstick.control(self.before),
             frontier=self.yardstick.frontier(),
             columns=self.yardstick.columns(),

@@ -66,3 +66,11 @@ def test_numbers_that_are_not_finite_are_called_broken():
 def test_metrics_that_were_not_measured_warn_of_nothing():
     assert guards({}, {}) == []
     assert guards(dict.fromkeys(SOUND), dict.fromkeys(SOUND)) == []
+
+
+def test_what_a_run_does_not_watch_is_not_warned_of() -> None:
+    """A new model's card that finds it far from its random weights, although guards are off."""
+    spoilt = BETTER | {"perplexity": 50.0, "kl": 3.0}
+    assert guards(SOUND, spoilt, watched=()) == []
+    (warning,) = guards(SOUND, spoilt, watched=["forgetting"])
+    assert warning.startswith("Forgetting")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from rlexp.evaluation.guards import guards
 from rlexp.evaluation.pair import Pair
 from rlexp.evaluation.slices import Slice, slices
 from rlexp.evaluation.wins import WinRate, compared
+from rlexp.spec.guards import GUARDS
 
 SAMPLES = 3
 
@@ -118,6 +119,7 @@ def build_card(
     *,
     notes: list[str],
     firings: Sequence[Firing] = (),
+    watched: Collection[str] = GUARDS,
     control: WinRate | None = None,
     frontier: Frontier | None = None,
     columns: Mapping[str, Sequence[Any]] | None = None,
@@ -133,6 +135,7 @@ def build_card(
         cost: what it took.
         notes: what was done to data and model on the way.
         firings: of the guards, while it trained.
+        watched: guards that are not off.
         control: the policy before training against itself.
         frontier: the run against best-of-n.
         columns: what the prompts are sliced by; n values each.
@@ -160,7 +163,7 @@ def build_card(
         peak_memory_mib=cost.peak_memory_mib,
         cost=cost.details,
         samples=_pairs(before, after),
-        guards=[*(each.sentence for each in firings), *guards(old, new, interval)],
+        guards=[*(each.sentence for each in firings), *guards(old, new, interval, watched)],
         notes=notes,
         firings=list(firings),
         changes={name: Change(**_finite(vars(each))) for name, each in changed.items()},

@@ -5,8 +5,10 @@ Each names what was seen and the knob to turn. The worst comes first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from math import isfinite
+
+from rlexp.spec.guards import GUARDS
 
 Metrics = Mapping[str, float | None]
 Interval = tuple[float, float]
@@ -29,13 +31,19 @@ ENDED_FLOOR = 0.5
 CLOSER = "Raise algo.beta (the KL penalty) or lower algo.learning_rate"
 
 
-def guards(before: Metrics, after: Metrics, win_rate: Interval | None = None) -> list[str]:
+def guards(
+    before: Metrics,
+    after: Metrics,
+    win_rate: Interval | None = None,
+    watched: Collection[str] = GUARDS,
+) -> list[str]:
     """What is suspicious about a training that led from `before` to `after`.
 
     Args:
         before: metrics by name, without their group; any may be missing or None.
         after: the same after training.
         win_rate: 95 % interval of the win rate, to tell a gain from noise.
+        watched: guards of a run that are not off; what they would look at is left alone else.
     """
     broken = [name for name, value in after.items() if value is not None and not isfinite(value)]
     if broken:
@@ -43,7 +51,9 @@ def guards(before: Metrics, after: Metrics, win_rate: Interval | None = None) ->
             f"BROKEN: {', '.join(broken)} after training is not finite. Lower algo.learning_rate, "
             "or set train.max_grad_norm=1 and model.dtype=float32."
         ]
-    found = [check(before, after) for check in CHECKS]
+    found = [
+        check(before, after) for check, guard in CHECKS.items() if guard is None or guard in watched
+    ]
     return [warning for warning in [*found, _no_gain(win_rate)] if warning]
 
 
@@ -138,15 +148,16 @@ def _no_gain(win_rate: Interval | None) -> str | None:
     )
 
 
-CHECKS: tuple[Callable[[Metrics, Metrics], str | None], ...] = (
-    _hacking,
-    _forgetting,
-    _drift,
-    _collapse,
-    _cut_off,
-    _shrinking,
-    _loss,
-)
+CHECKS: dict[Callable[[Metrics, Metrics], str | None], str | None] = {
+    _hacking: "reward_hacking",
+    _forgetting: "forgetting",
+    _drift: "kl_budget",
+    _collapse: "collapse",
+    _cut_off: None,
+    _shrinking: None,
+    _loss: None,
+}
+"""Each with the guard that looks at the same while it trains, in the order of their weight."""
 
 
 def _both(name: str, before: Metrics, after: Metrics) -> tuple[float, float] | None:
