@@ -38,17 +38,22 @@ def again_and_again(
     uri = f"sqlite:///{scratch / 'mlflow.db'}"
     seconds = in_peace(scratch / "peace", uri)
     losses, kills, trainings = Losses(), 0, 0
+    losses.add(trainings_failed=0)
     while kills < count:
         training = Training(scratch / f"run{trainings}", uri)
         trainings += 1
         for _ in range(min(at_most, count - kills)):
             training.start()
             if not training.killed_after(moment(seconds)):
-                losses.add(trainings_failed=int(training.wait() != 0))
+                if training.wait():
+                    losses.add(trainings_failed=1)
+                    print(training.last_words)
                 break
             if then:
                 then(training.folder)
             kills += 1
+            if training.is_over:
+                break
         else:
             training.finish()
         losses.add(sync_failed=training.sync())

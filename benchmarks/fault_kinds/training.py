@@ -9,7 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+from rlexp.tracking.spool import SPOOL
 from rlexp.tracking.stale import Life
+from rlexp.tracking.told import Told
 
 ROOT = Path(__file__).parents[2]
 STEPS = 30
@@ -58,6 +60,18 @@ class Training:
             return True
         return False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether its last word is written: it may have been killed while that was shipped, and
+        there is nothing to go on with."""
+        so_far = Told.read(self.folder / SPOOL)
+        return so_far is not None and so_far.status == "FINISHED"
+
+    @property
+    def last_words(self) -> str:
+        """The end of what it printed."""
+        return self._log.read_text(encoding="utf-8", errors="replace")[-3000:]
+
     def tell(self, number: signal.Signals) -> None:
         """A signal for all of its processes."""
         assert self._process
@@ -67,7 +81,7 @@ class Training:
         """Start, and come to the end in peace. Raises `RuntimeError` with the log if it fails."""
         self.start()
         if status := self.wait():
-            raise RuntimeError(f"exit status {status}\n{self._log.read_text()[-3000:]}")
+            raise RuntimeError(f"exit status {status}\n{self.last_words}")
 
     def _run(self, arguments: list[str]) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
