@@ -151,7 +151,7 @@ class TestMissing:
     def test_siblings_speak_for_a_missing_value_first(self) -> None:
         """An answer to a hard prompt that gets the batch's mean, and is praised among its own."""
         scorer = scorer_of(Column(name="one", column="x"))
-        prompts = ["easy", "easy", "hard", "hard", "hard", "new"]
+        prompts: list[Any] = ["easy", "easy", "hard", "hard", "hard", "new"]
         columns = {"x": [9.0, 7.0, 1.0, NONE, 3.0, NONE]}
         assert scorer.train(prompts, ["c"] * 6, columns, 0).totals == [9, 7, 1, 2, 3, 5]
 
