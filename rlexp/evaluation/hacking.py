@@ -11,7 +11,9 @@ since it rises as far in sound runs without a reference (CPO) as in those that g
 
 What comes within a step or two is an update that went too far, and a KL penalty takes it back: PPO
 on the film reviews was seen to lose a fifth of its grammar at step 7 and to have it back at step
-11. So the measures must have been suspicious for `patience` steps before the guard fires.
+11. So the measures must have been suspicious for `patience` steps before the guard fires, for twice
+as many where the last look already finds less than the one before; and the first `every` steps do
+not count, in which Adam knows the gradients' size from a few of them only.
 """
 
 from __future__ import annotations
@@ -82,7 +84,8 @@ def wait(evidence: float, spec: GuardsSpec) -> int:
 
 
 def has_lasted(looks: Sequence[tuple[int, float]], spec: GuardsSpec) -> bool:
-    """Whether the evidence has been suspicious for `patience` steps.
+    """Whether the evidence has been suspicious for `patience` steps behind the first `every`; twice
+    as many if it falls.
 
     Args:
         looks: step and evidence of each, by step; the last one is judged.
@@ -91,7 +94,9 @@ def has_lasted(looks: Sequence[tuple[int, float]], spec: GuardsSpec) -> bool:
     since, limit = None, SUSPICIOUS * spec.together
     for step, evidence in looks:
         since = (step if since is None else since) if evidence >= limit else None
-    return since is not None and looks[-1][0] - since >= spec.patience
+    falls = len(looks) > 1 and looks[-1][1] < looks[-2][1]
+    patience = 2 * spec.patience if falls else spec.patience
+    return since is not None and looks[-1][0] - max(since, spec.every) >= patience
 
 
 def answers_are_suspicious(

@@ -70,7 +70,8 @@ class GuardsSpec(Part):
     the film reviews come to 1.4 at most."""
     patience: int = Field(ge=0)
     """Steps for which they have added up to a third of that, so that an update that went too far,
-    and is taken back, is not called reward hacking."""
+    and is taken back, is not called reward hacking; twice as many where they fall again. The first
+    `every` steps do not count."""
     kl_limit: float = Field(gt=0)
     """Nats a token from the reference. Learning to praise films takes 0.07; runs without a KL
     penalty that ended in gibberish reached 4."""
