@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from statistics import fmean
 from typing import Any, Self
 
@@ -112,11 +113,9 @@ class Scorer:
         began = time.perf_counter()
         called = self._called(batch, checks)
         seconds = time.perf_counter() - began
-        values, mine = self._of_all_processes(called)
+        values, groups, mine = self._of_all_processes(called, prompts)
         checks.enough_present(values, called, self._together)
         weights = {name: term.weight.at(step) for name, term in self.terms.items()}
-        groups: list[str | None] = [None] * len(next(iter(values.values())))
-        groups[mine] = [str(prompt) for prompt in prompts]
         scales = self._scales_of_batch(values)
         totals = total(self.terms, weights, scales, values, groups=groups)[mine]
         checks.all_finite(totals)
@@ -184,12 +183,16 @@ class Scorer:
         return called
 
     def _of_all_processes(
-        self, called: Mapping[str, Called]
-    ) -> tuple[dict[str, list[Value]], slice]:
-        rows = [list(row) for row in zip(*(c.values for c in called.values()), strict=True)]
-        everyones, mine = self._together.everything(rows)
-        columns = zip(*everyones, strict=True)
-        return {name: list(each) for name, each in zip(called, columns, strict=True)}, mine
+        self, called: Mapping[str, Called], prompts: list[Text]
+    ) -> tuple[dict[str, list[Value]], list[Value], slice]:
+        """Values, the group of each completion (those of one prompt), and this process's part."""
+        numbers = [_number(prompt) for prompt in prompts]
+        columns = [*(c.values for c in called.values()), numbers]
+        everyones, mine = self._together.everything(
+            [list(row) for row in zip(*columns, strict=True)]
+        )
+        *values, groups = (list(each) for each in zip(*everyones, strict=True))
+        return dict(zip(called, values, strict=True)), groups, mine
 
     def _scales_of_batch(self, values: Mapping[str, list[Value]]) -> dict[str, Scale]:
         """What normalises the values of a batch, after the moments have taken them in."""
@@ -227,6 +230,11 @@ def _scale(term: Term, among: list[float], moments: Moments | None = None) -> Sc
         ordered = sorted(among)
         return lambda value: rank(value, ordered)
     return lambda value: value
+
+
+def _number(prompt: Text) -> float:
+    """A number that stands for a prompt in every process; a float holds 48 bits exactly."""
+    return float(int.from_bytes(sha256(str(prompt).encode()).digest()[:6]))
 
 
 def _metrics(

@@ -29,7 +29,7 @@ def total(
     scales: Mapping[str, Scale],
     values: Values,
     *,
-    groups: Sequence[str | None] | None,
+    groups: Sequence[Value] | None,
 ) -> list[Value]:
     """The total of each of n completions.
 
@@ -38,7 +38,7 @@ def total(
         weights: of each term, at this step.
         scales: what normalises each term's values.
         values: (n,) of each term.
-        groups: (n,) the prompt of each, None where it is not known: missing values count as the
+        groups: (n,) numbers, the same for completions of one prompt: missing values count as the
             mean of those that are there. Without groups their completions have no total.
     """
     parts = [
@@ -62,7 +62,7 @@ def _part(
     scale: Scale,
     values: list[Value],
     gate: list[bool | None],
-    groups: Sequence[str | None] | None,
+    groups: Sequence[Value] | None,
 ) -> list[Value]:
     """What a term adds to each total."""
     if weight == 0:
@@ -80,13 +80,13 @@ def _added(weight: float, value: Value, open_: bool | None) -> Value:
     return None if value is None or open_ is None else weight * value
 
 
-def _filled(values: list[Value], groups: Sequence[str | None]) -> list[Value]:
+def _filled(values: list[Value], groups: Sequence[Value]) -> list[Value]:
     known = present(values)
     if len(known) == len(values):
         return values
-    of_group: dict[str | None, list[float]] = {}
+    of_group: dict[Value, list[float]] = {}
     for value, group in zip(values, groups, strict=True):
-        if value is not None and group is not None:
+        if value is not None:
             of_group.setdefault(group, []).append(value)
     return [
         fmean(of_group.get(group) or known or [0.0]) if value is None else value
