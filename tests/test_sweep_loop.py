@@ -35,6 +35,7 @@ def test_the_same_command_adds_nothing_to_a_full_study(toy: Toy) -> None:
     assert toy.states() == ["COMPLETE"] * 2
 
 
+@pytest.mark.long
 def test_the_next_trial_starts_while_another_still_runs(toy: Toy) -> None:
     """Batches: here the first trial ends only after the last one has begun."""
     for number in (1, 2, 3):
@@ -56,6 +57,7 @@ def test_a_killed_trial_is_gone_on_with_in_its_own_folder(toy: Toy) -> None:
     assert toy.study.trials[1].user_attrs[RETRIES] == 1
 
 
+@pytest.mark.long
 def test_a_trial_that_always_dies_is_given_up_and_replaced(toy: Toy) -> None:
     """A sweep that tries for ever, or ends with a finished trial too few."""
     toy.sweep("ends=killed", "sweep.max_retries=1")
@@ -86,6 +88,7 @@ def test_hopeless_trials_are_pruned_and_count(toy: Toy) -> None:
     assert toy.states() == ["COMPLETE", "PRUNED", "PRUNED", "PRUNED"]
 
 
+@pytest.mark.long
 def test_a_task_that_only_returns_its_objectives_is_told_for(toy: Toy) -> None:
     """A sweeper that serves no function but its own; several objectives in the wrong order."""
     toy.sweep("ends=returns", "sweep.objective=[a,b]", "sweep.direction=[minimize,maximize]")

@@ -145,6 +145,7 @@ def test_run_that_is_alive_is_left_alone(uri: str, capsys: pytest.CaptureFixture
     assert runs(uri)["alive"].info.status == "KILLED"
 
 
+@pytest.mark.long
 def test_next_start_ends_the_dead_and_spares_the_living(uri: str) -> None:
     """Dead runs would be RUNNING for ever, and are told from living ones by nothing in MLflow."""
     alive = process(uri, Path("somewhere/alive"), "alive")

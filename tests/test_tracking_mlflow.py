@@ -271,6 +271,7 @@ def server(port: int, empty_store: Path, tmp_path: Path) -> Iterator[subprocess.
         process.wait()
 
 
+@pytest.mark.long
 def test_server_that_comes_up_late_gets_everything(
     port: int, server: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:

@@ -106,6 +106,7 @@ def test_sweep_with_a_failed_trial_has_failed(app: Path) -> None:
     assert (status, trials) == ("FAILED", ["FINISHED", "FAILED"])
 
 
+@pytest.mark.long
 def test_sweep_that_died_is_ended_with_its_trials(
     app: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,7 @@ def gateway(server: Server) -> Iterator[Gateway]:
         yield opened
 
 
+@pytest.mark.long
 def test_frozen_server_holds_nobody_up(
     server: Server, tmp_path: Path, experiment: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -44,6 +44,7 @@ def test_every_yaml_is_in_the_wheel(installed: Path) -> None:
     assert there == {file.relative_to(CONF) for file in CONF.rglob("*.yaml")}
 
 
+@pytest.mark.long
 def test_it_runs_from_any_folder(installed: Path, tmp_path: Path) -> None:
     """A path that is right only beside the sources; a template that was left out."""
     options = ["train.max_steps=1", "eval=quick", "tracking=none"]
