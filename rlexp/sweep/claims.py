@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -102,10 +103,12 @@ def own(study: optuna.Study, trial_id: int) -> None:
     storage.set_trial_user_attr(trial_id, OWNER, asdict(Owner.here()))
 
 
-def claim_waiting(study: optuna.Study) -> FrozenTrial | None:
-    """A trial that waits to be gone on with, now this process's; None where there is none."""
+def claim_waiting(study: optuna.Study, there: Iterable[FrozenTrial]) -> FrozenTrial | None:
+    """Of these trials one that waits to be gone on with, now this process's; None without one."""
     storage = storage_of(study)
-    for trial in trials(study, TrialState.WAITING):
+    for trial in there:
+        if trial.state != TrialState.WAITING:
+            continue
         if storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
             own(study, trial._trial_id)
             return storage.get_trial(trial._trial_id)

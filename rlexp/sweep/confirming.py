@@ -7,7 +7,7 @@ they take nothing from the sweep's budget.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import optuna
@@ -56,8 +56,8 @@ class Confirmation(Sweep):
                 if (trial.number, seed) not in there:
                     self.study.enqueue_trial({}, _attributes(trial, seed))
 
-    def _left(self) -> int:
-        return 0
+    def _asks_for_more(self, there: Sequence[FrozenTrial]) -> bool:
+        return False
 
     def _is_done(self) -> bool:
         return not claims.trials(self.study, TrialState.WAITING, TrialState.RUNNING)

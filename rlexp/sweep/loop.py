@@ -65,6 +65,7 @@ class Sweep:
         self.study.pruner = instantiate(spec.pruner)  # Hyperband's brackets matter to samplers
         self.budget = min(spec.n_trials, size(spec, space))
         self._under_way: dict[Future[Outcome], FrozenTrial] = {}
+        self._news: list[FrozenTrial] = []
         self._failures = 0
 
     def run(self) -> None:
@@ -79,7 +80,8 @@ class Sweep:
                 todo = patiently(self._next_trials)
                 if todo:
                     self._launch(todo)
-                elif not self._under_way and patiently(self._is_done):
+                patiently(self._tell_news)
+                if not todo and not self._under_way and patiently(self._is_done):
                     return
                 self._wait()
 
@@ -91,7 +93,8 @@ class Sweep:
                 if not claims.died(self.study, trial, how, self.spec.max_retries):
                     self.tell.ended(claims.storage_of(self.study).get_trial(trial._trial_id))
         claimed: list[FrozenTrial] = []
-        while len(self._occupied() | {each.number for each in claimed}) < self.spec.n_jobs:
+        occupied = self._occupied()
+        while len(occupied | {each.number for each in claimed}) < self.spec.n_jobs:
             try:
                 trial = self._next_trial()
             except UpdateFinishedTrialError:
@@ -107,8 +110,9 @@ class Sweep:
 
     def _next_trial(self) -> FrozenTrial | None:
         """A trial with its parameters, gone on with or new; None where none is left."""
-        trial = claims.claim_waiting(self.study)
-        if trial is None and self._left() > 0:
+        there = claims.trials(self.study, *claims.BUDGETED)
+        trial = claims.claim_waiting(self.study, there)
+        if trial is None and self._asks_for_more(there):
             trial = self._ask()
         if trial is None or claims.OVERRIDES in trial.user_attrs:
             return trial
@@ -127,8 +131,8 @@ class Sweep:
         }
         return here | self._mine()
 
-    def _left(self) -> int:
-        return self.budget - len(claims.trials(self.study, *claims.BUDGETED))
+    def _asks_for_more(self, there: Sequence[FrozenTrial]) -> bool:
+        return len(there) < self.budget
 
     def _is_surplus(self, trial: FrozenTrial) -> bool:
         return claims.is_surplus(self.study, trial.number, self.budget)
@@ -175,6 +179,7 @@ class Sweep:
             for trial, job in zip(todo, jobs, strict=True):
                 self._under_way[self.slots.submit(job, trial.number)] = trial
             return
+        patiently(self._tell_news)  # before a batch, which takes long
         futures: list[Future[Outcome]] = [Future() for _ in todo]
         self._under_way.update(zip(futures, todo, strict=True))
         try:
@@ -218,8 +223,13 @@ class Sweep:
                 self._settle(trial, outcome)
         now = claims.storage_of(self.study).get_trial(trial._trial_id)
         if now.state.is_finished():
-            self.tell.ended(now)
+            self._news.append(now)
         self._count_failures(now, outcome)
+
+    def _tell_news(self) -> None:
+        """Tell of the trials that have ended, which can wait until their slots have work again."""
+        while self._news:
+            self.tell.ended(self._news.pop(0))
 
     def _settle(self, trial: FrozenTrial, outcome: Outcome) -> None:
         """Tell the study what a task function returned that has not told it itself."""
@@ -239,6 +249,7 @@ class Sweep:
         if trial.state != TrialState.FAIL:
             return
         self._failures += 1
+        self._tell_news()
         nothing_yet = not claims.trials(self.study, TrialState.COMPLETE, TrialState.PRUNED)
         if nothing_yet and "problems" in outcome:
             raise UserError([Problem(**problem) for problem in outcome["problems"]])

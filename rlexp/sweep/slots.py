@@ -19,6 +19,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import forkserver
 from pathlib import Path
 from queue import SimpleQueue
@@ -45,6 +46,21 @@ Outcome = dict[str, Any]
 `problems`: of a mistake that the user can put right."""
 
 
+@dataclass(frozen=True)
+class Slot:
+    """Where one job at a time runs.
+
+    Attributes:
+        environment: variables of its jobs.
+        born: the process that waits for the next job, and where it is told.
+        last: the process of the job before, which may still be on its way out.
+    """
+
+    environment: Mapping[str, str]
+    born: tuple[Any, Any] | None = None
+    last: Any = None
+
+
 class Slots:
     """Runs jobs of a Hydra application, so many at once.
 
@@ -66,9 +82,9 @@ class Slots:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([preload])
         forkserver.ensure_running()  # it imports while the caller goes on
-        self._free: SimpleQueue[tuple[Mapping[str, str], tuple[Any, Any] | None]] = SimpleQueue()
+        self._free: SimpleQueue[Slot] = SimpleQueue()
         for environment in environments:
-            self._free.put((environment, None))
+            self._free.put(Slot(environment))
         self._waiters = ThreadPoolExecutor(len(environments), thread_name_prefix="slot")
         self._processes: set[Any] = set()
         self.stopped = False
@@ -109,20 +125,24 @@ class Slots:
                 process.kill()
 
     def _run(self, job: Job) -> Outcome:
-        environment, born = self._free.get()
-        process, connection = born or self._born(environment)
-        born = None
+        slot = self._free.get()
+        process, connection = slot.born or self._born(slot.environment)
+        born, told = None, b""
         try:
             connection.send(job)
-            born = None if self.stopped else self._born(environment)
+            born = None if self.stopped else self._born(slot.environment)
+            if slot.last is not None:
+                self._reap(slot.last)
             told = connection.recv_bytes()
         except (EOFError, ConnectionError):
-            told = b""
+            self._reap(process)
         finally:
-            process.join()
-            self._processes.discard(process)
-            self._free.put((environment, born))
+            self._free.put(Slot(slot.environment, born, process))
         return json.loads(told) if told else {"died": _ended(process.exitcode)}
+
+    def _reap(self, process: Any) -> None:
+        process.join()
+        self._processes.discard(process)
 
     def _born(self, environment: Mapping[str, str]) -> tuple[Any, Any]:
         """A process that waits for its job, and where it is told."""

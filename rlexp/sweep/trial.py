@@ -27,7 +27,7 @@ from optuna.trial import TrialState
 
 from rlexp.spec.errors import Pruned, RunFailed
 from rlexp.spec.sweep import SweepSpec
-from rlexp.sweep.claims import ERROR, fail, give_back, own, storage_of, trials
+from rlexp.sweep.claims import ERROR, fail, give_back, own, storage_of
 from rlexp.sweep.heartbeat import beating
 from rlexp.sweep.membership import VARIABLE
 from rlexp.sweep.study import OUTAGE, connect, patiently
@@ -59,7 +59,9 @@ class Trial:
             pruner=instantiate(self.sweep.pruner),
             sampler=optuna.samplers.RandomSampler(),  # the sweeper samples, not its trials
         )
-        return study, next(each for each in trials(study) if each.number == self.number)
+        storage = storage_of(study)
+        found = storage.get_trial_id_from_study_id_trial_number(study._study_id, self.number)
+        return study, storage.get_trial(found)
 
     @property
     def is_running(self) -> bool:

@@ -1,7 +1,8 @@
 """What the server of the slots imports once, so that trials are born with it.
 
 The server is forked from, so it must have no thread of its own and no CUDA context: libraries are
-told so before they are loaded, and nothing is computed here.
+told so before they are loaded, and nothing is computed here. What libraries make when they are used
+for the first time, such as the tables of a parser, is made by a rehearsal.
 """
 
 import gc
@@ -43,10 +44,33 @@ LOADED = (
     "vaderSentiment.vaderSentiment",
 )
 
+
+def rehearse() -> None:
+    """What each trial does first: its command line is read, and its study asked for."""
+    import optuna
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from optuna.storages import RDBStorage
+
+    OverridesParser.create().parse_overrides(["a=b", "a.b=[1e-3,'c']", "hydra.a=${b}"])
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = RDBStorage("sqlite://")  # in memory
+    study = optuna.create_study(storage=storage)
+    trial = study.ask()
+    storage.set_trial_user_attr(trial._trial_id, "owner", {})
+    storage.record_heartbeat(trial._trial_id)
+    trial.report(0.0, step=1)
+    study.tell(trial, 0.0)
+    optuna.load_study(study_name=study.study_name, storage=storage).get_trials()
+    storage.engine.dispose()
+    optuna.logging.set_verbosity(before)
+
+
 for name, value in SINGLE_THREADED.items():
     os.environ.setdefault(name, value)
 quieten()
 share_cores()
 for module in LOADED:
     import_module(module)
+rehearse()
 gc.freeze()  # else the first collection in each trial copies the memory that all of them share
