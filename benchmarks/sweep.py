@@ -8,11 +8,12 @@ somebody would who does not know the task.
 
 - `best`: seconds from the command to a value that both of a pair have come to: the lower of their
   best; summed over the seeds, since a single search may be lucky. The plugin goes by Hydra's basic
-  launcher and by joblib with two jobs, each as it comes; with `--by-hand` also by joblib with the
-  cores shared out between the jobs, which a person must think of. It cannot prune, so it does not
-  pay for evaluations on the way either; ours stops trials by ASHA, from the fifth step.
-- `idle`: the share of two slots in which no trial's process was there while there were trials to
-  begin; trials differ in length by their batch size, and by being pruned.
+  launcher, with all cores for a trial, and by joblib with two jobs, a core for each (left alone,
+  both take all cores, which is slower by far). It cannot prune, so it does not pay for evaluations
+  on the way either; ours stops trials by ASHA, from the fifth step.
+- `idle`: the share of two slots in which no process had a trial to work at while there were some to
+  begin: from the last word of one to the study until the next one is handed out. Trials differ in
+  length by their batch size, and by being pruned.
 - `overhead`: seconds of a trial that does nothing: asked for, born, composed, told and noticed;
   and what is left of them without those that Hydra's own sweeper takes for such a job.
 """
@@ -22,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -31,6 +33,7 @@ import time
 import venv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -48,7 +51,8 @@ WORK = (
 )
 STARTUP_TRIALS = 6
 """Random trials before the sampler's model is asked, for both: their defaults differ."""
-OURS, BASIC, JOBLIB, BY_HAND = "rlexp", "plugin, basic", "plugin, joblib", "joblib, by hand"
+BELOW_MICROSECONDS = re.compile(r"(?<=\.\d{6})\d+ ")
+OURS, BASIC, JOBLIB = "rlexp", "plugin, basic", "plugin, joblib"
 WANTED = {BASIC: 1 / 2, JOBLIB: 1 / 3}
 
 
@@ -98,7 +102,7 @@ def command(system: str, python: str, seed: int, trials: int) -> list[str]:
         settings += ["hydra.sweeper.n_jobs=1"]
     else:
         settings += ["hydra.sweeper.n_jobs=2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-        settings += ["hardware.threads=1"] * (system == BY_HAND)
+        settings += ["hardware.threads=1"]
     return [python, "-m", "rlexp", "-m", "hydra/sweeper=optuna", *settings, *WORK]
 
 
@@ -126,10 +130,9 @@ def run(arguments: Sequence[str], folder: Path) -> None:
         raise RuntimeError((folder / "output.log").read_text(errors="replace")[-3000:])
 
 
-def best(
-    scratch: Path, python: str, seeds: Sequence[int], trials: int, names: Sequence[str]
-) -> None:
-    """Print the table of ratios; ours is the first of the names."""
+def best(scratch: Path, python: str, seeds: Sequence[int], trials: int) -> None:
+    """Print the table of ratios."""
+    names = (OURS, *WANTED)
     ours, peers = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     whole = dict.fromkeys(names, 0.0)
     print(f"{'seed':>4}  {'sweeper':16} {'best':>7} {'finished':>8} {'known at':>10} {'whole':>8}")
@@ -148,12 +151,11 @@ def best(
                 f" {each.seconds_to(each.best):8.1f} s {each.seconds:6.1f} s",
                 flush=True,
             )
-    for name in names[1:]:
+    for name, wanted in WANTED.items():
         ratio, all_trials = ours[name] / peers[name], whole[OURS] / whole[name]
-        wanted = f" (wanted: at most {WANTED[name]:.2f} to the same value)" * (name in WANTED)
         print(
             f"best: {ratio:.2f} of the time of {name} to the same value, {all_trials:.2f} for all"
-            f" trials{wanted}"
+            f" trials (wanted: at most {wanted:.2f} to the same value)"
         )
 
 
@@ -176,18 +178,22 @@ def idle(scratch: Path, seeds: Sequence[int], trials: int) -> None:
 
 
 def spans_of(folder: Path) -> list[tuple[float, float]]:
-    """From when each trial's config was there to its last word to the study, in seconds."""
+    """From when each trial's process had its job to its last word to the study, in seconds."""
+    from rlexp.sweep.slots import OUTPUT
     from rlexp.sweep.study import read_study
 
     place = folder / "multirun" / "optuna"
     return [
-        (
-            (place / str(trial.number) / ".hydra" / "overrides.yaml").stat().st_mtime,
-            trial.datetime_complete.timestamp(),
-        )
+        (born(place / str(trial.number) / OUTPUT), trial.datetime_complete.timestamp())
         for trial in read_study(str(place)).trials
         if trial.datetime_complete
     ]
+
+
+def born(file: Path) -> float:
+    """When a file was made, which Python does not tell on Linux."""
+    told = subprocess.run(["stat", "--format=%w", file], capture_output=True, text=True, check=True)
+    return datetime.fromisoformat(BELOW_MICROSECONDS.sub("", told.stdout.strip())).timestamp()
 
 
 def overhead(scratch: Path, trials: int) -> None:
@@ -249,7 +255,6 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
-    parser.add_argument("--by-hand", action="store_true", help="joblib with shared cores as well")
     arguments = parser.parse_args()
     from rlexp.models import tiny
 
@@ -259,8 +264,7 @@ def main() -> None:
         scratch = Path(name)
         if "best" in arguments.only:
             python = plugin_environment(scratch / "plugin")
-            names = (OURS, BASIC, JOBLIB, *[BY_HAND] * arguments.by_hand)
-            best(scratch, python, arguments.seeds, arguments.trials, names)
+            best(scratch, python, arguments.seeds, arguments.trials)
         if "idle" in arguments.only:
             idle(scratch, arguments.seeds, arguments.trials)
         if "overhead" in arguments.only:

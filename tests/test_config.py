@@ -53,6 +53,9 @@ def test_keys_are_the_specs_fields(file: Path) -> None:
     group = file.parent.name
     config = yaml.safe_load(file.read_text(encoding="utf-8"))
     config = config.get(group, config)  # an algorithm's keys stand below `algo`
+    for sibling in config.get("defaults", []) if group in PARTS else []:
+        if sibling != "_self_":
+            config = yaml.safe_load(file.with_stem(sibling).read_text(encoding="utf-8")) | config
     if group in COMPONENTS:
         kind: type[Part] = component_class(config, COMPONENTS[group], group)
     else:

@@ -47,6 +47,12 @@ def test_the_next_trial_starts_while_another_still_runs(toy: Toy) -> None:
     assert toy.states() == ["COMPLETE"] * 4
 
 
+def test_the_next_trial_does_not_wait_for_the_last_process_to_leave(toy: Toy) -> None:
+    """A slot that stays empty while a process frees its memory: here it waits for the next."""
+    toy.sweep("sweep.n_jobs=1", "sweep.n_trials=2", "leaves_after=../1/attempts")
+    assert toy.states() == ["COMPLETE"] * 2
+
+
 def test_a_killed_trial_is_gone_on_with_in_its_own_folder(toy: Toy) -> None:
     """A dead trial that is lost, that is sampled anew, or that takes the sweep with it."""
     said = toy.sweep("ends=killed once")

@@ -27,6 +27,7 @@ defaults:
   - override hydra/launcher: slots
 x: 0.5
 wait_for: null
+leaves_after: null
 ends: plain
 sweep:
   name: toy
@@ -49,16 +50,22 @@ hydra:
 """
 
 APP = f"""
-import os, signal, sys, time
+import atexit, os, signal, sys, time
 from pathlib import Path
 sys.path.append({PLUGINS!r})
 import hydra
 
+def wait(file):
+    while not file.exists():
+        time.sleep(0.01)
+
 def run(config, number, folder, trial):
     (folder / "attempts").open("a").write(f"{{os.getpid()}} {{config.x}}\\n")
     first = len((folder / "attempts").read_text().splitlines()) == 1
-    while config.wait_for and not Path(config.wait_for.format(number)).exists():
-        time.sleep(0.01)
+    if config.wait_for:
+        wait(Path(config.wait_for.format(number)))
+    if config.leaves_after and number == 0:
+        atexit.register(wait, folder / config.leaves_after)
     if config.ends == "killed once" and first and number == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     if config.ends == "killed" and number == 1:

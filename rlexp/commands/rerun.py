@@ -24,7 +24,7 @@ from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.run import RunSpec, key_paths
 from rlexp.stored_config import Config, hidden, overridden, read_config, value_at
 
-GROUPS = ("data", "eval", "hardware", "peft", "reward", "tracking")
+GROUPS = ("data", "eval", "guards", "hardware", "peft", "reward", "tracking")
 """Those that no other key followed from when the config was composed."""
 RERUN_OF = "rerun_of"
 """Tag of the new MLflow run: the id of the earlier one, or the file."""
