@@ -17,6 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import numpy as np
 import optuna
 from hydra.utils import instantiate
 from optuna.exceptions import UpdateFinishedTrialError
@@ -163,13 +164,15 @@ class Sweep:
         """The sampler of one trial.
 
         Seeded by the trial's number a study samples the same whether it was interrupted or not, and
-        two machines never sample alike. A grid's order is the seed's, and must stay.
+        two machines never sample alike; nor do two studies whose seeds are neighbours. A grid's
+        order is the seed's, and must stay.
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             if is_grid(self.spec):
                 return optuna.samplers.GridSampler(grid(self.space), seed=self.spec.seed)
-            return instantiate(self.spec.sampler, seed=self.spec.seed + number)
+            seed = np.random.SeedSequence([self.spec.seed, number]).generate_state(1)[0]
+            return instantiate(self.spec.sampler, seed=int(seed))
 
     def _launch(self, todo: Sequence[FrozenTrial]) -> None:
         for trial in todo:
