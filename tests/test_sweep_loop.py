@@ -166,3 +166,14 @@ def test_trials_know_their_overrides(toy: Toy) -> None:
     toy.sweep("sweep.n_trials=1", "ends=returns")
     (trial,) = toy.study.trials
     assert trial.user_attrs[OVERRIDES] == [f"x={trial.params['x']}"]
+
+
+@pytest.mark.long
+def test_studies_with_neighbouring_seeds_sample_differently(toy: Toy) -> None:
+    """A second study that tries what the first one tried, one trial later."""
+    storage = "sweep.storage=sqlite:///other/study.db"
+    toy.sweep("sweep.seed=0")
+    toy.sweep("sweep.seed=1", "sweep.name=other", "sweep.folder=other", storage)
+    other = read_study(str(toy.folder / "other"))
+    first, second = ({each.params["x"] for each in study.trials} for study in (toy.study, other))
+    assert len(first | second) == 8
