@@ -67,7 +67,7 @@ class GuardsSpec(Part):
     together: float = Field(gt=0)
     """Reward hacking fires when its measures add up to this, each in units of the change that
     counts 1 (on a log scale for factors): a model comes apart in all of them at once. Sound runs of
-    the film reviews come to 1.4 at most."""
+    the film reviews come to 1.8 at most."""
     patience: int = Field(ge=0)
     """Steps for which they have added up to a third of that, so that an update that went too far,
     and is taken back, is not called reward hacking; twice as many where they fall again. The first
