@@ -148,7 +148,7 @@ def test_the_other_kl_estimators_too(
     monkeypatch.setattr(trainer, "knobs", other)
     monkeypatch.setitem(globals(), "KNOBS", other)
     loss, grad = differences(trainer)
-    assert loss < 1e-5
+    assert loss < 5e-5  # k3 has an exponential, and processors round float32 in their own ways
     assert grad < 1e-4
 
 

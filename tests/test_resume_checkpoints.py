@@ -101,7 +101,7 @@ def test_the_best_checkpoint_stays(here: Path) -> None:
         step: float(v[0]) for (name, step), v in points_of(folder).items() if name == "eval/kl"
     }
     found = json.loads((folder / "checkpoints" / "best.json").read_text())
-    assert values[2] < values[4] < values[6]
+    assert values[2] < min(values[4], values[6])
     assert found == {"step": 2, "metric": "eval/kl", "value": values[2], "folder": "step-000002"}
     kept = [each.name for each in complete_checkpoints(folder / "checkpoints")]
     assert kept == ["step-000002", "step-000006"]
