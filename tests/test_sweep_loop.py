@@ -83,6 +83,7 @@ def test_a_sweep_whose_trials_all_fail_ends_and_says_why(toy: Toy) -> None:
     """An afternoon of trials that fail for one reason; a reason that stays in a log."""
     said = toy.sweep("ends=raises", status=1)
     assert "3 trials in a row failed" in said and "this trial fails" in said
+    assert said.count("failed: ValueError") >= 3  # a line for each, the last one too
     assert set(toy.states()) <= {"FAIL", "WAITING"}
     assert "this trial fails" in (toy.folder / "swept/0/output.log").read_text()
 

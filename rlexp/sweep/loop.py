@@ -252,7 +252,6 @@ class Sweep:
         if trial.state != TrialState.FAIL:
             return
         self._failures += 1
-        self._tell_news()
         nothing_yet = not claims.trials(self.study, TrialState.COMPLETE, TrialState.PRUNED)
         if nothing_yet and "problems" in outcome:
             raise UserError([Problem(**problem) for problem in outcome["problems"]])
@@ -282,6 +281,8 @@ class Sweep:
         try:
             yield
         finally:
+            with suppress(*OUTAGE):  # told when the study is gone on with
+                self._tell_news()
             if self.slots is not None:
                 self.slots.stop()
             for trial in self._under_way.values():
