@@ -151,6 +151,7 @@ def test_changes_are_made(
     monkeypatch.setattr("rlexp.new_run.launch", lambda spec, folder, *_: ran.append((spec, folder)))
     monkeypatch.chdir(tmp_path)
     words = ["eval.prompts=9", "seed=3", "eval=default", "algo.trl.adam_beta2=0.9", "reward=mix"]
+    words += ["guards=off"]
     assert main(["rerun", str(stored), *words]) == 0
     ((spec, folder),) = ran
     assert capsys.readouterr().out.strip() == str(folder)
@@ -158,6 +159,7 @@ def test_changes_are_made(
     assert (config["seed"], config["eval"]["name"], config["eval"]["prompts"]) == (3, "default", 9)
     assert (spec.seed, spec.eval.name, spec.eval.prompts) == (3, "default", 9)
     assert config["reward"]["name"] == "mix" and spec.reward.name == "mix"
+    assert spec.guards.watched() == ()
     assert config["algo"] == {**before["algo"], "trl": {"adam_beta2": 0.9}}
     assert config["data"] == before["data"] and config["train"] == before["train"]
 
