@@ -4,14 +4,10 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from rlexp.evaluation import (
-    Cost,
-    Evaluation,
-    Identity,
-    Sample,
-    build_card,
-    print_card,
-)
+from rlexp.evaluation.card import Identity, build_card
+from rlexp.evaluation.cost import Cost
+from rlexp.evaluation.evaluate import Evaluation, Sample
+from rlexp.evaluation.terminal import print_card
 
 IDENTITY = Identity(
     run_id="3f2a9c81d0b54e7f",

@@ -9,13 +9,9 @@ import psutil
 import pytest
 from some_card import BETTER, COST, IDENTITY, SOUND, card, evaluation, shown
 
-from rlexp.evaluation import (
-    Card,
-    Clock,
-    build_card,
-    write_page,
-)
-from rlexp.evaluation.cost import host_memory_mib
+from rlexp.evaluation.card import Card, build_card
+from rlexp.evaluation.cost import Clock, host_memory_mib
+from rlexp.evaluation.html import write_page
 from rlexp.evaluation.presentation import metric_rows
 
 

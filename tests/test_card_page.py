@@ -8,11 +8,8 @@ from pathlib import Path
 
 from some_card import BETTER, HACKED, SOUND, card, evaluation
 
-from rlexp.evaluation import (
-    Card,
-    write_page,
-)
-from rlexp.evaluation.html import bar
+from rlexp.evaluation.card import Card
+from rlexp.evaluation.html import bar, write_page
 from rlexp.evaluation.plots import curves, reward_histogram
 from rlexp.evaluation.presentation import metric_rows
 

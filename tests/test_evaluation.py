@@ -12,8 +12,8 @@ import torch
 import transformers
 from tiny_policy import END, TEXTS, TinyPolicy, slow_kl
 
-from rlexp.evaluation import evaluate, win_rate
-from rlexp.evaluation.evaluate import _distinct
+from rlexp.evaluation.evaluate import _distinct, evaluate
+from rlexp.evaluation.wins import win_rate
 from rlexp.intervals import bootstrap_ratio
 from rlexp.spec.hardware import EvalSpec
 from rlexp.spec.policy import Completion

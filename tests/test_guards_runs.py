@@ -11,7 +11,7 @@ import yaml
 from runs import SMALL, composed, run_here
 
 from rlexp.checkpoints import complete_checkpoints
-from rlexp.evaluation import Card
+from rlexp.evaluation.card import Card
 from rlexp.launch import launch
 from rlexp.promotion import last_step
 from rlexp.resumption import plan
