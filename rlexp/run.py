@@ -149,7 +149,7 @@ def _train(
 ) -> None:
     from transformers import PrinterCallback
 
-    from rlexp.algos.base import Training
+    from rlexp.algos.common.trl import Training
     from rlexp.callbacks import (
         EndOfHopeless,
         StopByGuard,

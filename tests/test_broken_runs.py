@@ -12,7 +12,7 @@ from runs import SMALL, run_here, spec_of
 from test_rollout_generate import policy_of
 from tiny_policy import TinyPolicy
 
-from rlexp.algos.base import Training
+from rlexp.algos.common.trl import Training
 from rlexp.callbacks import StopOnNaN
 from rlexp.divergence import check_numbers
 from rlexp.spec.errors import RunFailed

@@ -23,7 +23,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from rlexp.algos.base import Training
+from rlexp.algos.common.trl import Training
 from rlexp.models.load import load_policy
 from rlexp.models.locate import local_folder
 from rlexp.offline import quieten

@@ -12,7 +12,7 @@ from runs import spec_of
 from tiny_policy import END, TinyPolicy
 from transformers import GenerationConfig, GenerationMixin
 
-from rlexp.algos.base import Training
+from rlexp.algos.common.trl import Training
 from rlexp.models.generation import InPlaceOfGenerate
 from rlexp.models.policy import Policy
 from rlexp.models.rollout import roll_out

@@ -8,7 +8,7 @@ import torch
 from runs import spec_of
 from tiny_policy import END, WORDS, TinyPolicy
 
-from rlexp.algos.base import Training
+from rlexp.algos.common.trl import Training
 from rlexp.models.policy import Policy
 from rlexp.models.rollout import Rollout
 from rlexp.spec.errors import UserError

@@ -23,7 +23,7 @@ from test_rollout_generate import PROMPTS, Recording, policy_of
 from tiny_policy import END, TinyPolicy
 from trl.generation import vllm_generation
 
-from rlexp.algos.base import Training
+from rlexp.algos.common.trl import Training
 from rlexp.models.policy import Policy
 from rlexp.models.vllm import VllmRollout
 from rlexp.spec.algo import VllmSpec

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from rlexp.algos.base import OWNED, Training, common_arguments, trl_trainer
+from rlexp.algos.common.trl import OWNED, Training, common_arguments, trl_trainer
 from rlexp.spec.algo import PairAlgo
 from rlexp.spec.data import KIND_COLUMNS
 

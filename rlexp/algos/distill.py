@@ -12,9 +12,14 @@ from typing import Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
-from rlexp.algos.base import OWNED_OF_ROLLOUTS, Training, trl_trainer
-from rlexp.algos.companion import local_companion, other_vocabulary, policy_vocabulary, unfit
-from rlexp.algos.rollouts import rollout_arguments, server_answers, with_rollouts
+from rlexp.algos.common.auxiliary_model import (
+    local_companion,
+    other_vocabulary,
+    policy_vocabulary,
+    unfit,
+)
+from rlexp.algos.common.rollouts import rollout_arguments, server_answers, with_rollouts
+from rlexp.algos.common.trl import OWNED_OF_ROLLOUTS, Training, trl_trainer
 from rlexp.spec.algo import RolloutAlgo
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.model import ModelSpec

@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from rlexp.algos.base import OWNED_OF_ROLLOUTS, Training, trl_trainer
-from rlexp.algos.rollouts import longest, rollout_arguments, with_rollouts
+from rlexp.algos.common.rollouts import longest, rollout_arguments, with_rollouts
+from rlexp.algos.common.trl import OWNED_OF_ROLLOUTS, Training, trl_trainer
 from rlexp.spec.algo import RolloutAlgo
 
 
@@ -48,7 +48,7 @@ class OnlineDpo(RolloutAlgo):
         """TRL's OnlineDPOTrainer on prompts, with the run's reward as the judge."""
         from trl.experimental.online_dpo import OnlineDPOConfig, OnlineDPOTrainer
 
-        from rlexp.algos.online_dpo_log import OnlineDpoLog
+        from rlexp.algos.common.online_dpo_log import OnlineDpoLog
 
         common = rollout_arguments(self, training)
         arguments = OnlineDPOConfig(

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from rlexp.algos.base import Training, whole_parts
-from rlexp.algos.on_policy import on_policy_task
-from rlexp.algos.rollouts import with_vllm
+from rlexp.algos.common.on_policy import on_policy_task
+from rlexp.algos.common.rollouts import with_vllm
+from rlexp.algos.common.trl import Training, whole_parts
 from rlexp.spec.algo import RolloutAlgo
 from rlexp.spec.errors import Problem
 from rlexp.spec.hardware import HardwareSpec, TrainSpec

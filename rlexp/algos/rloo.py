@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from rlexp.algos.base import OWNED_OF_ROLLOUTS, Training, trl_trainer, whole_groups
-from rlexp.algos.rollouts import rollout_arguments, server_answers, with_rollouts
+from rlexp.algos.common.rollouts import rollout_arguments, server_answers, with_rollouts
+from rlexp.algos.common.trl import OWNED_OF_ROLLOUTS, Training, trl_trainer, whole_groups
 from rlexp.spec.algo import RolloutAlgo
 from rlexp.spec.errors import Problem
 from rlexp.spec.hardware import HardwareSpec, TrainSpec

@@ -68,7 +68,7 @@ class AlgoSpec(Component):
         return False
 
     def build_trainer(self, training: Any) -> Any:
-        """A trainer with transformers' `train()`, from a `rlexp.algos.base.Training`."""
+        """A trainer with transformers' `train()`, from a `rlexp.algos.common.trl.Training`."""
         raise TypeError(f"{type(self).__name__} must build its trainer")
 
     def fits(self, train: TrainSpec, hardware: HardwareSpec) -> list[Problem]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from rlexp.algos.reward_function import RewardFunction
+from rlexp.algos.common.reward_function import RewardFunction
 
 DROPPED = (
     "beta",

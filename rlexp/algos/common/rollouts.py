@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rlexp.algos.base import Training, common_arguments
+from rlexp.algos.common.trl import Training, common_arguments
 from rlexp.spec.algo import RolloutAlgo
 from rlexp.spec.errors import Problem, UserError
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlexp.algos.reward_function import RewardFunction
+from rlexp.algos.common.reward_function import RewardFunction
 from rlexp.scoring import Scorer
 from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.errors import Problem

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rlexp.algos.base import Training, common_arguments
-from rlexp.algos.rollouts import sampling
+from rlexp.algos.common.rollouts import sampling
+from rlexp.algos.common.trl import Training, common_arguments
 
 
 def on_policy_task(algo: Any, training: Training, *, generations: int = 1) -> Any:

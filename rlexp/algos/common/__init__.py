@@ -1,0 +1,1 @@
+"""What the algorithms share: how a TRL or an on-policy trainer is put together."""
