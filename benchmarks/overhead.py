@@ -50,7 +50,7 @@ def plain(algo: str, run: Path) -> None:
     import yaml
     from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
 
-    from rlexp.models import tiny
+    from rlexp.builtin import tiny
 
     config = yaml.safe_load((run / "config.yaml").read_text())
     torch.set_num_threads(os.cpu_count() or 1)

@@ -120,7 +120,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.steps = arguments.steps or (40 if arguments.curve else 12)
     if arguments.model is None:
-        from rlexp.models import tiny
+        from rlexp.builtin import tiny
 
         arguments.model = tiny.ensure()
     os.environ["HF_HUB_OFFLINE"] = "1"

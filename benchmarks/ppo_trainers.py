@@ -65,7 +65,7 @@ class Job:
 
     def prompts(self, count: int) -> list[str]:
         """Openings of film reviews."""
-        from rlexp import grammar
+        from rlexp.builtin import grammar
 
         reviews = grammar.sample_reviews(count, seed=1)
         return [" ".join(each.text.split()[:5]) for each in reviews]

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, DynamicCache, Qwen2Config, Qwen2ForCausalLM
 
-from rlexp.models import tiny
+from rlexp.builtin import tiny
 from rlexp.models.rollout import roll_out
 
 Lists = list[list[int]]

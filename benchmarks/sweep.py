@@ -260,7 +260,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), metavar="PEER")
     arguments = parser.parse_args()
-    from rlexp.models import tiny
+    from rlexp.builtin import tiny
 
     tiny.ensure()  # pre-trained once, for whoever comes first
     print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)

@@ -11,7 +11,7 @@ from killed_runs import SIX
 from runs import run_here
 from stored_runs import StoredRuns
 
-from rlexp.models import tiny
+from rlexp.builtin import tiny
 
 collect_ignore = ["standin_vllm"]
 """Looked through for doctests, it would be what every later test imports as vLLM."""

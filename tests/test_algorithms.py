@@ -12,8 +12,8 @@ import torch
 from runs import run_here, spec_of
 from safetensors.torch import load_file
 
+from rlexp.builtin import tiny
 from rlexp.conf_dir import CONF
-from rlexp.models import tiny
 from rlexp.spec.errors import UserError
 
 ALGORITHMS = sorted(file.stem for file in (CONF / "algo").glob("*.yaml"))

@@ -199,7 +199,7 @@ def test_only_texts_too_short_to_cut(tmp_path: Path) -> None:
 
 def test_reviews_are_whole_and_labelled_by_their_class() -> None:
     """Catches: mixed reviews labelled good, or texts that the grammar does not know once cut."""
-    from rlexp.grammar import sample_reviews
+    from rlexp.builtin.grammar import sample_reviews
 
     spec = data_spec("reviews", size=300)
     rows = load(spec, "unpaired")

@@ -10,8 +10,8 @@ import pytest
 from runs import run_here
 from test_algorithms import SHORT, problems_of
 
+from rlexp.builtin import tiny
 from rlexp.data.matched import matched_pairs
-from rlexp.models import tiny
 from rlexp.spec.errors import UserError
 
 GOOD, BAD = 12, 7

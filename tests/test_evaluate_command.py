@@ -13,9 +13,9 @@ from test_evaluation import REWARD, ROWS, SPEC
 from tiny_policy import TinyPolicy
 
 from rlexp.__main__ import main
+from rlexp.builtin import tiny
 from rlexp.evaluation.best_of import draw
 from rlexp.evaluation.evaluate import evaluate
-from rlexp.models import tiny
 from rlexp.spec.errors import UserError
 from rlexp.spec.hardware import EvalSpec
 

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from rlexp.grammar import (
+from rlexp.builtin.grammar import (
     CLASSES,
     FILM_REVIEWS,
     TONES,
@@ -201,7 +201,8 @@ def test_grammatical_counts_sentences(text: str, fraction: float):
 def test_import_is_light():
     """Catches a heavy import, which would delay every error message by seconds."""
     code = (
-        "import sys, rlexp.grammar; print(*{'torch', 'numpy', 'transformers'} & set(sys.modules))"
+        "import sys, rlexp.builtin.grammar; "
+        "print(*{'torch', 'numpy', 'transformers'} & set(sys.modules))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == ""

@@ -16,9 +16,9 @@ from runs import SMALL, rlexp, run_folder, run_here
 from safetensors.torch import load_file
 from tracking_servers import served
 
+from rlexp.builtin import tiny
 from rlexp.commands import promote
 from rlexp.composition import check_command
-from rlexp.models import tiny
 from rlexp.models.load import load_policy
 from rlexp.models.locate import local_folder
 from rlexp.run import folder_of

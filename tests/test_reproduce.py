@@ -14,8 +14,8 @@ import pytest
 from mlflow import MlflowClient
 from runs import SMALL, rlexp, run_here
 
-from rlexp import grammar
 from rlexp.__main__ import main
+from rlexp.builtin import grammar
 from rlexp.tracking.records import Records
 
 FEW = ("eval.prompts=8", "eval.completions=1", "eval.texts=8")

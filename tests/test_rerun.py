@@ -15,7 +15,7 @@ from test_command_line import typed
 from test_sweep_runs import dpo_sweep, ended, study_in
 
 from rlexp.__main__ import main
-from rlexp.models import tiny
+from rlexp.builtin import tiny
 from rlexp.spec.run import RunSpec
 from rlexp.sweep.confirmed import confirmations
 from rlexp.sweep.study import read_study

@@ -26,9 +26,9 @@ from killed_runs import (
 from runs import rlexp, run_here
 from tracking_spec import tracking_spec
 
+from rlexp.builtin import tiny
 from rlexp.checkpoints import complete_checkpoints, step_of
 from rlexp.conf_dir import CONF
-from rlexp.models import tiny
 from rlexp.tracking import Tracker
 
 

@@ -13,8 +13,8 @@ from killed_runs import assert_same, cut_after, points_of, resume_here
 from runs import run_here
 from safetensors.torch import load_file, save_file
 
+from rlexp.builtin import tiny
 from rlexp.conf_dir import CONF
-from rlexp.models import tiny
 
 SHORT = (
     "train.max_steps=6",

@@ -12,7 +12,7 @@ import pytest
 import torch
 from test_algorithms import problems_of, run_of
 
-from rlexp.models import tiny
+from rlexp.builtin import tiny
 from rlexp.models.locate import local_folder
 from rlexp.rewards.model import Model
 from rlexp.spec.reward import Text

@@ -16,8 +16,8 @@ from runs import SMALL, rlexp, run_folder, run_here
 from safetensors.torch import load_file
 
 from rlexp.algos.sft import Sft
+from rlexp.builtin import tiny
 from rlexp.conf_dir import CONF
-from rlexp.models import tiny
 from rlexp.spec.errors import RunFailed, UserError
 from rlexp.tracking.store import connect, resolve
 

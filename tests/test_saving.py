@@ -17,10 +17,11 @@ from runs import SMALL, run_here, spec_of
 from tiny_policy import TinyPolicy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from rlexp.builtin import tiny
 from rlexp.checkpoints import complete_checkpoints
 from rlexp.evaluation.card import Card
 from rlexp.evaluation.model_card import Weights, model_card
-from rlexp.models import saving, tiny
+from rlexp.models import saving
 from rlexp.models.cache import made_once
 from rlexp.models.policy import Policy
 from rlexp.models.saving import name_base, whole_weights

@@ -11,8 +11,8 @@ import torch
 from runs import run_here
 from test_algorithms import SHORT, problems_of
 
+from rlexp.builtin import scratch
 from rlexp.data import load
-from rlexp.models import scratch
 from rlexp.spec.errors import UserError
 from rlexp.spec.model import Shape
 

@@ -9,10 +9,9 @@ from typing import Any, cast
 import filelock
 import pytest
 
-from rlexp import grammar
-from rlexp.models import tiny
-from rlexp.models.new import END, PAD, SPECIAL_TOKENS
-from rlexp.models.pretraining import Recipe
+from rlexp.builtin import grammar, tiny
+from rlexp.builtin.new_model import END, PAD, SPECIAL_TOKENS
+from rlexp.builtin.pretraining import Recipe
 from rlexp.spec.errors import UserError
 
 QUICK = Recipe(

@@ -17,7 +17,7 @@ from runs import SMALL, run_here
 from safetensors.numpy import load_file, save_file
 from test_command_line import typed
 
-from rlexp.models import tiny
+from rlexp.builtin import tiny
 from rlexp.spec.errors import RunFailed
 
 QWEN = "Qwen2ForCausalLM"

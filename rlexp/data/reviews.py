@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from rlexp.builtin.grammar import grammatical, sample_reviews
 from rlexp.data.openings import PromptWords, cut
-from rlexp.grammar import grammatical, sample_reviews
 from rlexp.spec.data import DataSpec, Kind, Rows
 
 

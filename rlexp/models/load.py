@@ -73,7 +73,7 @@ def load_policy(
 
 
 def _new(spec: Any, texts: Sequence[str], notes: list[str]) -> Path:
-    from rlexp.models import scratch
+    from rlexp.builtin import scratch
 
     folder = scratch.ensure(spec.model.shape, texts, spec.seed)
     count, pieces = parameter_count(folder, False), len(vocabulary(folder) or ())

@@ -55,7 +55,7 @@ def model_folder(
         UserError: a hub id that cannot be had, with the way to use a local folder.
     """
     if model.path == "builtin:tiny":
-        from rlexp.models import tiny
+        from rlexp.builtin import tiny
 
         return tiny.ensure(progress=progress)
     folder = folder_of(model.path, model.revision, "model.path", model.trust_remote_code)

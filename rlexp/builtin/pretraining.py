@@ -1,7 +1,9 @@
-"""Pre-training of the embedded tiny language model on the film reviews of `rlexp.grammar`.
+"""Pre-training of the embedded tiny language model on the film reviews of `rlexp.builtin.grammar`.
 
 A Qwen3 of 0.17 M parameters with a byte-level BPE tokenizer learns the language of
-`rlexp.grammar` by plain next-token prediction: AdamW, one pass over fresh texts, a cosine to zero.
+`rlexp.builtin.grammar` by plain next-token prediction: AdamW, one pass over fresh texts, a cosine
+to zero.
+
 A text stands between two end tokens, so that its first token is predicted as well and the held-out
 loss can be read against the grammar's exact entropy. Every second one lacks the end token before
 it, as prompts do: without that, only 86 % of a completed prompt's sentences were grammatical.
@@ -25,8 +27,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from rlexp import grammar
-from rlexp.models.new import END, PAD, new_model, new_tokenizer, undisturbed
+from rlexp.builtin import grammar
+from rlexp.builtin.new_model import END, PAD, new_model, new_tokenizer, undisturbed
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,10 +9,9 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from rlexp import grammar
-from rlexp.models import pretraining
+from rlexp.builtin import grammar, pretraining
+from rlexp.builtin.pretraining import Progress, Recipe
 from rlexp.models.cache import cache_folder, make_writable
-from rlexp.models.pretraining import Progress, Recipe
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "recipe.json")
 
