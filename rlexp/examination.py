@@ -16,11 +16,11 @@ from typing import Any
 
 from rlexp import data as data_room
 from rlexp.algos.evaluate import Evaluate
+from rlexp.cards.card import Card
+from rlexp.cards.mlflow_note import examined, examining
+from rlexp.cards.terminal import print_card
 from rlexp.computer import join_processes, prepare
-from rlexp.evaluation.card import Card
-from rlexp.evaluation.description import examined, examining
 from rlexp.evaluation.evaluate import Evaluation
-from rlexp.evaluation.terminal import print_card
 from rlexp.failures import disk_explained, explained
 from rlexp.models.locate import fetch
 from rlexp.observer import Observer, config_in

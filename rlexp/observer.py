@@ -10,15 +10,15 @@ from typing import Any
 
 import yaml
 
-from rlexp.evaluation.card import Card, Identity, build_card
-from rlexp.evaluation.cost import Clock
-from rlexp.evaluation.description import begun, ended
+from rlexp.cards.card import Card, Identity, build_card
+from rlexp.cards.cost import Clock
+from rlexp.cards.html import write_page
+from rlexp.cards.mlflow_note import begun, ended
+from rlexp.cards.model_card import NAME, Weights, model_card
+from rlexp.cards.terminal import print_card
 from rlexp.evaluation.evaluate import Evaluation, Sample, evaluate
-from rlexp.evaluation.html import write_page
 from rlexp.evaluation.judged import judged, try_judge
-from rlexp.evaluation.model_card import NAME, Weights, model_card
 from rlexp.evaluation.ranking import evaluate_ranking
-from rlexp.evaluation.terminal import print_card
 from rlexp.evaluation.wins import win_rate
 from rlexp.kept_checkpoints import KeptCheckpoints
 from rlexp.scoring import Scorer

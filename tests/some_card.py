@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from rlexp.evaluation.card import Identity, build_card
-from rlexp.evaluation.cost import Cost
+from rlexp.cards.card import Identity, build_card
+from rlexp.cards.cost import Cost
+from rlexp.cards.terminal import print_card
 from rlexp.evaluation.evaluate import Evaluation, Sample
-from rlexp.evaluation.terminal import print_card
 
 IDENTITY = Identity(
     run_id="3f2a9c81d0b54e7f",

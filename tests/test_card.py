@@ -9,10 +9,10 @@ import psutil
 import pytest
 from some_card import BETTER, COST, IDENTITY, SOUND, card, evaluation, shown
 
-from rlexp.evaluation.card import Card, build_card
-from rlexp.evaluation.cost import Clock, host_memory_mib
-from rlexp.evaluation.html import write_page
-from rlexp.evaluation.presentation import metric_rows
+from rlexp.cards.card import Card, build_card
+from rlexp.cards.cost import Clock, host_memory_mib
+from rlexp.cards.html import write_page
+from rlexp.cards.labels import metric_rows
 
 
 def test_the_json_has_the_promised_keys_and_comes_back_whole(tmp_path):

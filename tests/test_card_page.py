@@ -8,10 +8,10 @@ from pathlib import Path
 
 from some_card import BETTER, HACKED, SOUND, card, evaluation
 
-from rlexp.evaluation.card import Card
-from rlexp.evaluation.html import bar, write_page
-from rlexp.evaluation.plots import curves, reward_histogram
-from rlexp.evaluation.presentation import metric_rows
+from rlexp.cards.card import Card
+from rlexp.cards.html import bar, write_page
+from rlexp.cards.labels import metric_rows
+from rlexp.cards.plots import curves, reward_histogram
 
 
 class Tags(HTMLParser):

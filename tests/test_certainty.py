@@ -12,12 +12,12 @@ import pytest
 import some_card
 from some_card import BETTER, COST, IDENTITY, SOUND, evaluation, shown
 
+from rlexp.cards.card import Card, build_card
+from rlexp.cards.html import write_page
 from rlexp.evaluation.best_of import Draws, best_of, expected_best, kl_bound
-from rlexp.evaluation.card import Card, build_card
 from rlexp.evaluation.changes import change, changes
 from rlexp.evaluation.extremes import extremes
 from rlexp.evaluation.frontier import LESS, MORE, frontier, in_words
-from rlexp.evaluation.html import write_page
 from rlexp.evaluation.pair import Pair
 from rlexp.evaluation.slices import LENGTH, labels_of, slices
 from rlexp.evaluation.wins import compared, pairwise_wins

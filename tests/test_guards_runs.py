@@ -10,8 +10,8 @@ import pytest
 import yaml
 from runs import SMALL, composed, run_here
 
+from rlexp.cards.card import Card
 from rlexp.checkpoints import complete_checkpoints
-from rlexp.evaluation.card import Card
 from rlexp.launch import launch
 from rlexp.promotion import last_step
 from rlexp.resumption import plan

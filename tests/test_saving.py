@@ -18,9 +18,9 @@ from tiny_policy import TinyPolicy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlexp.builtin import tiny
+from rlexp.cards.card import Card
+from rlexp.cards.model_card import Weights, model_card
 from rlexp.checkpoints import complete_checkpoints
-from rlexp.evaluation.card import Card
-from rlexp.evaluation.model_card import Weights, model_card
 from rlexp.models import saving
 from rlexp.models.cache import made_once
 from rlexp.models.policy import Policy

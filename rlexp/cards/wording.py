@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlexp.evaluation.card import Card
+from rlexp.cards.card import Card
 from rlexp.evaluation.changes import Change
 from rlexp.evaluation.frontier import in_words
 from rlexp.evaluation.slices import Slice

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rlexp.evaluation.card import Card
-from rlexp.evaluation.certainty import sentences as certain
+from rlexp.cards.card import Card
+from rlexp.cards.wording import sentences as certain
 from rlexp.evaluation.changes import Change
 from rlexp.presentation.numbers import duration, memory, number, share
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlexp.evaluation.card import Card
-from rlexp.evaluation.certainty import signed, slice_line, told
+from rlexp.cards.card import Card
+from rlexp.cards.labels import Row, cost_line, headline, metric_rows, verdicts
+from rlexp.cards.plots import History, curves, frontier_plot, reward_histogram
+from rlexp.cards.wording import signed, slice_line, told
 from rlexp.evaluation.evaluate import Evaluation
-from rlexp.evaluation.plots import History, curves, frontier_plot, reward_histogram
-from rlexp.evaluation.presentation import Row, cost_line, headline, metric_rows, verdicts
 from rlexp.presentation import pages
 from rlexp.presentation.drawing import Plot
 from rlexp.presentation.numbers import duration, interval, memory, number
@@ -53,7 +53,7 @@ def write_page(
     plots: list[Plot] = [*curves(history), *([histogram] if histogram else []), *yardstick]
     pages.write(
         path,
-        "rlexp.evaluation",
+        "rlexp.cards",
         "card.html",
         card=card,
         headline=headline(card),

@@ -13,9 +13,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlexp.evaluation.card import Card
-from rlexp.evaluation.presentation import headline, metric_rows, verdicts
-from rlexp.evaluation.snippet import snippet
+from rlexp.cards.card import Card
+from rlexp.cards.labels import headline, metric_rows, verdicts
+from rlexp.cards.usage_snippet import snippet
 from rlexp.presentation.numbers import interval, number
 from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.components import component_class
@@ -65,7 +65,7 @@ def model_card(
     from huggingface_hub import ModelCard
 
     model, data, train = config["model"], config["data"], config["train"]
-    template = files("rlexp.evaluation") / "templates" / "model_card.md"
+    template = files("rlexp.cards") / "templates" / "model_card.md"
     commit = origin.get("mlflow.source.git.commit", "unknown")
     dirty = origin.get("git.dirty") == "true"
     return ModelCard.from_template(

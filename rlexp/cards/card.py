@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rlexp.cards.cost import Cost
 from rlexp.evaluation.changes import Change, changes
-from rlexp.evaluation.cost import Cost
 from rlexp.evaluation.evaluate import Evaluation
 from rlexp.evaluation.extremes import extremes
 from rlexp.evaluation.firing import Firing

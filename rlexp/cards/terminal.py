@@ -7,11 +7,11 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from rlexp.evaluation.card import Card
-from rlexp.evaluation.certainty import slice_line, told
+from rlexp.cards.card import Card
+from rlexp.cards.labels import cost_line, headline, metric_rows, verdicts
+from rlexp.cards.wording import slice_line, told
 from rlexp.evaluation.firing import Firing
 from rlexp.evaluation.pair import Pair
-from rlexp.evaluation.presentation import cost_line, headline, metric_rows, verdicts
 from rlexp.presentation.numbers import NOTHING, interval, number
 
 SHOWN_CHARACTERS = 320

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rlexp.evaluation.card import Card
-from rlexp.evaluation.model_card import NAME, what
-from rlexp.evaluation.presentation import cost_line, headline, verdicts
+from rlexp.cards.card import Card
+from rlexp.cards.labels import cost_line, headline, verdicts
+from rlexp.cards.model_card import NAME, what
 
 
 def begun(config: Mapping[str, Any], folder: Path) -> str:

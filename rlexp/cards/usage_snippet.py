@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from rlexp.evaluation.card import Card
+from rlexp.cards.card import Card
 
 _SIDE = r" \((chosen|rejected)\)$"
 """What a card adds to a prompt whose answers are compared."""
