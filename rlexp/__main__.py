@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         wants = f"key=value, or one of {', '.join(verbs())}"
         print(f"rlexp: got {first}\n    wants {wants}\n    {remedy}", file=sys.stderr)
         return 2
-    from rlexp.cli import main as run
+    from rlexp.cli.main import main as run
 
     return run(arguments)
 

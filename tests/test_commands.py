@@ -43,7 +43,7 @@ class TestMain:
     ) -> None:
         """An override, or a flag of Hydra's, taken for a verb; a run's exit status lost."""
         seen: list[list[str]] = []
-        monkeypatch.setattr("rlexp.cli.main", lambda argv: seen.append(argv) or 130)
+        monkeypatch.setattr("rlexp.cli.main.main", lambda argv: seen.append(argv) or 130)
         assert main(arguments) == 130
         assert seen == [arguments]
 
@@ -96,7 +96,7 @@ class TestHelp:
         """A first command that a beginner copies, and that fails."""
         from hydra._internal.utils import get_args_parser
 
-        from rlexp.composition import check_command
+        from rlexp.cli.command_line import check_command
 
         monkeypatch.chdir(tmp_path)
         monkeypatch.syspath_prepend(tmp_path)

@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from tracking_servers import served
 
 from rlexp.builtin import tiny
+from rlexp.cli.command_line import check_command
 from rlexp.commands import promote
-from rlexp.composition import check_command
 from rlexp.models.load import load_policy
 from rlexp.models.locate import local_folder
 from rlexp.run import folder_of

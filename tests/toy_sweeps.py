@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 import psutil
 
-from rlexp.cli import PLUGINS
+from rlexp.cli.main import PLUGINS
 from rlexp.conf_dir import CONF
 from rlexp.sweep.study import read_study
 

@@ -17,7 +17,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlexp.arguments import Parser, store_of
+from rlexp.cli.arguments import Parser, store_of
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.folder import FolderRecords, run_folders
 from rlexp.tracking.here import is_dead

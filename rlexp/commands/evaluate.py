@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rlexp.arguments import Parser, store_of
-from rlexp.cli import import_from_here, reported
+from rlexp.cli.arguments import Parser, store_of
+from rlexp.cli.main import import_from_here, reported
 from rlexp.spec.errors import Problem, UserError
 
 KEY = "evaluate"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 
-from rlexp.arguments import Parser, store_of
+from rlexp.cli.arguments import Parser, store_of
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.here import is_dead
 from rlexp.tracking.reading import FIRST_RUN

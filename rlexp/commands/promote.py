@@ -14,8 +14,8 @@ import tempfile
 from argparse import Namespace
 from pathlib import Path
 
-from rlexp.arguments import Parser, store_of
-from rlexp.cli import import_from_here
+from rlexp.cli.arguments import Parser, store_of
+from rlexp.cli.main import import_from_here
 from rlexp.offline import quieten
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.records import Record, Records

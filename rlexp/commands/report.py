@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlexp.arguments import Parser, store_of
+from rlexp.cli.arguments import Parser, store_of
 from rlexp.spec.errors import Problem, UserError
 
 if TYPE_CHECKING:

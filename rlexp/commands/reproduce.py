@@ -14,8 +14,8 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 
-from rlexp.arguments import Parser, store_of
-from rlexp.cli import import_from_here, reported
+from rlexp.cli.arguments import Parser, store_of
+from rlexp.cli.main import import_from_here, reported
 
 
 def run(argv: list[str]) -> int:

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rlexp.arguments import Parser, store_of
-from rlexp.cli import import_from_here, reported
+from rlexp.cli.arguments import Parser, store_of
+from rlexp.cli.main import import_from_here, reported
 from rlexp.registered import pin
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.run import RunSpec, key_paths

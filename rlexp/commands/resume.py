@@ -12,8 +12,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from rlexp.arguments import Parser, store_of
-from rlexp.cli import import_from_here, reported
+from rlexp.cli.arguments import Parser, store_of
+from rlexp.cli.main import import_from_here, reported
 from rlexp.resumption import CONFIG, Resumption, plan
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.lock import alone

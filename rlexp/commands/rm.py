@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rlexp.arguments import Parser, store_of
+from rlexp.cli.arguments import Parser, store_of
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.records import Records
 from rlexp.tracking.removal import Removal, plan, remove

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlexp.arguments import Parser
+from rlexp.cli.arguments import Parser
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.address import address_of
 from rlexp.tracking.lock import Held, hold, is_held

@@ -21,7 +21,7 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-from rlexp.arguments import Parser, store_of
+from rlexp.cli.arguments import Parser, store_of
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.tracking.records import Records
 from rlexp.tracking.redaction import redacted

@@ -17,7 +17,7 @@ from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.tracking.signals import Terminated, sigterm_raises
 from rlexp.tracking.spool import SPOOL
 
-PLUGINS = str(Path(__file__).parent / "plugins")
+PLUGINS = str(Path(__file__).parents[1] / "plugins")
 """Hydra finds its plugins in `hydra_plugins` of `sys.path`, once, when it is first used."""
 if PLUGINS not in sys.path:
     sys.path.append(PLUGINS)
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
     def job() -> None:
         overrides = arguments.overrides
         if not (arguments.hydra_help or arguments.shell_completion or arguments.info):
-            from rlexp.composition import check_command
+            from rlexp.cli.command_line import check_command
 
             overrides = check_command(arguments)
         flags = [part for part in argv if part not in arguments.overrides]

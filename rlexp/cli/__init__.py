@@ -1,0 +1,1 @@
+"""What was typed: parsing, the check of a command line, the exit status."""
