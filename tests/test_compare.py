@@ -17,7 +17,7 @@ from rlexp.comparison import Comparison, Run, compare, gather, print_comparison
 from rlexp.comparison.configs import differences
 from rlexp.comparison.gather import Source
 from rlexp.comparison.remarks import same_scale
-from rlexp.comparison.words import headline
+from rlexp.comparison.wording import headline
 from rlexp.tracking.folder import FolderRecords, run_folders
 from rlexp.tracking.records import Records
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
-from rlexp.comparison import statistics
-from rlexp.comparison.statistics import against_first, holm, paired, sign_flip_p
+from rlexp.comparison import paired_tests
+from rlexp.comparison.paired_tests import against_first, holm, paired, sign_flip_p
 
 SIMULATIONS = 400
 
@@ -62,7 +62,7 @@ def test_equal_runs_differ_in_one_of_twenty_cases(monkeypatch: pytest.MonkeyPatc
 
     400 comparisons of equal runs make 20 false alarms, give or take 4.4: 5 to 35 is 3.4 times that.
     """
-    monkeypatch.setattr(statistics, "FLIPS", 1000)
+    monkeypatch.setattr(paired_tests, "FLIPS", 1000)
     alarms = 0
     for seed in range(SIMULATIONS):
         first, other = (a_run((seed, which), 40, ease=1.0) for which in "ab")
@@ -77,8 +77,8 @@ def test_the_interval_covers_the_true_difference(monkeypatch: pytest.MonkeyPatch
     Of 400 intervals 95 % cover, give or take 1.1 %; the percentile bootstrap of 60 prompts is known
     to fall short by about a point.
     """
-    monkeypatch.setattr(statistics, "RESAMPLES", 499)
-    monkeypatch.setattr(statistics, "sign_flip_p", lambda deltas, seed: 1.0)
+    monkeypatch.setattr(paired_tests, "RESAMPLES", 499)
+    monkeypatch.setattr(paired_tests, "sign_flip_p", lambda deltas, seed: 1.0)
     covered = 0
     for seed in range(SIMULATIONS):
         result = paired(a_run((seed, "a"), 60), a_run((seed, "b"), 60, shift=0.1), seed)

@@ -7,7 +7,7 @@
 from rlexp.comparison.compare import Comparison, compare
 from rlexp.comparison.gather import Source, gather
 from rlexp.comparison.page import write_page
-from rlexp.comparison.run import Run
+from rlexp.comparison.run_data import Run
 from rlexp.comparison.terminal import print_comparison
 
 __all__ = [

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from math import isfinite
 
 from rlexp.comparison.configs import Difference, differences
+from rlexp.comparison.paired_tests import Paired, against_first
 from rlexp.comparison.remarks import remarks, same_scale
-from rlexp.comparison.run import Run, Sample, letter
-from rlexp.comparison.statistics import Paired, against_first
+from rlexp.comparison.run_data import Run, Sample, letter
 from rlexp.presentation.numbers import duration, memory
 
 FIRST = ("reward", "accuracy")

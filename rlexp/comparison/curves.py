@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rlexp.comparison.run import Points, Run
+from rlexp.comparison.run_data import Points, Run
 
 FIRST = (
     "rollout/reward",

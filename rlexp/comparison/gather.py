@@ -12,8 +12,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
-from rlexp.comparison.run import Key, Points, Run, Sample, Value
-from rlexp.comparison.statistics import RESAMPLES
+from rlexp.comparison.paired_tests import RESAMPLES
+from rlexp.comparison.run_data import Key, Points, Run, Sample, Value
 from rlexp.intervals import bootstrap_ratio
 
 TEXTS = frozenset({"step", "prompt", "completion"})

@@ -8,11 +8,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from rlexp.comparison import words
+from rlexp.comparison import wording
 from rlexp.comparison.compare import Comparison, Prompt
 from rlexp.comparison.curves import overlaid
 from rlexp.comparison.plots import COLOURS, overlay
-from rlexp.comparison.run import letter
+from rlexp.comparison.run_data import letter
 from rlexp.presentation import pages
 from rlexp.presentation.drawing import Plot
 from rlexp.presentation.numbers import NOTHING
@@ -50,20 +50,20 @@ def write_page(comparison: Comparison, path: Path, wanted: Sequence[str] = ()) -
         "rlexp.comparison",
         "comparison.html",
         comparison=comparison,
-        headline=words.headline(comparison),
+        headline=wording.headline(comparison),
         runs=[(letter(i), i % COLOURS, run) for i, run in enumerate(comparison.runs)],
         colour_of={letter(i): i % COLOURS for i in range(len(comparison.runs))},
         config=_grid([(row.key, row.values) for row in comparison.config if row.whole]),
         own_keys=_grid([(row.key, row.values) for row in comparison.config if not row.whole]),
         metrics=_grid(_metric_rows(comparison)),
         tests=_tests(comparison),
-        paragraphs=list(words.paragraphs(comparison)),
+        paragraphs=list(wording.paragraphs(comparison)),
         plots=[overlay(name, comparison.runs) for name in first],
         others=_sections(others, comparison),
         prompts=[_limited(prompt) for prompt in prompts[:PROMPTS]],
         more_prompts=[_limited(prompt) for prompt in prompts[PROMPTS:MOST_PROMPTS]],
         all_prompts=len(prompts),
-        order=words.short(comparison.tested[0].metric) if comparison.tested else None,
+        order=wording.short(comparison.tested[0].metric) if comparison.tested else None,
         cost=_grid([(row.key, row.values) for row in comparison.cost]),
         origin=_grid([(row.key, row.values) for row in comparison.origin]),
     )
@@ -82,7 +82,7 @@ def _grid(rows: Sequence[tuple[str, Sequence[str | None]]]) -> Grid:
 
 def _metric_rows(comparison: Comparison) -> list[tuple[str, list[str | None]]]:
     return [
-        (words.short(metric), [words.cell(run.final.get(metric)) for run in comparison.runs])
+        (wording.short(metric), [wording.cell(run.final.get(metric)) for run in comparison.runs])
         for metric in comparison.metrics
     ]
 
@@ -91,11 +91,11 @@ def _tests(comparison: Comparison) -> list[dict[str, Any]]:
     """A row for each metric and run."""
     return [
         {
-            "metric": words.short(tested.metric),
+            "metric": wording.short(tested.metric),
             "letter": letter(index),
-            "difference": words.difference(result),
-            "p": words.p_value(result),
-            "higher": words.higher(result),
+            "difference": wording.difference(result),
+            "p": wording.p_value(result),
+            "higher": wording.higher(result),
             "prompts": result.prompts,
             "significant": result.significant,
         }

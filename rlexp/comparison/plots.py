@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rlexp.comparison.curves import thinned
-from rlexp.comparison.run import Points, Run, letter
+from rlexp.comparison.run_data import Points, Run, letter
 from rlexp.presentation.drawing import TICKS, Plot, draw
 
 if TYPE_CHECKING:

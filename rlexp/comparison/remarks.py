@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rlexp.comparison.configs import ABSENT, leaves
-from rlexp.comparison.run import Run, letter
+from rlexp.comparison.run_data import Run, letter
 
 STATUSES = {
     "FAILED": "failed",

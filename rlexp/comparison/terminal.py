@@ -12,8 +12,8 @@ from rich.text import Text
 from rlexp.comparison.compare import Comparison, Prompt
 from rlexp.comparison.configs import Difference
 from rlexp.comparison.curves import finite, overlaid
-from rlexp.comparison.run import Points, Run, letter
-from rlexp.comparison.words import (
+from rlexp.comparison.run_data import Points, Run, letter
+from rlexp.comparison.wording import (
     cell,
     difference,
     grouped,

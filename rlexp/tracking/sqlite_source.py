@@ -90,11 +90,11 @@ class SQLiteSource:
             match condition.place, condition.key:
                 case _ if condition.begins or not condition.values:
                     continue
-                case "attribute", "run_id":
+                case ["attribute", "run_id"]:
                     ids = set(condition.values)
-                case "attribute", "name":
+                case ["attribute", "name"]:
                     ids = {run_id for (run_id,) in self._ask(_NAMED, values)}
-                case ("param" | "tag") as place, key:
+                case [("param" | "tag") as place, key]:
                     query = _WITH_PARAM if place == "param" else _WITH_TAG
                     ids = {run_id for (run_id,) in self._ask(query, key, values)}
                 case _:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rlexp.comparison.compare import Comparison
+from rlexp.comparison.paired_tests import SIGNIFICANT, Paired
 from rlexp.comparison.remarks import listed
-from rlexp.comparison.run import Value, letter
-from rlexp.comparison.statistics import SIGNIFICANT, Paired
+from rlexp.comparison.run_data import Value, letter
 from rlexp.presentation.numbers import NOTHING, interval, number, share
 
 NAMED = 4
