@@ -16,12 +16,12 @@ from typing import Any
 
 from rlexp.checkpoints import step_of
 from rlexp.conf_dir import CONF
-from rlexp.registered import pin
+from rlexp.config.overrides import Config, hidden, overridden, read_config, value_at
+from rlexp.config.registry_choices import pin
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.registered import is_registered
 from rlexp.spec.run import PARTS, RunSpec, key_paths
 from rlexp.spec.saved import is_adapter, saved_config
-from rlexp.stored_config import Config, hidden, overridden, read_config, value_at
 from rlexp.tracking.folder import run_folders
 from rlexp.tracking.record import Record
 from rlexp.tracking.records import Records

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.checkpoints import complete_checkpoints, remove_cut_off
+from rlexp.config.overrides import Config, overridden, read_config
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.run import RunSpec, key_paths
-from rlexp.stored_config import Config, overridden, read_config
 from rlexp.tracking.spool import SPOOL
 from rlexp.tracking.told import Told
 

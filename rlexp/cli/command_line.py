@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.conf_dir import CONF
-from rlexp.registered import offer, pin
+from rlexp.config.registry_choices import offer, pin
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.registered import is_registered
 from rlexp.spec.run import RunSpec, key_paths

@@ -103,8 +103,8 @@ def _job(config: Any) -> float | list[float] | None:
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
+    from rlexp.config.registry_choices import pin
     from rlexp.launch import launch
-    from rlexp.registered import pin
     from rlexp.spec.run import RunSpec
     from rlexp.tracking.multirun import parent_run
 

@@ -19,10 +19,10 @@ from pathlib import Path
 
 from rlexp.cli.arguments import Parser, store_of
 from rlexp.cli.main import import_from_here, reported
-from rlexp.registered import pin
+from rlexp.config.overrides import Config, hidden, overridden, read_config, value_at
+from rlexp.config.registry_choices import pin
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.run import RunSpec, key_paths
-from rlexp.stored_config import Config, hidden, overridden, read_config, value_at
 
 GROUPS = ("data", "eval", "guards", "hardware", "peft", "reward", "tracking")
 """Those that no other key followed from when the config was composed."""

@@ -15,11 +15,11 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from rlexp.config.overrides import hidden, value_at
 from rlexp.reproduction.recorded import Recorded
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.model import NoPeft
 from rlexp.spec.run import RunSpec, key_paths
-from rlexp.stored_config import hidden, value_at
 from rlexp.tracking.origin import Facts, code_digest
 from rlexp.tracking.redaction import HIDDEN
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from rlexp import data as data_room
 from rlexp.checkpoints import complete_checkpoints
+from rlexp.config.overrides import value_at
 from rlexp.launch import launch
 from rlexp.new_run import new_folder
 from rlexp.reproduction import terminal
@@ -23,7 +24,6 @@ from rlexp.resumption import CONFIG
 from rlexp.spec.crosscheck import rows_read
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.run import RunSpec
-from rlexp.stored_config import value_at
 from rlexp.tracking import origin
 from rlexp.tracking.origin import Facts
 from rlexp.tracking.provenance import Code, repository

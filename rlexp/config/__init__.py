@@ -1,0 +1,1 @@
+"""Composing configs with Hydra, stored ones, and overrides of them."""
