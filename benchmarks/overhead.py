@@ -119,11 +119,12 @@ def plain_grpo(
     from datasets import Dataset
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
-    from rlexp import data
+    from rlexp.data.load import load
+    from rlexp.data.prompt_templates import frame
     from rlexp.spec import RunSpec
 
     spec = RunSpec.parse(config)
-    splits = data.load(spec.data, "prompts")
+    splits = load(spec.data, "prompts")
     analyzer = SentimentIntensityAnalyzer()
 
     def sentiment(prompts: list[str], completions: list[str], **columns: Any) -> list[float]:
@@ -135,7 +136,7 @@ def plain_grpo(
     return trl.GRPOTrainer(
         args=trl.GRPOConfig(**common, **{name: config["algo"][name] for name in names}),
         reward_funcs=sentiment,  # pyright: ignore[reportArgumentType]
-        train_dataset=Dataset.from_list(data.frame(splits.train, spec.data, False)),
+        train_dataset=Dataset.from_list(frame(splits.train, spec.data, False)),
         **parts,
     )
 

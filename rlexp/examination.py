@@ -14,12 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rlexp import data as data_room
 from rlexp.algos.evaluate import Evaluate
 from rlexp.cards.card import Card
 from rlexp.cards.mlflow_note import examined, examining
 from rlexp.cards.terminal import print_card
 from rlexp.computer import join_processes, prepare
+from rlexp.data.load import load
+from rlexp.data.perplexity_texts import with_texts_of
 from rlexp.evaluation.evaluate import Evaluation
 from rlexp.failures import disk_explained, explained
 from rlexp.models.locate import fetch
@@ -88,8 +89,8 @@ def examine(spec: RunSpec, folder: Path, parent: str | None = None) -> None:
     quieten()
     share_cores()
     algo: Any = spec.algo
-    splits = data_room.load(spec.data, rows_read(algo, spec.data))
-    splits = data_room.with_texts_of(splits, spec.eval.texts_path)
+    splits = load(spec.data, rows_read(algo, spec.data))
+    splits = with_texts_of(splits, spec.eval.texts_path)
     second = algo.examined(spec.model) if algo.model is not None else None
     for model in (spec.model, *([second] if second else [])):
         fetch(model, folder_of(spec))

@@ -9,8 +9,8 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from rlexp import data as data_room
 from rlexp.data.matched import matched_pairs
+from rlexp.data.prompt_templates import frame
 from rlexp.data.sampled import sample_rows
 from rlexp.scoring import Scorer
 from rlexp.spec.crosscheck import pairs_are_matched
@@ -27,19 +27,19 @@ LABELS_COMPARED = 200
 def heldout_rows(spec: RunSpec, policy: Any, splits: Any, observer: Any, scorer: Scorer) -> Rows:
     """What evaluations look at: prompts, or pairs for a model that scores texts."""
     if spec.algo.head == "language":
-        framed = data_room.frame(splits.heldout, spec.data, policy.chat)
+        framed = frame(splits.heldout, spec.data, policy.chat)
         return _short_enough(framed, spec, policy, observer.notes)
     if splits.heldout_pairs:
-        framed = data_room.frame(splits.heldout_pairs, spec.data, policy.chat)
+        framed = frame(splits.heldout_pairs, spec.data, policy.chat)
         return _short_enough(framed, spec, policy, observer.notes)
     if pairs_are_matched(spec.algo, spec.data):
-        framed = data_room.frame(splits.heldout_labelled, spec.data, policy.chat)
+        framed = frame(splits.heldout_labelled, spec.data, policy.chat)
         labelled = _short_enough(framed, spec, policy, observer.notes)
         # By the evaluation's seed: runs of different seeds are compared on the same pairs.
         pairs, note = matched_pairs(labelled, spec.eval.seed, None)
         observer.notes.append(f"held out: {note}")
         return pairs
-    framed = data_room.frame(splits.heldout[: spec.eval.prompts], spec.data, policy.chat)
+    framed = frame(splits.heldout[: spec.eval.prompts], spec.data, policy.chat)
     asked = _short_enough(framed, spec, policy, [])
 
     def make() -> tuple[Rows, str]:
@@ -54,7 +54,7 @@ def training_rows(
 ) -> Rows:
     """Rows of the kind that the algorithm needs, framed for the model."""
     notes: list[str] = observer.notes if observer else []
-    rows = data_room.frame(splits.train, spec.data, policy.chat)
+    rows = frame(splits.train, spec.data, policy.chat)
     rows = _short_enough(rows, spec, policy, notes)
     if splits.kind == spec.algo.needs:
         if observer and splits.kind == "unpaired" and spec.reward.scores_anything:

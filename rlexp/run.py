@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rlexp import data as data_room
 from rlexp.checkpoints import step_of
 from rlexp.computer import is_main_process, join_processes, mixed_bf16, prepare
+from rlexp.data.load import load
+from rlexp.data.perplexity_texts import with_texts_of
 from rlexp.failures import disk_explained, explained
 from rlexp.models.locate import fetch, local_folder
 from rlexp.offline import hub_closed, quieten, share_cores
@@ -53,8 +54,8 @@ def run(spec: RunSpec, folder: Path, parent: str | None = None, resume: Path | N
     share_cores()
     sampled = rows_are_sampled(spec.algo, spec.data)
     # Before torch: mistakes in the data, and a hub that does not answer, are cheap to find.
-    splits = data_room.load(spec.data, rows_read(spec.algo, spec.data))
-    splits = data_room.with_texts_of(splits, spec.eval.texts_path)
+    splits = load(spec.data, rows_read(spec.algo, spec.data))
+    splits = with_texts_of(splits, spec.eval.texts_path)
     fetch(spec.model, folder_of(spec))
     with ExitStack() as open_things:
         open_things.enter_context(disk_explained(folder))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from rlexp.data import load
+from rlexp.data.load import load
 from rlexp.spec.components import component_class
 from rlexp.spec.data import DataSpec, Kind
 from rlexp.spec.errors import Problem, UserError

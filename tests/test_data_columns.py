@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from data_specs import data_spec, problems_of
 
-from rlexp.data import load
+from rlexp.data.load import load
 from rlexp.data.openings import cut
 from rlexp.spec.data import KIND_COLUMNS
 

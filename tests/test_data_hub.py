@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from data_specs import REAL, data_spec, problems_of
 
-from rlexp.data import load
+from rlexp.data.load import load
 
 DIALOGUE = "\n\nHuman: Hello {n}\n\nAssistant:"
 

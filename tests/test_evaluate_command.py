@@ -80,7 +80,7 @@ def test_an_evaluation_imports_nothing_heavy_before_it_is_valid(here: Path) -> N
 
 def test_texts_of_the_users_own(tmp_path: Path) -> None:
     """Paragraphs, columns, and files that hold neither."""
-    from rlexp.data.texts import read_texts
+    from rlexp.data.perplexity_texts import read_texts
 
     book = tmp_path / "book.txt"
     book.write_text("One\nline.\n\n \nTwo.\n", encoding="utf-8")

@@ -12,7 +12,7 @@ from runs import run_here
 from test_algorithms import SHORT, problems_of
 
 from rlexp.builtin import scratch
-from rlexp.data import load
+from rlexp.data.load import load
 from rlexp.spec.errors import UserError
 from rlexp.spec.model import Shape
 

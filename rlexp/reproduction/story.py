@@ -9,9 +9,9 @@ from typing import Any
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from rlexp import data as data_room
 from rlexp.checkpoints import complete_checkpoints
 from rlexp.config.overrides import value_at
+from rlexp.data.load import load
 from rlexp.launch import launch
 from rlexp.new_run import new_folder
 from rlexp.reproduction import terminal
@@ -99,7 +99,7 @@ def _look(
 
 
 def _data(spec: RunSpec) -> dict[str, Any]:
-    splits = data_room.load(spec.data, rows_read(spec.algo, spec.data))
+    splits = load(spec.data, rows_read(spec.algo, spec.data))
     rows = len(splits.train) + len(splits.heldout)
     return {"source": splits.source, "digest": splits.digest, "rows": rows}
 

@@ -14,7 +14,7 @@ from rlexp.data.table import raise_problems
 from rlexp.spec.errors import Problem, UserError
 
 if TYPE_CHECKING:
-    from rlexp.data import Splits
+    from rlexp.data.load import Splits
 
 KEY, COLUMN = "eval.texts_path", "text"
 _EMPTY_LINES = re.compile(r"\n\s*\n")

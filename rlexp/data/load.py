@@ -1,0 +1,97 @@
+"""Reading a data set, splitting it, and making its rows into what an algorithm needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from rlexp.data.derive import derive, prompts_of
+from rlexp.data.dialogues import plain_text
+from rlexp.data.prompt_templates import worded
+from rlexp.data.rows import Row
+from rlexp.data.split import canonical, draw, sample, split
+from rlexp.spec.data import DERIVABLE, DataSpec, Kind
+from rlexp.spec.errors import Problem, UserError
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A data set, read and split; prompts are not framed yet."""
+
+    kind: Kind
+    """What `train` holds: what was needed, or prompts where pairs must be sampled first."""
+    train: list[Row]
+    heldout: list[Row]
+    """Prompt rows: prompt, opening where there is one, and columns for rewards. Their order is that
+    of a shuffle, always the same one: any first so many are a fair sample."""
+    heldout_pairs: list[Row]
+    """The held-out rows with their answers, in the same order, where these are pairs; else none."""
+    heldout_labelled: list[Row]
+    """The same where the answers are labelled."""
+    corpus: Callable[[], list[str]] = field(compare=False, repr=False)
+    """The training texts, as `texts` has the held-out ones; where the data has prompts only, these:
+    what a new model's tokenizer is trained on."""
+    texts: list[str]
+    """Held-out texts for perplexity, in the order of `heldout`: prompt and completion, or prompt
+    and chosen answer, whatever the algorithm needs. Empty where the data has prompts only."""
+    source: str
+    digest: str
+    """Of all rows, before `max_rows`: 32 hex digits of SHA-256."""
+    notes: list[str]
+    """What was done to the rows, in words for the card."""
+
+
+def load(data: DataSpec, needs: Kind) -> Splits:
+    """Read and split a data set, and make its training rows into what an algorithm needs.
+
+    Raises:
+        UserError: rows that cannot be read, split or made into `needs`.
+    """
+    kind, rows = data.kind(), data.read()
+    if not rows.train:
+        raise UserError(Problem("data", f"{rows.source}, without usable rows", "rows", *rows.notes))
+    digest = sha256(canonical([rows.train, rows.heldout])).hexdigest()[:32]
+    train, heldout = rows.train, rows.heldout
+    if heldout is None:
+        train, heldout = split(rows.train, data.eval_fraction, rows.source)
+    if not heldout:
+        raise UserError(Problem("data", f"{rows.source}: no held-out rows", "at least one"))
+    heldout = sorted(heldout, key=draw)
+    pairs_are_sampled = needs == "pairs" and kind != "pairs" and kind not in DERIVABLE[needs]
+    becomes: Kind = "prompts" if pairs_are_sampled else needs
+    taken = sample(train, data.max_rows)
+    train, notes = derive(taken, kind, becomes, rows.source)
+    if becomes == "unpaired":
+        _check_both_labels(train, rows.source)
+    return Splits(
+        kind=becomes,
+        train=train,
+        heldout=prompts_of(heldout),
+        heldout_pairs=heldout if kind == "pairs" else [],
+        heldout_labelled=heldout if kind == "unpaired" else [],
+        corpus=lambda: [_whole(row, data) or plain_text(row["prompt"]) for row in taken],
+        texts=[text for row in heldout if (text := _whole(row, data)) is not None],
+        source=rows.source,
+        digest=digest,
+        notes=[*rows.notes, *notes],
+    )
+
+
+def _whole(row: Row, data: DataSpec) -> str | None:
+    """The row's text: of a cut one the original, else prompt and good answer as a text model sees
+    them, of a conversation what was said."""
+    answer = row.get("completion", row.get("chosen"))
+    if answer is None:
+        return None
+    if not isinstance(row["prompt"], str):
+        return plain_text(row["prompt"] + answer)
+    return row.get("opening", worded(data.text_prompt, row["prompt"])) + answer
+
+
+def _check_both_labels(rows: list[Row], source: str) -> None:
+    labels = {row["label"] for row in rows}
+    if len(labels) == 1:
+        got = f"{source}: all {len(rows)} labels are {str(labels.pop()).lower()}"
+        remedy = "Add rows of the other label, or say what labels mean with data.labels."
+        raise UserError(Problem("data", got, "labels true and false", remedy))
