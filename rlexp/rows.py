@@ -9,9 +9,9 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from rlexp.data.matched import matched_pairs
+from rlexp.data.derived.label_pairs import matched_pairs
+from rlexp.data.derived.preference_sampling import sample_rows
 from rlexp.data.prompt_templates import frame
-from rlexp.data.sampled import sample_rows
 from rlexp.scoring import Scorer
 from rlexp.spec.crosscheck import pairs_are_matched
 from rlexp.spec.errors import Problem, UserError

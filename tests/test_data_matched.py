@@ -11,7 +11,7 @@ from runs import run_here
 from test_algorithms import SHORT, problems_of
 
 from rlexp.builtin import tiny
-from rlexp.data.matched import matched_pairs
+from rlexp.data.derived.label_pairs import matched_pairs
 from rlexp.spec.errors import UserError
 
 GOOD, BAD = 12, 7

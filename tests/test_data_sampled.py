@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rlexp.data.sampled import sample_rows
+from rlexp.data.derived.preference_sampling import sample_rows
 from rlexp.spec.errors import RunFailed
 from rlexp.spec.policy import Completion
 from rlexp.spec.reward import Text

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from data_specs import CONF, data_spec
 
-from rlexp.data.derive import _DERIVATIONS
+from rlexp.data.derived.kinds import _DERIVATIONS
+from rlexp.data.derived.split import draw, sample, split
 from rlexp.data.load import load
 from rlexp.data.prompt_templates import frame
-from rlexp.data.split import draw, sample, split
 from rlexp.spec.data import DERIVABLE, KIND_COLUMNS, DataSpec
 from rlexp.spec.errors import UserError
 

@@ -12,7 +12,7 @@ import pytest
 from judge_server import JudgeServer, by_count, constitution_at, good, judge_at, knobs, served
 from runs import spec_of
 
-from rlexp.data.sampled import sample_rows
+from rlexp.data.derived.preference_sampling import sample_rows
 from rlexp.judging.judge import HIDDEN_VARIABLE
 from rlexp.rewards.constitution import Constitution
 from rlexp.rewards.judge import Judge

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from rlexp.data.derive import derive, prompts_of
+from rlexp.data.derived.kinds import derive, prompts_of
+from rlexp.data.derived.split import canonical, draw, sample, split
 from rlexp.data.dialogues import plain_text
 from rlexp.data.prompt_templates import worded
 from rlexp.data.rows import Row
-from rlexp.data.split import canonical, draw, sample, split
 from rlexp.spec.data import DERIVABLE, DataSpec, Kind
 from rlexp.spec.errors import Problem, UserError
 

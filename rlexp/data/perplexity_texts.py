@@ -8,8 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rlexp.data.derived.split import draw
 from rlexp.data.formats import read_records
-from rlexp.data.split import draw
 from rlexp.data.table import raise_problems
 from rlexp.spec.errors import Problem, UserError
 

@@ -1,0 +1,1 @@
+"""Rows of one kind from rows of another: derived, paired, split."""
