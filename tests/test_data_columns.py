@@ -9,7 +9,7 @@ import pytest
 from data_specs import data_spec, problems_of
 
 from rlexp.data.load import load
-from rlexp.data.openings import cut
+from rlexp.data.parsing.truncation import cut
 from rlexp.spec.data import KIND_COLUMNS
 
 USER = {"role": "user", "content": "Say something."}

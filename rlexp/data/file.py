@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from rlexp.data.formats import FORMATS, read_records
-from rlexp.data.rows import Row
-from rlexp.data.table import Layout, Table, drop_notes, raise_problems
+from rlexp.data.parsing.columns import Layout, Table, drop_notes, raise_problems
+from rlexp.data.parsing.readers import FORMATS, read_records
+from rlexp.data.parsing.records import Row
 from rlexp.spec.data import Kind, Rows
 from rlexp.spec.errors import Problem, UserError
 

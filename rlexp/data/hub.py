@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from rlexp.data.table import Layout, Table, drop_notes, raise_problems
+from rlexp.data.parsing.columns import Layout, Table, drop_notes, raise_problems
 from rlexp.spec.data import Kind, Rows
 from rlexp.spec.errors import Problem, UserError
 

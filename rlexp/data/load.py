@@ -8,9 +8,9 @@ from hashlib import sha256
 
 from rlexp.data.derived.kinds import derive, prompts_of
 from rlexp.data.derived.split import canonical, draw, sample, split
-from rlexp.data.dialogues import plain_text
+from rlexp.data.parsing.conversations import plain_text
+from rlexp.data.parsing.records import Row
 from rlexp.data.prompt_templates import worded
-from rlexp.data.rows import Row
 from rlexp.spec.data import DERIVABLE, DataSpec, Kind
 from rlexp.spec.errors import Problem, UserError
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlexp.data.derived.split import draw
-from rlexp.data.formats import read_records
-from rlexp.data.table import raise_problems
+from rlexp.data.parsing.columns import raise_problems
+from rlexp.data.parsing.readers import read_records
 from rlexp.spec.errors import Problem, UserError
 
 if TYPE_CHECKING:

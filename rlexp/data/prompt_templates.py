@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rlexp.data.dialogues import assistant_turn
-from rlexp.data.rows import Row
+from rlexp.data.parsing.conversations import assistant_turn
+from rlexp.data.parsing.records import Row
 from rlexp.spec.data import DataSpec
 
 _ANSWERS = ("completion", "chosen", "rejected")

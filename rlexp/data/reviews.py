@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from rlexp.builtin.grammar import grammatical, sample_reviews
-from rlexp.data.openings import PromptWords, cut
+from rlexp.data.parsing.truncation import PromptWords, cut
 from rlexp.spec.data import DataSpec, Kind, Rows
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from rlexp.data.rows import Row
+from rlexp.data.parsing.records import Row
 from rlexp.spec.errors import Problem, UserError
 
 

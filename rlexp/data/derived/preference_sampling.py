@@ -17,8 +17,8 @@ from itertools import chain
 from statistics import fmean
 from typing import Any
 
-from rlexp.data.dialogues import assistant_turn
-from rlexp.data.rows import Row
+from rlexp.data.parsing.conversations import assistant_turn
+from rlexp.data.parsing.records import Row
 from rlexp.spec.data import Kind
 from rlexp.spec.errors import RunFailed
 from rlexp.spec.policy import Completion

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 
-from rlexp.data.rows import Row
+from rlexp.data.parsing.records import Row
 from rlexp.spec.errors import Problem, UserError
 
 _SALT = b"rlexp held-out:"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from rlexp.data import dialogues, openings
+from rlexp.data.parsing import conversations, truncation
 from rlexp.spec.reward import Message, Text
 
 Row = dict[str, Any]
@@ -28,10 +28,10 @@ class Unfit(Exception):
 
 @dataclass(frozen=True)
 class Rules:
-    """How records are read; the fields are those of `rlexp.data.table.Table`."""
+    """How records are read; the fields are those of `rlexp.data.parsing.columns.Table`."""
 
     prompt_words: tuple[int, int]
-    dialogues: bool
+    conversations: bool
     drops_empty: bool
     labels: dict[str | int, bool]
 
@@ -60,7 +60,7 @@ def to_row(record: Row, names: dict[str, str], extra: dict[str, bool], rules: Ru
     elif "chosen" in texts:
         row = _pair(texts, names, rules)
     else:
-        row = dict(zip(texts, dialogues.aligned(*texts.values()), strict=True))
+        row = dict(zip(texts, conversations.aligned(*texts.values()), strict=True))
     if isinstance(row["prompt"], list) and row["prompt"][-1]["role"] == "assistant":
         raise Faulty("a prompt whose last turn is the assistant's", "one that waits for an answer")
     if "label" in names:
@@ -120,7 +120,7 @@ def _is_unicode(text: Text) -> bool:
 def _cut(text: Text, name: str, rules: Rules) -> Row:
     if not isinstance(text, str):
         raise Faulty(f"messages as {name!r}", "a text", "Messages go into prompt and completion.")
-    parts = openings.cut(text.strip(), rules.prompt_words)
+    parts = truncation.cut(text.strip(), rules.prompt_words)
     if parts is None:
         raise Unfit(f"a text is no longer than an opening of {rules.prompt_words[0]} words")
     opening, rest = parts
@@ -132,7 +132,7 @@ def _pair(texts: dict[str, Text], names: dict[str, str], rules: Rules) -> Row:
     if rules.dialogues:
         chosen, rejected = (_parsed(texts[c], names[c]) for c in ("chosen", "rejected"))
     if "prompt" in texts:
-        prompt, chosen, rejected = dialogues.aligned(texts["prompt"], chosen, rejected)
+        prompt, chosen, rejected = conversations.aligned(texts["prompt"], chosen, rejected)
     elif isinstance(chosen, str) or isinstance(rejected, str):
         raise Faulty(
             "answers without a prompt",
@@ -140,7 +140,7 @@ def _pair(texts: dict[str, Text], names: dict[str, str], rules: Rules) -> Row:
             "Set data.columns.prompt=NAME, or data.dialogues=true if turns begin with 'Human:'.",
         )
     else:
-        prompt = dialogues.shared_prompt(chosen, rejected)
+        prompt = conversations.shared_prompt(chosen, rejected)
         if prompt is None:
             raise Unfit("the two dialogues do not answer the same prompt")
         chosen, rejected = chosen[-1:], rejected[-1:]
@@ -155,7 +155,7 @@ def _parsed(text: Text, name: str) -> list[Message]:
     if not isinstance(text, str):
         return text
     try:
-        return dialogues.parse(text)
+        return conversations.parse(text)
     except ValueError as error:
         want = "a dialogue that begins with 'Human:'"
         remedy = "Set data.dialogues=false if the answers stand alone."

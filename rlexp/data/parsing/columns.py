@@ -1,7 +1,7 @@
 """Tables, wherever they stand: which of their columns mean what, and what kind of rows that makes.
 
 `File` and `Hub` share this. A record of the source becomes a row in the canonical columns of
-`rlexp.spec.data.KIND_COLUMNS`; see `rlexp.data.rows`.
+`rlexp.spec.data.KIND_COLUMNS`; see `rlexp.data.parsing.records`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
-from rlexp.data.dialogues import is_raw
-from rlexp.data.openings import PromptWords
-from rlexp.data.rows import Faulty, Rules, Unfit, to_row
+from rlexp.data.parsing.conversations import is_raw
+from rlexp.data.parsing.records import Faulty, Rules, Unfit, to_row
+from rlexp.data.parsing.truncation import PromptWords
 from rlexp.spec.data import DataSpec, Kind
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.part import Part

@@ -1,0 +1,1 @@
+"""Files and records as rows in canonical columns."""
