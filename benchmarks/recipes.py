@@ -28,7 +28,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from rlexp.conf_dir import CONF
-from rlexp.intervals import bootstrap_ratio
+from rlexp.evaluation.bootstrap import bootstrap_ratio
 from rlexp.launch import launch
 from rlexp.spec.run import RunSpec
 

@@ -21,7 +21,7 @@ from rlexp.cards.terminal import print_card
 from rlexp.computer import join_processes, prepare
 from rlexp.data.load import load
 from rlexp.data.perplexity_texts import with_texts_of
-from rlexp.evaluation.evaluate import Evaluation
+from rlexp.evaluation.policy import Evaluation
 from rlexp.failures import disk_explained, explained
 from rlexp.models.locate import fetch
 from rlexp.observer import Observer, config_in

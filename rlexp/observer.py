@@ -16,10 +16,10 @@ from rlexp.cards.html import write_page
 from rlexp.cards.mlflow_note import begun, ended
 from rlexp.cards.model_card import NAME, Weights, model_card
 from rlexp.cards.terminal import print_card
-from rlexp.evaluation.evaluate import Evaluation, Sample, evaluate
-from rlexp.evaluation.judged import judged, try_judge
-from rlexp.evaluation.ranking import evaluate_ranking
-from rlexp.evaluation.wins import win_rate
+from rlexp.evaluation.judge_win_rate import judged, try_judge
+from rlexp.evaluation.pairwise_accuracy import evaluate_ranking
+from rlexp.evaluation.policy import Evaluation, Sample, evaluate
+from rlexp.evaluation.win_rate import win_rate
 from rlexp.kept_checkpoints import KeptCheckpoints
 from rlexp.scoring import Scorer
 from rlexp.spec.errors import Problem, Pruned, UserError

@@ -19,9 +19,9 @@ from typing import Any
 
 from rlexp.checkpoints import complete_checkpoints
 from rlexp.evaluation import hacking
-from rlexp.evaluation.evaluate import Evaluation, distinct
 from rlexp.evaluation.firing import Firing, Shown
 from rlexp.evaluation.health import FEW, HEALTH, LOOK, Seen, Series
+from rlexp.evaluation.policy import Evaluation, distinct
 from rlexp.spec.hardware import EvalSpec
 from rlexp.spec.judge import needs_rivals
 from rlexp.spec.run import RunSpec

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.evaluation.best_of import Draws, draw
-from rlexp.evaluation.evaluate import Evaluation
 from rlexp.evaluation.frontier import Frontier, frontier
+from rlexp.evaluation.policy import Evaluation
 from rlexp.evaluation.slices import LENGTH
-from rlexp.evaluation.wins import WinRate
+from rlexp.evaluation.win_rate import WinRate
 from rlexp.spec.errors import UserError
 from rlexp.spec.eval_checks import no_such_column
 from rlexp.spec.judge import JudgeSpec

@@ -15,13 +15,13 @@ from some_card import BETTER, COST, IDENTITY, SOUND, evaluation, shown
 from rlexp.cards.card import Card, build_card
 from rlexp.cards.html import write_page
 from rlexp.evaluation.best_of import Draws, best_of, expected_best, kl_bound
+from rlexp.evaluation.bootstrap import bootstrap_change, bootstrap_ratio
 from rlexp.evaluation.changes import change, changes
 from rlexp.evaluation.extremes import extremes
 from rlexp.evaluation.frontier import LESS, MORE, frontier, in_words
 from rlexp.evaluation.pair import Pair
 from rlexp.evaluation.slices import LENGTH, labels_of, slices
-from rlexp.evaluation.wins import compared, pairwise_wins
-from rlexp.intervals import bootstrap_change, bootstrap_ratio
+from rlexp.evaluation.win_rate import compared, pairwise_wins
 
 PROMPTS = 40
 

@@ -15,7 +15,7 @@ from tiny_policy import TinyPolicy
 from rlexp.__main__ import main
 from rlexp.builtin import tiny
 from rlexp.evaluation.best_of import draw
-from rlexp.evaluation.evaluate import evaluate
+from rlexp.evaluation.policy import evaluate
 from rlexp.spec.errors import UserError
 from rlexp.spec.hardware import EvalSpec
 

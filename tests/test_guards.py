@@ -9,8 +9,8 @@ import pytest
 from runs import composed
 
 from rlexp.evaluation import hacking, health
-from rlexp.evaluation.evaluate import Evaluation, Sample
 from rlexp.evaluation.health import Seen, Series
+from rlexp.evaluation.policy import Evaluation, Sample
 from rlexp.spec.guards import GuardsSpec
 
 START = {

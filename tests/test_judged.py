@@ -16,7 +16,7 @@ from runs import SMALL, run_here
 from some_card import SOUND, card, evaluation, shown
 from test_evaluation import SPEC
 
-from rlexp.evaluation.judged import judged, try_judge
+from rlexp.evaluation.judge_win_rate import judged, try_judge
 from rlexp.spec.errors import UserError
 from rlexp.spec.hardware import EvalSpec
 

@@ -12,7 +12,7 @@ from killed_runs import SIX, assert_same, cut_after, events_of, points_of, resum
 from runs import rlexp, run_here, spec_of
 
 from rlexp.checkpoints import complete_checkpoints, is_complete
-from rlexp.evaluation.evaluate import Evaluation
+from rlexp.evaluation.policy import Evaluation
 from rlexp.spec.errors import UserError
 
 

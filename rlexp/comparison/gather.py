@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from rlexp.comparison.paired_tests import RESAMPLES
 from rlexp.comparison.run_data import Key, Points, Run, Sample, Value
-from rlexp.intervals import bootstrap_ratio
+from rlexp.evaluation.bootstrap import bootstrap_ratio
 
 TEXTS = frozenset({"step", "prompt", "completion"})
 """Columns of a samples table that are no measurements."""

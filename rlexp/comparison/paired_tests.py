@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rlexp.intervals import bootstrap_ratio
+from rlexp.evaluation.bootstrap import bootstrap_ratio
 
 RESAMPLES = 2000
 """Of the bootstrap, as on the cards of runs."""

@@ -21,10 +21,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rlexp.evaluation.evaluate import Evaluation, sampled, score
-from rlexp.evaluation.undisturbed import undisturbed
-from rlexp.evaluation.wins import WinRate, compared
-from rlexp.intervals import bootstrap_ratio
+from rlexp.evaluation.bootstrap import bootstrap_ratio
+from rlexp.evaluation.policy import Evaluation, sampled, score
+from rlexp.evaluation.preserved_state import undisturbed
+from rlexp.evaluation.win_rate import WinRate, compared
 from rlexp.spec.hardware import EvalSpec
 from rlexp.spec.policy import PolicyLike
 from rlexp.spec.reward import Scoring, Value

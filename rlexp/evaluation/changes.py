@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rlexp.evaluation.measures import PERPLEXITIES, Ratio, of_ratio
-from rlexp.intervals import bootstrap_change
+from rlexp.evaluation.bootstrap import bootstrap_change
+from rlexp.evaluation.ratios import PERPLEXITIES, Ratio, of_ratio
 
 if TYPE_CHECKING:
-    from rlexp.evaluation.evaluate import Evaluation
+    from rlexp.evaluation.policy import Evaluation
 
 
 @dataclass(frozen=True)

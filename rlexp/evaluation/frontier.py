@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rlexp.evaluation.best_of import BestOf, Draws, best_of, expected_best, kl_bound
-from rlexp.intervals import CONFIDENCE
+from rlexp.evaluation.bootstrap import CONFIDENCE
 
 if TYPE_CHECKING:
-    from rlexp.evaluation.evaluate import Evaluation
+    from rlexp.evaluation.policy import Evaluation
 
 MORE = None
 """For an n: more than were sampled."""

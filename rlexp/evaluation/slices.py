@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rlexp.evaluation.changes import Change, change
-from rlexp.evaluation.measures import Ratio
+from rlexp.evaluation.ratios import Ratio
 
 if TYPE_CHECKING:
-    from rlexp.evaluation.evaluate import Evaluation
+    from rlexp.evaluation.policy import Evaluation
 
 LENGTH = "prompt length"
 MOST_VALUES = 12

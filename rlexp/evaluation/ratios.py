@@ -10,11 +10,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from rlexp.intervals import bootstrap_ratio
+from rlexp.evaluation.bootstrap import bootstrap_ratio
 from rlexp.spec.reward import Value
 
 if TYPE_CHECKING:
-    from rlexp.evaluation.evaluate import Sample
+    from rlexp.evaluation.policy import Sample
 
 PERPLEXITIES = frozenset({"perplexity", "reference_perplexity"})
 """Metrics that are exp of their ratio."""

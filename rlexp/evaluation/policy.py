@@ -14,8 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from rlexp.evaluation.measures import Ratio, averages, grouped, in_groups, of_samples
-from rlexp.evaluation.undisturbed import undisturbed
+from rlexp.evaluation.preserved_state import undisturbed
+from rlexp.evaluation.ratios import Ratio, averages, grouped, in_groups, of_samples
 from rlexp.spec.hardware import EvalSpec
 from rlexp.spec.policy import Completion, PolicyLike
 from rlexp.spec.reward import Scores, Scoring, Value

@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from rlexp.evaluation.evaluate import Evaluation, Sample, for_people
-from rlexp.evaluation.undisturbed import undisturbed
-from rlexp.intervals import bootstrap_ratio
+from rlexp.evaluation.bootstrap import bootstrap_ratio
+from rlexp.evaluation.policy import Evaluation, Sample, for_people
+from rlexp.evaluation.preserved_state import undisturbed
 from rlexp.spec.hardware import EvalSpec
 
 

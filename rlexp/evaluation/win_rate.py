@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rlexp.intervals import bootstrap_ratio
+from rlexp.evaluation.bootstrap import bootstrap_ratio
 from rlexp.spec.reward import Value
 
 if TYPE_CHECKING:
-    from rlexp.evaluation.evaluate import Evaluation
+    from rlexp.evaluation.policy import Evaluation
 
 Rewards = Sequence[Sequence[Value]]
 """Of each prompt, the rewards of its completions."""

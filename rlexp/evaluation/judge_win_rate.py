@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rlexp.evaluation.evaluate import Evaluation
-from rlexp.intervals import bootstrap_ratio
+from rlexp.evaluation.bootstrap import bootstrap_ratio
+from rlexp.evaluation.policy import Evaluation
 from rlexp.spec.errors import RunFailed, UserError
 from rlexp.spec.hardware import EvalSpec
 from rlexp.spec.judge import JudgeSpec, Preference
