@@ -12,7 +12,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
 
 from rlexp.checkpoints import seal
-from rlexp.divergence import check_numbers
+from rlexp.guards.divergence import check_numbers
 from rlexp.spec.run import RunSpec
 from rlexp.spending import Spending
 from rlexp.tracking.callback import tracking_callback
@@ -159,7 +159,7 @@ class Guards(TrainerCallback):
     """Lets the guards judge each step by its logs, in the first process; they come last of all.
 
     Args:
-        watcher: a `rlexp.watching.Watcher`.
+        watcher: a `rlexp.guards.monitor.Watcher`.
     """
 
     def __init__(self, watcher: Any) -> None:

@@ -20,6 +20,7 @@ from rlexp.evaluation.judge_win_rate import judged, try_judge
 from rlexp.evaluation.pairwise_accuracy import evaluate_ranking
 from rlexp.evaluation.policy import Evaluation, Sample, evaluate
 from rlexp.evaluation.win_rate import win_rate
+from rlexp.guards.monitor import Watcher
 from rlexp.kept_checkpoints import KeptCheckpoints
 from rlexp.scoring import Scorer
 from rlexp.spec.errors import Problem, Pruned, UserError
@@ -32,7 +33,6 @@ from rlexp.terminal import Terminal
 from rlexp.tracking import Tracker
 from rlexp.tracking.spool import SPOOL
 from rlexp.tracking.told import Told
-from rlexp.watching import Watcher
 from rlexp.yardstick import Yardstick
 
 

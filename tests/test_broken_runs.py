@@ -14,7 +14,7 @@ from tiny_policy import TinyPolicy
 
 from rlexp.algos.common.trl import Training
 from rlexp.callbacks import StopOnNaN
-from rlexp.divergence import check_numbers
+from rlexp.guards.divergence import check_numbers
 from rlexp.spec.errors import RunFailed
 from rlexp.spec.reward import RewardSpec
 

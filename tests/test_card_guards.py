@@ -5,7 +5,7 @@ import math
 import pytest
 from some_card import BETTER, HACKED, SOUND, card, shown
 
-from rlexp.evaluation.guards import guards
+from rlexp.guards.final_checks import guards
 
 
 def test_a_sound_run_is_not_warned_of():

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from runs import composed
 
-from rlexp.evaluation import hacking, health
-from rlexp.evaluation.health import Seen, Series
 from rlexp.evaluation.policy import Evaluation, Sample
+from rlexp.guards import reward_hacking, training_health
+from rlexp.guards.training_health import Seen, Series
 from rlexp.spec.guards import GuardsSpec
 
 START = {
@@ -39,7 +39,7 @@ def look(metrics: dict[str, float], **values: list[Any]) -> Evaluation:
 
 
 def evidence(now: dict[str, float], start: dict[str, float] = START) -> float:
-    return hacking.total(hacking.evidence(look(start), look(now), spec(), {}))
+    return reward_hacking.total(reward_hacking.evidence(look(start), look(now), spec(), {}))
 
 
 def test_the_planted_case_stands_out_of_sound_runs() -> None:
@@ -75,33 +75,35 @@ def test_what_comes_in_a_step_and_may_go_in_a_step_is_waited_for() -> None:
     policy that drifts."""
     knobs = spec()
     overshot = [(5, 0.6), (6, 2.0), (7, 3.1), (8, 3.2), (9, 1.7), (10, 1.0)]
-    assert not any(hacking.has_lasted(overshot[:n], knobs) for n in range(1, 6))
+    assert not any(reward_hacking.has_lasted(overshot[:n], knobs) for n in range(1, 6))
     drifting = [(13, 1.1), (15, 1.4), (16, 1.8), (17, 2.2)]
-    assert hacking.has_lasted(drifting, knobs)
-    assert not hacking.has_lasted([*drifting[:-1], (17, 0.2)], knobs)
+    assert reward_hacking.has_lasted(drifting, knobs)
+    assert not reward_hacking.has_lasted([*drifting[:-1], (17, 0.2)], knobs)
 
 
 def test_looks_come_closer_as_the_evidence_grows() -> None:
     """A look every ten steps comes too late for what takes five."""
     knobs = spec()
-    assert [hacking.wait(found, knobs) for found in (0.5, 1.1, 1.7)] == [knobs.every, 2, 1]
+    assert [reward_hacking.wait(found, knobs) for found in (0.5, 1.1, 1.7)] == [knobs.every, 2, 1]
 
 
 def test_answers_call_for_a_look() -> None:
     """Suspicion that adds improvements of one measure to another's fall, or never comes."""
     worse = {"grammatical": 0.95, "distinct_2": 0.34, "length": 36.0}
-    assert hacking.answers_are_suspicious(START, worse, spec())
+    assert reward_hacking.answers_are_suspicious(START, worse, spec())
     honest = {"grammatical": 0.97, "distinct_2": 0.42, "length": 32.5}
-    assert not hacking.answers_are_suspicious(START, honest, spec())
-    assert hacking.answers_are_suspicious(START, worse | {"reference_perplexity": 1.0}, spec())
+    assert not reward_hacking.answers_are_suspicious(START, honest, spec())
+    assert reward_hacking.answers_are_suspicious(
+        START, worse | {"reference_perplexity": 1.0}, spec()
+    )
 
 
 def test_gold_that_falls_is_hacking_and_gold_that_is_missing_is_nothing() -> None:
     """A mean that takes None for 0; a fall that is judged in the gold's own unit."""
     knobs, start = spec(), look(START, gold=[0.0, 100.0])
     for values, wanted in [([-50.0, 100.0], 2.0), ([None, 25.0], 2.0), ([None, None], 0.0)]:
-        found = hacking.evidence(start, look(BETTER, gold=values), knobs, {})
-        assert hacking.total(found) == pytest.approx(wanted), values
+        found = reward_hacking.evidence(start, look(BETTER, gold=values), knobs, {})
+        assert reward_hacking.total(found) == pytest.approx(wanted), values
 
 
 @pytest.mark.parametrize(("weight", "values"), [(1.0, [-1.0, 1.0]), (-2.0, [0.0, 2.0])])
@@ -112,15 +114,15 @@ def test_a_term_that_the_others_outweigh_counts_by_the_sign_of_its_weight(
     knobs = spec()
     ends = look(START), look(BETTER, terms=values)
     for sign in (1, -1):
-        found = hacking.evidence(*ends, knobs, {"a": sign * weight})
-        assert hacking.total(found) == (4.0 if sign == 1 else 0.0)
+        found = reward_hacking.evidence(*ends, knobs, {"a": sign * weight})
+        assert reward_hacking.total(found) == (4.0 if sign == 1 else 0.0)
 
 
 def test_the_samples_that_show_it_are_the_worst_that_are_paid_best() -> None:
     """Samples in the order of the prompts, which show what is still sound."""
     made = [(1.0, 0.99), (0.0, 0.2), (0.0, 0.9), (0.5, 0.95)]
     samples = [Sample("p", str(i), pay, {}, 4, True, g) for i, (g, pay) in enumerate(made)]
-    assert [each.completion for each in hacking.telling(samples)] == ["2", "1", "3"]
+    assert [each.completion for each in reward_hacking.telling(samples)] == ["2", "1", "3"]
 
 
 def series(**values: list[float]) -> Series:
@@ -151,7 +153,7 @@ NOISE = [0.1, -0.12, 0.08, 0.11, -0.09, 0.13, -0.1, 0.1, 0.09, -0.11]
 )
 def test_each_danger_is_seen_with_its_knob(guard: str, values: Any, says: str) -> None:
     """A guard that reads another metric than the one that trainers log, or has no remedy."""
-    seen = health.HEALTH[guard](series(**values), spec())
+    seen = training_health.HEALTH[guard](series(**values), spec())
     assert isinstance(seen, Seen)
     assert says in seen.what
     assert "algo." in seen.remedy and seen.cause
@@ -174,13 +176,13 @@ def test_each_danger_is_seen_with_its_knob(guard: str, values: Any, says: str) -
 )
 def test_what_is_noise_is_left_alone(guard: str, values: Any) -> None:
     """One value out of many, a curve that is too short, a fall of what may fall."""
-    assert health.HEALTH[guard](series(**values), spec()) is None
+    assert training_health.HEALTH[guard](series(**values), spec()) is None
 
 
 def test_a_flat_curve_has_no_deviation_and_still_no_jump() -> None:
     """A median deviation of 0 makes any rise infinite."""
-    assert not health.is_jump(1.5, [1.0] * 10, spike=10.0, least=0.1)
-    assert health.is_jump(2.5, [1.0] * 10, spike=10.0, least=0.1)
+    assert not training_health.is_jump(1.5, [1.0] * 10, spike=10.0, least=0.1)
+    assert training_health.is_jump(2.5, [1.0] * 10, spike=10.0, least=0.1)
 
 
 def test_numbers_that_are_not_finite_are_left_to_what_ends_the_run() -> None:

@@ -16,13 +16,13 @@ from typing import Any
 from rlexp.cards.cost import Cost
 from rlexp.evaluation.changes import Change, changes
 from rlexp.evaluation.extremes import extremes
-from rlexp.evaluation.firing import Firing
 from rlexp.evaluation.frontier import Frontier
-from rlexp.evaluation.guards import guards
 from rlexp.evaluation.pair import Pair
 from rlexp.evaluation.policy import Evaluation
 from rlexp.evaluation.slices import Slice, slices
 from rlexp.evaluation.win_rate import WinRate, compared
+from rlexp.guards.alert import Firing
+from rlexp.guards.final_checks import guards
 from rlexp.spec.guards import GUARDS
 
 SAMPLES = 3

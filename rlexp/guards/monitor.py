@@ -18,10 +18,10 @@ from statistics import fmean
 from typing import Any
 
 from rlexp.checkpoints import complete_checkpoints
-from rlexp.evaluation import hacking
-from rlexp.evaluation.firing import Firing, Shown
-from rlexp.evaluation.health import FEW, HEALTH, LOOK, Seen, Series
 from rlexp.evaluation.policy import Evaluation, distinct
+from rlexp.guards import reward_hacking
+from rlexp.guards.alert import Firing, Shown
+from rlexp.guards.training_health import FEW, HEALTH, LOOK, Seen, Series
 from rlexp.spec.hardware import EvalSpec
 from rlexp.spec.judge import needs_rivals
 from rlexp.spec.run import RunSpec
@@ -162,26 +162,26 @@ class Watcher:
         if since >= self.guards.every or not self._is_on("reward_hacking"):
             return since >= self.guards.every
         evidence = self.series.values(EVIDENCE)
-        if evidence and since >= hacking.wait(evidence[-1], self.guards):
+        if evidence and since >= reward_hacking.wait(evidence[-1], self.guards):
             return True
         return since >= FEW and self._answers_are_suspicious()
 
     def _answers_are_suspicious(self) -> bool:
         start, now = _of_answers(self.series.first), _of_answers(self.series.last)
-        return hacking.answers_are_suspicious(start, now, self.guards)
+        return reward_hacking.answers_are_suspicious(start, now, self.guards)
 
     def _look_at(self, step: int) -> None:
         assert self.start is not None  # no look is due without one to compare with
         found = self._look(step, self.spec.eval.seed)
         terms = self.spec.reward.terms_by_name()
         weights = {name: term.weight.final for name, term in terms.items()}
-        measures = hacking.evidence(self.start, found, self.guards, weights)
-        near = hacking.total(measures) >= hacking.NEAR * self.guards.together
+        measures = reward_hacking.evidence(self.start, found, self.guards, weights)
+        near = reward_hacking.total(measures) >= reward_hacking.NEAR * self.guards.together
         again = measures
         if near and self._is_on("reward_hacking"):
             other = self._look(step, self.spec.eval.seed + 1)
-            again = hacking.evidence(self.start, other, self.guards, weights)
-        pooled = (hacking.total(measures) + hacking.total(again)) / 2
+            again = reward_hacking.evidence(self.start, other, self.guards, weights)
+        pooled = (reward_hacking.total(measures) + reward_hacking.total(again)) / 2
         metrics = _logged(found) | {EVIDENCE: pooled}
         self.observer.tracker.log(metrics, step)
         self.series.add(step, metrics)
@@ -189,10 +189,10 @@ class Watcher:
         looks = self.series.points[EVIDENCE]
         if not self._is_on("reward_hacking") or pooled < self.guards.together:
             return
-        if hacking.has_lasted(looks, self.guards):
-            words = hacking.in_words(self.start, found, measures)
-            seen = Seen(words, hacking.CAUSE, hacking.REMEDY)
-            self._fire("reward_hacking", step, seen, hacking.telling(found.samples))
+        if reward_hacking.has_lasted(looks, self.guards):
+            words = reward_hacking.in_words(self.start, found, measures)
+            seen = Seen(words, reward_hacking.CAUSE, reward_hacking.REMEDY)
+            self._fire("reward_hacking", step, seen, reward_hacking.telling(found.samples))
 
     def _look(self, step: int, seed: int) -> Evaluation:
         completions = 2 if needs_rivals(self.spec.reward) else 1

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median
 
-from rlexp.divergence import CAUSES
+from rlexp.guards.divergence import CAUSES
 from rlexp.spec.guards import GuardsSpec
 
 FEW = 3

@@ -1,0 +1,1 @@
+"""What watches a run while it trains, and what a card warns of."""
