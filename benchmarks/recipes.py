@@ -29,7 +29,7 @@ from omegaconf import OmegaConf
 
 from rlexp.conf_dir import CONF
 from rlexp.evaluation.bootstrap import bootstrap_ratio
-from rlexp.launch import launch
+from rlexp.launch.launcher import launch
 from rlexp.spec.run import RunSpec
 
 DATA = CONF.parent.parent / "shared" / "data"

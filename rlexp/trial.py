@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rlexp.launch import launch
-from rlexp.resumption import CONFIG, plan
+from rlexp.launch.launcher import launch
+from rlexp.launch.resume_plan import CONFIG, plan
 from rlexp.spec.errors import Pruned
 from rlexp.spec.run import RunSpec
 from rlexp.spec.sweep import COSTS, SweepSpec

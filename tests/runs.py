@@ -15,7 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from rlexp.conf_dir import CONF
-from rlexp.launch import launch
+from rlexp.launch.launcher import launch
 from rlexp.spec.run import RunSpec
 
 SMALL = (

@@ -12,9 +12,9 @@ from runs import SMALL, composed, run_here
 
 from rlexp.cards.card import Card
 from rlexp.checkpoints import complete_checkpoints
-from rlexp.launch import launch
+from rlexp.launch.launcher import launch
+from rlexp.launch.resume_plan import plan
 from rlexp.promotion import last_step
-from rlexp.resumption import plan
 from rlexp.spec.errors import UserError
 from rlexp.trial import card_metrics
 

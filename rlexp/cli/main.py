@@ -104,7 +104,7 @@ def _job(config: Any) -> float | list[float] | None:
     from omegaconf import OmegaConf
 
     from rlexp.config.registry_choices import pin
-    from rlexp.launch import launch
+    from rlexp.launch.launcher import launch
     from rlexp.spec.run import RunSpec
     from rlexp.tracking.multirun import parent_run
 

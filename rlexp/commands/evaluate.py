@@ -36,7 +36,7 @@ def run(argv: list[str]) -> int:
 
 
 def _evaluate(argv: Sequence[str]) -> None:
-    from rlexp.evaluating import plan
+    from rlexp.launch.evaluation_plan import plan
 
     asked = _parsed(argv)
     words = [word for word in asked.words if not _is_override(word)]
@@ -49,7 +49,7 @@ def _evaluate(argv: Sequence[str]) -> None:
     import_from_here()
     plans = plan(words, overrides, asked.against, (uri, experiment), asked.checkpoint)
 
-    from rlexp.new_run import start
+    from rlexp.launch.new_run import start
 
     folders = []
     for number, each in enumerate(plans, start=1):

@@ -37,7 +37,7 @@ def run(argv: list[str]) -> int:
 
 
 def _rerun(argv: Sequence[str]) -> None:
-    from rlexp.new_run import start
+    from rlexp.launch.new_run import start
 
     parser = Parser("rerun", __doc__)
     parser.add_argument("what", metavar="FILE|RUN")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rlexp.cli.arguments import Parser, store_of
 from rlexp.cli.main import import_from_here, reported
-from rlexp.resumption import CONFIG, Resumption, plan
+from rlexp.launch.resume_plan import CONFIG, Resumption, plan
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.lock import alone
 
@@ -25,7 +25,7 @@ def run(argv: list[str]) -> int:
 
 
 def _resume(argv: Sequence[str]) -> None:
-    from rlexp.launch import launch
+    from rlexp.launch.launcher import launch
 
     parser = Parser("resume", __doc__)
     parser.add_argument("run", metavar="RUN")

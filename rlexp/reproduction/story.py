@@ -12,15 +12,15 @@ from rich.console import Console
 from rlexp.checkpoints import complete_checkpoints
 from rlexp.config.overrides import value_at
 from rlexp.data.load import load
-from rlexp.launch import launch
-from rlexp.new_run import new_folder
+from rlexp.launch.launcher import launch
+from rlexp.launch.new_run import new_folder
+from rlexp.launch.resume_plan import CONFIG
 from rlexp.reproduction import terminal
 from rlexp.reproduction.differences import Difference, differences
 from rlexp.reproduction.matching import Verdict, compare, verdict
 from rlexp.reproduction.plan import Stage, plan
 from rlexp.reproduction.recorded import COMPARED, Points, Recorded, read
 from rlexp.reproduction.result import keep
-from rlexp.resumption import CONFIG
 from rlexp.spec.crosscheck import rows_read
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.run import RunSpec

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.conf_dir import CONF
-from rlexp.launch import launch
+from rlexp.launch.launcher import launch
 from rlexp.spec.errors import UserError
 from rlexp.spec.run import RunSpec
 from rlexp.tracking.spool import SPOOL

@@ -73,7 +73,9 @@ def _launch_many(spec: RunSpec, folder: Path, parent: str | None, resume: Path |
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # else torch warns; the worker sets its own
     passed_on = [str(folder / "config.yaml"), parent or "", str(resume or "")]
     try:
-        elastic_launch(config, entrypoint=sys.executable)("-u", "-m", "rlexp.launch", *passed_on)
+        elastic_launch(config, entrypoint=sys.executable)(
+            "-u", "-m", "rlexp.launch.launcher", *passed_on
+        )
     except SignalException as stopped:
         raise KeyboardInterrupt if stopped.sigval == signal.SIGINT else Terminated from stopped
     except ChildFailedError as failed:
