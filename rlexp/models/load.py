@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlexp.models.chat import PLAIN, frames_as_chat, load_tokenizer
 from rlexp.models.locate import FolderOf, local_folder, model_folder
 from rlexp.models.memory import available_bytes, full_training_bytes, parameter_count
 from rlexp.models.policy import Policy, adapter_config, load_weights
+from rlexp.models.tokenizer import PLAIN, frames_as_chat, load_tokenizer
 from rlexp.spec.algo import Head
 from rlexp.spec.devices import has_bf16
 from rlexp.spec.errors import Problem, UserError

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.models.cache import cache_folder, made_once
-from rlexp.models.chat import PLAIN
 from rlexp.models.locate import ADAPTER_CONFIG
 from rlexp.models.policy import Policy
+from rlexp.models.tokenizer import PLAIN
 
 ADAPTER = "adapter_model.safetensors"
 
