@@ -168,7 +168,7 @@ class OurPolicy:
         self.rewarding = job.classifier().eval() if job.scorer == "model" else None
 
     def roll_out(self, prompts: list[str], **sampling: Any) -> Any:
-        from rlexp.models.rollout import roll_out
+        from rlexp.models.sampling.rollout import roll_out
 
         ids, pad = self.tokenizer(prompts)["input_ids"], self.tokenizer.pad_token_id
         end = [self.tokenizer.eos_token_id]

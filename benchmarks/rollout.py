@@ -18,7 +18,7 @@ import torch
 from transformers import AutoModelForCausalLM, DynamicCache, Qwen2Config, Qwen2ForCausalLM
 
 from rlexp.builtin import tiny
-from rlexp.models.rollout import roll_out
+from rlexp.models.sampling.rollout import roll_out
 
 Lists = list[list[int]]
 

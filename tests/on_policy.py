@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from rlexp.models.policy import AdapterOff
-from rlexp.models.rollout import roll_out
+from rlexp.models.sampling.rollout import roll_out
 from rlexp.trainers.loop import Task
 from rlexp.trainers.ppo import PpoKnobs
 from rlexp.trainers.rollouts import Sampling

@@ -8,9 +8,9 @@ import torch
 import transformers
 from peft import LoraConfig, get_peft_model
 
-from rlexp.models import reading, rollout
-from rlexp.models.reading import RoomyLayer
-from rlexp.models.rollout import roll_out
+from rlexp.models.sampling import kv_cache, rollout
+from rlexp.models.sampling.kv_cache import RoomyLayer
+from rlexp.models.sampling.rollout import roll_out
 
 PAD, ENDS, VOCABULARY = 0, [1, 2], 24
 PROMPTS = [[5], [7, 3, 9, 11, 4, 20], [8, 8, 6], [7, 3, 9, 11, 4, 20], [21, 5], [3] * 9, [5], [23]]
@@ -228,7 +228,7 @@ def test_the_mode_comes_back_after_a_failure():
 def test_room_ahead_changes_no_keys(monkeypatch):
     """Catches columns that are overwritten, lost when the room is used up, or left from rows that
     were dropped; and a copy of everything at each step."""
-    monkeypatch.setattr(reading, "ROOM", 8)
+    monkeypatch.setattr(kv_cache, "ROOM", 8)
     roomy: Any = RoomyLayer()
     plain: Any = transformers.cache_utils.DynamicLayer()
     draw, copies = seeded(), 0

@@ -13,9 +13,9 @@ from tiny_policy import END, TinyPolicy
 from transformers import GenerationConfig, GenerationMixin
 
 from rlexp.algos.common.trl import Training
-from rlexp.models.generation import InPlaceOfGenerate
 from rlexp.models.policy import Policy
-from rlexp.models.rollout import roll_out
+from rlexp.models.sampling.generate_patch import InPlaceOfGenerate
+from rlexp.models.sampling.rollout import roll_out
 from rlexp.spec.errors import UserError
 from rlexp.spec.reward import RewardSpec
 

@@ -9,7 +9,7 @@ import torch
 from scipy.stats import chisquare
 from tiny_policy import TinyPolicy
 
-from rlexp.models.rollout import roll_out, sample
+from rlexp.models.sampling.rollout import roll_out, sample
 
 
 def seeded(seed: int) -> torch.Generator:

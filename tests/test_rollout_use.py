@@ -10,7 +10,7 @@ from tiny_policy import END, WORDS, TinyPolicy
 
 from rlexp.algos.common.trl import Training
 from rlexp.models.policy import Policy
-from rlexp.models.rollout import Rollout
+from rlexp.models.sampling.rollout import Rollout
 from rlexp.spec.errors import UserError
 from rlexp.spec.reward import RewardSpec
 

@@ -25,7 +25,7 @@ from trl.generation import vllm_generation
 
 from rlexp.algos.common.trl import Training
 from rlexp.models.policy import Policy
-from rlexp.models.vllm import VllmRollout
+from rlexp.models.sampling.vllm import VllmRollout
 from rlexp.spec.algo import VllmSpec
 from rlexp.spec.errors import UserError
 

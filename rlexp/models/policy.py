@@ -14,7 +14,7 @@ from rlexp.spec.policy import Completion
 from rlexp.spec.reward import Text
 
 if TYPE_CHECKING:
-    from rlexp.models.rollout import Rollout
+    from rlexp.models.sampling.rollout import Rollout
 
 
 @dataclass
@@ -112,7 +112,7 @@ class Policy:
         top_k: int,
         top_p: float,
     ) -> Rollout:
-        """One answer to each prompt, as `rlexp.models.rollout.roll_out` gives it, for training.
+        """One completion a prompt, as `rlexp.models.sampling.rollout.roll_out` gives it.
 
         rlexp's own loop draws from torch's global random state, so that the run's seed decides, and
         a checkpoint's random state goes on where it was.
@@ -131,7 +131,7 @@ class Policy:
 
     def in_place_of_generate(self) -> Any:
         """A TrainerCallback that lets `roll_out_ids` answer the model's `generate` in training."""
-        from rlexp.models.generation import InPlaceOfGenerate
+        from rlexp.models.sampling.generate_patch import InPlaceOfGenerate
 
         return InPlaceOfGenerate(self)
 
@@ -140,15 +140,15 @@ class Policy:
     ) -> Any:
         """Let vLLM sample for the training; a TrainerCallback that keeps its weights up to date.
 
-        The arguments are those of `rlexp.models.vllm.VllmRollout`.
+        The arguments are those of `rlexp.models.sampling.vllm.VllmRollout`.
         """
-        from rlexp.models.vllm import VllmRollout, WeightsToVllm
+        from rlexp.models.sampling.vllm import VllmRollout, WeightsToVllm
 
         self.sampler = VllmRollout(self, accelerator, where, how, **size)
         return WeightsToVllm(self.sampler)
 
     def _roll_out(self, prompts: list[list[int]], **how: Any) -> Rollout:
-        from rlexp.models.rollout import roll_out
+        from rlexp.models.sampling.rollout import roll_out
 
         return roll_out(
             self.model,

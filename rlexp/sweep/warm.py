@@ -27,7 +27,7 @@ LOADED = (
     "rlexp.callbacks",
     "rlexp.evaluation.likelihood",
     "rlexp.models.load",
-    "rlexp.models.rollout",
+    "rlexp.models.sampling.rollout",
     "rlexp.models.saving",
     "rlexp.observer",
     "rlexp.run",

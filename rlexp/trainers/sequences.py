@@ -25,7 +25,7 @@ class Sequences:
 
     @classmethod
     def of(cls, rollout: Any) -> Sequences:
-        """The sequences of a `rlexp.models.rollout.Rollout`."""
+        """The sequences of a `rlexp.models.sampling.rollout.Rollout`."""
         return cls(
             input_ids=torch.cat([rollout.prompt_ids, rollout.completion_ids], 1),
             attention_mask=torch.cat([rollout.prompt_mask, rollout.completion_mask], 1),

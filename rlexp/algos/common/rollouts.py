@@ -47,7 +47,7 @@ def rollout_arguments(algo: RolloutAlgo, training: Training) -> dict[str, Any]:
 
 
 def sampling(algo: RolloutAlgo) -> dict[str, Any]:
-    """How answers are drawn, in the words of `rlexp.models.rollout.roll_out`."""
+    """How answers are drawn, in the words of `rlexp.models.sampling.rollout.roll_out`."""
     return {
         "max_new_tokens": algo.max_completion_length,
         "temperature": algo.temperature,

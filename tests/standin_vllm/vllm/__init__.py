@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from transformers import AutoModelForCausalLM
 
-from rlexp.models.rollout import Rollout, roll_out
+from rlexp.models.sampling.rollout import Rollout, roll_out
 
 __version__ = "0.25.0"
 

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from rlexp.models.reading import padded
-from rlexp.models.rollout import Rollout
+from rlexp.models.sampling.kv_cache import padded
+from rlexp.models.sampling.rollout import Rollout
 from rlexp.spec.algo import VllmSpec
 
 
 class VllmRollout:
-    """Called like `rlexp.models.rollout.roll_out`, for one policy and one way to sample."""
+    """Called like `sampling.rollout.roll_out`, for one policy and one way to sample."""
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, TrainerCallback
 
-from rlexp.models.reading import unpadded
+from rlexp.models.sampling.kv_cache import unpadded
 from rlexp.spec.errors import Problem, UserError
 
 HEEDED = ("max_new_tokens", "temperature", "top_k", "top_p")

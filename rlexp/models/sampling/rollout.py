@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from rlexp.models.reading import Reading, padded, unpadded
+from rlexp.models.sampling.kv_cache import Reading, padded, unpadded
 from rlexp.spec.errors import RunFailed
 
 Drawn = tuple[torch.Tensor, torch.Tensor]

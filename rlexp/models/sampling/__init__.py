@@ -1,0 +1,1 @@
+"""The one rollout path: completions sampled from a policy."""
