@@ -15,6 +15,7 @@ from rlexp.data.perplexity_texts import with_texts_of
 from rlexp.failures import disk_explained, explained
 from rlexp.models.locate import fetch, local_folder
 from rlexp.offline import hub_closed, quieten, share_cores
+from rlexp.registry.versions import find
 from rlexp.resolved import resolved
 from rlexp.rows import heldout_rows, training_rows
 from rlexp.scoring import Scorer
@@ -26,7 +27,6 @@ from rlexp.spec.errors import Pruned
 from rlexp.spec.run import RunSpec
 from rlexp.spending import Spending
 from rlexp.sweep.membership import is_trial
-from rlexp.tracking.registry import find
 
 
 def run(spec: RunSpec, folder: Path, parent: str | None = None, resume: Path | None = None) -> None:

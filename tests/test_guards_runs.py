@@ -14,7 +14,7 @@ from rlexp.cards.card import Card
 from rlexp.checkpoints import complete_checkpoints
 from rlexp.launch.launcher import launch
 from rlexp.launch.resume_plan import plan
-from rlexp.promotion import last_step
+from rlexp.registry.promote import last_step
 from rlexp.spec.errors import UserError
 from rlexp.trial import card_metrics
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 from mlflow import MlflowClient
 
-from rlexp.tracking.catalogue import _Server, catalogue
+from rlexp.registry.catalogue import _Server, catalogue
 
 ASKS = """
 import sys

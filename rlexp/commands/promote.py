@@ -17,10 +17,10 @@ from pathlib import Path
 from rlexp.cli.arguments import Parser, store_of
 from rlexp.cli.main import import_from_here
 from rlexp.offline import quieten
+from rlexp.registry.upload import Upload, name_problems, register, registered, set_alias
+from rlexp.registry.versions import DESCRIBED, DESCRIBING
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.records import Record, Records
-from rlexp.tracking.registering import Upload, name_problems, register, registered, set_alias
-from rlexp.tracking.registry import DESCRIBED, DESCRIBING
 
 
 def run(argv: list[str]) -> int:
@@ -62,7 +62,7 @@ def _parsed(words: list[str]) -> Namespace:
 
 def _promoted(records: Records, record: Record, asked: Namespace) -> tuple[str, str]:
     """The version, and a line about it; it is made unless it is there."""
-    from rlexp.promotion import chosen, config_of, digest, stage
+    from rlexp.registry.promote import chosen, config_of, digest, stage
 
     folder = _folder_here(record)
     weights = chosen(folder, record.status, asked.checkpoint)

@@ -14,7 +14,7 @@ def offer(choice: str, registry: str | None) -> None:
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
-    from rlexp.tracking.registry import find
+    from rlexp.registry.versions import find
 
     version = find(choice, registry, "model")
     config = OmegaConf.load(CONF / "model" / "registry.yaml")
@@ -33,7 +33,7 @@ def pin(config: dict[str, Any]) -> dict[str, Any]:
     """
     if not any(is_registered(value) for value in _texts(config)):
         return config
-    from rlexp.tracking.registry import pinned
+    from rlexp.registry.versions import pinned
 
     return pinned(config, config["tracking"]["registry"])
 

@@ -144,7 +144,7 @@ class Finder:
         return self._of_run(record.folder, word)
 
     def _of_run(self, run: Path, word: str) -> Model:
-        from rlexp.promotion import FINAL, chosen
+        from rlexp.registry.promote import FINAL, chosen
 
         config = read_config(run / CONFIG)
         if str(value_at(config, "algo._target_")).startswith(ALGO):

@@ -15,9 +15,9 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from rlexp.registry.catalogue import Aliases, catalogue
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.registered import PREFIX, Reference, is_registered
-from rlexp.tracking.catalogue import Aliases, catalogue
 from rlexp.tracking.reading import answering
 from rlexp.tracking.redaction import redacted
 from rlexp.tracking.store import resolve

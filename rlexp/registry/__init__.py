@@ -1,0 +1,1 @@
+"""Models promoted to MLflow's registry, and found there."""
