@@ -22,6 +22,7 @@ from rlexp.evaluation.policy import Evaluation, Sample, evaluate
 from rlexp.evaluation.win_rate import win_rate
 from rlexp.guards.monitor import Watcher
 from rlexp.kept_checkpoints import KeptCheckpoints
+from rlexp.rendering.progress import Terminal
 from rlexp.scoring import Scorer
 from rlexp.spec.errors import Problem, Pruned, UserError
 from rlexp.spec.hardware import EvalSpec
@@ -29,7 +30,6 @@ from rlexp.spec.run import RunSpec
 from rlexp.spec.saved import is_adapter
 from rlexp.spending import Spending
 from rlexp.sweep.membership import PRUNED, is_trial
-from rlexp.terminal import Terminal
 from rlexp.tracking import Tracker
 from rlexp.tracking.spool import SPOOL
 from rlexp.tracking.told import Told

@@ -13,7 +13,7 @@ from optuna.distributions import FloatDistribution
 from some_studies import SPACE, add, confirm, new_study, parameters, searched, trial_folder
 from test_compare_command import Tags
 
-from rlexp.presentation.drawing import Plot
+from rlexp.rendering.svg import Plot
 from rlexp.sweep import plots
 from rlexp.sweep.best import write_best
 from rlexp.sweep.confirmed import Estimate, confirmations, ranking

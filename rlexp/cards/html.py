@@ -10,9 +10,9 @@ from rlexp.cards.labels import Row, cost_line, headline, metric_rows, verdicts
 from rlexp.cards.plots import History, curves, frontier_plot, reward_histogram
 from rlexp.cards.wording import signed, slice_line, told
 from rlexp.evaluation.policy import Evaluation
-from rlexp.presentation import pages
-from rlexp.presentation.drawing import Plot
-from rlexp.presentation.numbers import duration, interval, memory, number
+from rlexp.rendering import html
+from rlexp.rendering.numbers import duration, interval, memory, number
+from rlexp.rendering.svg import Plot
 
 SHARES = {"judge_win_rate", "grammatical", "ended", "distinct_1", "distinct_2"}
 """Metrics whose bars run from 0 to 1."""
@@ -51,7 +51,7 @@ def write_page(
     histogram = reward_histogram(_rewards(before), _rewards(after))
     yardstick = [frontier_plot(card.frontier)] if card.frontier else []
     plots: list[Plot] = [*curves(history), *([histogram] if histogram else []), *yardstick]
-    pages.write(
+    html.write(
         path,
         "rlexp.cards",
         "card.html",

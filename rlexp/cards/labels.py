@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rlexp.cards.card import Card
 from rlexp.cards.wording import sentences as certain
 from rlexp.evaluation.changes import Change
-from rlexp.presentation.numbers import duration, memory, number, share
+from rlexp.rendering.numbers import duration, memory, number, share
 
 LABELS = {
     "reward": "reward",

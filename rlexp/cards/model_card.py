@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rlexp.cards.card import Card
 from rlexp.cards.labels import headline, metric_rows, verdicts
 from rlexp.cards.usage_snippet import snippet
-from rlexp.presentation.numbers import interval, number
+from rlexp.rendering.numbers import interval, number
 from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.components import component_class
 from rlexp.spec.data import DataSpec

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rlexp.evaluation.frontier import Frontier
-from rlexp.presentation.drawing import INK, TICKS, Plot, draw
+from rlexp.rendering.svg import INK, TICKS, Plot, draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

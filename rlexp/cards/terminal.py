@@ -12,7 +12,7 @@ from rlexp.cards.labels import cost_line, headline, metric_rows, verdicts
 from rlexp.cards.wording import slice_line, told
 from rlexp.evaluation.pair import Pair
 from rlexp.guards.alert import Firing
-from rlexp.presentation.numbers import NOTHING, interval, number
+from rlexp.rendering.numbers import NOTHING, interval, number
 
 SHOWN_CHARACTERS = 320
 EXTREMES = 2

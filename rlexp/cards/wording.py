@@ -6,7 +6,7 @@ from rlexp.cards.card import Card
 from rlexp.evaluation.changes import Change
 from rlexp.evaluation.frontier import in_words
 from rlexp.evaluation.slices import Slice
-from rlexp.presentation.numbers import number, share
+from rlexp.rendering.numbers import number, share
 
 
 def signed(value: float | None) -> str:

@@ -80,7 +80,7 @@ def _print_table(folders: Sequence[Path]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from rlexp.presentation.numbers import interval, number, share
+    from rlexp.rendering.numbers import interval, number, share
 
     console = Console(highlight=False)
     if not console.is_terminal:

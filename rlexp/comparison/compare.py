@@ -10,7 +10,7 @@ from rlexp.comparison.configs import Difference, differences
 from rlexp.comparison.paired_tests import Paired, against_first
 from rlexp.comparison.remarks import remarks, same_scale
 from rlexp.comparison.run_data import Run, Sample, letter
-from rlexp.presentation.numbers import duration, memory
+from rlexp.rendering.numbers import duration, memory
 
 FIRST = ("reward", "accuracy")
 LAST = ("grammatical", "kl", "length", "ended", "perplexity", "distinct_1", "distinct_2")

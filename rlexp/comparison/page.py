@@ -13,9 +13,9 @@ from rlexp.comparison.compare import Comparison, Prompt
 from rlexp.comparison.curves import overlaid
 from rlexp.comparison.plots import COLOURS, overlay
 from rlexp.comparison.run_data import letter
-from rlexp.presentation import pages
-from rlexp.presentation.drawing import Plot
-from rlexp.presentation.numbers import NOTHING
+from rlexp.rendering import html
+from rlexp.rendering.numbers import NOTHING
+from rlexp.rendering.svg import Plot
 
 PROMPTS = 8
 """That stand open; the others are folded away."""
@@ -45,7 +45,7 @@ def write_page(comparison: Comparison, path: Path, wanted: Sequence[str] = ()) -
     """
     first, others = overlaid(comparison.runs, wanted)
     prompts = comparison.prompts
-    pages.write(
+    html.write(
         path,
         "rlexp.comparison",
         "comparison.html",

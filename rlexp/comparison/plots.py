@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rlexp.comparison.curves import thinned
 from rlexp.comparison.run_data import Points, Run, letter
-from rlexp.presentation.drawing import TICKS, Plot, draw
+from rlexp.rendering.svg import TICKS, Plot, draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

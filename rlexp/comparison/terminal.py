@@ -23,7 +23,7 @@ from rlexp.comparison.wording import (
     paragraphs,
     short,
 )
-from rlexp.presentation.numbers import NOTHING, number
+from rlexp.rendering.numbers import NOTHING, number
 
 COLUMNS = 4
 """Runs that have a column each; more of them have a line each."""

@@ -8,7 +8,7 @@ from rlexp.comparison.compare import Comparison
 from rlexp.comparison.paired_tests import SIGNIFICANT, Paired
 from rlexp.comparison.remarks import listed
 from rlexp.comparison.run_data import Value, letter
-from rlexp.presentation.numbers import NOTHING, interval, number, share
+from rlexp.rendering.numbers import NOTHING, interval, number, share
 
 NAMED = 4
 """Runs that a headline calls by their letters."""

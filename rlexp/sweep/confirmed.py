@@ -19,7 +19,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from rlexp.presentation.numbers import number
+from rlexp.rendering.numbers import number
 from rlexp.sweep.claims import ERROR, WITHDRAWN, trials
 from rlexp.sweep.study import CONFIRM, sibling
 

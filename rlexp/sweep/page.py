@@ -14,9 +14,9 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from rlexp.presentation import pages
-from rlexp.presentation.drawing import Plot
-from rlexp.presentation.numbers import NOTHING, brief, duration
+from rlexp.rendering import html
+from rlexp.rendering.numbers import NOTHING, brief, duration
+from rlexp.rendering.svg import Plot
 from rlexp.sweep import study as attributes
 from rlexp.sweep.best import Best, folder_of, scored, shown
 from rlexp.sweep.claims import ERROR, WITHDRAWN, trials
@@ -61,7 +61,7 @@ def write_report(
     names = objectives(study)
     searched = list(study.user_attrs[attributes.SPACE])
     drawn = list(sections(study))
-    pages.write(
+    html.write(
         path,
         "rlexp.sweep",
         "report.html",

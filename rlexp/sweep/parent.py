@@ -17,7 +17,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from rlexp.presentation.numbers import brief
+from rlexp.rendering.numbers import brief
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep import study as attributes
 from rlexp.sweep.claims import trials

@@ -17,7 +17,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from rlexp.presentation.drawing import INK, MUTED, STYLE, Plot, as_svg
+from rlexp.rendering.svg import INK, MUTED, STYLE, Plot, as_svg
 from rlexp.sweep.study import OBJECTIVES
 
 if TYPE_CHECKING:

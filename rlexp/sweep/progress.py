@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
-from rlexp.presentation.numbers import brief
+from rlexp.rendering.numbers import brief
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep.claims import ERROR, RETRIES, WITHDRAWN, trials
 from rlexp.sweep.parent import Parent, best_trials

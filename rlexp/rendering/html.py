@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rlexp.presentation.numbers import number
+from rlexp.rendering.numbers import number
 
 
 def write(path: Path, package: str, template: str, **content: Any) -> None:
@@ -20,7 +20,7 @@ def write(path: Path, package: str, template: str, **content: Any) -> None:
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=ChoiceLoader([PackageLoader(package), PackageLoader("rlexp.presentation")]),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader("rlexp.rendering")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
