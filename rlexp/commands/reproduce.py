@@ -35,7 +35,7 @@ def _reproduce(argv: Sequence[str]) -> str | None:
     share_cores()
     import_from_here()
 
-    from rlexp.reproduction import reproduce
+    from rlexp.reproduction.reproduce import reproduce
 
     return reproduce(
         asked.run,

@@ -7,6 +7,6 @@ matching -> metric by metric, bit by bit
 story    -> all of it in order
 """
 
-from rlexp.reproduction.story import reproduce
+from rlexp.reproduction.reproduce import reproduce
 
 __all__ = ["reproduce"]
