@@ -11,7 +11,7 @@ import torch
 from reward_specs import mistakes, reward
 
 from rlexp.models.locate import local_folder
-from rlexp.rewards.classifier import classes, labels
+from rlexp.rewards.common.classifier import classes, labels
 from rlexp.spec.errors import UserError
 from rlexp.spec.reward import Text
 

@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from rlexp.conf_dir import CONF
-from rlexp.rewards import user_function
+from rlexp.rewards.common import user_function
 from rlexp.rewards.mix import Mix
 from rlexp.rewards.python import Python
 from rlexp.scoring import Scorer

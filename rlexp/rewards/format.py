@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
-from rlexp.rewards import json_form
 from rlexp.rewards.base import texts_of
+from rlexp.rewards.common import json_schema
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.reward import RewardSpec, Text, Value
 
@@ -122,7 +122,7 @@ class Format(RewardSpec):
     def problems(self) -> list[Problem]:
         if self.kind != "json" or self.json_schema is None:
             return []
-        return json_form.problems(self.json_schema, "reward.json_schema")
+        return json_schema.problems(self.json_schema, "reward.json_schema")
 
     def sources(self) -> list[Path]:
         schema = [Path(self.json_schema)] if isinstance(self.json_schema, str) else []
@@ -152,10 +152,10 @@ class Format(RewardSpec):
 
     def _find(self, text: str) -> Found | None:
         if self.kind == "json":
-            value = json_form.read(text, self.json_schema)
-            if value is json_form.NOT_JSON:
+            value = json_schema.read(text, self.json_schema)
+            if value is json_schema.NOT_JSON:
                 return None
-            return Found(json_form.part(value, self.json_key))
+            return Found(json_schema.part(value, self.json_key))
         regex, whole = self._regex, self.kind == "tags" or self.match == "full"
         match = regex.fullmatch(text.strip()) if whole else regex.search(text)
         return Found(match[regex.groups and 1] or "") if match else None
@@ -167,7 +167,7 @@ class Format(RewardSpec):
             UserError: the pattern does not find it there.
         """
         if self._column_regex is None:
-            return json_form.canonical(value) if self.kind == "json" else str(value)
+            return json_schema.canonical(value) if self.kind == "json" else str(value)
         match = self._column_regex.search(str(value))
         if match is None:
             got = f"{str(value)[-80:]!r} in the column {self.column!r}"

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rlexp.rewards.mixed_term import read_clip, read_normalize, read_term
+from rlexp.rewards.common.mix_term import read_clip, read_normalize, read_term
 from rlexp.scoring import Scorer
 from rlexp.scoring.calls import under_own_key
 from rlexp.spec.errors import Problem, UserError

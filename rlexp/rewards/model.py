@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from rlexp.rewards.classifier import NeuralReward, loaded, logits, seen, unfit
+from rlexp.rewards.common.classifier import NeuralReward, loaded, logits, seen, unfit
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.reward import Text
 

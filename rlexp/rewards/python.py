@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import field_validator
 
-from rlexp.rewards.user_function import load, required_parameters, source_of
+from rlexp.rewards.common.user_function import load, required_parameters, source_of
 from rlexp.scoring.calls import told
 from rlexp.spec.errors import RunFailed
 from rlexp.spec.reward import Place, RewardSpec, Text, Value

@@ -21,7 +21,7 @@ from typing import Any
 from pydantic import Field, ValidationInfo, field_validator
 
 from rlexp.rewards.base import column_of, texts_of, words_of
-from rlexp.rewards.classifier import MaybeClassifier, classes, unfit, unnamed
+from rlexp.rewards.common.classifier import MaybeClassifier, classes, unfit, unnamed
 from rlexp.rewards.keyword import folded, phrases
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.reward import Text, Value

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pydantic import ValidationInfo, field_validator
 
 from rlexp.rewards.base import texts_of
-from rlexp.rewards.classifier import MaybeClassifier, classes, unfit, unnamed
+from rlexp.rewards.common.classifier import MaybeClassifier, classes, unfit, unnamed
 from rlexp.spec.errors import Problem
 from rlexp.spec.reward import Text
 

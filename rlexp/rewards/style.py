@@ -26,7 +26,7 @@ from pydantic import Field
 
 from rlexp.installed import lacking
 from rlexp.rewards.base import texts_of, words_of
-from rlexp.rewards.markers import formality, politeness
+from rlexp.rewards.common.style_lexicons import formality, politeness
 from rlexp.spec.errors import Problem
 from rlexp.spec.reward import RewardSpec, Text
 
@@ -36,7 +36,7 @@ MARKED = {"formality": formality, "politeness": politeness}
 class Style(RewardSpec):
     """Formality or politeness in [-1, 1], or closeness to a reading level in [0, 1].
 
-    Formality and politeness are counted from words and signs (`rlexp.rewards.markers`), so a policy
+    Formality and politeness are counted from words and signs (`rlexp.rewards.common.style_lexicons`), so a policy
     that only learns the words is paid as well: keep the KL coefficient, and read the samples. An
     empty completion scores 0. Readability is max(0, 1 - |grade - target| / width), with the grade
     by textstat, 0 to 18; it is 0 for a text without words.
