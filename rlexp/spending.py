@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rlexp.judging.bill import spent
+from rlexp.rewards.judging.usage import spent
 
 History = Iterable[tuple[int, Mapping[str, float]]]
 Amounts = dict[str, float]

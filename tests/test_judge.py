@@ -13,9 +13,9 @@ from judge_server import JudgeServer, by_count, constitution_at, good, judge_at,
 from runs import spec_of
 
 from rlexp.data.derived.preference_sampling import sample_rows
-from rlexp.judging.judge import HIDDEN_VARIABLE
 from rlexp.rewards.constitution import Constitution
 from rlexp.rewards.judge import Judge
+from rlexp.rewards.judging.endpoint_judge import HIDDEN_VARIABLE
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.policy import Completion
 from rlexp.spec.text import Text

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from judge_server import JudgeServer, judge_at, served
 
-from rlexp.judging.answers import judged_file, key_of, seconds_to_turn
-from rlexp.judging.bill import spent
+from rlexp.rewards.judging.answer_cache import judged_file, key_of, seconds_to_turn
+from rlexp.rewards.judging.usage import spent
 from rlexp.spec.errors import RunFailed, UserError
 
 SECRET = "k3y-that-nobody-may-see"

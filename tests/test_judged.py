@@ -124,7 +124,9 @@ def test_a_run_with_judges_costs_once_and_tells_no_secret(
     the spool, MLflow or the cache."""
     monkeypatch.setenv("MY_JUDGE_KEY", SECRET)
     monkeypatch.delenv("RLEXP_CACHE")  # the tiny model stands there
-    monkeypatch.setattr("rlexp.judging.answers.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(
+        "rlexp.rewards.judging.answer_cache.cache_folder", lambda: tmp_path / "cache"
+    )
     store = shutil.copy(empty_store, tmp_path / "mlflow.db")
     server.rule = by_length
     command = [

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from rlexp.judging.judge import EndpointJudge, lacking
-from rlexp.judging.reading import places
+from rlexp.rewards.judging.answer_parsing import places
+from rlexp.rewards.judging.endpoint_judge import EndpointJudge, lacking
 from rlexp.spec.errors import Problem
 from rlexp.spec.reward import Text
 

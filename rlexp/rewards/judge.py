@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from rlexp.judging.answers import Answer
-from rlexp.judging.judge import EndpointJudge, lacking
-from rlexp.judging.reading import filled, places, score_in, shown
+from rlexp.rewards.judging.answer_cache import Answer
+from rlexp.rewards.judging.answer_parsing import filled, places, score_in, shown
+from rlexp.rewards.judging.endpoint_judge import EndpointJudge, lacking
 from rlexp.spec.errors import Problem
 from rlexp.spec.reward import Text
 

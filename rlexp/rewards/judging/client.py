@@ -18,8 +18,8 @@ from multiprocessing import TimeoutError as NotYet
 from multiprocessing.pool import ThreadPool
 from typing import TYPE_CHECKING, Any
 
-from rlexp.judging.answers import Answer, found, kept, key_of, opened, seconds_to_turn
-from rlexp.judging.bill import charge
+from rlexp.rewards.judging.answer_cache import Answer, found, kept, key_of, opened, seconds_to_turn
+from rlexp.rewards.judging.usage import charge
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.text import content_of
 

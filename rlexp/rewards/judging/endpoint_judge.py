@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from rlexp.judging.answers import Answer
-from rlexp.judging.bill import charge
-from rlexp.judging.endpoint import Endpoint, give_up
-from rlexp.judging.reading import filled, places, shown, verdict_in
+from rlexp.rewards.judging.answer_cache import Answer
+from rlexp.rewards.judging.answer_parsing import filled, places, shown, verdict_in
+from rlexp.rewards.judging.client import Endpoint, give_up
+from rlexp.rewards.judging.usage import charge
 from rlexp.spec.errors import Problem, RunFailed
 from rlexp.spec.judge import JudgeSpec, Preference
 from rlexp.spec.part import Part

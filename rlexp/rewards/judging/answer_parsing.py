@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from rlexp.judging.answers import Answer
+from rlexp.rewards.judging.answer_cache import Answer
 from rlexp.spec.text import Text, content_of
 
 _PLACE = re.compile(r"\{(\w+)\}")
