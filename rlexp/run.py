@@ -12,12 +12,13 @@ from rlexp.checkpoints import step_of
 from rlexp.computer import is_main_process, join_processes, mixed_bf16, prepare
 from rlexp.data.load import load
 from rlexp.data.perplexity_texts import with_texts_of
-from rlexp.failures import disk_explained, explained
 from rlexp.models.locate import fetch, local_folder
 from rlexp.offline import hub_closed, quieten, share_cores
 from rlexp.registry.versions import find
-from rlexp.resolved import resolved
-from rlexp.rows import heldout_rows, training_rows
+from rlexp.runner.dataset import heldout_rows, training_rows
+from rlexp.runner.error_messages import disk_explained, explained
+from rlexp.runner.judge_costs import Spending
+from rlexp.runner.resolved_settings import resolved
 from rlexp.scoring import Scorer
 from rlexp.scoring.keeping import keep_moments, take_moments
 from rlexp.scoring.together import Alone, Several
@@ -25,7 +26,6 @@ from rlexp.spec.algo import Head
 from rlexp.spec.crosscheck import rows_are_sampled, rows_read
 from rlexp.spec.errors import Pruned
 from rlexp.spec.run import RunSpec
-from rlexp.spending import Spending
 from rlexp.sweep.membership import is_trial
 
 
@@ -46,7 +46,7 @@ def run(spec: RunSpec, folder: Path, parent: str | None = None, resume: Path | N
         Pruned: a trial that its sweep's pruner has given up.
     """
     if not spec.algo.trains:
-        from rlexp.examination import examine
+        from rlexp.runner.evaluate import examine
 
         examine(spec, folder, parent)
         return
@@ -61,7 +61,7 @@ def run(spec: RunSpec, folder: Path, parent: str | None = None, resume: Path | N
         open_things.enter_context(disk_explained(folder))
         observer = None
         if is_main_process():
-            from rlexp.observer import Observer
+            from rlexp.runner.recorder import Observer
 
             observer = open_things.enter_context(Observer.open(spec, folder, splits, parent))
         open_things.enter_context(explained(spec))
@@ -151,13 +151,13 @@ def _train(
     from transformers import PrinterCallback
 
     from rlexp.algos.common.trl import Training
-    from rlexp.callbacks import (
+    from rlexp.models.saving import name_base, save_policy
+    from rlexp.runner.callbacks import (
         EndOfHopeless,
         StopByGuard,
         callbacks_of_all,
         observing_callbacks,
     )
-    from rlexp.models.saving import name_base, save_policy
 
     checkpoints = folder / "checkpoints"
     bar = observer.terminal.bar("training") if observer else nullcontext(lambda *told: None)

@@ -13,8 +13,8 @@ from test_rollout_generate import policy_of
 from tiny_policy import TinyPolicy
 
 from rlexp.algos.common.trl import Training
-from rlexp.callbacks import StopOnNaN
 from rlexp.guards.divergence import check_numbers
+from rlexp.runner.callbacks import StopOnNaN
 from rlexp.spec.errors import RunFailed
 from rlexp.spec.reward import RewardSpec
 

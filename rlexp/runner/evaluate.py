@@ -22,11 +22,11 @@ from rlexp.computer import join_processes, prepare
 from rlexp.data.load import load
 from rlexp.data.perplexity_texts import with_texts_of
 from rlexp.evaluation.policy import Evaluation
-from rlexp.failures import disk_explained, explained
 from rlexp.models.locate import fetch
-from rlexp.observer import Observer, config_in
 from rlexp.offline import hub_closed, quieten, share_cores
-from rlexp.rows import Rows, heldout_rows
+from rlexp.runner.dataset import Rows, heldout_rows
+from rlexp.runner.error_messages import disk_explained, explained
+from rlexp.runner.recorder import Observer, config_in
 from rlexp.spec.crosscheck import rows_read
 from rlexp.spec.hardware import EvalSpec
 from rlexp.spec.run import RunSpec

@@ -21,19 +21,19 @@ from rlexp.evaluation.pairwise_accuracy import evaluate_ranking
 from rlexp.evaluation.policy import Evaluation, Sample, evaluate
 from rlexp.evaluation.win_rate import win_rate
 from rlexp.guards.monitor import Watcher
-from rlexp.kept_checkpoints import KeptCheckpoints
 from rlexp.rendering.progress import Terminal
+from rlexp.runner.best_of_n import Yardstick
+from rlexp.runner.checkpoint_retention import KeptCheckpoints
+from rlexp.runner.judge_costs import Spending
 from rlexp.scoring import Scorer
 from rlexp.spec.errors import Problem, Pruned, UserError
 from rlexp.spec.hardware import EvalSpec
 from rlexp.spec.run import RunSpec
 from rlexp.spec.saved import is_adapter
-from rlexp.spending import Spending
 from rlexp.sweep.membership import PRUNED, is_trial
 from rlexp.tracking import Tracker
 from rlexp.tracking.spool import SPOOL
 from rlexp.tracking.told import Told
-from rlexp.yardstick import Yardstick
 
 
 class Observer:

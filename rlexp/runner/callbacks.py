@@ -13,8 +13,8 @@ from transformers import TrainerCallback
 
 from rlexp.checkpoints import seal
 from rlexp.guards.divergence import check_numbers
+from rlexp.runner.judge_costs import Spending
 from rlexp.spec.run import RunSpec
-from rlexp.spending import Spending
 from rlexp.tracking.callback import tracking_callback
 
 

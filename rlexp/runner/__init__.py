@@ -1,0 +1,1 @@
+"""A run from inside: its parts, its rows, its callbacks, its recorder."""
