@@ -189,8 +189,8 @@ class OurPolicy:
 
 def with_rlexp(job: Job, critic: str) -> None:
     """rlexp's PPO, its critic `shared` or `separate`."""
-    from rlexp.computer import keep_freed_memory
-    from rlexp.conf_dir import CONF
+    from rlexp.runtime.device import keep_freed_memory
+    from rlexp.runtime.paths import CONF
     from rlexp.trainers.loop import Task
     from rlexp.trainers.ppo import PpoKnobs, PpoTrainer
     from rlexp.trainers.rollouts import Sampling
@@ -222,7 +222,7 @@ def floor(job: Job) -> None:
     The rollout, the reward, a forward pass of policy and reference, and a forward and a backward
     pass for each epoch.
     """
-    from rlexp.computer import keep_freed_memory
+    from rlexp.runtime.device import keep_freed_memory
     from rlexp.trainers.sequences import Sequences, judge
 
     keep_freed_memory()

@@ -27,9 +27,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from rlexp.conf_dir import CONF
 from rlexp.evaluation.bootstrap import bootstrap_ratio
 from rlexp.launch.launcher import launch
+from rlexp.runtime.paths import CONF
 from rlexp.spec.run import RunSpec
 
 DATA = CONF.parent.parent / "shared" / "data"

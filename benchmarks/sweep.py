@@ -242,7 +242,7 @@ def sweep_nothing() -> None:
     import hydra
 
     from rlexp.cli import main  # whose plugins Hydra is to find
-    from rlexp.conf_dir import CONF
+    from rlexp.runtime.paths import CONF
 
     sys.argv = [main.__name__, *sys.argv[2:]]
     hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(nothing)()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from rlexp.conf_dir import CONF
+from rlexp.runtime.paths import CONF
 from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.components import component_class
 

@@ -8,17 +8,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rlexp.checkpoints import step_of
-from rlexp.computer import is_main_process, join_processes, mixed_bf16, prepare
 from rlexp.data.load import load
 from rlexp.data.perplexity_texts import with_texts_of
 from rlexp.models.locate import fetch, local_folder
-from rlexp.offline import hub_closed, quieten, share_cores
 from rlexp.registry.versions import find
 from rlexp.runner.dataset import heldout_rows, training_rows
 from rlexp.runner.error_messages import disk_explained, explained
 from rlexp.runner.judge_costs import Spending
 from rlexp.runner.resolved_settings import resolved
+from rlexp.runtime.checkpoints import step_of
+from rlexp.runtime.device import is_main_process, join_processes, mixed_bf16, prepare
+from rlexp.runtime.environment import hub_closed, quieten, share_cores
 from rlexp.scoring import Scorer
 from rlexp.scoring.keeping import keep_moments, take_moments
 from rlexp.scoring.together import Alone, Several

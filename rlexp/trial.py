@@ -11,12 +11,12 @@ from typing import Any
 
 from rlexp.launch.launcher import launch
 from rlexp.launch.resume_plan import CONFIG, plan
+from rlexp.runtime.lock import is_held
 from rlexp.spec.errors import Pruned
 from rlexp.spec.run import RunSpec
 from rlexp.spec.sweep import COSTS, SweepSpec
 from rlexp.sweep.membership import PRUNED
 from rlexp.sweep.trial import attached
-from rlexp.tracking.lock import is_held
 from rlexp.tracking.nesting import parent_run
 from rlexp.tracking.spool import SPOOL
 from rlexp.tracking.told import Told

@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
-from rlexp.conf_dir import CONF
 from rlexp.rewards.constitution import Constitution
 from rlexp.rewards.judge import Judge
+from rlexp.runtime.paths import CONF
 
 SCORE = "Score by {low} to {high} <{completion}>"
 PAIR = "Compare <{first}> <{second}>"

@@ -16,8 +16,8 @@ import torch
 from runs import SMALL
 from safetensors.torch import load_file
 
-from rlexp.checkpoints import complete_checkpoints, step_of
-from rlexp.conf_dir import CONF
+from rlexp.runtime.checkpoints import complete_checkpoints, step_of
+from rlexp.runtime.paths import CONF
 from rlexp.tracking.spool import read_events
 
 STEPS, KILLED_AT = 6, 3

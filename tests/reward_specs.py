@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from rlexp.conf_dir import CONF
+from rlexp.runtime.paths import CONF
 from rlexp.spec.components import component_class
 from rlexp.spec.reward import RewardSpec
 from rlexp.spec.validation import validate

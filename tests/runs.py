@@ -14,8 +14,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from rlexp.conf_dir import CONF
 from rlexp.launch.launcher import launch
+from rlexp.runtime.paths import CONF
 from rlexp.spec.run import RunSpec
 
 SMALL = (

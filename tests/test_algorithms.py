@@ -13,7 +13,7 @@ from runs import run_here, spec_of
 from safetensors.torch import load_file
 
 from rlexp.builtin import tiny
-from rlexp.conf_dir import CONF
+from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import UserError
 
 ALGORITHMS = sorted(file.stem for file in (CONF / "algo").glob("*.yaml"))

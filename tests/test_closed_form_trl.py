@@ -26,7 +26,7 @@ from transformers import (
 from rlexp.algos.common.trl import Training
 from rlexp.models.load import load_policy
 from rlexp.models.locate import local_folder
-from rlexp.offline import quieten
+from rlexp.runtime.environment import quieten
 from rlexp.spec.reward import RewardSpec, Text
 from rlexp.spec.run import RunSpec
 

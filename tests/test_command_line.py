@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rlexp.conf_dir import CONF
+from rlexp.runtime.paths import CONF
 
 WITHOUT_TORCH = """
 import sys

@@ -14,9 +14,9 @@ from stored_runs import StoredRuns
 from tracking_spec import tracking_spec
 
 from rlexp.__main__ import main
-from rlexp.conf_dir import CONF
+from rlexp.runtime.lock import hold
+from rlexp.runtime.paths import CONF
 from rlexp.tracking import Tracker
-from rlexp.tracking.lock import hold
 
 
 def listed(capsys: pytest.CaptureFixture[str], *words: str) -> list[list[str]]:

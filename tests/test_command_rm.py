@@ -14,8 +14,8 @@ from stored_runs import StoredRuns
 from tracking_spec import tracking_spec
 
 from rlexp.__main__ import main
+from rlexp.runtime.lock import hold
 from rlexp.tracking import Tracker
-from rlexp.tracking.lock import hold
 
 
 def tracked(stored: StoredRuns, folder: Path, name: str = "toy", parent: str | None = None) -> str:

@@ -19,7 +19,7 @@ from runs import rlexp
 from stored_runs import StoredRuns
 
 from rlexp.__main__ import main
-from rlexp.conf_dir import CONF
+from rlexp.runtime.paths import CONF
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from rlexp.__main__ import main, verbs
 from rlexp.commands import doctor
 from rlexp.commands import help as help_command
-from rlexp.conf_dir import CONF
+from rlexp.runtime.paths import CONF
 
 CHOICES = sorted(
     (folder.name, file.stem)

@@ -9,7 +9,7 @@ import resource
 import pytest
 import torch
 
-from rlexp.computer import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, keep_freed_memory
+from rlexp.runtime.device import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, keep_freed_memory
 
 MEBIBYTES = 100
 

@@ -10,7 +10,7 @@ import yaml
 from pydantic import TypeAdapter
 from runs import composed, spec_of
 
-from rlexp.conf_dir import CONF
+from rlexp.runtime.paths import CONF
 from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.components import component_class
 from rlexp.spec.data import DataSpec

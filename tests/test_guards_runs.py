@@ -11,10 +11,10 @@ import yaml
 from runs import SMALL, composed, run_here
 
 from rlexp.cards.card import Card
-from rlexp.checkpoints import complete_checkpoints
 from rlexp.launch.launcher import launch
 from rlexp.launch.resume_plan import plan
 from rlexp.registry.promote import last_step
+from rlexp.runtime.checkpoints import complete_checkpoints
 from rlexp.spec.errors import UserError
 from rlexp.trial import card_metrics
 

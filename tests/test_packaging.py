@@ -12,8 +12,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from rlexp.conf_dir import CONF
-from rlexp.installed import MODULES, pinned_versions, requirements
+from rlexp.runtime.extras import MODULES, pinned_versions, requirements
+from rlexp.runtime.paths import CONF
 
 ROOT = CONF.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -18,7 +18,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoModel, TrainerCallback
 
-from rlexp.conf_dir import CONF
+from rlexp.runtime.paths import CONF
 from rlexp.trainers.ppo import PpoTrainer
 from rlexp.trainers.reinforce import ReinforceKnobs, ReinforceTrainer
 from rlexp.trainers.rollouts import Rollouts, sample

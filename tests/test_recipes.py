@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rlexp.conf_dir import CONF
+from rlexp.runtime.paths import CONF
 
 SCRIPT = CONF.parent / "benchmarks" / "recipes.py"
 SHORT = [

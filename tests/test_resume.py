@@ -27,8 +27,8 @@ from runs import rlexp, run_here
 from tracking_spec import tracking_spec
 
 from rlexp.builtin import tiny
-from rlexp.checkpoints import complete_checkpoints, step_of
-from rlexp.conf_dir import CONF
+from rlexp.runtime.checkpoints import complete_checkpoints, step_of
+from rlexp.runtime.paths import CONF
 from rlexp.tracking import Tracker
 
 

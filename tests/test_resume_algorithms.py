@@ -14,7 +14,7 @@ from runs import run_here
 from safetensors.torch import load_file, save_file
 
 from rlexp.builtin import tiny
-from rlexp.conf_dir import CONF
+from rlexp.runtime.paths import CONF
 
 SHORT = (
     "train.max_steps=6",

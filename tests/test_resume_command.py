@@ -12,8 +12,8 @@ from runs import SMALL
 from test_command_line import typed
 from tracking_spec import tracking_spec
 
+from rlexp.runtime.lock import hold
 from rlexp.tracking import Tracker
-from rlexp.tracking.lock import hold
 
 
 def test_all_that_keeps_a_run_from_going_on_is_said_at_once(whole: Path, here: Path) -> None:

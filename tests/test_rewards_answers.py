@@ -162,7 +162,7 @@ def test_a_column_that_the_data_lacks_is_named(choice: str) -> None:
 
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """An ImportError in the middle of the run; a package name that nobody can install."""
-    monkeypatch.setattr("rlexp.installed.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("rlexp.runtime.extras.importlib.util.find_spec", lambda name: None)
     chosen = {"math": {}, "summary": {}, "verse": {}, "style": {"measure": "readability"}}
     chosen["format"] = {"kind": "json", "json_schema": {}}
     told = {choice: reward(choice, **knobs).problems() for choice, knobs in chosen.items()}

@@ -10,9 +10,9 @@ import pytest
 from reward_specs import fields_of, mistakes, reward
 from runs import spec_of
 
-from rlexp.conf_dir import CONF
 from rlexp.rewards import code as code_room
 from rlexp.rewards.code import Code, code_of, read_tests
+from rlexp.runtime.paths import CONF
 from rlexp.sandbox.choice import strongest
 from rlexp.sandbox.pool import Asserts, Prints
 from rlexp.spec.errors import UserError

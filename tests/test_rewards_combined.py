@@ -13,10 +13,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from rlexp.conf_dir import CONF
 from rlexp.rewards.common import user_function
 from rlexp.rewards.mix import Mix
 from rlexp.rewards.python import Python
+from rlexp.runtime.paths import CONF
 from rlexp.scoring import Scorer
 from rlexp.spec.errors import RunFailed, UserError
 from rlexp.spec.validation import validate

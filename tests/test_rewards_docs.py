@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from runs import composed, rlexp
 
-from rlexp.conf_dir import CONF
 from rlexp.rewards.mix import Mix
+from rlexp.runtime.paths import CONF
 
 DOCS = CONF.parent / "docs"
 PAGE = (DOCS / "rewards.md").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from reward_specs import fields_of, reward
 
-from rlexp.conf_dir import CONF
+from rlexp.runtime.paths import CONF
 from rlexp.spec.reward import RewardSpec, Text
 
 FILES = sorted((CONF / "reward").glob("*.yaml"))

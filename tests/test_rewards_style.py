@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from reward_specs import DATA, mistakes, reward
 
-from rlexp.conf_dir import CONF
 from rlexp.rewards.style import grade
+from rlexp.runtime.paths import CONF
 
 LICENSE = CONF.parent / "LICENSE"
 FORMAL_AND_NOT = [

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from rlexp.algos.sft import Sft
 from rlexp.builtin import tiny
-from rlexp.conf_dir import CONF
+from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import RunFailed, UserError
 from rlexp.tracking.store import connect, resolve
 

@@ -17,7 +17,7 @@ from attacks_by_forgery import FORGERY, SEARCH, SECRET
 from attacks_by_reach import REACH
 from attacks_by_use import RESOURCES
 
-from rlexp.conf_dir import CONF
+from rlexp.runtime.paths import CONF
 from rlexp.sandbox.choice import obstacle
 from rlexp.sandbox.limits import Limits
 from rlexp.sandbox.means import Means

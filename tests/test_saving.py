@@ -20,12 +20,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from rlexp.builtin import tiny
 from rlexp.cards.card import Card
 from rlexp.cards.model_card import Weights, model_card
-from rlexp.checkpoints import complete_checkpoints
 from rlexp.models import saving
-from rlexp.models.cache import made_once
 from rlexp.models.policy import Policy
 from rlexp.models.saving import name_base, whole_weights
-from rlexp.offline import hub_closed
+from rlexp.runtime.cache import made_once
+from rlexp.runtime.checkpoints import complete_checkpoints
+from rlexp.runtime.environment import hub_closed
 from rlexp.spec.errors import UserError
 
 LORA = ("algo=dpo", "peft=lora", *SMALL)

@@ -15,7 +15,7 @@ from runs import run_here, spec_of
 from scored_in_parts import COLUMNS, MIX, SPEC, STEPS
 from test_command_line import typed
 
-from rlexp.conf_dir import CONF
+from rlexp.runtime.paths import CONF
 from rlexp.scoring import Scorer
 
 SHORT = (

@@ -15,8 +15,8 @@ import pytest
 import torch
 from scored_rewards import Inverse, Process, mix_of, of
 
-from rlexp.conf_dir import CONF
 from rlexp.rewards.sentiment import Sentiment
+from rlexp.runtime.paths import CONF
 from rlexp.scoring import Scorer, dispatch
 from rlexp.scoring.calls import Batch, call
 from rlexp.scoring.pool import Pool

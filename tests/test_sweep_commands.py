@@ -8,7 +8,7 @@ import pytest
 import yaml
 from test_command_line import typed
 
-from rlexp.conf_dir import CONF
+from rlexp.runtime.paths import CONF
 from rlexp.spec.sweep import SweepSpec
 
 PRESETS = sorted(file.stem for file in (CONF / "sweep").glob("*.yaml") if file.stem != "optuna")

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from runs import SMALL, rlexp
 from toy_sweeps import until
 
-from rlexp.conf_dir import CONF
+from rlexp.runtime.paths import CONF
 from rlexp.sweep.study import read_study
 
 pytestmark = pytest.mark.slow

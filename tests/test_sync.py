@@ -21,9 +21,9 @@ from runs import rlexp
 from tracking_spec import tracking_spec
 
 from rlexp.commands import sync
+from rlexp.runtime.lock import hold
 from rlexp.spec import UserError
 from rlexp.tracking import Tracker
-from rlexp.tracking.lock import hold
 from rlexp.tracking.shipper import Shipper
 from rlexp.tracking.spool import SPOOL, Spool, read_events
 

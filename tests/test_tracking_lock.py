@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rlexp.tracking.lock import LOCK, Held, hold, is_held
+from rlexp.runtime.lock import LOCK, Held, hold, is_held
 
 ROOT = Path(__file__).parent.parent
 

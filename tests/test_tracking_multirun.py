@@ -14,7 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from rlexp.commands import sync
-from rlexp.tracking.lock import hold
+from rlexp.runtime.lock import hold
 from rlexp.tracking.multirun import MultirunParent
 
 TESTS = Path(__file__).parent

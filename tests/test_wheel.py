@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rlexp.conf_dir import CONF
+from rlexp.runtime.paths import CONF
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import optuna
 import psutil
 
 from rlexp.cli.main import PLUGINS
-from rlexp.conf_dir import CONF
+from rlexp.runtime.paths import CONF
 from rlexp.sweep.study import read_study
 
 CONFIG = f"""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fault_kinds.kills import again_and_again
 from fault_kinds.losses import Losses
-from rlexp.checkpoints import complete_checkpoints, step_of
+from rlexp.runtime.checkpoints import complete_checkpoints, step_of
 from rlexp.tracking.spool import SENT, SPOOL, read_events
 
 CUTS_A_RUN = 3

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlexp.builtin.new_model import new_model, new_tokenizer, undisturbed
-from rlexp.models.cache import cache_folder, made_once, make_writable
+from rlexp.runtime.cache import cache_folder, made_once, make_writable
 from rlexp.spec.model import Shape
 
 FORMAT = 1

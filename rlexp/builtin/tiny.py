@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rlexp.builtin import grammar, pretraining
 from rlexp.builtin.pretraining import Progress, Recipe
-from rlexp.models.cache import cache_folder, make_writable
+from rlexp.runtime.cache import cache_folder, make_writable
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "recipe.json")
 

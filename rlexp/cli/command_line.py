@@ -17,8 +17,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from rlexp.conf_dir import CONF
 from rlexp.config.registry_choices import offer, pin
+from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.registered import is_registered
 from rlexp.spec.run import RunSpec, key_paths

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rlexp.conf_dir import CONF
+from rlexp.runtime.paths import CONF
+from rlexp.runtime.signals import Terminated, sigterm_raises
 from rlexp.spec.errors import Problem, RunFailed, UserError
-from rlexp.tracking.signals import Terminated, sigterm_raises
 from rlexp.tracking.spool import SPOOL
 
 PLUGINS = str(Path(__file__).parents[1] / "plugins")

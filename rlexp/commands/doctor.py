@@ -23,9 +23,9 @@ from urllib.parse import urlsplit
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from rlexp.conf_dir import CONF
-from rlexp.installed import APART, MODULES, install_command, pinned_versions, requirements
-from rlexp.offline import quieten
+from rlexp.runtime.environment import quieten
+from rlexp.runtime.extras import APART, MODULES, install_command, pinned_versions, requirements
+from rlexp.runtime.paths import CONF
 from rlexp.spec.devices import cuda_capabilities, has_bf16
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.redaction import redacted

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from rlexp.conf_dir import CONF
+from rlexp.runtime.paths import CONF
 
 FIRST_COMMANDS = {
     "python -m rlexp": "happy film reviews from a tiny model, on any laptop, in about a minute",

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from rlexp.cli.arguments import Parser, store_of
 from rlexp.cli.main import import_from_here
-from rlexp.offline import quieten
 from rlexp.registry.upload import Upload, name_problems, register, registered, set_alias
 from rlexp.registry.versions import DESCRIBED, DESCRIBING
+from rlexp.runtime.environment import quieten
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.records import Record, Records
 

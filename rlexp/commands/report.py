@@ -147,9 +147,9 @@ def _tell(written: Report) -> None:
 
 def _sent(written: Report) -> str | None:
     """What became of the files in the sweep's MLflow run; None where it has none."""
+    from rlexp.runtime.lock import Held, hold
     from rlexp.tracking.address import address_of
     from rlexp.tracking.courier import cause_of
-    from rlexp.tracking.lock import Held, hold
     from rlexp.tracking.shipper import Shipper
     from rlexp.tracking.spool import SPOOL
 

@@ -29,7 +29,7 @@ def _reproduce(argv: Sequence[str]) -> str | None:
     uri, experiment, rest = store_of(argv)
     asked = _parsed(rest)
 
-    from rlexp.offline import quieten, share_cores
+    from rlexp.runtime.environment import quieten, share_cores
 
     quieten()
     share_cores()

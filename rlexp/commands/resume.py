@@ -15,8 +15,8 @@ from pathlib import Path
 from rlexp.cli.arguments import Parser, store_of
 from rlexp.cli.main import import_from_here, reported
 from rlexp.launch.resume_plan import CONFIG, Resumption, plan
+from rlexp.runtime.lock import alone
 from rlexp.spec.errors import Problem, UserError
-from rlexp.tracking.lock import alone
 
 
 def run(argv: list[str]) -> int:

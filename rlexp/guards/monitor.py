@@ -17,11 +17,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from rlexp.checkpoints import complete_checkpoints
 from rlexp.evaluation.policy import Evaluation, distinct
 from rlexp.guards import reward_hacking
 from rlexp.guards.alert import Firing, Shown
 from rlexp.guards.training_health import FEW, HEALTH, LOOK, Seen, Series
+from rlexp.runtime.checkpoints import complete_checkpoints
 from rlexp.spec.hardware import EvalSpec
 from rlexp.spec.judge import needs_rivals
 from rlexp.spec.run import RunSpec

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlexp.checkpoints import step_of
-from rlexp.conf_dir import CONF
 from rlexp.config.overrides import Config, hidden, overridden, read_config, value_at
 from rlexp.config.registry_choices import pin
+from rlexp.runtime.checkpoints import step_of
+from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.registered import is_registered
 from rlexp.spec.run import PARTS, RunSpec, key_paths

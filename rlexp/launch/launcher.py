@@ -16,9 +16,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from rlexp.runtime.signals import Terminated
 from rlexp.spec.errors import Problem, Pruned, RunFailed, UserError
 from rlexp.spec.run import RunSpec
-from rlexp.tracking.signals import Terminated
 from rlexp.tracking.spool import SPOOL
 
 PR_SET_PDEATHSIG = 1

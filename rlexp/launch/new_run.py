@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from rlexp.conf_dir import CONF
 from rlexp.launch.launcher import launch
+from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import UserError
 from rlexp.spec.run import RunSpec
 from rlexp.tracking.spool import SPOOL

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlexp.checkpoints import complete_checkpoints, remove_cut_off
 from rlexp.config.overrides import Config, overridden, read_config
+from rlexp.runtime.checkpoints import complete_checkpoints, remove_cut_off
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.run import RunSpec, key_paths
 from rlexp.tracking.spool import SPOOL

@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Protocol
 
-from rlexp.models.cache import cache_folder, made_once
+from rlexp.runtime.cache import cache_folder, made_once
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.model import ModelSpec
 from rlexp.spec.registered import is_registered

@@ -13,10 +13,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from rlexp.models.cache import cache_folder, made_once
 from rlexp.models.locate import ADAPTER_CONFIG
 from rlexp.models.policy import Policy
 from rlexp.models.tokenizer import PLAIN
+from rlexp.runtime.cache import cache_folder, made_once
 
 ADAPTER = "adapter_model.safetensors"
 

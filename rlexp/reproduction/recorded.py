@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
+from rlexp.runtime import lock
 from rlexp.spec.errors import Problem, UserError
-from rlexp.tracking import lock
 from rlexp.tracking.origin import ORIGIN, Facts, attempts
 from rlexp.tracking.records import Record, Records
 

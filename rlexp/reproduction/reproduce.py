@@ -9,7 +9,6 @@ from typing import Any
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from rlexp.checkpoints import complete_checkpoints
 from rlexp.config.overrides import value_at
 from rlexp.data.load import load
 from rlexp.launch.launcher import launch
@@ -21,6 +20,7 @@ from rlexp.reproduction.matching import Verdict, compare, verdict
 from rlexp.reproduction.plan import Stage, plan
 from rlexp.reproduction.recorded import COMPARED, Points, Recorded, read
 from rlexp.reproduction.result import keep
+from rlexp.runtime.checkpoints import complete_checkpoints
 from rlexp.spec.crosscheck import rows_read
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.run import RunSpec

@@ -15,7 +15,7 @@ from rlexp.reproduction.differences import Difference
 from rlexp.reproduction.matching import Match, verdict
 from rlexp.reproduction.plan import REPRODUCES, Stage
 from rlexp.reproduction.recorded import Recorded
-from rlexp.tracking import lock
+from rlexp.runtime import lock
 from rlexp.tracking.redaction import redacted, redacted_values
 from rlexp.tracking.shipper import Shipper
 from rlexp.tracking.spool import SPOOL, Spool

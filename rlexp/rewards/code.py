@@ -24,8 +24,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from rlexp.installed import lacking
 from rlexp.rewards.base import texts_of
+from rlexp.runtime.extras import lacking
 from rlexp.sandbox.choice import obstacle, strongest
 from rlexp.sandbox.limits import Limits
 from rlexp.sandbox.means import IN_WORDS, STRONGEST_FIRST, Means

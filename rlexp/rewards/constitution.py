@@ -32,7 +32,7 @@ class Constitution(EndpointJudge):
     shown as it is.
 
     >>> import yaml
-    >>> from rlexp.conf_dir import CONF
+    >>> from rlexp.runtime.paths import CONF
     >>> knobs = yaml.safe_load((CONF / "reward/constitution.yaml").read_text())
     >>> knobs |= {"base_url": "http://127.0.0.1:8000/v1", "model": "judge"}
     >>> knobs |= {"principles": ["Be kind.", "Be brief."], "draw": "all"}

@@ -31,7 +31,7 @@ class Judge(EndpointJudge):
     empty completion is shown as it is.
 
     >>> import yaml
-    >>> from rlexp.conf_dir import CONF
+    >>> from rlexp.runtime.paths import CONF
     >>> knobs = yaml.safe_load((CONF / "reward/judge.yaml").read_text())
     >>> knobs |= {"base_url": "http://127.0.0.1:8000/v1", "model": "judge", "scale": [1, 5]}
     >>> knobs["rubric"] = "Rate by {answer}, {low} to {high}: {completion}"

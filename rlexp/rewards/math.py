@@ -16,8 +16,8 @@ from typing import Any
 
 from pydantic import Field
 
-from rlexp.installed import lacking
 from rlexp.rewards.base import column_of, texts_of
+from rlexp.runtime.extras import lacking
 from rlexp.spec.errors import Problem
 from rlexp.spec.reward import RewardSpec, Text, Value
 from rlexp.spec.text import UNSPACED

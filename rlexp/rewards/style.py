@@ -24,9 +24,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from rlexp.installed import lacking
 from rlexp.rewards.base import texts_of, words_of
 from rlexp.rewards.common.style_lexicons import formality, politeness
+from rlexp.runtime.extras import lacking
 from rlexp.spec.errors import Problem
 from rlexp.spec.reward import RewardSpec, Text
 

@@ -12,8 +12,8 @@ import re
 from functools import cache
 from typing import Any, Literal
 
-from rlexp.installed import lacking
 from rlexp.rewards.base import column_of, texts_of
+from rlexp.runtime.extras import lacking
 from rlexp.spec.errors import Problem
 from rlexp.spec.reward import RewardSpec, Text, Value
 from rlexp.spec.text import UNSPACED

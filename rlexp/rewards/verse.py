@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from rlexp.installed import lacking
 from rlexp.rewards.base import texts_of, words_of
+from rlexp.runtime.extras import lacking
 from rlexp.spec.errors import Problem
 from rlexp.spec.reward import RewardSpec, Text
 

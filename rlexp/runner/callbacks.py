@@ -11,9 +11,9 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
 
-from rlexp.checkpoints import seal
 from rlexp.guards.divergence import check_numbers
 from rlexp.runner.judge_costs import Spending
+from rlexp.runtime.checkpoints import seal
 from rlexp.spec.run import RunSpec
 from rlexp.tracking.callback import tracking_callback
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from rlexp.checkpoints import Best, best_of, complete_checkpoints
+from rlexp.runtime.checkpoints import Best, best_of, complete_checkpoints
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.hardware import TrainSpec
 from rlexp.spec.validation import nearest

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rlexp.checkpoints import complete_checkpoints, remove_cut_off, step_of
+from rlexp.runtime.checkpoints import complete_checkpoints, remove_cut_off, step_of
 from rlexp.spec.errors import RunFailed, UserError
 from rlexp.spec.run import RunSpec
 

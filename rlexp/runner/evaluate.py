@@ -18,15 +18,15 @@ from rlexp.algos.evaluate import Evaluate
 from rlexp.cards.card import Card
 from rlexp.cards.mlflow_note import examined, examining
 from rlexp.cards.terminal import print_card
-from rlexp.computer import join_processes, prepare
 from rlexp.data.load import load
 from rlexp.data.perplexity_texts import with_texts_of
 from rlexp.evaluation.policy import Evaluation
 from rlexp.models.locate import fetch
-from rlexp.offline import hub_closed, quieten, share_cores
 from rlexp.runner.dataset import Rows, heldout_rows
 from rlexp.runner.error_messages import disk_explained, explained
 from rlexp.runner.recorder import Observer, config_in
+from rlexp.runtime.device import join_processes, prepare
+from rlexp.runtime.environment import hub_closed, quieten, share_cores
 from rlexp.spec.crosscheck import rows_read
 from rlexp.spec.hardware import EvalSpec
 from rlexp.spec.run import RunSpec

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rlexp.computer import mixed_bf16
+from rlexp.runtime.device import mixed_bf16
 from rlexp.spec.run import RunSpec
 from rlexp.tracking.origin import weights
 

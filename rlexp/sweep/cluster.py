@@ -27,7 +27,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from rlexp.installed import install_command
+from rlexp.runtime.extras import install_command
 from rlexp.spec.errors import Problem, UserError
 from rlexp.sweep.slots import STOPPING_TAKES, Outcome, Slots
 

@@ -18,6 +18,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from rlexp.rendering.numbers import brief
+from rlexp.runtime.lock import Held, hold
+from rlexp.runtime.signals import Terminated
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep import study as attributes
 from rlexp.sweep.claims import trials
@@ -25,12 +27,10 @@ from rlexp.sweep.reporting import Report
 from rlexp.sweep.space import Space
 from rlexp.tracking import provenance
 from rlexp.tracking.courier import Courier
-from rlexp.tracking.lock import Held, hold
 from rlexp.tracking.nesting import keep_parent_run
 from rlexp.tracking.record import SWEEP_TAG
 from rlexp.tracking.redaction import redacted_values
 from rlexp.tracking.shipper import Shipper
-from rlexp.tracking.signals import Terminated
 from rlexp.tracking.spool import SPOOL, Spool
 from rlexp.tracking.store import resolve
 from rlexp.tracking.told import Told

@@ -31,9 +31,9 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from omegaconf import OmegaConf, open_dict
 
+from rlexp.runtime.signals import sigterm_raises
 from rlexp.spec.devices import cuda_capabilities
 from rlexp.spec.errors import UserError
-from rlexp.tracking.signals import sigterm_raises
 
 OUTPUT = "output.log"
 STOPPING_TAKES = 20.0

@@ -25,13 +25,13 @@ import optuna
 from hydra.utils import instantiate
 from optuna.trial import TrialState
 
+from rlexp.runtime.signals import Terminated
 from rlexp.spec.errors import Pruned, RunFailed
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep.claims import ERROR, fail, give_back, own, storage_of
 from rlexp.sweep.heartbeat import beating
 from rlexp.sweep.membership import VARIABLE
 from rlexp.sweep.study import OUTAGE, connect, patiently
-from rlexp.tracking.signals import Terminated
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import gc
 import os
 from importlib import import_module
 
-from rlexp.offline import quieten, share_cores
+from rlexp.runtime.environment import quieten, share_cores
 
 SINGLE_THREADED = {
     "OPENBLAS_NUM_THREADS": "1",  # NumPy's starts its threads when it is loaded; torch has its own

@@ -5,8 +5,8 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
+from rlexp.runtime.lock import is_held
 from rlexp.tracking.delivery import SPOOL_TAG
-from rlexp.tracking.lock import is_held
 from rlexp.tracking.provenance import HOST_TAG
 from rlexp.tracking.record import Record
 from rlexp.tracking.spool import SPOOL

@@ -23,9 +23,9 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from rlexp.runtime.lock import Held, hold
 from rlexp.tracking import provenance
 from rlexp.tracking.courier import cause_of
-from rlexp.tracking.lock import Held, hold
 from rlexp.tracking.nesting import parent_run
 from rlexp.tracking.redaction import redacted_values
 from rlexp.tracking.shipper import Shipper

@@ -174,7 +174,7 @@ def weights(folder: Path) -> dict[str, Any]:
 
 def code_digest() -> str:
     """Of rlexp's own code and configs, committed or not."""
-    from rlexp.conf_dir import CONF
+    from rlexp.runtime.paths import CONF
 
     whole = sha256()
     for top, pattern in ((_CODE, "*.py"), (CONF, "*.yaml")):

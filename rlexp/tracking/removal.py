@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from rlexp.runtime.lock import Held, hold
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.here import folder_here, may_be_alive
-from rlexp.tracking.lock import Held, hold
 from rlexp.tracking.nesting import PARENT
 from rlexp.tracking.provenance import HOST_TAG
 from rlexp.tracking.reading import answering

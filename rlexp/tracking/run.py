@@ -20,16 +20,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from rlexp.runtime.lock import alone
+from rlexp.runtime.signals import Terminated, sigterm_raises
 from rlexp.spec import RunSpec
 from rlexp.spec.errors import Pruned
 from rlexp.tracking import provenance
 from rlexp.tracking.courier import Courier
-from rlexp.tracking.lock import alone
 from rlexp.tracking.machine import Machine
 from rlexp.tracking.origin import SOURCES, Origin, copy_sources, facts
 from rlexp.tracking.redaction import redacted, redacted_values
 from rlexp.tracking.shipper import Shipper
-from rlexp.tracking.signals import Terminated, sigterm_raises
 from rlexp.tracking.spool import SPOOL, Spool, flush
 from rlexp.tracking.store import resolve, ui_command
 from rlexp.tracking.table import cell, ordered_columns

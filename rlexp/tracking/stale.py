@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rlexp.runtime.lock import Held, hold
 from rlexp.tracking.delivery import SPOOL_TAG
-from rlexp.tracking.lock import Held, hold
 from rlexp.tracking.provenance import HOST_TAG
 from rlexp.tracking.shipper import Shipper
 from rlexp.tracking.spool import SPOOL, Spool, read_events

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
-from rlexp.conf_dir import CONF
+from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.reading import FIRST_RUN
 from rlexp.tracking.record import Record

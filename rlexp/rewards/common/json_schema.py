@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rlexp.installed import lacking
+from rlexp.runtime.extras import lacking
 from rlexp.spec.errors import Problem
 
 Schema = str | dict[str, Any]

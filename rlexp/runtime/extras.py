@@ -9,7 +9,7 @@ from importlib import metadata
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from rlexp.conf_dir import CONF
+from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem
 
 MODULES = {

@@ -1,0 +1,1 @@
+"""This machine and its disk: devices, folders, locks, signals, caches."""
