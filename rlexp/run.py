@@ -20,8 +20,8 @@ from rlexp.runtime.checkpoints import step_of
 from rlexp.runtime.device import is_main_process, join_processes, mixed_bf16, prepare
 from rlexp.runtime.environment import hub_closed, quieten, share_cores
 from rlexp.scoring import Scorer
-from rlexp.scoring.keeping import keep_moments, take_moments
-from rlexp.scoring.together import Alone, Several
+from rlexp.scoring.all_gather import Alone, Several
+from rlexp.scoring.checkpointing import keep_moments, take_moments
 from rlexp.spec.algo import Head
 from rlexp.spec.crosscheck import rows_are_sampled, rows_read
 from rlexp.spec.errors import Pruned

@@ -32,7 +32,7 @@ MOSTLY_MISSING = {"x": [None] * 6 + [1.0, None], "y": [1.0] * 8}
 def _main() -> None:
     from accelerate import PartialState
 
-    from rlexp.scoring.together import Several
+    from rlexp.scoring.all_gather import Several
 
     state = PartialState(cpu=True)
     first = 4 * state.process_index

@@ -18,8 +18,8 @@ from scored_rewards import Inverse, Process, mix_of, of
 from rlexp.rewards.sentiment import Sentiment
 from rlexp.runtime.paths import CONF
 from rlexp.scoring import Scorer, dispatch
-from rlexp.scoring.calls import Batch, call
 from rlexp.scoring.pool import Pool
+from rlexp.scoring.term_call import Batch, call
 from rlexp.spec.errors import RunFailed
 from rlexp.spec.reward import RewardSpec, Text
 from rlexp.spec.scoring import ScoringSpec
@@ -138,7 +138,7 @@ def test_a_ctrl_c_is_for_the_run_alone_and_its_end_is_theirs(tmp_path: Path) -> 
     script = (
         "import sys, time\n"
         "from scored_rewards import Process\n"
-        "from rlexp.scoring.calls import Batch\n"
+        "from rlexp.scoring.term_call import Batch\n"
         "from rlexp.scoring.pool import Pool\n"
         "pool = Pool({'p': Process(name='p', rounds=10**9)}, 2); pool.ready(wait=True)\n"
         "pool.submit('p', Batch(['p'], ['c'], {}), False)\n"

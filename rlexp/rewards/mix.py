@@ -14,7 +14,7 @@ from typing import Any
 
 from rlexp.rewards.common.mix_term import read_clip, read_normalize, read_term
 from rlexp.scoring import Scorer
-from rlexp.scoring.calls import under_own_key
+from rlexp.scoring.term_call import under_own_key
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.reward import RewardSpec, Scores, Term, Text, Value
 

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import field_validator
 
 from rlexp.rewards.common.user_function import load, required_parameters, source_of
-from rlexp.scoring.calls import told
+from rlexp.scoring.term_call import told
 from rlexp.spec.errors import RunFailed
 from rlexp.spec.reward import Place, RewardSpec, Text, Value
 

@@ -15,8 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from typing import Self
 
-from rlexp.scoring.calls import Batch, Called, call, under_own_key
 from rlexp.scoring.pool import Pool
+from rlexp.scoring.term_call import Batch, Called, call, under_own_key
 from rlexp.spec.reward import Term
 
 WORTH = 0.02

@@ -18,7 +18,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
-from rlexp.scoring.calls import Batch, Called
+from rlexp.scoring.term_call import Batch, Called
 from rlexp.spec.errors import RunFailed
 from rlexp.spec.reward import RewardSpec
 
@@ -53,7 +53,7 @@ class Pool:
         return all(worker.ready(wait) for worker in self._workers)
 
     def submit(self, name: str, batch: Batch, forgiving: bool) -> Future[Called]:
-        """Have a term called by the next free worker, as by `rlexp.scoring.calls.call`."""
+        """Have a term called by the next free worker, as by `rlexp.scoring.term_call.call`."""
         return self._threads.submit(self._call, name, batch, forgiving)
 
     def close(self) -> None:

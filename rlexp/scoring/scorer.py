@@ -20,11 +20,11 @@ from hashlib import sha256
 from statistics import fmean
 from typing import Any, Self
 
-from rlexp.scoring.calls import Batch, Called
+from rlexp.scoring.all_gather import Alone
 from rlexp.scoring.dispatch import Dispatch
-from rlexp.scoring.errors import Checks
+from rlexp.scoring.failures import Checks
 from rlexp.scoring.normalisation import Moments, rank
-from rlexp.scoring.together import Alone
+from rlexp.scoring.term_call import Batch, Called
 from rlexp.scoring.total import Scale, present, total
 from rlexp.spec.reward import RewardSpec, Scores, Term, Text, Value
 from rlexp.spec.scoring import ScoringSpec

@@ -10,7 +10,7 @@ import signal
 import sys
 from multiprocessing.connection import Connection
 
-from rlexp.scoring.calls import call, told
+from rlexp.scoring.term_call import call, told
 from rlexp.spec.errors import RunFailed, UserError
 
 PR_SET_PDEATHSIG = 1

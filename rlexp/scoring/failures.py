@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from rlexp.scoring.calls import Batch, Called
-from rlexp.scoring.together import Alone
+from rlexp.scoring.all_gather import Alone
+from rlexp.scoring.term_call import Batch, Called
 from rlexp.spec.errors import RunFailed
 from rlexp.spec.reward import RewardSpec, Text, Value
 from rlexp.spec.scoring import ScoringSpec
