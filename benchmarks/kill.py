@@ -107,7 +107,7 @@ class KilledSweep:
         return bool(pids)
 
     def _trial_processes(self) -> list[int]:
-        from rlexp.sweep.claims import OWNER, Owner
+        from rlexp.sweep.ownership import OWNER, Owner
 
         assert self._process
         owners = [
@@ -147,7 +147,7 @@ class KilledSweep:
 
     def losses(self) -> Counter[str]:
         """What is not as it was, or not as it has to be at the end."""
-        from rlexp.sweep.claims import WITHDRAWN
+        from rlexp.sweep.ownership import WITHDRAWN
 
         last = {trial.number: trial for trial in self.trials()}
         starts = {number: self._starts(number) for number in last}

@@ -228,8 +228,8 @@ def nothing(config: Any) -> None:
     """A trial that knows its result without a run; outside of a study a job without one."""
     from hydra.core.hydra_config import HydraConfig
 
+    from rlexp.sweep.driver import sweep_spec
     from rlexp.sweep.trial import attached
-    from rlexp.sweeping import sweep_spec
 
     if "sweep" not in config:
         return

@@ -26,7 +26,7 @@ from rlexp.spec.algo import Head
 from rlexp.spec.crosscheck import rows_are_sampled, rows_read
 from rlexp.spec.errors import Pruned
 from rlexp.spec.run import RunSpec
-from rlexp.sweep.membership import is_trial
+from rlexp.sweep.trial_env import is_trial
 
 
 def run(spec: RunSpec, folder: Path, parent: str | None = None, resume: Path | None = None) -> None:

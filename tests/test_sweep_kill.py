@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from toy_sweeps import Toy, kill, until
 
-from rlexp.sweep.claims import RETRIES
+from rlexp.sweep.ownership import RETRIES
 
 pytestmark = pytest.mark.slow
 

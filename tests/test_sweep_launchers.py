@@ -12,7 +12,7 @@ import psutil
 import pytest
 from toy_sweeps import Toy, kill, until
 
-from rlexp.sweep.claims import RETRIES
+from rlexp.sweep.ownership import RETRIES
 
 pytestmark = pytest.mark.slow
 

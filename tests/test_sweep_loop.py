@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from toy_sweeps import Toy, until
 
-from rlexp.sweep.claims import ERROR, OVERRIDES, RETRIES
+from rlexp.sweep.ownership import ERROR, OVERRIDES, RETRIES
 from rlexp.sweep.study import read_study
 
 

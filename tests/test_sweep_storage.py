@@ -16,7 +16,7 @@ from toy_sweeps import Toy, until
 from tracking_servers import postgresql
 
 from rlexp.spec.errors import UserError
-from rlexp.sweep import claims
+from rlexp.sweep import ownership
 from rlexp.sweep.study import read_study
 
 DRIVER = "postgresql+psycopg"
@@ -139,12 +139,12 @@ def test_a_trial_that_ends_while_it_is_looked_at_is_not_dead(
     storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}", heartbeat_interval=60)
     study = optuna.create_study(storage=storage)
     trial = study.ask()
-    claims.own(study, trial._trial_id)
+    ownership.own(study, trial._trial_id)
 
-    def ends(owner: claims.Owner) -> bool:
+    def ends(owner: ownership.Owner) -> bool:
         study.tell(trial, 1.0)
         return False
 
-    monkeypatch.setattr(claims.Owner, "is_here", False)
-    monkeypatch.setattr(claims.Owner, "is_alive", ends)
-    assert claims.dead(study, frozenset(), 60.0) == []
+    monkeypatch.setattr(ownership.Owner, "is_here", False)
+    monkeypatch.setattr(ownership.Owner, "is_alive", ends)
+    assert ownership.dead(study, frozenset(), 60.0) == []

@@ -113,8 +113,8 @@ def _job(config: Any) -> float | list[float] | None:
     folder = Path(hydra.runtime.output_dir)
     settings = resolved.pop("sweep", None)
     if (number := OmegaConf.select(hydra.sweeper, "trial")) is not None:
-        from rlexp.sweeping import trial_spec
-        from rlexp.trial import run_trial
+        from rlexp.sweep.driver import trial_spec
+        from rlexp.sweep.run_trial import run_trial
 
         return run_trial(resolved, folder, trial_spec(settings, hydra.sweeper.confirms), number)
     spec = RunSpec.parse(resolved)

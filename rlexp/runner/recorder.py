@@ -30,7 +30,7 @@ from rlexp.spec.errors import Problem, Pruned, UserError
 from rlexp.spec.hardware import EvalSpec
 from rlexp.spec.run import RunSpec
 from rlexp.spec.saved import is_adapter
-from rlexp.sweep.membership import PRUNED, is_trial
+from rlexp.sweep.trial_env import PRUNED, is_trial
 from rlexp.tracking import Tracker
 from rlexp.tracking.spool import SPOOL
 from rlexp.tracking.told import Told

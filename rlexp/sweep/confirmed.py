@@ -20,7 +20,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from rlexp.rendering.numbers import number
-from rlexp.sweep.claims import ERROR, WITHDRAWN, trials
+from rlexp.sweep.ownership import ERROR, WITHDRAWN, trials
 from rlexp.sweep.study import CONFIRM, sibling
 
 CONFIRMS, SEED = "confirms", "seed"

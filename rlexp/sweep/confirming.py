@@ -14,7 +14,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from rlexp.spec.sweep import NO_PRUNER, SweepSpec
-from rlexp.sweep import claims
+from rlexp.sweep import ownership
 from rlexp.sweep import study as attributes
 from rlexp.sweep.confirmed import CONFIRMS, SEED, leaders
 from rlexp.sweep.loop import Sweep
@@ -50,7 +50,7 @@ class Confirmation(Sweep):
             study: of the sweep, whose best trials are meant.
             base_seed: with which its trials were run.
         """
-        there = {_key(trial) for trial in claims.trials(self.study, *claims.BUDGETED)}
+        there = {_key(trial) for trial in ownership.trials(self.study, *ownership.BUDGETED)}
         for trial in leaders(study)[: self.spec.confirm_best]:
             for seed in range(base_seed + 1, base_seed + 1 + self.spec.confirm):
                 if (trial.number, seed) not in there:
@@ -60,13 +60,13 @@ class Confirmation(Sweep):
         return False
 
     def _is_done(self) -> bool:
-        return not claims.trials(self.study, TrialState.WAITING, TrialState.RUNNING)
+        return not ownership.trials(self.study, TrialState.WAITING, TrialState.RUNNING)
 
     def _is_surplus(self, trial: FrozenTrial) -> bool:
         """Whether another machine had let the same run wait before."""
         same = [
             each
-            for each in claims.trials(self.study, *claims.BUDGETED)
+            for each in ownership.trials(self.study, *ownership.BUDGETED)
             if _key(each) == _key(trial) and each.number < trial.number
         ]
         return bool(same)
@@ -87,7 +87,7 @@ class ConfirmationProgress(Progress):
 
     def confirmation_begins(self) -> None:
         """What is about to be done, where something is."""
-        if waiting := claims.trials(self._study, TrialState.WAITING, TrialState.RUNNING):
+        if waiting := ownership.trials(self._study, TrialState.WAITING, TrialState.RUNNING):
             spec = self._spec
             text = f"the best {spec.confirm_best} with {spec.confirm} further seeds"
             self._say("confirming", f"{text}: {len(waiting)} runs")
@@ -118,8 +118,12 @@ def confirm(work: Sweep, parent: Parent, base_seed: int) -> None:
 
 
 def _attributes(trial: FrozenTrial, seed: int) -> dict[str, Any]:
-    typed = [*trial.user_attrs[claims.OVERRIDES], f"seed={seed}", f"++tracking.tags.{TAG}='true'"]
-    return {CONFIRMS: trial.number, SEED: seed, claims.OVERRIDES: typed}
+    typed = [
+        *trial.user_attrs[ownership.OVERRIDES],
+        f"seed={seed}",
+        f"++tracking.tags.{TAG}='true'",
+    ]
+    return {CONFIRMS: trial.number, SEED: seed, ownership.OVERRIDES: typed}
 
 
 def _key(trial: FrozenTrial) -> tuple[int, int]:

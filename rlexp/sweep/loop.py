@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.sweep import SweepSpec
-from rlexp.sweep import claims
+from rlexp.sweep import ownership
 from rlexp.sweep.compositions import Compositions
 from rlexp.sweep.grid import grid, is_grid, size
 from rlexp.sweep.heartbeat import beating
@@ -88,11 +88,11 @@ class Sweep:
 
     def _next_trials(self) -> list[FrozenTrial]:
         """Trials for the free slots. May be called again after an outage in the middle."""
-        for trial in claims.dead(self.study, self._mine(), 3.0 * self.spec.heartbeat):
+        for trial in ownership.dead(self.study, self._mine(), 3.0 * self.spec.heartbeat):
             how = "with its sweep or its machine"
             with suppress(UpdateFinishedTrialError):  # another machine was quicker
-                if not claims.died(self.study, trial, how, self.spec.max_retries):
-                    self.tell.ended(claims.storage_of(self.study).get_trial(trial._trial_id))
+                if not ownership.died(self.study, trial, how, self.spec.max_retries):
+                    self.tell.ended(ownership.storage_of(self.study).get_trial(trial._trial_id))
         claimed: list[FrozenTrial] = []
         occupied = self._occupied()
         while len(occupied | {each.number for each in claimed}) < self.spec.n_jobs:
@@ -104,18 +104,18 @@ class Sweep:
                 break
             if self._is_surplus(trial):
                 why = "another machine filled the budget at the same time"
-                claims.fail(self.study, trial, claims.WITHDRAWN, why)
+                ownership.fail(self.study, trial, ownership.WITHDRAWN, why)
                 break
             claimed.append(trial)
         return claimed
 
     def _next_trial(self) -> FrozenTrial | None:
         """A trial with its parameters, gone on with or new; None where none is left."""
-        there = claims.trials(self.study, *claims.BUDGETED)
-        trial = claims.claim_waiting(self.study, there)
+        there = ownership.trials(self.study, *ownership.BUDGETED)
+        trial = ownership.claim_waiting(self.study, there)
         if trial is None and self._asks_for_more(there):
             trial = self._ask()
-        if trial is None or claims.OVERRIDES in trial.user_attrs:
+        if trial is None or ownership.OVERRIDES in trial.user_attrs:
             return trial
         return self._decide(trial)
 
@@ -124,11 +124,11 @@ class Sweep:
 
     def _occupied(self) -> set[int]:
         """Trials that run on this machine, those of a sweep that was killed among them."""
-        running = claims.trials(self.study, TrialState.RUNNING)
+        running = ownership.trials(self.study, TrialState.RUNNING)
         here = {
             each.number
             for each in running
-            if (owner := each.user_attrs.get(claims.OWNER)) and claims.Owner(**owner).is_local
+            if (owner := each.user_attrs.get(ownership.OWNER)) and ownership.Owner(**owner).is_local
         }
         return here | self._mine()
 
@@ -136,10 +136,10 @@ class Sweep:
         return len(there) < self.budget
 
     def _is_surplus(self, trial: FrozenTrial) -> bool:
-        return claims.is_surplus(self.study, trial.number, self.budget)
+        return ownership.is_surplus(self.study, trial.number, self.budget)
 
     def _is_done(self) -> bool:
-        finished = claims.trials(self.study, TrialState.COMPLETE, TrialState.PRUNED)
+        finished = ownership.trials(self.study, TrialState.COMPLETE, TrialState.PRUNED)
         return len(finished) >= self.budget
 
     def _ask(self) -> FrozenTrial:
@@ -147,8 +147,8 @@ class Sweep:
             warnings.simplefilter("ignore")  # that heartbeats are for Optuna's own loop
             self.study.sampler = self._sampler(0)  # asked for nothing yet: `_decide` samples
             trial = self.study.ask()
-        claims.own(self.study, trial._trial_id)
-        return claims.storage_of(self.study).get_trial(trial._trial_id)
+        ownership.own(self.study, trial._trial_id)
+        return ownership.storage_of(self.study).get_trial(trial._trial_id)
 
     def _decide(self, frozen: FrozenTrial) -> FrozenTrial:
         """Give a trial its parameters and its command line."""
@@ -157,8 +157,8 @@ class Sweep:
         chosen = self.space.assign(
             lambda parameter: trial._suggest(parameter.name, parameter.distribution), self.known
         )
-        trial.set_user_attr(claims.OVERRIDES, self.space.overrides(chosen))
-        return claims.storage_of(self.study).get_trial(frozen._trial_id)
+        trial.set_user_attr(ownership.OVERRIDES, self.space.overrides(chosen))
+        return ownership.storage_of(self.study).get_trial(frozen._trial_id)
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """The sampler of one trial.
@@ -197,7 +197,7 @@ class Sweep:
         """A trial's command line, and where Hydra shall run it."""
         return [
             *self.space.fixed.values(),
-            *trial.user_attrs[claims.OVERRIDES],
+            *trial.user_attrs[ownership.OVERRIDES],
             f"hydra.sweeper.trial={trial.number}",
             f"hydra.sweep.subdir={self._subfolder(trial)}",
         ]
@@ -218,13 +218,13 @@ class Sweep:
     def _ended(self, future: Future[Outcome], outcome: Outcome) -> None:
         """Bring the study up to date with a trial whose process has ended."""
         trial = self._under_way[future]
-        if claims.state_of(self.study, trial) == TrialState.RUNNING:
+        if ownership.state_of(self.study, trial) == TrialState.RUNNING:
             if "died" in outcome:
-                again = claims.died(self.study, trial, outcome["died"], self.spec.max_retries)
+                again = ownership.died(self.study, trial, outcome["died"], self.spec.max_retries)
                 self.tell.died(trial, outcome["died"], again)
             else:
                 self._settle(trial, outcome)
-        now = claims.storage_of(self.study).get_trial(trial._trial_id)
+        now = ownership.storage_of(self.study).get_trial(trial._trial_id)
         if now.state.is_finished():
             self._news.append(now)
         self._count_failures(now, outcome)
@@ -237,14 +237,14 @@ class Sweep:
     def _settle(self, trial: FrozenTrial, outcome: Outcome) -> None:
         """Tell the study what a task function returned that has not told it itself."""
         if "error" in outcome:
-            claims.fail(self.study, trial, claims.ERROR, outcome["error"])
+            ownership.fail(self.study, trial, ownership.ERROR, outcome["error"])
             return
         returned = outcome["returned"]
         values = list(returned) if isinstance(returned, (list, tuple)) else [returned]
         if len(values) == len(self.spec.objectives) and all(map(_is_number, values)):
             self.study.tell(trial.number, [float(value) for value in values])
         else:
-            claims.fail(self.study, trial, claims.ERROR, f"its objective is {returned}")
+            ownership.fail(self.study, trial, ownership.ERROR, f"its objective is {returned}")
 
     def _count_failures(self, trial: FrozenTrial, outcome: Outcome) -> None:
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
@@ -252,13 +252,13 @@ class Sweep:
         if trial.state != TrialState.FAIL:
             return
         self._failures += 1
-        nothing_yet = not claims.trials(self.study, TrialState.COMPLETE, TrialState.PRUNED)
+        nothing_yet = not ownership.trials(self.study, TrialState.COMPLETE, TrialState.PRUNED)
         if nothing_yet and "problems" in outcome:
             raise UserError([Problem(**problem) for problem in outcome["problems"]])
         if self._failures >= self.spec.max_failures:
             raise RunFailed(
                 f"{self._failures} trials in a row failed",
-                trial.user_attrs.get(claims.ERROR, "unknown"),
+                trial.user_attrs.get(ownership.ERROR, "unknown"),
                 f"see {self.spec.folder}/{trial.number}; the same command goes on when it is "
                 "put right, and sweep.max_failures allows more",
             )
@@ -270,7 +270,7 @@ class Sweep:
         def beat() -> None:
             for trial in list(self._under_way.values()):
                 with suppress(*OUTAGE):  # the loop tells of an outage
-                    claims.storage_of(self.study).record_heartbeat(trial._trial_id)
+                    ownership.storage_of(self.study).record_heartbeat(trial._trial_id)
 
         with beating(self.spec.heartbeat, beat):
             yield
@@ -287,7 +287,7 @@ class Sweep:
                 self.slots.stop()
             for trial in self._under_way.values():
                 with suppress(*OUTAGE):  # found dead when the study is gone on with
-                    claims.give_back(self.study, trial)
+                    ownership.give_back(self.study, trial)
 
 
 def _is_number(value: Any) -> bool:

@@ -22,7 +22,7 @@ from rlexp.runtime.lock import Held, hold
 from rlexp.runtime.signals import Terminated
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep import study as attributes
-from rlexp.sweep.claims import trials
+from rlexp.sweep.ownership import trials
 from rlexp.sweep.reporting import Report
 from rlexp.sweep.space import Space
 from rlexp.tracking import provenance

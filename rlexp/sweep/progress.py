@@ -11,7 +11,7 @@ from rich.console import Console
 
 from rlexp.rendering.numbers import brief
 from rlexp.spec.sweep import SweepSpec
-from rlexp.sweep.claims import ERROR, RETRIES, WITHDRAWN, trials
+from rlexp.sweep.ownership import ERROR, RETRIES, WITHDRAWN, trials
 from rlexp.sweep.parent import Parent, best_trials
 from rlexp.sweep.reporting import Report
 

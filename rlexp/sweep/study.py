@@ -1,7 +1,7 @@
 """The study: one place that opens it, for the sweep, for a trial, or to be read only.
 
 A study lives in a data base. What a person has to know beside Optuna's own columns stands in its
-attributes (`STUDY` below) and in each trial's (`rlexp.sweep.claims`).
+attributes (`STUDY` below) and in each trial's (`rlexp.sweep.ownership`).
 """
 
 from __future__ import annotations

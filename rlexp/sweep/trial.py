@@ -28,10 +28,10 @@ from optuna.trial import TrialState
 from rlexp.runtime.signals import Terminated
 from rlexp.spec.errors import Pruned, RunFailed
 from rlexp.spec.sweep import SweepSpec
-from rlexp.sweep.claims import ERROR, fail, give_back, own, storage_of
 from rlexp.sweep.heartbeat import beating
-from rlexp.sweep.membership import VARIABLE
+from rlexp.sweep.ownership import ERROR, fail, give_back, own, storage_of
 from rlexp.sweep.study import OUTAGE, connect, patiently
+from rlexp.sweep.trial_env import VARIABLE
 
 log = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ LOADED = (
     "rlexp.models.saving",
     "rlexp.runner.recorder",
     "rlexp.run",
-    "rlexp.trial",
+    "rlexp.sweep.run_trial",
     "scipy.stats",
     "sqlalchemy.dialects.sqlite",
     "transformers.models.qwen3.modeling_qwen3",

@@ -6,7 +6,7 @@ from hydra.plugins.sweeper import Sweeper
 
 
 class StudySweeper(Sweeper):
-    """Hydra's side of `rlexp.sweeping`.
+    """Hydra's side of `rlexp.sweep.driver`.
 
     Args:
         settings: the fields of `rlexp.spec.sweep.SweepSpec`.
@@ -26,6 +26,6 @@ class StudySweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        from rlexp.sweeping import sweep
+        from rlexp.sweep.driver import sweep
 
         return sweep(self.settings, arguments, self.launcher, self._context, self._config)

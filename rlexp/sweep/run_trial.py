@@ -15,8 +15,8 @@ from rlexp.runtime.lock import is_held
 from rlexp.spec.errors import Pruned
 from rlexp.spec.run import RunSpec
 from rlexp.spec.sweep import COSTS, SweepSpec
-from rlexp.sweep.membership import PRUNED
 from rlexp.sweep.trial import attached
+from rlexp.sweep.trial_env import PRUNED
 from rlexp.tracking.nesting import parent_run
 from rlexp.tracking.spool import SPOOL
 from rlexp.tracking.told import Told
