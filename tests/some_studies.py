@@ -20,7 +20,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from rlexp.sweep import study as attributes
-from rlexp.sweep.confirmed import CONFIRMS, SEED
+from rlexp.sweep.confirmation.ranking import CONFIRMS, SEED
 
 SPACE: Mapping[str, BaseDistribution] = {
     "algo.learning_rate": FloatDistribution(3e-4, 6e-3, log=True),

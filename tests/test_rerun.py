@@ -17,7 +17,7 @@ from test_sweep_runs import dpo_sweep, ended, study_in
 from rlexp.__main__ import main
 from rlexp.builtin import tiny
 from rlexp.spec.run import RunSpec
-from rlexp.sweep.confirmed import confirmations
+from rlexp.sweep.confirmation.ranking import confirmations
 from rlexp.sweep.study import read_study
 
 GRID = ["sweep/sampler=grid", "sweep/pruner=none", "sweep.n_trials=2"]

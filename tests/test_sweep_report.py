@@ -16,7 +16,7 @@ from test_compare_command import Tags
 from rlexp.rendering.svg import Plot
 from rlexp.sweep import plots
 from rlexp.sweep.best import write_best
-from rlexp.sweep.confirmed import Estimate, confirmations, ranking
+from rlexp.sweep.confirmation.ranking import Estimate, confirmations, ranking
 from rlexp.sweep.plots import Missing, sections
 from rlexp.sweep.reporting import report
 

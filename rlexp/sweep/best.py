@@ -14,7 +14,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial
 
-from rlexp.sweep.confirmed import Confirmed, leaders
+from rlexp.sweep.confirmation.ranking import Confirmed, leaders
 from rlexp.sweep.study import COMMAND, FOLDER, OBJECTIVES
 
 BEST = "best.yaml"

@@ -66,7 +66,7 @@ def sweep(
         RunFailed: too many trials in a row failed, or the study's data base stays away.
     """
     from rlexp.sweep.compositions import Compositions
-    from rlexp.sweep.confirming import confirm
+    from rlexp.sweep.confirmation.rerun import confirm
     from rlexp.sweep.loop import Sweep
     from rlexp.sweep.parent import parent_of
     from rlexp.sweep.progress import Progress
@@ -115,7 +115,7 @@ def trial_spec(settings: Any, confirms: bool) -> SweepSpec:
     spec = sweep_spec(settings)
     if not confirms:
         return spec
-    from rlexp.sweep.confirming import confirming
+    from rlexp.sweep.confirmation.rerun import confirming
 
     return confirming(spec)
 

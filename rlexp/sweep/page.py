@@ -19,7 +19,7 @@ from rlexp.rendering.numbers import NOTHING, brief, duration
 from rlexp.rendering.svg import Plot
 from rlexp.sweep import study as attributes
 from rlexp.sweep.best import Best, folder_of, scored, shown
-from rlexp.sweep.confirmed import Confirmed, leaders, ranked, ranking
+from rlexp.sweep.confirmation.ranking import Confirmed, leaders, ranked, ranking
 from rlexp.sweep.ownership import ERROR, WITHDRAWN, trials
 from rlexp.sweep.plots import objectives, sections
 from rlexp.tracking.redaction import redacted

@@ -9,7 +9,7 @@ from pathlib import Path
 import optuna
 
 from rlexp.sweep.best import Best, scored, shown, write_best
-from rlexp.sweep.confirmed import Confirmed, confirmations, ranking
+from rlexp.sweep.confirmation.ranking import Confirmed, confirmations, ranking
 from rlexp.sweep.page import write_report
 from rlexp.sweep.plots import objectives
 from rlexp.tracking.redaction import redacted

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rlexp.spec.sweep import NO_PRUNER, SweepSpec
 from rlexp.sweep import ownership
 from rlexp.sweep import study as attributes
-from rlexp.sweep.confirmed import CONFIRMS, SEED, leaders
+from rlexp.sweep.confirmation.ranking import CONFIRMS, SEED, leaders
 from rlexp.sweep.loop import Sweep
 from rlexp.sweep.parent import Parent
 from rlexp.sweep.progress import Progress
