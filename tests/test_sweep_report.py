@@ -14,11 +14,11 @@ from some_studies import SPACE, add, confirm, new_study, parameters, searched, t
 from test_compare_command import Tags
 
 from rlexp.rendering.svg import Plot
-from rlexp.sweep import plots
-from rlexp.sweep.best import write_best
 from rlexp.sweep.confirmation.ranking import Estimate, confirmations, ranking
-from rlexp.sweep.plots import Missing, sections
-from rlexp.sweep.reporting import report
+from rlexp.sweep.report import plots
+from rlexp.sweep.report.best_configs import write_best
+from rlexp.sweep.report.plots import Missing, sections
+from rlexp.sweep.report.report import report
 
 ONE = {"algo.beta": SPACE["algo.beta"]}
 

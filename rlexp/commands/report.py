@@ -17,7 +17,7 @@ from rlexp.cli.arguments import Parser, store_of
 from rlexp.spec.errors import Problem, UserError
 
 if TYPE_CHECKING:
-    from rlexp.sweep.reporting import Report
+    from rlexp.sweep.report.report import Report
 
 KEY = "report"
 STORAGE = "sweep.storage="
@@ -43,7 +43,7 @@ def run(argv: list[str]) -> int:
     _check_page(options.html)
     found = None if storage else _folder(options.study, uri, experiment)
 
-    from rlexp.sweep.reporting import report
+    from rlexp.sweep.report.report import report
     from rlexp.sweep.study import FOLDER, read_study
 
     if found is None:
@@ -134,7 +134,7 @@ def _storage_of(folder: Path) -> tuple[str, str | None]:
 def _tell(written: Report) -> None:
     from rich.console import Console
 
-    from rlexp.sweep.page import headline, progress
+    from rlexp.sweep.report.page import headline, progress
 
     console = Console(highlight=False)
     said = [("sweep", f"{written.study.study_name}: {progress(written.study)}")]
@@ -174,7 +174,7 @@ def _sent(written: Report) -> str | None:
 
 
 def _append(written: Report, path: Path) -> None:
-    from rlexp.sweep.parent import artifact_events
+    from rlexp.sweep.report.mlflow_parent import artifact_events
     from rlexp.tracking.spool import Spool
 
     spool = Spool(path)

@@ -68,9 +68,9 @@ def sweep(
     from rlexp.sweep.compositions import Compositions
     from rlexp.sweep.confirmation.rerun import confirm
     from rlexp.sweep.loop import Sweep
-    from rlexp.sweep.parent import parent_of
-    from rlexp.sweep.progress import Progress
-    from rlexp.sweep.reporting import report
+    from rlexp.sweep.report.mlflow_parent import parent_of
+    from rlexp.sweep.report.progress import Progress
+    from rlexp.sweep.report.report import report
     from rlexp.sweep.study import open_study, patiently
     from rlexp.sweep.syntax import read_space
     from rlexp.sweep_check import group_test

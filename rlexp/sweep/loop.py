@@ -29,7 +29,7 @@ from rlexp.sweep import ownership
 from rlexp.sweep.compositions import Compositions
 from rlexp.sweep.grid import grid, is_grid, size
 from rlexp.sweep.heartbeat import beating
-from rlexp.sweep.progress import Progress
+from rlexp.sweep.report.progress import Progress
 from rlexp.sweep.slots import Outcome, outcome_of
 from rlexp.sweep.space import Space
 from rlexp.sweep.study import OUTAGE, patiently

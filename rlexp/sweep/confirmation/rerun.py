@@ -18,8 +18,8 @@ from rlexp.sweep import ownership
 from rlexp.sweep import study as attributes
 from rlexp.sweep.confirmation.ranking import CONFIRMS, SEED, leaders
 from rlexp.sweep.loop import Sweep
-from rlexp.sweep.parent import Parent
-from rlexp.sweep.progress import Progress
+from rlexp.sweep.report.mlflow_parent import Parent
+from rlexp.sweep.report.progress import Progress
 from rlexp.sweep.slots import Outcome
 from rlexp.sweep.study import open_study, patiently
 

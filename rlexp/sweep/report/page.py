@@ -18,10 +18,10 @@ from rlexp.rendering import html
 from rlexp.rendering.numbers import NOTHING, brief, duration
 from rlexp.rendering.svg import Plot
 from rlexp.sweep import study as attributes
-from rlexp.sweep.best import Best, folder_of, scored, shown
 from rlexp.sweep.confirmation.ranking import Confirmed, leaders, ranked, ranking
 from rlexp.sweep.ownership import ERROR, WITHDRAWN, trials
-from rlexp.sweep.plots import objectives, sections
+from rlexp.sweep.report.best_configs import Best, folder_of, scored, shown
+from rlexp.sweep.report.plots import objectives, sections
 from rlexp.tracking.redaction import redacted
 
 LONGEST = 200  # characters of an error
@@ -63,7 +63,7 @@ def write_report(
     drawn = list(sections(study))
     html.write(
         path,
-        "rlexp.sweep",
+        "rlexp.sweep.report",
         "report.html",
         name=study.study_name,
         headline=headline(study),

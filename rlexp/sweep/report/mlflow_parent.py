@@ -23,7 +23,7 @@ from rlexp.runtime.signals import Terminated
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep import study as attributes
 from rlexp.sweep.ownership import trials
-from rlexp.sweep.reporting import Report
+from rlexp.sweep.report.report import Report
 from rlexp.sweep.space import Space
 from rlexp.tracking import provenance
 from rlexp.tracking.courier import Courier

@@ -12,8 +12,8 @@ from rich.console import Console
 from rlexp.rendering.numbers import brief
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep.ownership import ERROR, RETRIES, WITHDRAWN, trials
-from rlexp.sweep.parent import Parent, best_trials
-from rlexp.sweep.reporting import Report
+from rlexp.sweep.report.mlflow_parent import Parent, best_trials
+from rlexp.sweep.report.report import Report
 
 
 class Progress:

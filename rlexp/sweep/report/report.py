@@ -8,10 +8,10 @@ from pathlib import Path
 
 import optuna
 
-from rlexp.sweep.best import Best, scored, shown, write_best
 from rlexp.sweep.confirmation.ranking import Confirmed, confirmations, ranking
-from rlexp.sweep.page import write_report
-from rlexp.sweep.plots import objectives
+from rlexp.sweep.report.best_configs import Best, scored, shown, write_best
+from rlexp.sweep.report.page import write_report
+from rlexp.sweep.report.plots import objectives
 from rlexp.tracking.redaction import redacted
 
 REPORT = "report.html"

@@ -1,0 +1,1 @@
+"""What a sweep found: the page, its plots, the best configs."""
