@@ -11,9 +11,9 @@ from optuna.distributions import FloatDistribution as Float
 from optuna.distributions import IntDistribution as Int
 
 from rlexp.spec.errors import UserError
-from rlexp.sweep.grid import grid
-from rlexp.sweep.space import Parameter, Space, Value
-from rlexp.sweep.syntax import read_space
+from rlexp.sweep.space.grid import grid
+from rlexp.sweep.space.space import Parameter, Space, Value
+from rlexp.sweep.space.syntax import read_space
 
 
 def space_of(*arguments: str, params: Mapping[str, Any] | None = None) -> Space:

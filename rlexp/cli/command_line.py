@@ -96,7 +96,7 @@ class Command:
         """Check a sweep with Optuna; the keys of all its configs."""
         from omegaconf import open_dict
 
-        from rlexp.sweep_check import SweepCheck, unknown_settings
+        from rlexp.sweep.space.check import SweepCheck, unknown_settings
 
         fixed_groups = [o for o in groups if not o.is_sweep_override()]
         fixed_values = [o for o in values if not o.is_sweep_override()]

@@ -51,7 +51,7 @@ class SweepSpec(Part):
     seed: int = Field(ge=0, lt=2**31)
     """Of the sampler."""
     params: dict[str, Any]
-    """The search space in Hydra's sweep syntax, by key; see `rlexp.sweep.syntax`."""
+    """The search space in Hydra's sweep syntax, by key; see `rlexp.sweep.space.syntax`."""
     sampler: dict[str, Any]
     """Optuna's sampler: `_target_` and its arguments."""
     pruner: dict[str, Any]

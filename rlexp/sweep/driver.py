@@ -65,15 +65,15 @@ def sweep(
         UserError: before the first trial, for all that is wrong with space, sampler or study.
         RunFailed: too many trials in a row failed, or the study's data base stays away.
     """
-    from rlexp.sweep.compositions import Compositions
     from rlexp.sweep.confirmation.rerun import confirm
     from rlexp.sweep.loop import Sweep
     from rlexp.sweep.report.mlflow_parent import parent_of
     from rlexp.sweep.report.progress import Progress
     from rlexp.sweep.report.report import report
+    from rlexp.sweep.space.check import group_test
+    from rlexp.sweep.space.composed_keys import Compositions
+    from rlexp.sweep.space.syntax import read_space
     from rlexp.sweep.study import open_study, patiently
-    from rlexp.sweep.syntax import read_space
-    from rlexp.sweep_check import group_test
 
     spec = sweep_spec(settings)
     if (place := str(config.hydra.sweep.dir)) != spec.folder:
@@ -129,7 +129,7 @@ def check_samplers(spec: SweepSpec, space: Any) -> None:
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
-    from rlexp.sweep.grid import grid_problems, is_grid
+    from rlexp.sweep.space.grid import grid_problems, is_grid
 
     problems = grid_problems(space) if is_grid(spec) else []
     for key, settings in (("sampler", spec.sampler), ("pruner", spec.pruner)):

@@ -26,12 +26,12 @@ from optuna.trial import FrozenTrial, TrialState
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep import ownership
-from rlexp.sweep.compositions import Compositions
-from rlexp.sweep.grid import grid, is_grid, size
 from rlexp.sweep.heartbeat import beating
 from rlexp.sweep.report.progress import Progress
 from rlexp.sweep.slots import Outcome, outcome_of
-from rlexp.sweep.space import Space
+from rlexp.sweep.space.composed_keys import Compositions
+from rlexp.sweep.space.grid import grid, is_grid, size
+from rlexp.sweep.space.space import Space
 from rlexp.sweep.study import OUTAGE, patiently
 
 LOOK_EVERY = 1.0

@@ -24,7 +24,7 @@ from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep import study as attributes
 from rlexp.sweep.ownership import trials
 from rlexp.sweep.report.report import Report
-from rlexp.sweep.space import Space
+from rlexp.sweep.space.space import Space
 from rlexp.tracking import provenance
 from rlexp.tracking.courier import Courier
 from rlexp.tracking.nesting import keep_parent_run

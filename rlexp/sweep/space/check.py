@@ -18,9 +18,9 @@ from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.run import RunSpec, key_paths
 from rlexp.spec.sweep import COSTS, SweepSpec
 from rlexp.spec.validation import unknown_key, validate
-from rlexp.sweep.compositions import Composed, Compositions
-from rlexp.sweep.space import Choice, Parameter, Space, Value, encoded
-from rlexp.sweep.syntax import read_space
+from rlexp.sweep.space.composed_keys import Composed, Compositions
+from rlexp.sweep.space.space import Choice, Parameter, Space, Value, encoded
+from rlexp.sweep.space.syntax import read_space
 
 MOST_COMBINATIONS = 64
 """Of groups that are looked at; more would take seconds."""

@@ -26,7 +26,7 @@ from dataclasses import replace
 from typing import Any
 
 from rlexp.spec.errors import Problem, UserError
-from rlexp.sweep.space import Choice, Condition, Numbers, Parameter, Space, Value, encoded
+from rlexp.sweep.space.space import Choice, Condition, Numbers, Parameter, Space, Value, encoded
 
 _PLAIN = re.compile(r"[A-Za-z_][\w.\-/:@]*")
 """Texts that Hydra's grammar takes without quotes."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from rlexp.spec.errors import Problem
 from rlexp.spec.sweep import SweepSpec
-from rlexp.sweep.space import Choice, Parameter, Space
+from rlexp.sweep.space.space import Choice, Parameter, Space
 
 SAMPLER = "optuna.samplers.GridSampler"
 

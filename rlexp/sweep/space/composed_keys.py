@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from rlexp.spec.run import key_paths
-from rlexp.sweep.space import Value, encoded
+from rlexp.sweep.space.space import Value, encoded
 
 
 class Composed(Mapping[str, Any]):

@@ -1,0 +1,1 @@
+"""The search space: its syntax, its check, the grid."""
