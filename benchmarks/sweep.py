@@ -182,8 +182,8 @@ def idle(scratch: Path, seeds: Sequence[int], trials: int) -> None:
 
 def spans_of(folder: Path) -> list[tuple[float, float]]:
     """From when each trial's process had its job to its last word to the study, in seconds."""
-    from rlexp.sweep.slots import OUTPUT
     from rlexp.sweep.study import read_study
+    from rlexp.sweep.workers.slots import OUTPUT
 
     place = folder / "multirun" / "optuna"
     return [

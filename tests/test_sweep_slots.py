@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from rlexp.runtime.paths import CONF
-from rlexp.sweep.slots import slot_environments
+from rlexp.sweep.workers.slots import slot_environments
 
 SERVER = """
 import multiprocessing, sys
@@ -25,7 +25,7 @@ def born(connection):
 
 if __name__ == "__main__":
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["rlexp.sweep.warm"])
+    context.set_forkserver_preload(["rlexp.sweep.workers.preload"])
     ours, theirs = context.Pipe(duplex=False)
     job = context.Process(target=born, args=(theirs,))
     job.start()

@@ -4,7 +4,7 @@ What has been decided stands in the study and nowhere else. So the loop can be k
 and the same command goes on: trials that still run are waited for, those whose process died are
 gone on with, and no finished one is run again.
 
-A launcher with slots (`rlexp.sweep.slots`) is given one trial at a time; Hydra's others (joblib,
+A launcher with slots (`rlexp.sweep.workers.slots`) is given one trial at a time; Hydra's others (joblib,
 submitit, basic) are given a batch, and wait for the slowest of it.
 """
 
@@ -28,11 +28,11 @@ from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep import ownership
 from rlexp.sweep.heartbeat import beating
 from rlexp.sweep.report.progress import Progress
-from rlexp.sweep.slots import Outcome, outcome_of
 from rlexp.sweep.space.composed_keys import Compositions
 from rlexp.sweep.space.grid import grid, is_grid, size
 from rlexp.sweep.space.space import Space
 from rlexp.sweep.study import OUTAGE, patiently
+from rlexp.sweep.workers.slots import Outcome, outcome_of
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at what other processes and machines have done."""

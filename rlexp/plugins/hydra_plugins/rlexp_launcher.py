@@ -11,7 +11,7 @@ from hydra.plugins.launcher import Launcher
 
 
 class SlotsLauncher(Launcher):
-    """Hydra's side of `rlexp.sweep.slots`.
+    """Hydra's side of `rlexp.sweep.workers.slots`.
 
     Args:
         n_jobs: jobs at once.
@@ -29,21 +29,21 @@ class SlotsLauncher(Launcher):
     def slots(self) -> Any:
         """Where jobs are submitted one by one; made when it is asked for, and anew once stopped."""
         if self._slots is None or self._slots.stopped:
-            from rlexp.sweep.slots import packed
+            from rlexp.sweep.workers.slots import packed
 
             application = packed(self.hydra_context, self.task_function, self.config)
             self._slots = self._made(application, str(self.config.hydra.sweep.dir))
         return self._slots
 
     def _made(self, application: bytes, folder: str) -> Any:
-        from rlexp.sweep.slots import Slots, slot_environments
+        from rlexp.sweep.workers.slots import Slots, slot_environments
 
         environments = slot_environments(self.n_jobs, self.config)
         return Slots(application, self.preload, Path(folder), environments)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[Any]:
         """All jobs of a sweeper that knows of no slots; their results in order."""
-        from rlexp.sweep.slots import job_return
+        from rlexp.sweep.workers.slots import job_return
 
         with self.slots as slots:
             self._slots = None
@@ -58,7 +58,7 @@ class SlotsLauncher(Launcher):
 
 
 class RayLauncher(SlotsLauncher):
-    """Hydra's side of `rlexp.sweep.cluster`.
+    """Hydra's side of `rlexp.sweep.workers.ray`.
 
     Args:
         n_jobs: jobs at once.
@@ -82,13 +82,13 @@ class RayLauncher(SlotsLauncher):
         self.address, self.cpus, self.gpus, self.resources = address, cpus, gpus, resources
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
-        from rlexp.sweep.cluster import check
+        from rlexp.sweep.workers.ray import check
 
         check(self.address)
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def _made(self, application: bytes, folder: str) -> Any:
-        from rlexp.sweep.cluster import (
+        from rlexp.sweep.workers.ray import (
             ClusterSlots,
             Share,
             connect,

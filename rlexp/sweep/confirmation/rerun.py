@@ -20,8 +20,8 @@ from rlexp.sweep.confirmation.ranking import CONFIRMS, SEED, leaders
 from rlexp.sweep.loop import Sweep
 from rlexp.sweep.report.mlflow_parent import Parent
 from rlexp.sweep.report.progress import Progress
-from rlexp.sweep.slots import Outcome
 from rlexp.sweep.study import open_study, patiently
+from rlexp.sweep.workers.slots import Outcome
 
 TAG = "confirm"
 """Of the MLflow runs."""

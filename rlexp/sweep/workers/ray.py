@@ -1,7 +1,7 @@
 """Slots on the machines of a Ray cluster: `hydra/launcher=ray`.
 
 Each slot is an actor that has a trial's share of one machine, and in it is a slot as on a single
-machine (`rlexp.sweep.slots`): a trial's process is born warm there, too, and when it dies the
+machine (`rlexp.sweep.workers.slots`): a trial's process is born warm there, too, and when it dies the
 actor stays. With a machine its actors die; what they ran is gone on with elsewhere, as the study
 decides. Ray itself retries nothing.
 
@@ -29,13 +29,13 @@ from omegaconf import OmegaConf
 
 from rlexp.runtime.extras import install_command
 from rlexp.spec.errors import Problem, UserError
-from rlexp.sweep.slots import STOPPING_TAKES, Outcome, Slots
+from rlexp.sweep.workers.slots import STOPPING_TAKES, Outcome, Slots
 
 LOCAL = "local"
 """Address of a cluster that is started here, for one sweep."""
 ANSWERS_WITHIN = 5.0
 """Seconds that a cluster may take to take a connection."""
-PLUGINS = str(Path(__file__).parents[1] / "plugins")
+PLUGINS = str(Path(__file__).parents[2] / "plugins")
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class ClusterSlots:
     """Runs jobs of a Hydra application on a cluster, so many at once.
 
     Args:
-        application: as `rlexp.sweep.slots.packed` makes it.
+        application: as `rlexp.sweep.workers.slots.packed` makes it.
         preload: module that is imported on each machine before its first job.
         folder: of the sweep.
         n_jobs: at once.

@@ -1,0 +1,1 @@
+"""Where trials run: slots of this machine, Ray, what they find imported."""
