@@ -20,7 +20,7 @@ from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.policy import Completion
 from rlexp.spec.text import Text
 from rlexp.spec.validation import validate
-from rlexp.tracking.redaction import redacted
+from rlexp.tracking.secrets import redacted
 
 PRINCIPLES = ["Be good.", "Be brief.", "Be kind.", "Be honest."]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rlexp.tracking.names import finite, tracked, tracked_name
+from rlexp.tracking.metric_names import finite, tracked, tracked_name
 
 ALLOWED = re.compile(r"(train|rollout|eval|perf|system|sweep)/[\w.-]+")
 

@@ -12,7 +12,7 @@ from tracking_spec import tracking_spec
 
 from rlexp.spec import UserError
 from rlexp.tracking import Tracker, provenance
-from rlexp.tracking.redaction import redacted
+from rlexp.tracking.secrets import redacted
 from rlexp.tracking.shipper import Shipper
 from rlexp.tracking.store import resolve, ui_command
 

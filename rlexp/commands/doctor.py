@@ -28,7 +28,7 @@ from rlexp.runtime.extras import APART, MODULES, install_command, pinned_version
 from rlexp.runtime.paths import CONF
 from rlexp.spec.devices import cuda_capabilities, has_bf16
 from rlexp.spec.errors import Problem, UserError
-from rlexp.tracking.redaction import redacted
+from rlexp.tracking.secrets import redacted
 from rlexp.tracking.store import resolve
 
 MIB, GIB = 2**20, 2**30

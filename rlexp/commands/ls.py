@@ -21,7 +21,7 @@ from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.here import is_dead
 from rlexp.tracking.reading import FIRST_RUN
 from rlexp.tracking.records import Record, Records
-from rlexp.tracking.redaction import redacted
+from rlexp.tracking.secrets import redacted
 from rlexp.tracking.words import Condition, nothing_found
 
 REWARD = "eval/reward"

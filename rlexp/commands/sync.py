@@ -17,7 +17,7 @@ from rlexp.cli.arguments import Parser
 from rlexp.runtime.lock import Held, hold, is_held
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.address import address_of
-from rlexp.tracking.redaction import redacted
+from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool import SENT, SPOOL, Sent, torn_lines
 from rlexp.tracking.store import KEY, resolve
 

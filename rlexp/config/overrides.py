@@ -16,7 +16,7 @@ from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.run import key_paths
 from rlexp.spec.validation import unknown_key
-from rlexp.tracking.redaction import HIDDEN
+from rlexp.tracking.secrets import HIDDEN
 
 Config = dict[str, Any]
 

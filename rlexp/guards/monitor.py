@@ -26,7 +26,7 @@ from rlexp.spec.hardware import EvalSpec
 from rlexp.spec.judge import needs_rivals
 from rlexp.spec.run import RunSpec
 from rlexp.spec.text import Text, content_of, joined
-from rlexp.tracking.names import tracked
+from rlexp.tracking.metric_names import tracked
 from rlexp.tracking.told import STOPPED
 
 FIRED = "guard"

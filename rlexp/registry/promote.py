@@ -20,7 +20,7 @@ from rlexp.models.tokenizer import PLAIN
 from rlexp.runtime.checkpoints import BEST, complete_checkpoints, step_of
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.saved import is_adapter
-from rlexp.tracking.redaction import redacted
+from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool import SPOOL
 from rlexp.tracking.told import Told
 

@@ -19,7 +19,7 @@ from rlexp.registry.catalogue import Aliases, catalogue
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.registered import PREFIX, Reference, is_registered
 from rlexp.tracking.reading import answering
-from rlexp.tracking.redaction import redacted
+from rlexp.tracking.secrets import redacted
 from rlexp.tracking.store import resolve
 
 DESCRIBED = "rlexp.model"

@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from rlexp.reproduction.recorded import Recorded
 from rlexp.tracking import provenance
 from rlexp.tracking.origin import SOURCES, Facts
-from rlexp.tracking.redaction import redacted
+from rlexp.tracking.secrets import redacted
 
 NUMBERS = (
     "torch",

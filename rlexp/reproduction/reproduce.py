@@ -28,8 +28,8 @@ from rlexp.tracking import origin
 from rlexp.tracking.origin import Facts
 from rlexp.tracking.provenance import Code, repository
 from rlexp.tracking.records import Records
-from rlexp.tracking.run import PROVENANCE
 from rlexp.tracking.spool import SPOOL, read_events
+from rlexp.tracking.tracker import PROVENANCE
 
 
 def reproduce(

@@ -16,7 +16,7 @@ from rlexp.reproduction.matching import Match, verdict
 from rlexp.reproduction.plan import REPRODUCES, Stage
 from rlexp.reproduction.recorded import Recorded
 from rlexp.runtime import lock
-from rlexp.tracking.redaction import redacted, redacted_values
+from rlexp.tracking.secrets import redacted, redacted_values
 from rlexp.tracking.shipper import Shipper
 from rlexp.tracking.spool import SPOOL, Spool
 

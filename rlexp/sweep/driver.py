@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.sweep import SweepSpec
 from rlexp.spec.validation import validate
-from rlexp.tracking.redaction import redacted
+from rlexp.tracking.secrets import redacted
 
 FREE = (
     "sweep",

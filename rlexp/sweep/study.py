@@ -22,7 +22,7 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.sweep import SweepSpec
-from rlexp.tracking.redaction import redacted
+from rlexp.tracking.secrets import redacted
 
 OUTAGE = (StorageInternalError, SQLAlchemyError)
 """What Optuna raises when its data base does not answer."""

@@ -6,8 +6,8 @@ import time
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from rlexp.tracking.names import tracked
-from rlexp.tracking.run import Tracker
+from rlexp.tracking.metric_names import tracked
+from rlexp.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from rlexp.tracking.redaction import redacted
+from rlexp.tracking.secrets import redacted
 from rlexp.tracking.shipper import FilesWait, Shipper
 from rlexp.tracking.stale import mend
 

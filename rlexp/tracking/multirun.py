@@ -27,7 +27,7 @@ from rlexp.runtime.lock import Held, hold
 from rlexp.tracking import provenance
 from rlexp.tracking.courier import cause_of
 from rlexp.tracking.nesting import parent_run
-from rlexp.tracking.redaction import redacted_values
+from rlexp.tracking.secrets import redacted_values
 from rlexp.tracking.shipper import Shipper
 from rlexp.tracking.spool import SPOOL, Spool
 from rlexp.tracking.stale import Life

@@ -20,10 +20,10 @@ from typing import Any
 from rlexp.spec import RunSpec
 from rlexp.spec.run import key_paths
 from rlexp.spec.saved import saved_path
-from rlexp.tracking.machine import gpu_names
 from rlexp.tracking.provenance import Code, cpu_name
-from rlexp.tracking.redaction import redacted, redacted_values
+from rlexp.tracking.secrets import redacted, redacted_values
 from rlexp.tracking.spool import flush
+from rlexp.tracking.system_metrics import gpu_names
 
 Facts = dict[str, Any]
 """Of one attempt: plain values, lists and dictionaries."""

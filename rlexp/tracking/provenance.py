@@ -17,8 +17,8 @@ from typing import Any
 
 from rlexp.spec import RunSpec
 from rlexp.spec.registered import is_registered
-from rlexp.tracking.machine import gpu_names
-from rlexp.tracking.redaction import redacted
+from rlexp.tracking.secrets import redacted
+from rlexp.tracking.system_metrics import gpu_names
 
 _MAIN_PACKAGES = (
     "rlexp",

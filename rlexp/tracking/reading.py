@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from rlexp.spec.errors import Problem, UserError
-from rlexp.tracking.redaction import redacted
+from rlexp.tracking.secrets import redacted
 from rlexp.tracking.store import KEY, prepare_environment
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.reading import FIRST_RUN, answering, checked_file, opened
 from rlexp.tracking.record import PARENT_TAG, Record, Source
-from rlexp.tracking.redaction import redacted
+from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool import SENT, Sent
 from rlexp.tracking.words import (
     Condition,

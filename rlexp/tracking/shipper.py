@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.tracking.delivery import Delivery, Event
-from rlexp.tracking.redaction import redacted
+from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool import SENT, SPOOL, Sent, flush, read_events
 from rlexp.tracking.store import Store, connect, prepare_environment
 

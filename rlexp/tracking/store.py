@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking import view
-from rlexp.tracking.redaction import redacted
+from rlexp.tracking.secrets import redacted
 from rlexp.tracking.tables import tables_made
 
 if TYPE_CHECKING:

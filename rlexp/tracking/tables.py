@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from rlexp.tracking.redaction import redacted
+from rlexp.tracking.secrets import redacted
 
 # The address comes by MLflow's own variable: other users of a machine can read a command line.
 _CREATE = "from mlflow import MlflowClient; MlflowClient().search_experiments(max_results=1)"

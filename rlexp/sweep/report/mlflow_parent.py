@@ -29,7 +29,7 @@ from rlexp.tracking import provenance
 from rlexp.tracking.courier import Courier
 from rlexp.tracking.nesting import keep_parent_run
 from rlexp.tracking.record import SWEEP_TAG
-from rlexp.tracking.redaction import redacted_values
+from rlexp.tracking.secrets import redacted_values
 from rlexp.tracking.shipper import Shipper
 from rlexp.tracking.spool import SPOOL, Spool
 from rlexp.tracking.store import resolve

@@ -22,7 +22,7 @@ from rlexp.sweep.confirmation.ranking import Confirmed, leaders, ranked, ranking
 from rlexp.sweep.ownership import ERROR, WITHDRAWN, trials
 from rlexp.sweep.report.best_configs import Best, folder_of, scored, shown
 from rlexp.sweep.report.plots import objectives, sections
-from rlexp.tracking.redaction import redacted
+from rlexp.tracking.secrets import redacted
 
 LONGEST = 200  # characters of an error
 

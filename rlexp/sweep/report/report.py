@@ -12,7 +12,7 @@ from rlexp.sweep.confirmation.ranking import Confirmed, confirmations, ranking
 from rlexp.sweep.report.best_configs import Best, scored, shown, write_best
 from rlexp.sweep.report.page import write_report
 from rlexp.sweep.report.plots import objectives
-from rlexp.tracking.redaction import redacted
+from rlexp.tracking.secrets import redacted
 
 REPORT = "report.html"
 FOR_MLFLOW = "provenance"

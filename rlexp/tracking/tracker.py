@@ -26,13 +26,13 @@ from rlexp.spec import RunSpec
 from rlexp.spec.errors import Pruned
 from rlexp.tracking import provenance
 from rlexp.tracking.courier import Courier
-from rlexp.tracking.machine import Machine
 from rlexp.tracking.origin import SOURCES, Origin, copy_sources, facts
-from rlexp.tracking.redaction import redacted, redacted_values
+from rlexp.tracking.sample_table import cell, ordered_columns
+from rlexp.tracking.secrets import redacted, redacted_values
 from rlexp.tracking.shipper import Shipper
 from rlexp.tracking.spool import SPOOL, Spool, flush
 from rlexp.tracking.store import resolve, ui_command
-from rlexp.tracking.table import cell, ordered_columns
+from rlexp.tracking.system_metrics import Machine
 from rlexp.tracking.told import Told
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
