@@ -103,7 +103,7 @@ def load_parts(
 ) -> Any:
     """The policy, with all parts of the run prepared; the observer, if there is one, is told."""
     from rlexp.models.load import load_policy
-    from rlexp.tracking.origin import weights
+    from rlexp.tracking.provenance.manifest import weights
 
     from_place = folder_of(spec)
 

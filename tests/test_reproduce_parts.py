@@ -13,8 +13,8 @@ from runs import spec_of
 from safetensors.numpy import save_file
 
 from rlexp.reproduction.matching import compare, match, verdict
-from rlexp.tracking import origin
-from rlexp.tracking.provenance import Code
+from rlexp.tracking.provenance import manifest
+from rlexp.tracking.provenance.environment import Code
 
 
 class TestMatching:
@@ -112,26 +112,26 @@ def model(folder: Path, seed: int, size: int = 64) -> Path:
 class TestWeights:
     def test_another_model_in_the_same_place_is_recognised(self, tmp_path: Path) -> None:
         """A digest of names and sizes: models of one architecture agree in both."""
-        first = origin.weights(model(tmp_path / "m", seed=0))["digest"]
-        assert origin.weights(model(tmp_path / "m", seed=1))["digest"] != first
-        assert origin.weights(model(tmp_path / "m", seed=0))["digest"] == first
+        first = manifest.weights(model(tmp_path / "m", seed=0))["digest"]
+        assert manifest.weights(model(tmp_path / "m", seed=1))["digest"] != first
+        assert manifest.weights(model(tmp_path / "m", seed=0))["digest"] == first
 
     def test_the_same_model_in_another_place_is_the_same(self, tmp_path: Path) -> None:
         """A digest that takes the path, the date or a README in."""
-        first = origin.weights(model(tmp_path / "m", seed=0))["digest"]
+        first = manifest.weights(model(tmp_path / "m", seed=0))["digest"]
         moved = model(tmp_path / "elsewhere", seed=0)
         (moved / "README.md").write_text("A model card.")
-        assert origin.weights(moved)["digest"] == first
+        assert manifest.weights(moved)["digest"] == first
 
     def test_large_files_are_told_apart_by_samples(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A sample of the header alone, in which models of one architecture agree."""
-        monkeypatch.setattr(origin, "_READ_WHOLE", 2**10)
-        monkeypatch.setattr(origin, "_BLOCK", 2**8)
-        first = origin.weights(model(tmp_path / "m", seed=0, size=2**16))["digest"]
-        assert origin.weights(model(tmp_path / "m", seed=0, size=2**16))["digest"] == first
-        assert origin.weights(model(tmp_path / "m", seed=1, size=2**16))["digest"] != first
+        monkeypatch.setattr(manifest, "_READ_WHOLE", 2**10)
+        monkeypatch.setattr(manifest, "_BLOCK", 2**8)
+        first = manifest.weights(model(tmp_path / "m", seed=0, size=2**16))["digest"]
+        assert manifest.weights(model(tmp_path / "m", seed=0, size=2**16))["digest"] == first
+        assert manifest.weights(model(tmp_path / "m", seed=1, size=2**16))["digest"] != first
 
 
 def test_files_and_folders_that_the_config_names(
@@ -144,9 +144,9 @@ def test_files_and_folders_that_the_config_names(
     (tmp_path / "chat.jinja").write_text("{{ messages }}")
     folder = model(tmp_path / "m", seed=0)
     spec = spec_of("model=local", "model.path=m", "model.chat_template=chat.jinja", "tracking=none")
-    found = origin.facts(spec, None)
+    found = manifest.facts(spec, None)
     assert set(found["files"]) == {"model.chat_template"}
-    assert found["folders"]["model.path"] == origin.weights(folder)
+    assert found["folders"]["model.path"] == manifest.weights(folder)
     assert set(found["folders"]) == {"model.path"}
 
 
@@ -161,4 +161,4 @@ def test_the_users_code_is_found_in_a_mix(tmp_path: Path, monkeypatch: pytest.Mo
     )
     mine, theirs = term % "'mine:score'", term % "'random:seed'"
     spec = spec_of("reward=mix", f"+reward.terms.a={mine}", f"+reward.terms.b={theirs}")
-    assert origin.sources(spec) == {"mine.py": (tmp_path / "mine.py").resolve()}
+    assert manifest.sources(spec) == {"mine.py": (tmp_path / "mine.py").resolve()}

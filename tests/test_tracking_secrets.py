@@ -11,7 +11,8 @@ import pytest
 from tracking_spec import tracking_spec
 
 from rlexp.spec import UserError
-from rlexp.tracking import Tracker, provenance
+from rlexp.tracking import Tracker
+from rlexp.tracking.provenance import environment
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.shipper import Shipper
 from rlexp.tracking.store import resolve, ui_command
@@ -103,7 +104,7 @@ def test_addresses_in_messages_are_redacted() -> None:
 
 def test_params_are_few_single_values_of_the_run() -> None:
     """150 columns, or a null that turns a numeric column into text, spoil the comparison."""
-    params = provenance.params(tracking_spec(None))
+    params = environment.params(tracking_spec(None))
     assert params["algo.beta"] == 0.1
     assert params["algo.loss"] == "a"
     assert params["train.batch_size"] == 4

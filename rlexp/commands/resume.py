@@ -65,7 +65,7 @@ def _folder(word: str, overrides: Sequence[str]) -> Path:
 
 def _go_where_it_began(folder: Path) -> None:
     """Paths in a config are relative to where the run was started."""
-    from rlexp.tracking.origin import ORIGIN, attempts
+    from rlexp.tracking.provenance.manifest import ORIGIN, attempts
 
     for attempt in attempts(folder / "provenance" / ORIGIN)[:1]:
         began = Path(attempt.get("directory", ""))

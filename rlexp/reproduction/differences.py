@@ -10,8 +10,8 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from rlexp.reproduction.recorded import Recorded
-from rlexp.tracking import provenance
-from rlexp.tracking.origin import SOURCES, Facts
+from rlexp.tracking.provenance import environment
+from rlexp.tracking.provenance.manifest import SOURCES, Facts
 from rlexp.tracking.secrets import redacted
 
 NUMBERS = (
@@ -53,7 +53,7 @@ def differences(recorded: Recorded, here: Facts, uri: str) -> list[Difference]:
 
     Args:
         recorded: the run.
-        here: facts as `rlexp.tracking.origin` tells them; what it does not tell is not compared.
+        here: facts as `rlexp.tracking.provenance.manifest` tells them; what it does not tell is not compared.
         uri: the run's store, for commands that fetch a file from it.
     """
     then = recorded.origin
@@ -167,7 +167,7 @@ def _data(then: Facts, here: Facts) -> Iterator[Difference]:
 
 
 def _packages(then: dict[str, str], fetch: Fetch) -> Iterator[Difference]:
-    a, b = _by_name(then), _by_name(dict(line.split("==", 1) for line in provenance.packages()))
+    a, b = _by_name(then), _by_name(dict(line.split("==", 1) for line in environment.packages()))
     changed = [name for name in a if a[name] != b.get(name) and name != "rlexp"]
     first = [name for name in NUMBERS if name in changed]
     first += sorted(name for name in changed if name.startswith("nvidia-"))

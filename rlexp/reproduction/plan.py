@@ -20,7 +20,7 @@ from rlexp.reproduction.recorded import Recorded
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.model import NoPeft
 from rlexp.spec.run import RunSpec, key_paths
-from rlexp.tracking.origin import Facts, code_digest
+from rlexp.tracking.provenance.manifest import Facts, code_digest
 from rlexp.tracking.secrets import HIDDEN
 
 PLACES = ("path", "heldout_path", "texts_path", "tokenizer", "chat_template", "teacher", "function")

@@ -10,7 +10,7 @@ import yaml
 
 from rlexp.runtime import lock
 from rlexp.spec.errors import Problem, UserError
-from rlexp.tracking.origin import ORIGIN, Facts, attempts
+from rlexp.tracking.provenance.manifest import ORIGIN, Facts, attempts
 from rlexp.tracking.records import Record, Records
 
 COMPARED = ("train/", "rollout/", "eval/")

@@ -24,9 +24,9 @@ from rlexp.runtime.checkpoints import complete_checkpoints
 from rlexp.spec.crosscheck import rows_read
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.run import RunSpec
-from rlexp.tracking import origin
-from rlexp.tracking.origin import Facts
-from rlexp.tracking.provenance import Code, repository
+from rlexp.tracking.provenance import manifest
+from rlexp.tracking.provenance.environment import Code, repository
+from rlexp.tracking.provenance.manifest import Facts
 from rlexp.tracking.records import Records
 from rlexp.tracking.spool import SPOOL, read_events
 from rlexp.tracking.tracker import PROVENANCE
@@ -69,7 +69,7 @@ def reproduce(
     console.print()
     folder = new_folder()
     failure = _run(stages, folder)
-    made = origin.attempts(folder / PROVENANCE / origin.ORIGIN)[-1]
+    made = manifest.attempts(folder / PROVENANCE / manifest.ORIGIN)[-1]
     late = [each for each in differences(recorded, made, uri) if each not in found]
     whole = recorded.record.status == "FINISHED"
     matches = compare(recorded.metrics, _metrics(folder), whole=whole)
@@ -88,7 +88,7 @@ def _look(
     recorded: Recorded, stage: Stage, uri: str, changed_data: bool, console: Console
 ) -> list[Difference]:
     """Tell what is other here. Raises `UserError` where the run cannot be had again with it."""
-    here = origin.facts(stage.spec, Code.of(repository()))
+    here = manifest.facts(stage.spec, Code.of(repository()))
     _check_folders(recorded.origin, here, stage.config)
     here["data"] = _data(stage.spec)
     found = differences(recorded, here, uri)

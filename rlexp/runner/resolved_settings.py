@@ -9,7 +9,7 @@ from typing import Any
 
 from rlexp.runtime.device import mixed_bf16
 from rlexp.spec.run import RunSpec
-from rlexp.tracking.origin import weights
+from rlexp.tracking.provenance.manifest import weights
 
 
 def resolved(spec: RunSpec, policy: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlexp.tracking.nesting import keep_parent_run, parent_run
-from rlexp.tracking.provenance import HOST_TAG
+from rlexp.tracking.provenance.environment import HOST_TAG
 from rlexp.tracking.store import Store, time_for
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from rlexp.runtime.lock import Held, hold
-from rlexp.tracking import provenance
 from rlexp.tracking.courier import cause_of
 from rlexp.tracking.nesting import parent_run
+from rlexp.tracking.provenance import environment
 from rlexp.tracking.secrets import redacted_values
 from rlexp.tracking.shipper import Shipper
 from rlexp.tracking.spool import SPOOL, Spool
@@ -67,7 +67,7 @@ class MultirunParent(Callback):
         self._shipper = Shipper(self._folder, uri, config.tracking.experiment)
         tags = OmegaConf.to_container(config.tracking.tags, resolve=True)
         assert isinstance(tags, dict)
-        tags |= provenance.tags(provenance.repository())
+        tags |= environment.tags(environment.repository())
         tags |= {
             "folder": str(self._folder),
             "sweep.overrides": " ".join(config.hydra.overrides.task),

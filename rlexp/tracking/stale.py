@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from rlexp.runtime.lock import Held, hold
 from rlexp.tracking.delivery import SPOOL_TAG
-from rlexp.tracking.provenance import HOST_TAG
+from rlexp.tracking.provenance.environment import HOST_TAG
 from rlexp.tracking.shipper import Shipper
 from rlexp.tracking.spool import SPOOL, Spool, read_events
 

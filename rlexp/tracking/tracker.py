@@ -24,9 +24,9 @@ from rlexp.runtime.lock import alone
 from rlexp.runtime.signals import Terminated, sigterm_raises
 from rlexp.spec import RunSpec
 from rlexp.spec.errors import Pruned
-from rlexp.tracking import provenance
 from rlexp.tracking.courier import Courier
-from rlexp.tracking.origin import SOURCES, Origin, copy_sources, facts
+from rlexp.tracking.provenance import environment
+from rlexp.tracking.provenance.manifest import SOURCES, Origin, copy_sources, facts
 from rlexp.tracking.sample_table import cell, ordered_columns
 from rlexp.tracking.secrets import redacted, redacted_values
 from rlexp.tracking.shipper import Shipper
@@ -100,11 +100,11 @@ class Tracker:
                 store that does not answer is a warning.
         """
         tracker = cls(folder, spec.tracking.uri, spec.tracking.experiment)
-        repository = provenance.repository()
+        repository = environment.repository()
         place = {"folder": str(folder.absolute())}
-        tags = {**provenance.tags(repository), **place, **spec.tracking.tags}
+        tags = {**environment.tags(repository), **place, **spec.tracking.tags}
         tracker._name = spec.name
-        params = provenance.params(spec)
+        params = environment.params(spec)
         if tracker.told:
             tracker._go_on(tracker.told, params, tags)
         else:
@@ -133,7 +133,7 @@ class Tracker:
     def _go_on(self, told: Told, params: dict[str, Any], tags: dict[str, str]) -> None:
         """Begin another attempt at the same run. MLflow's parameters cannot change: tags say it."""
         first = {name: told.start[name] for name in ("id", "name", "parent")}
-        moved = {name: tags[name] for name in (provenance.HOST_TAG, "folder")}
+        moved = {name: tags[name] for name in (environment.HOST_TAG, "folder")}
         self._append("start", **first, tags={**told.start["tags"], **moved}, resumed=True)
         changed = {name: value for name, value in params.items() if told.params.get(name) != value}
         now = {f"resumed.{name}": tags[name] for name in _OF_AN_ATTEMPT if name in tags}
@@ -266,8 +266,8 @@ class Tracker:
 
     def _provenance_files(self, repository: Path | None, spec: RunSpec) -> None:
         place = self.folder / PROVENANCE
-        code = provenance.Code.of(repository)
-        written = provenance.files(place, code)
+        code = environment.Code.of(repository)
+        written = environment.files(place, code)
         config = self.folder / "config.yaml"
         if config.is_file():
             written.append(place / "config.yaml")

@@ -25,9 +25,9 @@ from rlexp.sweep import study as attributes
 from rlexp.sweep.ownership import trials
 from rlexp.sweep.report.report import Report
 from rlexp.sweep.space.space import Space
-from rlexp.tracking import provenance
 from rlexp.tracking.courier import Courier
 from rlexp.tracking.nesting import keep_parent_run
+from rlexp.tracking.provenance import environment
 from rlexp.tracking.record import SWEEP_TAG
 from rlexp.tracking.secrets import redacted_values
 from rlexp.tracking.shipper import Shipper
@@ -168,7 +168,7 @@ def _told(
     spool = Spool(folder / SPOOL)
     parent = Parent(spec, study, spool)
     tags = {
-        **provenance.tags(provenance.repository()),
+        **environment.tags(environment.repository()),
         "folder": str(folder.absolute()),
         "study": spec.name,
         SWEEP_TAG: " ".join(f"{key}={text}" for key, text in space.described().items()),

@@ -20,7 +20,7 @@ from typing import Any
 from rlexp.spec import RunSpec
 from rlexp.spec.run import key_paths
 from rlexp.spec.saved import saved_path
-from rlexp.tracking.provenance import Code, cpu_name
+from rlexp.tracking.provenance.environment import Code, cpu_name
 from rlexp.tracking.secrets import redacted, redacted_values
 from rlexp.tracking.spool import flush
 from rlexp.tracking.system_metrics import gpu_names
@@ -75,7 +75,7 @@ _OF_A_MODEL = (
 _BLOCK, _BLOCKS = 2**16, 256
 _READ_WHOLE = 2**26  # bytes
 
-_CODE = Path(__file__).parents[1]
+_CODE = Path(__file__).parents[2]
 
 
 class Origin:
