@@ -209,9 +209,9 @@ def test_an_interrupted_removal_is_finished_by_the_same_words(
 
     with monkeypatch.context() as patched:
         where = {
-            "folder": "rlexp.tracking.removal.shutil.rmtree",
+            "folder": "rlexp.tracking.query.removal.shutil.rmtree",
             "models": "mlflow.MlflowClient.delete_logged_model",
-            "artifacts": "rlexp.tracking.removal._remove_artifacts",
+            "artifacts": "rlexp.tracking.query.removal._remove_artifacts",
             "run": "mlflow.MlflowClient.delete_run",
         }
         patched.setattr(where[step], interrupted)

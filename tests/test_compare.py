@@ -18,8 +18,8 @@ from rlexp.comparison.configs import differences
 from rlexp.comparison.gather import Source
 from rlexp.comparison.remarks import same_scale
 from rlexp.comparison.wording import headline
-from rlexp.tracking.folder import FolderRecords, run_folders
-from rlexp.tracking.records import Records
+from rlexp.tracking.query.folder_source import FolderRecords, run_folders
+from rlexp.tracking.query.records import Records
 
 
 def read(folder: Path, status: str | None = None) -> Run:

@@ -16,7 +16,7 @@ from stored_runs import StoredRuns
 from rlexp.__main__ import main
 from rlexp.comparison import compare, gather, write_page
 from rlexp.comparison.curves import thinned
-from rlexp.tracking.folder import FolderRecords
+from rlexp.tracking.query.folder_source import FolderRecords
 
 ATTACK = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 

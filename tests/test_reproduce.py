@@ -16,7 +16,7 @@ from runs import SMALL, rlexp, run_here
 
 from rlexp.__main__ import main
 from rlexp.builtin import grammar
-from rlexp.tracking.records import Records
+from rlexp.tracking.query.records import Records
 
 FEW = ("eval.prompts=8", "eval.completions=1", "eval.texts=8")
 MINE = [*(option for option in SMALL if option != "tracking=none"), *FEW]

@@ -16,12 +16,12 @@ from mlflow.entities import Metric
 from stored_runs import BEGAN, StoredRuns
 
 from rlexp.spec.errors import UserError
-from rlexp.tracking import records as records_module
-from rlexp.tracking.client_source import ClientSource
+from rlexp.tracking.query import records as records_module
+from rlexp.tracking.query.client_source import ClientSource
+from rlexp.tracking.query.conditions import Condition
+from rlexp.tracking.query.records import Records
 from rlexp.tracking.reading import opened
-from rlexp.tracking.records import Records
 from rlexp.tracking.spool import SENT, Sent
-from rlexp.tracking.words import Condition
 
 
 @pytest.fixture(autouse=True, params=["file", "client"])
@@ -61,8 +61,8 @@ def test_newest_first_and_at_most_so_many(
     stored: StoredRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The store gives pages: the second one must not be lost, nor begin again."""
-    monkeypatch.setattr("rlexp.tracking.client_source._PAGE", 3)
-    monkeypatch.setattr("rlexp.tracking.sqlite_source._CHUNK", 3)
+    monkeypatch.setattr("rlexp.tracking.query.client_source._PAGE", 3)
+    monkeypatch.setattr("rlexp.tracking.query.sqlite_source._CHUNK", 3)
     for index in range(8):
         stored.add(f"run {index}")
     stored.client.delete_run(stored.add("deleted"))

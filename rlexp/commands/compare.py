@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from rlexp.cli.arguments import Parser, store_of
 from rlexp.spec.errors import Problem, UserError
-from rlexp.tracking.folder import FolderRecords, run_folders
-from rlexp.tracking.here import is_dead
-from rlexp.tracking.record import Record
-from rlexp.tracking.records import Records
+from rlexp.tracking.query.folder_source import FolderRecords, run_folders
+from rlexp.tracking.query.liveness import is_dead
+from rlexp.tracking.query.record import Record
+from rlexp.tracking.query.records import Records
 
 if TYPE_CHECKING:
     from rlexp.comparison import Run

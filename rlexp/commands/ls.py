@@ -18,11 +18,11 @@ from itertools import islice
 
 from rlexp.cli.arguments import Parser, store_of
 from rlexp.spec.errors import Problem, UserError
-from rlexp.tracking.here import is_dead
+from rlexp.tracking.query.conditions import Condition, nothing_found
+from rlexp.tracking.query.liveness import is_dead
+from rlexp.tracking.query.records import Record, Records
 from rlexp.tracking.reading import FIRST_RUN
-from rlexp.tracking.records import Record, Records
 from rlexp.tracking.secrets import redacted
-from rlexp.tracking.words import Condition, nothing_found
 
 REWARD = "eval/reward"
 UNKNOWN = "–"

@@ -20,7 +20,7 @@ from rlexp.registry.upload import Upload, name_problems, register, registered, s
 from rlexp.registry.versions import DESCRIBED, DESCRIBING
 from rlexp.runtime.environment import quieten
 from rlexp.spec.errors import Problem, UserError
-from rlexp.tracking.records import Record, Records
+from rlexp.tracking.query.records import Record, Records
 
 
 def run(argv: list[str]) -> int:

@@ -97,7 +97,7 @@ def _is_sweep(folder: Path) -> bool:
 
 def _tracked(word: str, uri: str, experiment: str | None) -> Path:
     """The folder of a sweep that MLflow knows."""
-    from rlexp.tracking.records import Records
+    from rlexp.tracking.query.records import Records
 
     with Records.open(uri, experiment) as records:
         record = max(records.select([word]), key=lambda found: found.started)

@@ -72,7 +72,7 @@ def _stored(word: str, overrides: Sequence[str]) -> tuple[Config, str]:
 
 def _tracked(word: str, overrides: Sequence[str]) -> tuple[Config, str]:
     """The config of a run that MLflow knows, from its folder where that is here."""
-    from rlexp.tracking.records import Records
+    from rlexp.tracking.query.records import Records
 
     tracking = [each for each in overrides if each.startswith(("tracking.uri=", "tracking.exper"))]
     uri, experiment, _ = store_of(tracking)

@@ -50,7 +50,7 @@ def _folder(word: str, overrides: Sequence[str]) -> Path:
     if os.sep in word:
         want = "the folder of a run, or a run's id or name"
         raise UserError(Problem(word, "no folder", want, "`python -m rlexp ls` lists the runs."))
-    from rlexp.tracking.records import Records
+    from rlexp.tracking.query.records import Records
 
     tracking = [each for each in overrides if each.startswith(("tracking.uri=", "tracking.exper"))]
     uri, experiment, _ = store_of(tracking)

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 
 from rlexp.cli.arguments import Parser, store_of
 from rlexp.spec.errors import Problem, UserError
-from rlexp.tracking.records import Records
-from rlexp.tracking.removal import Removal, plan, remove
+from rlexp.tracking.query.records import Records
+from rlexp.tracking.query.removal import Removal, plan, remove
 
 
 def run(argv: list[str]) -> int:

@@ -24,7 +24,7 @@ from urllib.request import urlopen
 from rlexp.cli.arguments import Parser, store_of
 from rlexp.runtime.signals import sigterm_raises
 from rlexp.spec.errors import Problem, RunFailed, UserError
-from rlexp.tracking.records import Records
+from rlexp.tracking.query.records import Records
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.store import prepare_environment, ui_command
 

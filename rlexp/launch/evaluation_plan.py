@@ -22,9 +22,9 @@ from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.registered import is_registered
 from rlexp.spec.run import PARTS, RunSpec, key_paths
 from rlexp.spec.saved import is_adapter, saved_config
-from rlexp.tracking.folder import run_folders
-from rlexp.tracking.record import Record
-from rlexp.tracking.records import Records
+from rlexp.tracking.query.folder_source import run_folders
+from rlexp.tracking.query.record import Record
+from rlexp.tracking.query.records import Records
 
 GROUPS = ("data", "eval", "guards", "hardware", "model", "reward", "tracking")
 """Those that may be chosen anew; `model` says how one that was not trained here is read."""

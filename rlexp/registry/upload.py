@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlexp.spec.errors import Problem
+from rlexp.tracking.query.records import Record, Records
 from rlexp.tracking.reading import answering
-from rlexp.tracking.records import Record, Records
 from rlexp.tracking.store import time_for
 
 if TYPE_CHECKING:

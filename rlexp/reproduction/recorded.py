@@ -11,7 +11,7 @@ import yaml
 from rlexp.runtime import lock
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.provenance.manifest import ORIGIN, Facts, attempts
-from rlexp.tracking.records import Record, Records
+from rlexp.tracking.query.records import Record, Records
 
 COMPARED = ("train/", "rollout/", "eval/")
 """Groups of metrics that must come out the same; `perf/` and `system/` measure the machine."""

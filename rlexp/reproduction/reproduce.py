@@ -27,7 +27,7 @@ from rlexp.spec.run import RunSpec
 from rlexp.tracking.provenance import manifest
 from rlexp.tracking.provenance.environment import Code, repository
 from rlexp.tracking.provenance.manifest import Facts
-from rlexp.tracking.records import Records
+from rlexp.tracking.query.records import Records
 from rlexp.tracking.spool import SPOOL, read_events
 from rlexp.tracking.tracker import PROVENANCE
 

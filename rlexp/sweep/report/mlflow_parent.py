@@ -28,7 +28,7 @@ from rlexp.sweep.space.space import Space
 from rlexp.tracking.courier import Courier
 from rlexp.tracking.nesting import keep_parent_run
 from rlexp.tracking.provenance import environment
-from rlexp.tracking.record import SWEEP_TAG
+from rlexp.tracking.query.record import SWEEP_TAG
 from rlexp.tracking.secrets import redacted_values
 from rlexp.tracking.shipper import Shipper
 from rlexp.tracking.spool import SPOOL, Spool

@@ -19,11 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from rlexp.spec.errors import Problem, UserError
-from rlexp.tracking.reading import FIRST_RUN, answering, checked_file, opened
-from rlexp.tracking.record import PARENT_TAG, Record, Source
-from rlexp.tracking.secrets import redacted
-from rlexp.tracking.spool import SENT, Sent
-from rlexp.tracking.words import (
+from rlexp.tracking.query.conditions import (
     Condition,
     identified,
     named,
@@ -31,6 +27,10 @@ from rlexp.tracking.words import (
     starts_an_id,
     tagged,
 )
+from rlexp.tracking.query.record import PARENT_TAG, Record, Source
+from rlexp.tracking.reading import FIRST_RUN, answering, checked_file, opened
+from rlexp.tracking.secrets import redacted
+from rlexp.tracking.spool import SENT, Sent
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -231,10 +231,10 @@ class Records:
 
 def _source(uri: str) -> Source:
     if urlsplit(uri).scheme.partition("+")[0] == "sqlite":
-        from rlexp.tracking.sqlite_source import SQLiteSource
+        from rlexp.tracking.query.sqlite_source import SQLiteSource
 
         return SQLiteSource(uri, checked_file(uri))
-    from rlexp.tracking.client_source import ClientSource
+    from rlexp.tracking.query.client_source import ClientSource
 
     return ClientSource(opened(uri), uri)
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rlexp.tracking.query.conditions import Condition
+from rlexp.tracking.query.record import PARENT_TAG, Record
 from rlexp.tracking.reading import answering
-from rlexp.tracking.record import PARENT_TAG, Record
-from rlexp.tracking.words import Condition
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -16,9 +16,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from rlexp.tracking.query.conditions import Condition
+from rlexp.tracking.query.record import PARENT_TAG, Record
 from rlexp.tracking.reading import silent
-from rlexp.tracking.record import PARENT_TAG, Record
-from rlexp.tracking.words import Condition
 
 _SECONDS = 5.0
 _CHUNK = 200  # runs

@@ -8,7 +8,7 @@ from pathlib import Path
 from rlexp.runtime.lock import is_held
 from rlexp.tracking.delivery import SPOOL_TAG
 from rlexp.tracking.provenance.environment import HOST_TAG
-from rlexp.tracking.record import Record
+from rlexp.tracking.query.record import Record
 from rlexp.tracking.spool import SPOOL
 from rlexp.tracking.stale import Life
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.tracking.delivery import SPOOL_TAG
-from rlexp.tracking.record import Record
+from rlexp.tracking.query.record import Record
 from rlexp.tracking.spool import SENT, SPOOL, Sent, read_events
 
 Event = dict[str, Any]

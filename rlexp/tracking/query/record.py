@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from rlexp.tracking.words import Condition
+    from rlexp.tracking.query.conditions import Condition
 
 PARENT_TAG = "mlflow.parentRunId"
 SWEEP_TAG = "sweep.overrides"

@@ -11,8 +11,8 @@ from typing import Literal
 
 from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
+from rlexp.tracking.query.record import Record
 from rlexp.tracking.reading import FIRST_RUN
-from rlexp.tracking.record import Record
 
 STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
 

@@ -1,0 +1,1 @@
+"""Runs found and read, wherever they are kept."""
