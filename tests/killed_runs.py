@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from rlexp.runtime.checkpoints import complete_checkpoints, step_of
 from rlexp.runtime.paths import CONF
-from rlexp.tracking.spool import read_events
+from rlexp.tracking.spool.spool import read_events
 
 STEPS, KILLED_AT = 6, 3
 FEW = ("data.size=80", "eval.prompts=4", "eval.texts=4", "eval.bootstrap=10")

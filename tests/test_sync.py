@@ -24,8 +24,8 @@ from rlexp.commands import sync
 from rlexp.runtime.lock import hold
 from rlexp.spec import UserError
 from rlexp.tracking import Tracker
-from rlexp.tracking.shipper import Shipper
-from rlexp.tracking.spool import SPOOL, Spool, read_events
+from rlexp.tracking.spool.shipper import Shipper
+from rlexp.tracking.spool.spool import SPOOL, Spool, read_events
 
 TESTS = Path(__file__).parent
 

@@ -12,7 +12,7 @@ from transformers import Trainer, TrainerState, TrainingArguments
 
 from rlexp.tracking import Tracker
 from rlexp.tracking.callback import StepClock, tracking_callback
-from rlexp.tracking.spool import read_events
+from rlexp.tracking.spool.spool import read_events
 
 
 class Line(torch.nn.Module):

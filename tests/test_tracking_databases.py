@@ -13,8 +13,8 @@ from mlflow import MlflowClient
 from told_runs import FIVE, losses, only_run, told
 from tracking_servers import postgresql, served
 
-from rlexp.tracking.shipper import Shipper
-from rlexp.tracking.spool import SENT, SPOOL, Sent
+from rlexp.tracking.spool.shipper import Shipper
+from rlexp.tracking.spool.spool import SENT, SPOOL, Sent
 
 TESTS = Path(__file__).parent
 

@@ -19,9 +19,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from tracking_spec import tracking_spec
 
-from rlexp.tracking import Tracker, courier, view
-from rlexp.tracking.shipper import Shipper
-from rlexp.tracking.spool import Sent, read_events
+from rlexp.tracking import Tracker, view
+from rlexp.tracking.spool import uploader
+from rlexp.tracking.spool.shipper import Shipper
+from rlexp.tracking.spool.spool import Sent, read_events
 
 TESTS = Path(__file__).parent
 
@@ -163,7 +164,7 @@ def test_first_sample_of_the_cpu_is_a_measurement(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first reading that psutil gives a thread is 0, however busy the machine is."""
-    monkeypatch.setattr(courier, "_SAMPLING_INTERVAL", 0.0)
+    monkeypatch.setattr(uploader, "_SAMPLING_INTERVAL", 0.0)
     name = "system/cpu_utilization_percentage"
     found: list[float] = []
     with Tracker.open(tracking_spec(uri), tmp_path / "run"):

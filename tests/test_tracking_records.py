@@ -21,7 +21,7 @@ from rlexp.tracking.query.client_source import ClientSource
 from rlexp.tracking.query.conditions import Condition
 from rlexp.tracking.query.records import Records
 from rlexp.tracking.reading import opened
-from rlexp.tracking.spool import SENT, Sent
+from rlexp.tracking.spool.spool import SENT, Sent
 
 
 @pytest.fixture(autouse=True, params=["file", "client"])

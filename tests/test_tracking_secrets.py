@@ -14,7 +14,7 @@ from rlexp.spec import UserError
 from rlexp.tracking import Tracker
 from rlexp.tracking.provenance import environment
 from rlexp.tracking.secrets import redacted
-from rlexp.tracking.shipper import Shipper
+from rlexp.tracking.spool.shipper import Shipper
 from rlexp.tracking.store import resolve, ui_command
 
 SECRET = "s3cret-value-of-the-environment"

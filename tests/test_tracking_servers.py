@@ -18,8 +18,8 @@ from tracking_spec import tracking_spec
 
 from rlexp.spec import UserError
 from rlexp.tracking import Tracker
-from rlexp.tracking.shipper import FilesWait, Shipper
-from rlexp.tracking.spool import SENT, SPOOL, Sent, Spool
+from rlexp.tracking.spool.shipper import FilesWait, Shipper
+from rlexp.tracking.spool.spool import SENT, SPOOL, Sent, Spool
 
 PASSWORD = "pa55-w0rd-of-the-server"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rlexp.tracking.spool import Sent, Spool, read_events, torn_lines
+from rlexp.tracking.spool.spool import Sent, Spool, read_events, torn_lines
 
 
 def events_of(path: Path, offset: int = 0) -> list[dict]:

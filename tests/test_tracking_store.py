@@ -15,7 +15,7 @@ from tracking_spec import tracking_spec
 
 from rlexp.spec import UserError
 from rlexp.tracking import Tracker, view
-from rlexp.tracking.spool import read_events
+from rlexp.tracking.spool.spool import read_events
 from rlexp.tracking.store import connect, resolve, time_for, ui_command
 
 TESTS = Path(__file__).parent

@@ -12,7 +12,7 @@ from tracking_servers import postgresql
 
 from fault_kinds.losses import Losses
 from fault_kinds.training import EXPERIMENT, ROOT
-from rlexp.tracking.shipper import Shipper
+from rlexp.tracking.spool.shipper import Shipper
 
 RUNS = 8
 STEPS = 300

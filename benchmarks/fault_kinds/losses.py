@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from rlexp.tracking.spool import SPOOL, read_events
+from rlexp.tracking.spool.spool import SPOOL, read_events
 
 OF_THE_MACHINE = ("perf/", "system/")
 _SHOWN = 5

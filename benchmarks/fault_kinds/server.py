@@ -16,7 +16,7 @@ from tracking_spec import tracking_spec
 from fault_kinds.losses import Losses
 from fault_kinds.training import EXPERIMENT, Training
 from rlexp.tracking import Tracker
-from rlexp.tracking.spool import SPOOL, read_events
+from rlexp.tracking.spool.spool import SPOOL, read_events
 
 SECONDS = 30.0
 STEPS_OF_THE_SPOOL = 2000

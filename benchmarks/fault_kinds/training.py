@@ -9,9 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-from rlexp.tracking.spool import SPOOL
-from rlexp.tracking.stale import Life
-from rlexp.tracking.told import Told
+from rlexp.tracking.spool.dead_runs import Life
+from rlexp.tracking.spool.history import Told
+from rlexp.tracking.spool.spool import SPOOL
 
 ROOT = Path(__file__).parents[2]
 STEPS = 30

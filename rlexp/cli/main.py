@@ -15,7 +15,7 @@ from typing import Any
 from rlexp.runtime.paths import CONF
 from rlexp.runtime.signals import Terminated, sigterm_raises
 from rlexp.spec.errors import Problem, RunFailed, UserError
-from rlexp.tracking.spool import SPOOL
+from rlexp.tracking.spool.spool import SPOOL
 
 PLUGINS = str(Path(__file__).parents[1] / "plugins")
 """Hydra finds its plugins in `hydra_plugins` of `sys.path`, once, when it is first used."""

@@ -148,10 +148,10 @@ def _tell(written: Report) -> None:
 def _sent(written: Report) -> str | None:
     """What became of the files in the sweep's MLflow run; None where it has none."""
     from rlexp.runtime.lock import Held, hold
-    from rlexp.tracking.address import address_of
-    from rlexp.tracking.courier import cause_of
-    from rlexp.tracking.shipper import Shipper
-    from rlexp.tracking.spool import SPOOL
+    from rlexp.tracking.spool.destination import address_of
+    from rlexp.tracking.spool.shipper import Shipper
+    from rlexp.tracking.spool.spool import SPOOL
+    from rlexp.tracking.spool.uploader import cause_of
 
     if not (written.folder / SPOOL).is_file():
         return None
@@ -175,7 +175,7 @@ def _sent(written: Report) -> str | None:
 
 def _append(written: Report, path: Path) -> None:
     from rlexp.sweep.report.mlflow_parent import artifact_events
-    from rlexp.tracking.spool import Spool
+    from rlexp.tracking.spool.spool import Spool
 
     spool = Spool(path)
     for event in artifact_events(written):

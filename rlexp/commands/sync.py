@@ -16,9 +16,9 @@ from pathlib import Path
 from rlexp.cli.arguments import Parser
 from rlexp.runtime.lock import Held, hold, is_held
 from rlexp.spec.errors import Problem, UserError
-from rlexp.tracking.address import address_of
 from rlexp.tracking.secrets import redacted
-from rlexp.tracking.spool import SENT, SPOOL, Sent, torn_lines
+from rlexp.tracking.spool.destination import address_of
+from rlexp.tracking.spool.spool import SENT, SPOOL, Sent, torn_lines
 from rlexp.tracking.store import KEY, resolve
 
 PLACES = ("outputs", "multirun")
@@ -110,7 +110,7 @@ def _sync(
         named: tracking address and experiment that were typed.
         silent: stores that do not answer, with the reason; they are asked once.
     """
-    from rlexp.tracking.stale import Life
+    from rlexp.tracking.spool.dead_runs import Life
 
     if not Sent.load(folder / SENT).is_behind(folder / SPOOL) and Life.of(folder).ended:
         return None
@@ -139,9 +139,9 @@ def _destination(folder: Path, uri: str | None, experiment: str | None) -> tuple
 
 
 def _send(folder: Path, uri: str, experiment: str, silent: dict[str, str]) -> Outcome | None:
-    from rlexp.tracking.courier import cause_of
-    from rlexp.tracking.shipper import Shipper
-    from rlexp.tracking.stale import Life, end_dead
+    from rlexp.tracking.spool.dead_runs import Life, end_dead
+    from rlexp.tracking.spool.shipper import Shipper
+    from rlexp.tracking.spool.uploader import cause_of
 
     life = Life.of(folder)
     if not life.ended and not life.was_here:
@@ -172,7 +172,7 @@ def _send(folder: Path, uri: str, experiment: str, silent: dict[str, str]) -> Ou
 
 def _is_of_this_run(error: Exception) -> bool:
     """Whether the store may well take other runs."""
-    from rlexp.tracking.shipper import FilesWait
+    from rlexp.tracking.spool.shipper import FilesWait
 
     unknown = getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"
     return unknown or isinstance(error, (FilesWait, RuntimeError))

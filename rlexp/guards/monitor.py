@@ -27,7 +27,7 @@ from rlexp.spec.judge import needs_rivals
 from rlexp.spec.run import RunSpec
 from rlexp.spec.text import Text, content_of, joined
 from rlexp.tracking.metric_names import tracked
-from rlexp.tracking.told import STOPPED
+from rlexp.tracking.spool.history import STOPPED
 
 FIRED = "guard"
 """Event in the spool: a guard has fired."""

@@ -19,7 +19,7 @@ from typing import Any
 from rlexp.runtime.signals import Terminated
 from rlexp.spec.errors import Problem, Pruned, RunFailed, UserError
 from rlexp.spec.run import RunSpec
-from rlexp.tracking.spool import SPOOL
+from rlexp.tracking.spool.spool import SPOOL
 
 PR_SET_PDEATHSIG = 1
 ERROR_FILE = "error.json"

@@ -10,7 +10,7 @@ from rlexp.launch.launcher import launch
 from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import UserError
 from rlexp.spec.run import RunSpec
-from rlexp.tracking.spool import SPOOL
+from rlexp.tracking.spool.spool import SPOOL
 
 
 def new_folder() -> Path:

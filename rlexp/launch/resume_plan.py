@@ -16,8 +16,8 @@ from rlexp.config.overrides import Config, overridden, read_config
 from rlexp.runtime.checkpoints import complete_checkpoints, remove_cut_off
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.run import RunSpec, key_paths
-from rlexp.tracking.spool import SPOOL
-from rlexp.tracking.told import Told
+from rlexp.tracking.spool.history import Told
+from rlexp.tracking.spool.spool import SPOOL
 
 CONFIG = "config.yaml"
 CHANGEABLE = (

@@ -21,8 +21,8 @@ from rlexp.runtime.checkpoints import BEST, complete_checkpoints, step_of
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.saved import is_adapter
 from rlexp.tracking.secrets import redacted
-from rlexp.tracking.spool import SPOOL
-from rlexp.tracking.told import Told
+from rlexp.tracking.spool.history import Told
+from rlexp.tracking.spool.spool import SPOOL
 
 FILES = (
     "model*.safetensors",

@@ -28,7 +28,7 @@ from rlexp.tracking.provenance import manifest
 from rlexp.tracking.provenance.environment import Code, repository
 from rlexp.tracking.provenance.manifest import Facts
 from rlexp.tracking.query.records import Records
-from rlexp.tracking.spool import SPOOL, read_events
+from rlexp.tracking.spool.spool import SPOOL, read_events
 from rlexp.tracking.tracker import PROVENANCE
 
 

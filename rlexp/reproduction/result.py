@@ -17,8 +17,8 @@ from rlexp.reproduction.plan import REPRODUCES, Stage
 from rlexp.reproduction.recorded import Recorded
 from rlexp.runtime import lock
 from rlexp.tracking.secrets import redacted, redacted_values
-from rlexp.tracking.shipper import Shipper
-from rlexp.tracking.spool import SPOOL, Spool
+from rlexp.tracking.spool.shipper import Shipper
+from rlexp.tracking.spool.spool import SPOOL, Spool
 
 RESULT = "reproduction.json"
 VERDICT_TAG = "reproduced"

@@ -32,8 +32,8 @@ from rlexp.spec.run import RunSpec
 from rlexp.spec.saved import is_adapter
 from rlexp.sweep.trial_env import PRUNED, is_trial
 from rlexp.tracking import Tracker
-from rlexp.tracking.spool import SPOOL
-from rlexp.tracking.told import Told
+from rlexp.tracking.spool.history import Told
+from rlexp.tracking.spool.spool import SPOOL
 
 
 class Observer:

@@ -17,9 +17,9 @@ from rlexp.spec.run import RunSpec
 from rlexp.spec.sweep import COSTS, SweepSpec
 from rlexp.sweep.trial import attached
 from rlexp.sweep.trial_env import PRUNED
-from rlexp.tracking.nesting import parent_run
-from rlexp.tracking.spool import SPOOL
-from rlexp.tracking.told import Told
+from rlexp.tracking.spool.history import Told
+from rlexp.tracking.spool.parent_run import parent_run
+from rlexp.tracking.spool.spool import SPOOL
 
 Config = dict[str, Any]
 

@@ -24,13 +24,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from rlexp.runtime.lock import Held, hold
-from rlexp.tracking.courier import cause_of
-from rlexp.tracking.nesting import parent_run
 from rlexp.tracking.provenance import environment
 from rlexp.tracking.secrets import redacted_values
-from rlexp.tracking.shipper import Shipper
-from rlexp.tracking.spool import SPOOL, Spool
-from rlexp.tracking.stale import Life
+from rlexp.tracking.spool.dead_runs import Life
+from rlexp.tracking.spool.parent_run import parent_run
+from rlexp.tracking.spool.shipper import Shipper
+from rlexp.tracking.spool.spool import SPOOL, Spool
+from rlexp.tracking.spool.uploader import cause_of
 from rlexp.tracking.store import resolve
 
 __all__ = ["MultirunParent", "parent_run"]

@@ -24,16 +24,16 @@ from rlexp.runtime.lock import alone
 from rlexp.runtime.signals import Terminated, sigterm_raises
 from rlexp.spec import RunSpec
 from rlexp.spec.errors import Pruned
-from rlexp.tracking.courier import Courier
 from rlexp.tracking.provenance import environment
 from rlexp.tracking.provenance.manifest import SOURCES, Origin, copy_sources, facts
 from rlexp.tracking.sample_table import cell, ordered_columns
 from rlexp.tracking.secrets import redacted, redacted_values
-from rlexp.tracking.shipper import Shipper
-from rlexp.tracking.spool import SPOOL, Spool, flush
+from rlexp.tracking.spool.history import Told
+from rlexp.tracking.spool.shipper import Shipper
+from rlexp.tracking.spool.spool import SPOOL, Spool, flush
+from rlexp.tracking.spool.uploader import Courier
 from rlexp.tracking.store import resolve, ui_command
 from rlexp.tracking.system_metrics import Machine
-from rlexp.tracking.told import Told
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 

@@ -25,15 +25,15 @@ from rlexp.sweep import study as attributes
 from rlexp.sweep.ownership import trials
 from rlexp.sweep.report.report import Report
 from rlexp.sweep.space.space import Space
-from rlexp.tracking.courier import Courier
-from rlexp.tracking.nesting import keep_parent_run
 from rlexp.tracking.provenance import environment
 from rlexp.tracking.query.record import SWEEP_TAG
 from rlexp.tracking.secrets import redacted_values
-from rlexp.tracking.shipper import Shipper
-from rlexp.tracking.spool import SPOOL, Spool
+from rlexp.tracking.spool.history import Told
+from rlexp.tracking.spool.parent_run import keep_parent_run
+from rlexp.tracking.spool.shipper import Shipper
+from rlexp.tracking.spool.spool import SPOOL, Spool
+from rlexp.tracking.spool.uploader import Courier
 from rlexp.tracking.store import resolve
-from rlexp.tracking.told import Told
 
 PATIENCE = 30.0
 """Seconds that a sweep waits for the store, at its beginning and at its end."""

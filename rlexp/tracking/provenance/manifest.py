@@ -22,7 +22,7 @@ from rlexp.spec.run import key_paths
 from rlexp.spec.saved import saved_path
 from rlexp.tracking.provenance.environment import Code, cpu_name
 from rlexp.tracking.secrets import redacted, redacted_values
-from rlexp.tracking.spool import flush
+from rlexp.tracking.spool.spool import flush
 from rlexp.tracking.system_metrics import gpu_names
 
 Facts = dict[str, Any]

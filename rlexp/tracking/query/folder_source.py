@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rlexp.tracking.delivery import SPOOL_TAG
 from rlexp.tracking.query.record import Record
-from rlexp.tracking.spool import SENT, SPOOL, Sent, read_events
+from rlexp.tracking.spool.mlflow_writer import SPOOL_TAG
+from rlexp.tracking.spool.spool import SENT, SPOOL, Sent, read_events
 
 Event = dict[str, Any]
 

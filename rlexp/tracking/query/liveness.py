@@ -6,11 +6,11 @@ import platform
 from pathlib import Path
 
 from rlexp.runtime.lock import is_held
-from rlexp.tracking.delivery import SPOOL_TAG
 from rlexp.tracking.provenance.environment import HOST_TAG
 from rlexp.tracking.query.record import Record
-from rlexp.tracking.spool import SPOOL
-from rlexp.tracking.stale import Life
+from rlexp.tracking.spool.dead_runs import Life
+from rlexp.tracking.spool.mlflow_writer import SPOOL_TAG
+from rlexp.tracking.spool.spool import SPOOL
 
 
 def folder_here(record: Record) -> Path | None:

@@ -15,12 +15,12 @@ from urllib.parse import unquote, urlsplit
 
 from rlexp.runtime.lock import Held, hold
 from rlexp.spec.errors import Problem, UserError
-from rlexp.tracking.nesting import PARENT
 from rlexp.tracking.provenance.environment import HOST_TAG
 from rlexp.tracking.query.liveness import folder_here, may_be_alive
 from rlexp.tracking.query.records import Record, Records
 from rlexp.tracking.reading import answering
-from rlexp.tracking.spool import SPOOL
+from rlexp.tracking.spool.parent_run import PARENT
+from rlexp.tracking.spool.spool import SPOOL
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlexp.tracking.nesting import keep_parent_run, parent_run
 from rlexp.tracking.provenance.environment import HOST_TAG
+from rlexp.tracking.spool.parent_run import keep_parent_run, parent_run
 from rlexp.tracking.store import Store, time_for
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlexp.tracking.spool import read_events
+from rlexp.tracking.spool.spool import read_events
 
 STOPPED = "stopped"
 """Event in the spool: a guard has ended the training."""

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 
 from rlexp.tracking.secrets import redacted
-from rlexp.tracking.shipper import FilesWait, Shipper
-from rlexp.tracking.stale import mend
+from rlexp.tracking.spool.dead_runs import mend
+from rlexp.tracking.spool.shipper import FilesWait, Shipper
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rlexp.tracking.delivery import Delivery, Event
 from rlexp.tracking.secrets import redacted
-from rlexp.tracking.spool import SENT, SPOOL, Sent, flush, read_events
+from rlexp.tracking.spool.mlflow_writer import Delivery, Event
+from rlexp.tracking.spool.spool import SENT, SPOOL, Sent, flush, read_events
 from rlexp.tracking.store import Store, connect, prepare_environment
 
 _METRICS_A_CALL = 1000

@@ -1,0 +1,1 @@
+"""The spool, which outlives MLflow, and how it is sent there."""
