@@ -10,7 +10,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
-from rlexp.tracking.store import connect, prepare_environment
+from rlexp.tracking.store.connection import connect, prepare_environment
 
 BEGAN = 1_700_000_000_000
 """When the first run began, in milliseconds since 1970."""

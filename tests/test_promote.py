@@ -25,7 +25,7 @@ from rlexp.registry import versions
 from rlexp.run import folder_of
 from rlexp.spec.errors import UserError
 from rlexp.spec.run import RunSpec
-from rlexp.tracking.store import connect, prepare_environment
+from rlexp.tracking.store.connection import connect, prepare_environment
 
 TRACKED = [option for option in SMALL if option != "tracking=none"]
 

@@ -19,7 +19,7 @@ from rlexp.algos.sft import Sft
 from rlexp.builtin import tiny
 from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import RunFailed, UserError
-from rlexp.tracking.store import connect, resolve
+from rlexp.tracking.store.connection import connect, resolve
 
 NO_NETWORK = """
 import os, socket

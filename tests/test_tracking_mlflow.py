@@ -19,10 +19,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from tracking_spec import tracking_spec
 
-from rlexp.tracking import Tracker, view
+from rlexp.tracking import Tracker
 from rlexp.tracking.spool import uploader
 from rlexp.tracking.spool.shipper import Shipper
 from rlexp.tracking.spool.spool import Sent, read_events
+from rlexp.tracking.store import saved_view
 
 TESTS = Path(__file__).parent
 
@@ -97,7 +98,7 @@ def check_whole_run(uri: str, experiment: str = "rlexp") -> Run:
     assert {"card.html", "config.yaml", "packages.txt", "samples"} <= names
     tags = client.get_experiment(run.info.experiment_id).tags
     assert tags["mlflow.experimentKind"] == "custom_model_development"
-    state = json.loads(json.loads(tags[view.TAG])["state"])
+    state = json.loads(json.loads(tags[saved_view.TAG])["state"])
     assert {"metrics.`eval/reward`", "params.`algo.beta`"} <= set(state["selectedColumns"])
     return run
 

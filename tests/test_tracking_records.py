@@ -20,8 +20,8 @@ from rlexp.tracking.query import records as records_module
 from rlexp.tracking.query.client_source import ClientSource
 from rlexp.tracking.query.conditions import Condition
 from rlexp.tracking.query.records import Records
-from rlexp.tracking.reading import opened
 from rlexp.tracking.spool.spool import SENT, Sent
+from rlexp.tracking.store.read_only import opened
 
 
 @pytest.fixture(autouse=True, params=["file", "client"])

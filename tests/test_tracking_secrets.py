@@ -15,7 +15,7 @@ from rlexp.tracking import Tracker
 from rlexp.tracking.provenance import environment
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.shipper import Shipper
-from rlexp.tracking.store import resolve, ui_command
+from rlexp.tracking.store.connection import resolve, ui_command
 
 SECRET = "s3cret-value-of-the-environment"
 

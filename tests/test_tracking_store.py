@@ -14,9 +14,10 @@ from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
 from tracking_spec import tracking_spec
 
 from rlexp.spec import UserError
-from rlexp.tracking import Tracker, view
+from rlexp.tracking import Tracker
 from rlexp.tracking.spool.spool import read_events
-from rlexp.tracking.store import connect, resolve, time_for, ui_command
+from rlexp.tracking.store import saved_view
+from rlexp.tracking.store.connection import connect, resolve, time_for, ui_command
 
 TESTS = Path(__file__).parent
 
@@ -25,7 +26,7 @@ TESTS = Path(__file__).parent
 def test_runs_that_make_the_same_store_at_once(tmp_path: Path) -> None:
     """Processes on a fresh data base crash each other when each makes the tables."""
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    code = "import sys; from rlexp.tracking.store import connect; connect(sys.argv[1], 'rlexp')"
+    code = "import sys; from rlexp.tracking.store.connection import connect; connect(sys.argv[1], 'rlexp')"
     command = [sys.executable, "-c", code, uri]
     environment = {**os.environ, "PYTHONPATH": str(TESTS.parent)}
     jobs = [
@@ -82,10 +83,10 @@ def test_saved_view_that_someone_changed_is_left_alone(tmp_path: Path) -> None:
     """The next run must not undo the columns that somebody chose on MLflow's page."""
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     store = connect(uri, "rlexp")
-    assert view.TAG in store.client.get_experiment(store.experiment_id).tags
-    store.client.set_experiment_tag(store.experiment_id, view.TAG, "mine")
+    assert saved_view.TAG in store.client.get_experiment(store.experiment_id).tags
+    store.client.set_experiment_tag(store.experiment_id, saved_view.TAG, "mine")
     connect(uri, "rlexp")
-    assert store.client.get_experiment(store.experiment_id).tags[view.TAG] == "mine"
+    assert store.client.get_experiment(store.experiment_id).tags[saved_view.TAG] == "mine"
 
 
 def test_large_file_is_given_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
-from rlexp.tracking.store import WANTED, resolve
+from rlexp.tracking.store.connection import WANTED, resolve
 
 _URI, _EXPERIMENT = "tracking.uri", "tracking.experiment"
 

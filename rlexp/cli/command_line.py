@@ -22,7 +22,7 @@ from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.registered import is_registered
 from rlexp.spec.run import RunSpec, key_paths
-from rlexp.tracking.store import resolve
+from rlexp.tracking.store.connection import resolve
 
 MOST_JOBS_CHECKED = 256
 """A sweep's combinations that are checked before its first job; more would take seconds."""

@@ -29,7 +29,7 @@ from rlexp.runtime.paths import CONF
 from rlexp.spec.devices import cuda_capabilities, has_bf16
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.secrets import redacted
-from rlexp.tracking.store import resolve
+from rlexp.tracking.store.connection import resolve
 
 MIB, GIB = 2**20, 2**30
 FREE_DISK_WANTED = 2 * GIB

@@ -21,8 +21,8 @@ from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.query.conditions import Condition, nothing_found
 from rlexp.tracking.query.liveness import is_dead
 from rlexp.tracking.query.records import Record, Records
-from rlexp.tracking.reading import FIRST_RUN
 from rlexp.tracking.secrets import redacted
+from rlexp.tracking.store.read_only import FIRST_RUN
 
 REWARD = "eval/reward"
 UNKNOWN = "–"

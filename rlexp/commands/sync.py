@@ -19,7 +19,7 @@ from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.destination import address_of
 from rlexp.tracking.spool.spool import SENT, SPOOL, Sent, torn_lines
-from rlexp.tracking.store import KEY, resolve
+from rlexp.tracking.store.connection import KEY, resolve
 
 PLACES = ("outputs", "multirun")
 PATIENCE = 30.0

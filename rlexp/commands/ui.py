@@ -26,7 +26,7 @@ from rlexp.runtime.signals import sigterm_raises
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.tracking.query.records import Records
 from rlexp.tracking.secrets import redacted
-from rlexp.tracking.store import prepare_environment, ui_command
+from rlexp.tracking.store.connection import prepare_environment, ui_command
 
 HOST = "127.0.0.1"
 PORTS = range(1, 65536)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from rlexp.tracking.reading import answering, checked_file, opened, silent
+from rlexp.tracking.store.read_only import answering, checked_file, opened, silent
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from rlexp.spec.errors import Problem
 from rlexp.tracking.query.records import Record, Records
-from rlexp.tracking.reading import answering
-from rlexp.tracking.store import time_for
+from rlexp.tracking.store.connection import time_for
+from rlexp.tracking.store.read_only import answering
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel

@@ -18,9 +18,9 @@ from typing import Any
 from rlexp.registry.catalogue import Aliases, catalogue
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.registered import PREFIX, Reference, is_registered
-from rlexp.tracking.reading import answering
 from rlexp.tracking.secrets import redacted
-from rlexp.tracking.store import resolve
+from rlexp.tracking.store.connection import resolve
+from rlexp.tracking.store.read_only import answering
 
 DESCRIBED = "rlexp.model"
 """Tag of a version: keys of the config group `model` that hold for its weights, as JSON."""

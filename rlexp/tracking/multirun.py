@@ -31,7 +31,7 @@ from rlexp.tracking.spool.parent_run import parent_run
 from rlexp.tracking.spool.shipper import Shipper
 from rlexp.tracking.spool.spool import SPOOL, Spool
 from rlexp.tracking.spool.uploader import cause_of
-from rlexp.tracking.store import resolve
+from rlexp.tracking.store.connection import resolve
 
 __all__ = ["MultirunParent", "parent_run"]
 

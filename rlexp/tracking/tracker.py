@@ -32,7 +32,7 @@ from rlexp.tracking.spool.history import Told
 from rlexp.tracking.spool.shipper import Shipper
 from rlexp.tracking.spool.spool import SPOOL, Spool, flush
 from rlexp.tracking.spool.uploader import Courier
-from rlexp.tracking.store import resolve, ui_command
+from rlexp.tracking.store.connection import resolve, ui_command
 from rlexp.tracking.system_metrics import Machine
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]

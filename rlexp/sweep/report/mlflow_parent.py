@@ -33,7 +33,7 @@ from rlexp.tracking.spool.parent_run import keep_parent_run
 from rlexp.tracking.spool.shipper import Shipper
 from rlexp.tracking.spool.spool import SPOOL, Spool
 from rlexp.tracking.spool.uploader import Courier
-from rlexp.tracking.store import resolve
+from rlexp.tracking.store.connection import resolve
 
 PATIENCE = 30.0
 """Seconds that a sweep waits for the store, at its beginning and at its end."""

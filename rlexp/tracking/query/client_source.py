@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from rlexp.tracking.query.conditions import Condition
 from rlexp.tracking.query.record import PARENT_TAG, Record
-from rlexp.tracking.reading import answering
+from rlexp.tracking.store.read_only import answering
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

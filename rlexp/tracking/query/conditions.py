@@ -12,7 +12,7 @@ from typing import Literal
 from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.query.record import Record
-from rlexp.tracking.reading import FIRST_RUN
+from rlexp.tracking.store.read_only import FIRST_RUN
 
 STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
 

@@ -28,9 +28,9 @@ from rlexp.tracking.query.conditions import (
     tagged,
 )
 from rlexp.tracking.query.record import PARENT_TAG, Record, Source
-from rlexp.tracking.reading import FIRST_RUN, answering, checked_file, opened
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.spool import SENT, Sent
+from rlexp.tracking.store.read_only import FIRST_RUN, answering, checked_file, opened
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

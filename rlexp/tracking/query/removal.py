@@ -18,9 +18,9 @@ from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.provenance.environment import HOST_TAG
 from rlexp.tracking.query.liveness import folder_here, may_be_alive
 from rlexp.tracking.query.records import Record, Records
-from rlexp.tracking.reading import answering
 from rlexp.tracking.spool.parent_run import PARENT
 from rlexp.tracking.spool.spool import SPOOL
+from rlexp.tracking.store.read_only import answering
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -18,7 +18,7 @@ from typing import Any
 
 from rlexp.tracking.query.conditions import Condition
 from rlexp.tracking.query.record import PARENT_TAG, Record
-from rlexp.tracking.reading import silent
+from rlexp.tracking.store.read_only import silent
 
 _SECONDS = 5.0
 _CHUNK = 200  # runs

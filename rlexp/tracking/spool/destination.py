@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.spec.errors import Problem, UserError
-from rlexp.tracking.store import resolve
+from rlexp.tracking.store.connection import resolve
 
 CONFIG = "config.yaml"
 _SWEEP_CONFIG = "multirun.yaml"

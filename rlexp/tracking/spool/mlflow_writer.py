@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlexp.tracking.provenance.environment import HOST_TAG
 from rlexp.tracking.spool.parent_run import keep_parent_run, parent_run
-from rlexp.tracking.store import Store, time_for
+from rlexp.tracking.store.connection import Store, time_for
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel

@@ -20,7 +20,7 @@ from typing import Any
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.mlflow_writer import Delivery, Event
 from rlexp.tracking.spool.spool import SENT, SPOOL, Sent, flush, read_events
-from rlexp.tracking.store import Store, connect, prepare_environment
+from rlexp.tracking.store.connection import Store, connect, prepare_environment
 
 _METRICS_A_CALL = 1000
 

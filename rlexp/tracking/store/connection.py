@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, urlsplit
 
 from rlexp.spec.errors import Problem, UserError
-from rlexp.tracking import view
 from rlexp.tracking.secrets import redacted
-from rlexp.tracking.tables import tables_made
+from rlexp.tracking.store import saved_view
+from rlexp.tracking.store.schema import tables_made
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,7 +33,7 @@ _EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
 
 _MODE = "?workflowType=machine_learning"
 """MLflow's page begins in the mode for agents; the address, not the tag, decides the first time."""
-_VIEW = f"{_MODE}&viewStateShareKey={view.NAME}"
+_VIEW = f"{_MODE}&viewStateShareKey={saved_view.NAME}"
 
 _TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 _SLOWEST_UPLOAD = 1_000_000  # bytes a second, the server's own way to its disk included
@@ -199,7 +199,7 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
             f"the experiment {name!r} was deleted: restore it, or set tracking.experiment to "
             "another name"
         )
-    for key, value in (_EXPERIMENT_KIND, (view.TAG, view.saved())):
+    for key, value in (_EXPERIMENT_KIND, (saved_view.TAG, saved_view.saved())):
         if key not in found.tags:
             client.set_experiment_tag(found.experiment_id, key, value)
     return found.experiment_id

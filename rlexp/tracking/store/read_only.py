@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.secrets import redacted
-from rlexp.tracking.store import KEY, prepare_environment
+from rlexp.tracking.store.connection import KEY, prepare_environment
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -1,0 +1,1 @@
+"""Opening a tracking store, and reading it without MLflow's client."""
