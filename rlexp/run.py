@@ -23,7 +23,7 @@ from rlexp.scoring import Scorer
 from rlexp.scoring.all_gather import Alone, Several
 from rlexp.scoring.checkpointing import keep_moments, take_moments
 from rlexp.spec.algo import Head
-from rlexp.spec.crosscheck import rows_are_sampled, rows_read
+from rlexp.spec.checks import rows_are_sampled, rows_read
 from rlexp.spec.errors import Pruned
 from rlexp.spec.run import RunSpec
 from rlexp.sweep.trial_env import is_trial

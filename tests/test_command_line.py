@@ -115,10 +115,10 @@ def test_bf16_on_a_device_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """A precision that the device only emulates, found out by waiting."""
     from runs import spec_of
 
-    from rlexp.spec import crosscheck
+    from rlexp.spec import checks
     from rlexp.spec.errors import UserError
 
-    monkeypatch.setattr(crosscheck, "has_bf16", lambda device: False)
+    monkeypatch.setattr(checks, "has_bf16", lambda device: False)
     with pytest.raises(UserError) as caught:
         spec_of("hardware=cpu", "hardware.mixed_precision=bf16", "model.dtype=bfloat16")
     assert [problem.key for problem in caught.value.problems] == [

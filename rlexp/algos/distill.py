@@ -22,8 +22,8 @@ from rlexp.algos.common.rollouts import rollout_arguments, server_answers, with_
 from rlexp.algos.common.trl import OWNED_OF_ROLLOUTS, Training, trl_trainer
 from rlexp.spec.algo import RolloutAlgo
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.files.model_folder import saved_path
 from rlexp.spec.model import ModelSpec
-from rlexp.spec.saved import saved_path
 
 KEY = "algo.teacher"
 WRITER = (("CausalLM", "LMHead"), "a causal language model")

@@ -20,9 +20,9 @@ from rlexp.algos.common.rollouts import with_vllm
 from rlexp.algos.common.trl import Training, whole_parts
 from rlexp.spec.algo import RolloutAlgo
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.files.model_folder import saved_path
 from rlexp.spec.hardware import HardwareSpec, TrainSpec
 from rlexp.spec.model import ModelSpec
-from rlexp.spec.saved import saved_path
 
 CRITIC = "algo.critic_path"
 DECODER = (

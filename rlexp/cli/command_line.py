@@ -20,7 +20,7 @@ from typing import Any
 from rlexp.config.registry_choices import offer, pin
 from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.registered import is_registered
+from rlexp.spec.files.registry_reference import is_registered
 from rlexp.spec.run import RunSpec, key_paths
 from rlexp.tracking.store.connection import resolve
 

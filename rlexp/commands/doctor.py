@@ -26,8 +26,8 @@ from packaging.version import Version
 from rlexp.runtime.environment import quieten
 from rlexp.runtime.extras import APART, MODULES, install_command, pinned_versions, requirements
 from rlexp.runtime.paths import CONF
-from rlexp.spec.devices import cuda_capabilities, has_bf16
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.files.devices import cuda_capabilities, has_bf16
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.store.connection import resolve
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rlexp.runtime.paths import CONF
-from rlexp.spec.registered import is_registered
+from rlexp.spec.files.registry_reference import is_registered
 
 
 def offer(choice: str, registry: str | None) -> None:

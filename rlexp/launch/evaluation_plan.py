@@ -19,9 +19,9 @@ from rlexp.config.registry_choices import pin
 from rlexp.runtime.checkpoints import step_of
 from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.registered import is_registered
+from rlexp.spec.files.model_folder import is_adapter, saved_config
+from rlexp.spec.files.registry_reference import is_registered
 from rlexp.spec.run import PARTS, RunSpec, key_paths
-from rlexp.spec.saved import is_adapter, saved_config
 from rlexp.tracking.query.folder_source import run_folders
 from rlexp.tracking.query.record import Record
 from rlexp.tracking.query.records import Records

@@ -11,10 +11,10 @@ from rlexp.models.memory import available_bytes, full_training_bytes, parameter_
 from rlexp.models.policy import Policy, adapter_config, load_weights
 from rlexp.models.tokenizer import PLAIN, frames_as_chat, load_tokenizer
 from rlexp.spec.algo import Head
-from rlexp.spec.devices import has_bf16
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.files.devices import has_bf16
+from rlexp.spec.files.model_folder import vocabulary
 from rlexp.spec.model import LoraPeft, NoPeft, QloraPeft
-from rlexp.spec.saved import vocabulary
 
 GIB = 2**30
 

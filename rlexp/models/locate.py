@@ -11,9 +11,9 @@ from typing import Protocol
 
 from rlexp.runtime.cache import cache_folder, made_once
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.files.model_folder import is_adapter
+from rlexp.spec.files.registry_reference import is_registered
 from rlexp.spec.model import ModelSpec
-from rlexp.spec.registered import is_registered
-from rlexp.spec.saved import is_adapter
 
 WEIGHTS = ["*.safetensors", "*.safetensors.index.json"]
 """Pickled weights are never fetched: loading them can run code."""

@@ -19,7 +19,7 @@ from rlexp.models.locate import ADAPTER_CONFIG, BASE, base_of
 from rlexp.models.tokenizer import PLAIN
 from rlexp.runtime.checkpoints import BEST, complete_checkpoints, step_of
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.saved import is_adapter
+from rlexp.spec.files.model_folder import is_adapter
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.history import Told
 from rlexp.tracking.spool.spool import SPOOL

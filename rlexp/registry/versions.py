@@ -17,7 +17,7 @@ from typing import Any
 
 from rlexp.registry.catalogue import Aliases, catalogue
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.registered import PREFIX, Reference, is_registered
+from rlexp.spec.files.registry_reference import PREFIX, Reference, is_registered
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.store.connection import resolve
 from rlexp.tracking.store.read_only import answering

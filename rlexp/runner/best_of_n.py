@@ -15,8 +15,8 @@ from rlexp.evaluation.frontier import Frontier, frontier
 from rlexp.evaluation.policy import Evaluation
 from rlexp.evaluation.slices import LENGTH
 from rlexp.evaluation.win_rate import WinRate
+from rlexp.spec.checks.eval import no_such_column
 from rlexp.spec.errors import UserError
-from rlexp.spec.eval_checks import no_such_column
 from rlexp.spec.judge import JudgeSpec
 from rlexp.spec.run import RunSpec
 

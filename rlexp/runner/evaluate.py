@@ -27,7 +27,7 @@ from rlexp.runner.error_messages import disk_explained, explained
 from rlexp.runner.recorder import Observer, config_in
 from rlexp.runtime.device import join_processes, prepare
 from rlexp.runtime.environment import hub_closed, quieten, share_cores
-from rlexp.spec.crosscheck import rows_read
+from rlexp.spec.checks import rows_read
 from rlexp.spec.hardware import EvalSpec
 from rlexp.spec.run import RunSpec
 

@@ -27,9 +27,9 @@ from rlexp.runner.checkpoint_retention import KeptCheckpoints
 from rlexp.runner.judge_costs import Spending
 from rlexp.scoring import Scorer
 from rlexp.spec.errors import Problem, Pruned, UserError
+from rlexp.spec.files.model_folder import is_adapter
 from rlexp.spec.hardware import EvalSpec
 from rlexp.spec.run import RunSpec
-from rlexp.spec.saved import is_adapter
 from rlexp.sweep.trial_env import PRUNED, is_trial
 from rlexp.tracking import Tracker
 from rlexp.tracking.spool.history import Told

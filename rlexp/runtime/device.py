@@ -8,8 +8,8 @@ import platform
 from collections.abc import Callable
 from typing import Any
 
-from rlexp.spec.devices import has_bf16, likely_device
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.files.devices import has_bf16, likely_device
 from rlexp.spec.hardware import HardwareSpec
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3

@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import Field, SerializeAsAny
 
 from rlexp.spec.algo import AlgoSpec
+from rlexp.spec.checks import CHECKS
 from rlexp.spec.components import component_class
-from rlexp.spec.crosscheck import CHECKS
 from rlexp.spec.data import DataSpec
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.guards import GuardsSpec

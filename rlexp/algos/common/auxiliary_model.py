@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from rlexp.spec.errors import Problem
+from rlexp.spec.files.model_folder import is_adapter, saved_config, saved_path, vocabulary
 from rlexp.spec.model import ModelSpec
-from rlexp.spec.saved import is_adapter, saved_config, saved_path, vocabulary
 
 Vocabulary = dict[str, int]
 

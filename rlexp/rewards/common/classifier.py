@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, PrivateAttr
 
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.files.model_folder import is_adapter, saved_config, saved_path, vocabulary
 from rlexp.spec.reward import Place, RewardSpec
-from rlexp.spec.saved import is_adapter, saved_config, saved_path, vocabulary
 
 HEADS = {"score", "classifier", "classification_head"}
 """What transformers calls the head that makes numbers of a text."""

@@ -32,8 +32,8 @@ from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from omegaconf import OmegaConf, open_dict
 
 from rlexp.runtime.signals import sigterm_raises
-from rlexp.spec.devices import cuda_capabilities
 from rlexp.spec.errors import UserError
+from rlexp.spec.files.devices import cuda_capabilities
 
 OUTPUT = "output.log"
 STOPPING_TAKES = 20.0

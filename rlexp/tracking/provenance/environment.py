@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.spec import RunSpec
-from rlexp.spec.registered import is_registered
+from rlexp.spec.files.registry_reference import is_registered
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.system_metrics import gpu_names
 

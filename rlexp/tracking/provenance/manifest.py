@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.spec import RunSpec
+from rlexp.spec.files.model_folder import saved_path
 from rlexp.spec.run import key_paths
-from rlexp.spec.saved import saved_path
 from rlexp.tracking.provenance.environment import Code, cpu_name
 from rlexp.tracking.secrets import redacted, redacted_values
 from rlexp.tracking.spool.spool import flush

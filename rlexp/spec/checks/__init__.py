@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.spec.algo import AlgoSpec, RolloutAlgo
+from rlexp.spec.checks.eval import slices_are_columns, texts_are_there
+from rlexp.spec.checks.judge import judge_can_compare, judge_is_right, rivals_are_sampled
+from rlexp.spec.checks.new_model import MADE_HERE, shape_is_right
+from rlexp.spec.checks.trl import check_trl
 from rlexp.spec.data import DERIVABLE, DataSpec, Kind
-from rlexp.spec.devices import cuda_capabilities, has_bf16, likely_device
 from rlexp.spec.errors import Problem
-from rlexp.spec.eval_checks import slices_are_columns, texts_are_there
+from rlexp.spec.files.devices import cuda_capabilities, has_bf16, likely_device
+from rlexp.spec.files.model_folder import is_adapter
+from rlexp.spec.files.registry_reference import is_registered
 from rlexp.spec.hardware import EvalSpec, HardwareSpec, TrainSpec
-from rlexp.spec.judge_checks import judge_can_compare, judge_is_right, rivals_are_sampled
 from rlexp.spec.model import ModelSpec, QloraPeft
-from rlexp.spec.registered import is_registered
 from rlexp.spec.reward import RewardSpec
-from rlexp.spec.saved import is_adapter
-from rlexp.spec.shape_checks import MADE_HERE, shape_is_right
-from rlexp.spec.trl_fields import check_trl
 
 Problems = list[Problem]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.registered import Reference, is_registered
+from rlexp.spec.files.registry_reference import Reference, is_registered
 
 RUNS = ("outputs/*/*/card.json", "multirun/*/*/card.json")
 

@@ -1,0 +1,1 @@
+"""What a folder or a reference must look like, without anything heavy."""
