@@ -26,7 +26,10 @@ TESTS = Path(__file__).parent
 def test_runs_that_make_the_same_store_at_once(tmp_path: Path) -> None:
     """Processes on a fresh data base crash each other when each makes the tables."""
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    code = "import sys; from rlexp.tracking.store.connection import connect; connect(sys.argv[1], 'rlexp')"
+    code = (
+        "import sys; from rlexp.tracking.store.connection import connect; "
+        "connect(sys.argv[1], 'rlexp')"
+    )
     command = [sys.executable, "-c", code, uri]
     environment = {**os.environ, "PYTHONPATH": str(TESTS.parent)}
     jobs = [

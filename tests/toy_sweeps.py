@@ -97,7 +97,7 @@ def main(config):
         pass
 
 if __name__ == "__main__":
-    from rlexp.cli import reported
+    from rlexp.cli.exit_status import reported
     sys.exit(reported(main))
 """
 

@@ -4,8 +4,8 @@ What has been decided stands in the study and nowhere else. So the loop can be k
 and the same command goes on: trials that still run are waited for, those whose process died are
 gone on with, and no finished one is run again.
 
-A launcher with slots (`rlexp.sweep.workers.slots`) is given one trial at a time; Hydra's others (joblib,
-submitit, basic) are given a batch, and wait for the slowest of it.
+A launcher with slots (`rlexp.sweep.workers.slots`) is given one trial at a time; Hydra's others
+(joblib, submitit, basic) are given a batch, and wait for the slowest of it.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ PATIENCE = 600.0
 """Seconds without the data base before a sweep gives up; nothing that was told is lost."""
 
 CONFIRM = "-confirm"
-"""Behind the name of a study: the one whose trials confirm its best (`rlexp.sweep.confirmation.ranking`)."""
+"""Suffix of the study whose trials confirm a study's best (`rlexp.sweep.confirmation`)."""
 SPACE, OBJECTIVES, CONFIG = "space", "objectives", "config"
 PARENT, COMMAND, FOLDER, SAMPLER, PRUNER = "parent", "command", "folder", "sampler", "pruner"
 """Attributes of a study: what is searched, by key, as it was written; the metrics, in the order of
