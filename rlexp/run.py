@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rlexp.data.load import load
 from rlexp.data.perplexity_texts import with_texts_of
-from rlexp.models.locate import fetch, local_folder
-from rlexp.registry.versions import find
+from rlexp.models.locate import fetch
 from rlexp.runner.dataset import heldout_rows, training_rows
 from rlexp.runner.error_messages import disk_explained, explained
 from rlexp.runner.judge_costs import Spending
-from rlexp.runner.resolved_settings import resolved
+from rlexp.runner.parts import folder_of, load_parts, scorer_of
 from rlexp.runtime.checkpoints import step_of
 from rlexp.runtime.device import is_main_process, join_processes, mixed_bf16, prepare
 from rlexp.runtime.environment import hub_closed, quieten, share_cores
 from rlexp.scoring import Scorer
-from rlexp.scoring.all_gather import Alone, Several
 from rlexp.scoring.checkpointing import keep_moments, take_moments
-from rlexp.spec.algo import Head
-from rlexp.spec.checks import rows_are_sampled, rows_read
+from rlexp.spec.data import rows_are_sampled, rows_read
 from rlexp.spec.errors import Pruned
 from rlexp.spec.run import RunSpec
 from rlexp.sweep.trial_env import is_trial
@@ -85,57 +80,6 @@ def run(spec: RunSpec, folder: Path, parent: str | None = None, resume: Path | N
         _train(spec, policy, rows, folder, bf16, scorer, observer, resume)
         if observer:
             observer.look_after()
-
-
-def folder_of(spec: RunSpec) -> Callable[..., Path]:
-    """`local_folder`, which asks the run's registry for paths that name a version there."""
-    registry = spec.tracking.registry
-    return partial(local_folder, registry=lambda path, key: find(path, registry, key))
-
-
-def load_parts(
-    spec: RunSpec,
-    head: Head,
-    device: Any,
-    processes: Any,
-    observer: Any,
-    corpus: Callable[[], list[str]],
-) -> Any:
-    """The policy, with all parts of the run prepared; the observer, if there is one, is told."""
-    from rlexp.models.load import load_policy
-    from rlexp.tracking.provenance.manifest import weights
-
-    from_place = folder_of(spec)
-
-    def located(path: str, revision: str | None, key: str) -> Path:
-        folder = from_place(path, revision, key)
-        if observer:
-            observer.tracker.origin(weights={key: weights(folder)})
-        return folder
-
-    bar = observer.terminal.bar("pre-training") if observer else nullcontext(lambda *told: None)
-    # The first process makes or fetches the weights; the others find them.
-    with processes.main_process_first(), bar as advance:
-        policy = load_policy(
-            spec,
-            head,
-            device,
-            lambda a, b, loss: advance(a, b, f"loss {loss:.3f}"),
-            from_place,
-            corpus,
-        )
-        for part in (spec.algo, spec.reward, *spec.eval.gold_checked[0].values()):
-            part.prepare(device, located)
-    if observer:
-        observer.notes += [*policy.notes, *spec.reward.notes()]
-        observer.tracker.origin(**resolved(spec, policy))
-    return policy
-
-
-def scorer_of(spec: RunSpec, processes: Any) -> Scorer:
-    """What calls the run's reward, in all of its processes."""
-    count = processes.num_processes
-    return Scorer(spec.reward, spec.scoring, count, Several() if count > 1 else Alone())
 
 
 def _train(

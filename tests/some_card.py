@@ -7,7 +7,7 @@ from rich.console import Console
 from rlexp.cards.card import Identity, build_card
 from rlexp.cards.cost import Cost
 from rlexp.cards.terminal import print_card
-from rlexp.evaluation.policy import Evaluation, Sample
+from rlexp.evaluation.results import Evaluation, Sample
 
 IDENTITY = Identity(
     run_id="3f2a9c81d0b54e7f",

@@ -19,7 +19,7 @@ from rlexp.evaluation.bootstrap import bootstrap_change, bootstrap_ratio
 from rlexp.evaluation.changes import change, changes
 from rlexp.evaluation.extremes import extremes
 from rlexp.evaluation.frontier import LESS, MORE, frontier, in_words
-from rlexp.evaluation.pair import Pair
+from rlexp.evaluation.results import Pair
 from rlexp.evaluation.slices import LENGTH, labels_of, slices
 from rlexp.evaluation.win_rate import compared, pairwise_wins
 

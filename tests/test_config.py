@@ -15,13 +15,17 @@ from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.components import component_class
 from rlexp.spec.data import DataSpec
 from rlexp.spec.errors import UserError
+from rlexp.spec.eval import EvalSpec
 from rlexp.spec.guards import GuardsSpec
-from rlexp.spec.hardware import EvalSpec, HardwareSpec, TrackingSpec, TrainSpec
-from rlexp.spec.model import LoraPeft, ModelSpec, NoPeft, QloraPeft
+from rlexp.spec.hardware import HardwareSpec
+from rlexp.spec.model import ModelSpec
 from rlexp.spec.part import Part
+from rlexp.spec.peft import LoraPeft, NoPeft, QloraPeft
 from rlexp.spec.reward import RewardSpec
 from rlexp.spec.run import Basics
 from rlexp.spec.scoring import ScoringSpec
+from rlexp.spec.tracking import TrackingSpec
+from rlexp.spec.train import TrainSpec
 
 PARTS: dict[str, type[Part]] = {
     "model": ModelSpec,
@@ -151,7 +155,7 @@ def test_a_spec_survives_its_own_config_file() -> None:
 
 def test_unions_are_told_apart_by_kind() -> None:
     """An adapter of one kind read as one of another."""
-    from rlexp.spec.model import PeftSpec
+    from rlexp.spec.peft import PeftSpec
 
     peft = composed("peft=qlora")["peft"]
     assert isinstance(TypeAdapter(PeftSpec).validate_python(peft), QloraPeft)

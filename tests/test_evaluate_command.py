@@ -17,7 +17,7 @@ from rlexp.builtin import tiny
 from rlexp.evaluation.best_of import draw
 from rlexp.evaluation.policy import evaluate
 from rlexp.spec.errors import UserError
-from rlexp.spec.hardware import EvalSpec
+from rlexp.spec.eval import EvalSpec
 
 QUICK = ("tracking=none", "hardware.threads=1")
 

@@ -15,7 +15,7 @@ from tiny_policy import END, TEXTS, TinyPolicy, slow_kl
 from rlexp.evaluation.bootstrap import bootstrap_ratio
 from rlexp.evaluation.policy import _distinct, evaluate
 from rlexp.evaluation.win_rate import win_rate
-from rlexp.spec.hardware import EvalSpec
+from rlexp.spec.eval import EvalSpec
 from rlexp.spec.policy import Completion
 from rlexp.spec.reward import RewardSpec, Scores
 from rlexp.spec.text import joined

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from runs import composed
 
-from rlexp.evaluation.policy import Evaluation, Sample
+from rlexp.evaluation.results import Evaluation, Sample
 from rlexp.guards import reward_hacking, training_health
 from rlexp.guards.training_health import Seen, Series
 from rlexp.spec.guards import GuardsSpec

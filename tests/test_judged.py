@@ -18,7 +18,7 @@ from test_evaluation import SPEC
 
 from rlexp.evaluation.judge_win_rate import judged, try_judge
 from rlexp.spec.errors import UserError
-from rlexp.spec.hardware import EvalSpec
+from rlexp.spec.eval import EvalSpec
 
 SECRET = "k3y-that-nobody-may-see"
 TEXTS = ["good", "bad", "so so", "good good"]

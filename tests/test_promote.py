@@ -22,7 +22,7 @@ from rlexp.commands import promote
 from rlexp.models.load import load_policy
 from rlexp.models.locate import local_folder
 from rlexp.registry import versions
-from rlexp.run import folder_of
+from rlexp.runner.parts import folder_of
 from rlexp.spec.errors import UserError
 from rlexp.spec.run import RunSpec
 from rlexp.tracking.store.connection import connect, prepare_environment

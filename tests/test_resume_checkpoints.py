@@ -11,7 +11,7 @@ import pytest
 from killed_runs import SIX, assert_same, cut_after, events_of, points_of, resume_here
 from runs import rlexp, run_here, spec_of
 
-from rlexp.evaluation.policy import Evaluation
+from rlexp.evaluation.results import Evaluation
 from rlexp.runtime.checkpoints import complete_checkpoints, is_complete
 from rlexp.spec.errors import UserError
 

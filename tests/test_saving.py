@@ -21,8 +21,9 @@ from rlexp.builtin import tiny
 from rlexp.cards.card import Card
 from rlexp.cards.model_card import Weights, model_card
 from rlexp.models import saving
+from rlexp.models.adapters import whole_weights
 from rlexp.models.policy import Policy
-from rlexp.models.saving import name_base, whole_weights
+from rlexp.models.saving import name_base
 from rlexp.runtime.cache import made_once
 from rlexp.runtime.checkpoints import complete_checkpoints
 from rlexp.runtime.environment import hub_closed

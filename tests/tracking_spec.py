@@ -6,10 +6,14 @@ from typing import Any
 
 from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.data import DataSpec
-from rlexp.spec.hardware import EvalSpec, HardwareSpec, TrackingSpec, TrainSpec
-from rlexp.spec.model import ModelSpec, NoPeft
+from rlexp.spec.eval import EvalSpec
+from rlexp.spec.hardware import HardwareSpec
+from rlexp.spec.model import ModelSpec
+from rlexp.spec.peft import NoPeft
 from rlexp.spec.reward import RewardSpec
 from rlexp.spec.run import RunSpec
+from rlexp.spec.tracking import TrackingSpec
+from rlexp.spec.train import TrainSpec
 
 
 class ToyAlgo(AlgoSpec):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from rlexp.spec.algo import AlgoSpec, Head
-from rlexp.spec.checks import model_is_there
+from rlexp.spec.checks.model import model_is_there
 from rlexp.spec.data import Kind
 from rlexp.spec.errors import Problem
 from rlexp.spec.model import ModelSpec

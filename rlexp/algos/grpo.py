@@ -15,7 +15,8 @@ from rlexp.algos.common.rollouts import rollout_arguments, sampling, server_answ
 from rlexp.algos.common.trl import OWNED_OF_ROLLOUTS, Training, trl_trainer, whole_groups
 from rlexp.spec.algo import RolloutAlgo
 from rlexp.spec.errors import Problem
-from rlexp.spec.hardware import HardwareSpec, TrainSpec
+from rlexp.spec.hardware import HardwareSpec
+from rlexp.spec.train import TrainSpec
 
 Loss = Literal[
     "grpo",  # mean over an answer's tokens, then over answers: favours short answers

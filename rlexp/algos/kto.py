@@ -18,7 +18,8 @@ from rlexp.algos.common.trl import OWNED, Training, common_arguments, trl_traine
 from rlexp.spec.algo import AlgoSpec, Sampling
 from rlexp.spec.data import KIND_COLUMNS, Kind
 from rlexp.spec.errors import Problem
-from rlexp.spec.hardware import HardwareSpec, TrainSpec
+from rlexp.spec.hardware import HardwareSpec
+from rlexp.spec.train import TrainSpec
 
 
 class Kto(AlgoSpec):

@@ -21,8 +21,9 @@ from rlexp.algos.common.trl import Training, whole_parts
 from rlexp.spec.algo import RolloutAlgo
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.model_folder import saved_path
-from rlexp.spec.hardware import HardwareSpec, TrainSpec
+from rlexp.spec.hardware import HardwareSpec
 from rlexp.spec.model import ModelSpec
+from rlexp.spec.train import TrainSpec
 
 CRITIC = "algo.critic_path"
 DECODER = (

@@ -11,7 +11,8 @@ from rlexp.algos.common.rollouts import with_vllm
 from rlexp.algos.common.trl import Training, whole_parts
 from rlexp.spec.algo import RolloutAlgo
 from rlexp.spec.errors import Problem
-from rlexp.spec.hardware import HardwareSpec, TrainSpec
+from rlexp.spec.hardware import HardwareSpec
+from rlexp.spec.train import TrainSpec
 
 
 class Reinforce(RolloutAlgo):

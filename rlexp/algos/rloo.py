@@ -15,7 +15,8 @@ from rlexp.algos.common.rollouts import rollout_arguments, server_answers, with_
 from rlexp.algos.common.trl import OWNED_OF_ROLLOUTS, Training, trl_trainer, whole_groups
 from rlexp.spec.algo import RolloutAlgo
 from rlexp.spec.errors import Problem
-from rlexp.spec.hardware import HardwareSpec, TrainSpec
+from rlexp.spec.hardware import HardwareSpec
+from rlexp.spec.train import TrainSpec
 
 
 class Rloo(RolloutAlgo):

@@ -17,8 +17,7 @@ from rlexp.cards.cost import Cost
 from rlexp.evaluation.changes import Change, changes
 from rlexp.evaluation.extremes import extremes
 from rlexp.evaluation.frontier import Frontier
-from rlexp.evaluation.pair import Pair
-from rlexp.evaluation.policy import Evaluation
+from rlexp.evaluation.results import Evaluation, Pair
 from rlexp.evaluation.slices import Slice, slices
 from rlexp.evaluation.win_rate import WinRate, compared
 from rlexp.guards.alert import Firing

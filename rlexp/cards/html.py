@@ -9,7 +9,7 @@ from rlexp.cards.card import Card
 from rlexp.cards.labels import Row, cost_line, headline, metric_rows, verdicts
 from rlexp.cards.plots import History, curves, frontier_plot, reward_histogram
 from rlexp.cards.wording import signed, slice_line, told
-from rlexp.evaluation.policy import Evaluation
+from rlexp.evaluation.results import Evaluation
 from rlexp.rendering import html
 from rlexp.rendering.numbers import duration, interval, memory, number
 from rlexp.rendering.svg import Plot

@@ -10,7 +10,7 @@ from rich.text import Text
 from rlexp.cards.card import Card
 from rlexp.cards.labels import cost_line, headline, metric_rows, verdicts
 from rlexp.cards.wording import slice_line, told
-from rlexp.evaluation.pair import Pair
+from rlexp.evaluation.results import Pair
 from rlexp.guards.alert import Firing
 from rlexp.rendering.numbers import NOTHING, interval, number
 

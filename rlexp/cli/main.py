@@ -8,21 +8,18 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rlexp.cli.exit_status import import_from_here, reported
 from rlexp.runtime.paths import CONF
-from rlexp.runtime.signals import Terminated, sigterm_raises
-from rlexp.spec.errors import Problem, RunFailed, UserError
+from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.spool.spool import SPOOL
 
 PLUGINS = str(Path(__file__).parents[1] / "plugins")
 """Hydra finds its plugins in `hydra_plugins` of `sys.path`, once, when it is first used."""
 if PLUGINS not in sys.path:
     sys.path.append(PLUGINS)
-
-EXIT_INTERRUPTED = 130
 
 
 def main(argv: list[str]) -> int:
@@ -48,47 +45,6 @@ def main(argv: list[str]) -> int:
         _hydra_main()
 
     return reported(job)
-
-
-def import_from_here() -> None:
-    """Let the current folder be imported from: a user's own reward function may stand in it."""
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-
-
-def reported(job: Callable[[], None]) -> int:
-    """Do a job that ends in a run; its exit status, after all that went wrong has been told.
-
-    The last line says how to go on with a run that had begun.
-    """
-    try:
-        with sigterm_raises():
-            job()
-        return 0
-    except UserError as error:
-        count = len(error.problems)
-        return _report(f"{count} {'thing' if count == 1 else 'things'} to put right", error)
-    except RunFailed as error:
-        return _report("the run failed", error)
-    except KeyboardInterrupt as error:
-        print("rlexp: interrupted", file=sys.stderr)
-        _tell_notes(error)
-        return EXIT_INTERRUPTED
-    except Terminated as error:
-        print(f"rlexp: {error}", file=sys.stderr)
-        _tell_notes(error)
-        raise
-
-
-def _report(headline: str, error: UserError | RunFailed) -> int:
-    print(f"rlexp: {headline}\n\n{error}", file=sys.stderr)
-    _tell_notes(error)
-    return error.exit_status
-
-
-def _tell_notes(error: BaseException) -> None:
-    for note in getattr(error, "__notes__", ()):
-        print(f"rlexp: {note}", file=sys.stderr)
 
 
 def _hydra_main() -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.cli.arguments import Parser, store_of
-from rlexp.cli.main import import_from_here, reported
+from rlexp.cli.exit_status import import_from_here, reported
 from rlexp.spec.errors import Problem, UserError
 
 KEY = "evaluate"

@@ -15,7 +15,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from rlexp.cli.arguments import Parser, store_of
-from rlexp.cli.main import import_from_here
+from rlexp.cli.exit_status import import_from_here
 from rlexp.registry.upload import Upload, name_problems, register, registered, set_alias
 from rlexp.registry.versions import DESCRIBED, DESCRIBING
 from rlexp.runtime.environment import quieten

@@ -15,7 +15,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from rlexp.cli.arguments import Parser, store_of
-from rlexp.cli.main import import_from_here, reported
+from rlexp.cli.exit_status import import_from_here, reported
 
 
 def run(argv: list[str]) -> int:

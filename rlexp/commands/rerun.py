@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rlexp.cli.arguments import Parser, store_of
-from rlexp.cli.main import import_from_here, reported
+from rlexp.cli.exit_status import import_from_here, reported
 from rlexp.config.overrides import Config, hidden, overridden, read_config, value_at
 from rlexp.config.registry_choices import pin
 from rlexp.spec.errors import Problem, UserError

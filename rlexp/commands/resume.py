@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlexp.cli.arguments import Parser, store_of
-from rlexp.cli.main import import_from_here, reported
+from rlexp.cli.exit_status import import_from_here, reported
 from rlexp.launch.resume_plan import CONFIG, Resumption, plan
 from rlexp.runtime.lock import alone
 from rlexp.spec.errors import Problem, UserError

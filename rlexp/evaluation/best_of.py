@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.evaluation.bootstrap import bootstrap_ratio
-from rlexp.evaluation.policy import Evaluation, sampled, score
+from rlexp.evaluation.policy import sampled, score
 from rlexp.evaluation.preserved_state import undisturbed
+from rlexp.evaluation.results import Evaluation
 from rlexp.evaluation.win_rate import WinRate, compared
-from rlexp.spec.hardware import EvalSpec
+from rlexp.spec.eval import EvalSpec
 from rlexp.spec.policy import PolicyLike
 from rlexp.spec.reward import Scoring, Value
 

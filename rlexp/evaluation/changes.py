@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rlexp.evaluation.bootstrap import bootstrap_change
-from rlexp.evaluation.ratios import PERPLEXITIES, Ratio, of_ratio
+from rlexp.evaluation.ratios import PERPLEXITIES, of_ratio
+from rlexp.evaluation.results import Ratio
 
 if TYPE_CHECKING:
-    from rlexp.evaluation.policy import Evaluation
+    from rlexp.evaluation.results import Evaluation
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rlexp.evaluation.pair import Pair
-from rlexp.evaluation.ratios import in_groups
+from rlexp.evaluation.results import Pair, in_groups
 
 if TYPE_CHECKING:
-    from rlexp.evaluation.policy import Evaluation, Sample
+    from rlexp.evaluation.results import Evaluation, Sample
 
 MOST = 10
 

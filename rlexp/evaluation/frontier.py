@@ -18,7 +18,7 @@ from rlexp.evaluation.best_of import BestOf, Draws, best_of, expected_best, kl_b
 from rlexp.evaluation.bootstrap import CONFIDENCE
 
 if TYPE_CHECKING:
-    from rlexp.evaluation.policy import Evaluation
+    from rlexp.evaluation.results import Evaluation
 
 MORE = None
 """For an n: more than were sampled."""

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rlexp.evaluation.bootstrap import bootstrap_ratio
-from rlexp.evaluation.policy import Evaluation
+from rlexp.evaluation.results import Evaluation
 from rlexp.spec.errors import RunFailed, UserError
-from rlexp.spec.hardware import EvalSpec
+from rlexp.spec.eval import EvalSpec
 from rlexp.spec.judge import JudgeSpec, Preference
 
 METRIC = "judge_win_rate"

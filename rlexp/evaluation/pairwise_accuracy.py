@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlexp.evaluation.bootstrap import bootstrap_ratio
-from rlexp.evaluation.policy import Evaluation, Sample, for_people
+from rlexp.evaluation.policy import for_people
 from rlexp.evaluation.preserved_state import undisturbed
-from rlexp.spec.hardware import EvalSpec
+from rlexp.evaluation.results import Evaluation, Sample
+from rlexp.spec.eval import EvalSpec
 
 
 def evaluate_ranking(policy: Any, rows: Sequence[dict[str, Any]], spec: EvalSpec) -> Evaluation:

@@ -6,87 +6,20 @@ evaluations differ by the policy only.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from rlexp.evaluation.preserved_state import undisturbed
-from rlexp.evaluation.ratios import Ratio, averages, grouped, in_groups, of_samples
-from rlexp.spec.hardware import EvalSpec
+from rlexp.evaluation.ratios import averages, grouped, of_samples
+from rlexp.evaluation.results import Evaluation, Sample, in_groups
+from rlexp.spec.eval import EvalSpec
 from rlexp.spec.policy import Completion, PolicyLike
 from rlexp.spec.reward import Scores, Scoring, Value
 from rlexp.spec.text import Text, content_of, joined
 
 Grammatical = Callable[[str], float]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One completion and what was found about it."""
-
-    prompt: str
-    """For people: the text's opening, or the prompt, or the conversation's turns."""
-    completion: str
-    reward: float | None
-    """None where the run has no reward, or where something of it is missing."""
-    terms: dict[str, float | None]
-    """The reward's terms as they gave it, before normalisation and weight; None where missing."""
-    length: int
-    """Tokens, end token included."""
-    ended: bool
-    """False when it was cut at the length limit."""
-    grammatical: float | None
-    """Share of grammatical sentences; None where the data cannot tell."""
-    gold: dict[str, float | None] = field(default_factory=dict)
-    """What the rewards of `eval.gold` say."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What one evaluation found; metric names without their group."""
-
-    metrics: dict[str, float]
-    intervals: dict[str, tuple[float, float]]
-    """95 % intervals over the prompts."""
-    per_prompt_reward: list[float | None]
-    """Mean reward of each prompt, of the completions that have one; empty without a reward."""
-    samples: list[Sample] = field(repr=False)
-    """All of them, the completions to one prompt next to each other."""
-    seconds: float = 0.0
-    """What it took."""
-    ratios: dict[str, Ratio] = field(default_factory=dict, repr=False)
-    """The sums of which metrics are ratios, by prompt; of `perplexity` by text."""
-
-    @property
-    def rewards(self) -> list[list[float | None]]:
-        """Of each prompt, the rewards of its completions; none without a reward."""
-        if not self.per_prompt_reward:
-            return []
-        size = len(self.samples) // len(self.per_prompt_reward)
-        sizes = [size] * len(self.per_prompt_reward)
-        return [[each.reward for each in group] for group in in_groups(self.samples, sizes)]
-
-    def to_json(self, path: Path) -> None:
-        """Write all of it to a file, in one step; floats come back with the same bits."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(path.name + ".new")
-        # Python's words for what is not finite, which `json.loads` reads: only rlexp reads this.
-        draft.write_text(json.dumps(asdict(self), ensure_ascii=False), encoding="utf-8")
-        draft.replace(path)
-
-    @classmethod
-    def from_json(cls, path: Path) -> Evaluation:
-        """Read what `to_json` wrote."""
-        content = json.loads(path.read_text(encoding="utf-8"))
-        content["samples"] = [Sample(**sample) for sample in content["samples"]]
-        for pairs in ("intervals", "ratios"):
-            found = content.get(pairs, {})
-            content[pairs] = {name: tuple(each) for name, each in found.items()}
-        return cls(**content)
 
 
 def evaluate(

@@ -7,22 +7,20 @@ the same prompts, the interval of its change. A perplexity is exp of nats over t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rlexp.evaluation.bootstrap import bootstrap_ratio
+from rlexp.evaluation.results import Ratio, in_groups
 from rlexp.spec.reward import Value
 
 if TYPE_CHECKING:
-    from rlexp.evaluation.policy import Sample
+    from rlexp.evaluation.results import Sample
 
 PERPLEXITIES = frozenset({"perplexity", "reference_perplexity"})
 """Metrics that are exp of their ratio."""
 _LARGEST = 700.0  # of which a float can hold exp
 
-T = TypeVar("T")
-Ratio = tuple[list[float], list[float]]
-"""Numerators and denominators; the metric is the ratio of their sums."""
 Ratios = Mapping[str, Ratio]
 
 
@@ -75,14 +73,6 @@ def grouped(measured: Ratios, sizes: Sequence[int]) -> dict[str, Ratio]:
         )
         for name, (above, below) in measured.items()
     }
-
-
-def in_groups(values: Sequence[T], sizes: Sequence[int]) -> Iterator[Sequence[T]]:
-    """Neighbours, as many at a time as the sizes say."""
-    start = 0
-    for size in sizes:
-        yield values[start : start + size]
-        start += size
 
 
 def averages(

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rlexp.evaluation.changes import Change, change
-from rlexp.evaluation.ratios import Ratio
+from rlexp.evaluation.results import Ratio
 
 if TYPE_CHECKING:
-    from rlexp.evaluation.policy import Evaluation
+    from rlexp.evaluation.results import Evaluation
 
 LENGTH = "prompt length"
 MOST_VALUES = 12

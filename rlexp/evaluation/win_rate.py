@@ -17,7 +17,7 @@ from rlexp.evaluation.bootstrap import bootstrap_ratio
 from rlexp.spec.reward import Value
 
 if TYPE_CHECKING:
-    from rlexp.evaluation.policy import Evaluation
+    from rlexp.evaluation.results import Evaluation
 
 Rewards = Sequence[Sequence[Value]]
 """Of each prompt, the rewards of its completions."""

@@ -17,12 +17,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from rlexp.evaluation.policy import Evaluation, distinct
+from rlexp.evaluation.policy import distinct
+from rlexp.evaluation.results import Evaluation
 from rlexp.guards import reward_hacking
 from rlexp.guards.alert import Firing, Shown
 from rlexp.guards.training_health import FEW, HEALTH, LOOK, Seen, Series
 from rlexp.runtime.checkpoints import complete_checkpoints
-from rlexp.spec.hardware import EvalSpec
+from rlexp.spec.eval import EvalSpec
 from rlexp.spec.judge import needs_rivals
 from rlexp.spec.run import RunSpec
 from rlexp.spec.text import Text, content_of, joined

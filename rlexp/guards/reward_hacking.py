@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, pstdev
 
-from rlexp.evaluation.policy import Evaluation, Sample
+from rlexp.evaluation.results import Evaluation, Sample
 from rlexp.guards.alert import Shown
 from rlexp.spec.guards import GuardsSpec
 

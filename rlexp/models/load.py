@@ -14,7 +14,7 @@ from rlexp.spec.algo import Head
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.devices import has_bf16
 from rlexp.spec.files.model_folder import vocabulary
-from rlexp.spec.model import LoraPeft, NoPeft, QloraPeft
+from rlexp.spec.peft import LoraPeft, NoPeft, QloraPeft
 
 GIB = 2**30
 

@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Protocol
 
+from rlexp.models.adapters import ADAPTER_CONFIG, BASE, base_of
 from rlexp.runtime.cache import cache_folder, made_once
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.model_folder import is_adapter
@@ -32,10 +33,6 @@ class Registered(Protocol):
         """Copy its files into a folder, those only whose name is wanted."""
         ...
 
-
-ADAPTER_CONFIG = "adapter_config.json"
-BASE = "base"
-"""Subfolder of a promoted adapter with its base, where the hub does not have that."""
 
 FolderOf = Callable[..., Path]
 """`local_folder`, knowing how to ask the registry."""
@@ -61,7 +58,7 @@ def model_folder(
     folder = folder_of(model.path, model.revision, "model.path", model.trust_remote_code)
     if not is_adapter(folder):
         return folder
-    from rlexp.models.saving import whole_weights
+    from rlexp.models.adapters import whole_weights
 
     base, revision = base_of(folder)
     return whole_weights(folder, folder_of(base, revision, "model.path"))
@@ -107,12 +104,6 @@ def local_folder(
     if local.is_dir():
         return local.resolve()
     return hub_folder(path, revision, with_code, key)
-
-
-def base_of(adapter: Path) -> tuple[str, str | None]:
-    """Folder or hub id of the weights that an adapter belongs to, and the hub's revision."""
-    config = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    return config["base_model_name_or_path"], config.get("revision")
 
 
 def _download(version: Registered, draft: Path, target: Path) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlexp.spec.algo import Head, VllmSpec
-from rlexp.spec.model import LoraPeft, ModelSpec
+from rlexp.spec.model import ModelSpec
+from rlexp.spec.peft import LoraPeft
 from rlexp.spec.policy import Completion
 from rlexp.spec.reward import Text
 

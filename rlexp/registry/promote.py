@@ -14,8 +14,8 @@ import yaml
 
 from rlexp.cards.card import Card
 from rlexp.cards.model_card import NAME, Weights, hub_id, model_card, of_step
-from rlexp.evaluation.policy import Evaluation
-from rlexp.models.locate import ADAPTER_CONFIG, BASE, base_of
+from rlexp.evaluation.results import Evaluation
+from rlexp.models.adapters import ADAPTER_CONFIG, BASE, base_of
 from rlexp.models.tokenizer import PLAIN
 from rlexp.runtime.checkpoints import BEST, complete_checkpoints, step_of
 from rlexp.spec.errors import Problem, UserError

@@ -53,7 +53,7 @@ def differences(recorded: Recorded, here: Facts, uri: str) -> list[Difference]:
 
     Args:
         recorded: the run.
-        here: facts as `rlexp.tracking.provenance.manifest` tells them; what it does not tell is not compared.
+        here: facts as `tracking.provenance.manifest` tells them; others are not compared.
         uri: the run's store, for commands that fetch a file from it.
     """
     then = recorded.origin

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rlexp.config.overrides import hidden, value_at
 from rlexp.reproduction.recorded import Recorded
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.model import NoPeft
+from rlexp.spec.peft import NoPeft
 from rlexp.spec.run import RunSpec, key_paths
 from rlexp.tracking.provenance.manifest import Facts, code_digest
 from rlexp.tracking.secrets import HIDDEN

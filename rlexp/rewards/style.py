@@ -36,7 +36,7 @@ MARKED = {"formality": formality, "politeness": politeness}
 class Style(RewardSpec):
     """Formality or politeness in [-1, 1], or closeness to a reading level in [0, 1].
 
-    Formality and politeness are counted from words and signs (`rlexp.rewards.common.style_lexicons`), so a policy
+    Formality and politeness are counted from words and signs (`common.style_lexicons`): a policy
     that only learns the words is paid as well: keep the KL coefficient, and read the samples. An
     empty completion scores 0. Readability is max(0, 1 - |grade - target| / width), with the grade
     by textstat, 0 to 18; it is 0 for a text without words.

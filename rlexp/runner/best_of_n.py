@@ -12,7 +12,7 @@ from typing import Any
 
 from rlexp.evaluation.best_of import Draws, draw
 from rlexp.evaluation.frontier import Frontier, frontier
-from rlexp.evaluation.policy import Evaluation
+from rlexp.evaluation.results import Evaluation
 from rlexp.evaluation.slices import LENGTH
 from rlexp.evaluation.win_rate import WinRate
 from rlexp.spec.checks.eval import no_such_column

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rlexp.runtime.checkpoints import Best, best_of, complete_checkpoints
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.hardware import TrainSpec
+from rlexp.spec.train import TrainSpec
 from rlexp.spec.validation import nearest
 from rlexp.tracking import Tracker
 

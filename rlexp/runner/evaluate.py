@@ -20,15 +20,15 @@ from rlexp.cards.mlflow_note import examined, examining
 from rlexp.cards.terminal import print_card
 from rlexp.data.load import load
 from rlexp.data.perplexity_texts import with_texts_of
-from rlexp.evaluation.policy import Evaluation
+from rlexp.evaluation.results import Evaluation
 from rlexp.models.locate import fetch
 from rlexp.runner.dataset import Rows, heldout_rows
 from rlexp.runner.error_messages import disk_explained, explained
 from rlexp.runner.recorder import Observer, config_in
 from rlexp.runtime.device import join_processes, prepare
 from rlexp.runtime.environment import hub_closed, quieten, share_cores
-from rlexp.spec.checks import rows_read
-from rlexp.spec.hardware import EvalSpec
+from rlexp.spec.data import rows_read
+from rlexp.spec.eval import EvalSpec
 from rlexp.spec.run import RunSpec
 
 OF_REFERENCE = ("kl", "kl_sequence", "reference_perplexity")
@@ -84,7 +84,7 @@ def examine(spec: RunSpec, folder: Path, parent: str | None = None) -> None:
     Raises:
         UserError, RunFailed: as `rlexp.run.run` does.
     """
-    from rlexp.run import folder_of, load_parts, scorer_of
+    from rlexp.runner.parts import folder_of, load_parts, scorer_of
 
     quieten()
     share_cores()

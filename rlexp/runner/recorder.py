@@ -18,7 +18,8 @@ from rlexp.cards.model_card import NAME, Weights, model_card
 from rlexp.cards.terminal import print_card
 from rlexp.evaluation.judge_win_rate import judged, try_judge
 from rlexp.evaluation.pairwise_accuracy import evaluate_ranking
-from rlexp.evaluation.policy import Evaluation, Sample, evaluate
+from rlexp.evaluation.policy import evaluate
+from rlexp.evaluation.results import Evaluation, Sample
 from rlexp.evaluation.win_rate import win_rate
 from rlexp.guards.monitor import Watcher
 from rlexp.rendering.progress import Terminal
@@ -27,8 +28,8 @@ from rlexp.runner.checkpoint_retention import KeptCheckpoints
 from rlexp.runner.judge_costs import Spending
 from rlexp.scoring import Scorer
 from rlexp.spec.errors import Problem, Pruned, UserError
+from rlexp.spec.eval import EvalSpec
 from rlexp.spec.files.model_folder import is_adapter
-from rlexp.spec.hardware import EvalSpec
 from rlexp.spec.run import RunSpec
 from rlexp.sweep.trial_env import PRUNED, is_trial
 from rlexp.tracking import Tracker

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from rlexp.cache_dir import cache_folder
 from rlexp.spec.errors import Problem, UserError
 
 __all__ = ["cache_folder", "made_once", "make_writable"]
@@ -56,3 +56,10 @@ def make_writable(folder: Path) -> None:
                 "set the environment variable RLEXP_CACHE to such a folder",
             )
         ) from error
+
+
+def cache_folder() -> Path:
+    """`$RLEXP_CACHE`, or else the user's cache folder."""
+    import platformdirs
+
+    return Path(os.environ.get("RLEXP_CACHE") or platformdirs.user_cache_dir("rlexp"))

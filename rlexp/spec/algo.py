@@ -8,9 +8,10 @@ from pydantic import Field
 
 from rlexp.spec.data import Kind
 from rlexp.spec.errors import Problem
-from rlexp.spec.hardware import HardwareSpec, TrainSpec
+from rlexp.spec.hardware import HardwareSpec
 from rlexp.spec.model import ModelSpec
 from rlexp.spec.part import Component, Part
+from rlexp.spec.train import TrainSpec
 
 Head = Literal["language", "reward"]
 """The next token's logits, or one number for a whole text."""

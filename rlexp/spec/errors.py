@@ -76,3 +76,6 @@ class Pruned(Exception):
 
     def __reduce__(self) -> tuple[type[Pruned], tuple[int]]:
         return type(self), (self.step,)
+
+
+Problems = list[Problem]

@@ -15,12 +15,16 @@ from rlexp.spec.checks import CHECKS
 from rlexp.spec.components import component_class
 from rlexp.spec.data import DataSpec
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.eval import EvalSpec
 from rlexp.spec.guards import GuardsSpec
-from rlexp.spec.hardware import EvalSpec, HardwareSpec, TrackingSpec, TrainSpec
-from rlexp.spec.model import ModelSpec, PeftSpec
+from rlexp.spec.hardware import HardwareSpec
+from rlexp.spec.model import ModelSpec
 from rlexp.spec.part import Component, Part
+from rlexp.spec.peft import PeftSpec
 from rlexp.spec.reward import RewardSpec
 from rlexp.spec.scoring import ScoringSpec
+from rlexp.spec.tracking import TrackingSpec
+from rlexp.spec.train import TrainSpec
 from rlexp.spec.validation import unknown_key, validate
 
 PARTS: dict[str, Any] = {

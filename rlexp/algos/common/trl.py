@@ -10,8 +10,9 @@ from rlexp.algos.common.reward_function import RewardFunction
 from rlexp.scoring import Scorer
 from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.errors import Problem
-from rlexp.spec.hardware import HardwareSpec, TrainSpec
+from rlexp.spec.hardware import HardwareSpec
 from rlexp.spec.run import RunSpec
+from rlexp.spec.train import TrainSpec
 
 OWNED = {
     "output_dir": "hydra.run.dir",

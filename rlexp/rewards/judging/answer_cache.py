@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlexp.cache_dir import cache_folder
+from rlexp.runtime.cache import cache_folder
 
 PATIENCE_SECONDS = 60
 """How long a process waits for others that write."""

@@ -6,8 +6,9 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from rlexp.spec.data import DataSpec
-from rlexp.spec.errors import Problem
-from rlexp.spec.hardware import EvalSpec
+from rlexp.spec.errors import Problem, Problems
+from rlexp.spec.eval import EvalSpec
+from rlexp.spec.train import TrainSpec
 
 TEXTS = (".txt", ".jsonl", ".csv", ".parquet")
 """Suffixes of files of texts."""
@@ -52,3 +53,20 @@ def no_such_column(name: str, columns: list[str]) -> Problem:
     near = get_close_matches(name, columns, n=1)
     remedy = f"Did you mean {near[0]}?" if near else ""
     return Problem("eval.slices", repr(name), has, remedy)
+
+
+def best_is_known(train: TrainSpec, evaluation: EvalSpec) -> Problems:
+    """Checkpoints are compared by a metric that is known at each of them."""
+    metric = train.best_metric
+    if metric is None:
+        return []
+    group, _, name = metric.partition("/")
+    if group not in ("eval", "rollout", "train") or not name:
+        want = "a tracked metric, such as eval/reward, rollout/reward or train/loss"
+        return [Problem("train.best_metric", metric, want)]
+    every = evaluation.every
+    if group == "eval" and (every == 0 or train.checkpoint_every % every):
+        want = f"an evaluation at each checkpoint, for train.best_metric={metric}"
+        remedy = f"Set eval.every={train.checkpoint_every}: it is train.checkpoint_every."
+        return [Problem("eval.every", str(every), want, remedy)]
+    return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rlexp.spec.algo import AlgoSpec, RolloutAlgo
 from rlexp.spec.data import DataSpec
 from rlexp.spec.errors import Problem
-from rlexp.spec.hardware import EvalSpec
+from rlexp.spec.eval import EvalSpec
 from rlexp.spec.judge import needs_rivals
 from rlexp.spec.reward import RewardSpec
 

@@ -2,8 +2,8 @@
 
 Each slot is an actor that has a trial's share of one machine, and in it is a slot as on a single
 machine (`rlexp.sweep.workers.slots`): a trial's process starts with everything imported, and when
-it dies the actor stays. With a machine its actors die; what they ran is gone on with elsewhere, as the study
-decides. Ray itself retries nothing.
+it dies the actor stays. With a machine its actors die; what they ran is resumed elsewhere, as the
+study decides. Ray itself retries nothing.
 
 The machines share the sweep's folder, under one path, and have rlexp installed already.
 """

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rlexp.tracking.query.conditions import Condition
+    pass
 
 PARENT_TAG = "mlflow.parentRunId"
 SWEEP_TAG = "sweep.overrides"
@@ -41,21 +40,3 @@ class Record:
     def is_sweep(self) -> bool:
         """Whether it stands for a whole sweep, whose trials are runs of their own."""
         return SWEEP_TAG in self.tags
-
-
-class Source(Protocol):
-    """Where records are read. Its methods raise `UserError` when the store does not answer."""
-
-    def experiments(self) -> dict[str, str]:
-        """Ids of the active experiments, and their names."""
-        ...
-
-    def search(
-        self, experiments: Sequence[str], conditions: Sequence[Condition], limit: int | None = None
-    ) -> Iterator[Record]:
-        """Active runs of which all conditions are true, newest first, at most `limit`."""
-        ...
-
-    def points(self, run_id: str, metrics: Sequence[str]) -> dict[str, dict[int, float]]:
-        """Values by step of the metrics that were logged; of a step's values the latest."""
-        ...

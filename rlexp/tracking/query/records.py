@@ -27,7 +27,8 @@ from rlexp.tracking.query.conditions import (
     starts_an_id,
     tagged,
 )
-from rlexp.tracking.query.record import PARENT_TAG, Record, Source
+from rlexp.tracking.query.record import PARENT_TAG, Record
+from rlexp.tracking.query.source import Source
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.spool import SENT, Sent
 from rlexp.tracking.store.read_only import FIRST_RUN, answering, checked_file, opened

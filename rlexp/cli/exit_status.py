@@ -1,0 +1,53 @@
+"""A command's exit status, and what it says of an error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from rlexp.runtime.signals import Terminated, sigterm_raises
+from rlexp.spec.errors import RunFailed, UserError
+
+EXIT_INTERRUPTED = 130
+
+
+def import_from_here() -> None:
+    """Let the current folder be imported from: a user's own reward function may stand in it."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+
+
+def reported(job: Callable[[], None]) -> int:
+    """Do a job that ends in a run; its exit status, after all that went wrong has been told.
+
+    The last line says how to go on with a run that had begun.
+    """
+    try:
+        with sigterm_raises():
+            job()
+        return 0
+    except UserError as error:
+        count = len(error.problems)
+        return _report(f"{count} {'thing' if count == 1 else 'things'} to put right", error)
+    except RunFailed as error:
+        return _report("the run failed", error)
+    except KeyboardInterrupt as error:
+        print("rlexp: interrupted", file=sys.stderr)
+        _tell_notes(error)
+        return EXIT_INTERRUPTED
+    except Terminated as error:
+        print(f"rlexp: {error}", file=sys.stderr)
+        _tell_notes(error)
+        raise
+
+
+def _report(headline: str, error: UserError | RunFailed) -> int:
+    print(f"rlexp: {headline}\n\n{error}", file=sys.stderr)
+    _tell_notes(error)
+    return error.exit_status
+
+
+def _tell_notes(error: BaseException) -> None:
+    for note in getattr(error, "__notes__", ()):
+        print(f"rlexp: {note}", file=sys.stderr)

@@ -1,0 +1,58 @@
+"""Whether the algorithm can be run as its knobs say."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+from rlexp.spec.algo import AlgoSpec, RolloutAlgo
+from rlexp.spec.errors import Problem, Problems
+from rlexp.spec.files.devices import likely_device
+from rlexp.spec.hardware import HardwareSpec
+from rlexp.spec.model import ModelSpec
+from rlexp.spec.train import TrainSpec
+
+
+def algo_fits(algo: AlgoSpec, train: TrainSpec, hardware: HardwareSpec) -> Problems:
+    return algo.fits(train, hardware)
+
+
+def algo_fits_model(algo: AlgoSpec, model: ModelSpec) -> Problems:
+    return algo.fits_model(model)
+
+
+def vllm_is_there(algo: AlgoSpec, hardware: HardwareSpec) -> Problems:
+    if not isinstance(algo, RolloutAlgo) or algo.rollout != "vllm":
+        return []
+    key, found = "algo.rollout", []
+    if importlib.util.find_spec("vllm") is None:
+        remedy = (
+            "In an environment of its own, for it wants an older transformers: "
+            "pip install 'rlexp[vllm]'. Or set algo.rollout=fast."
+        )
+        found.append(Problem(key, "vllm, which is not installed", "the extra `vllm`", remedy))
+    if likely_device(hardware.device) != "cuda":
+        remedy = "Set algo.rollout=fast, or run on a machine with an NVIDIA GPU."
+        found.append(Problem(key, "vllm without an NVIDIA GPU", "hardware=gpu", remedy))
+    size = algo.vllm.tensor_parallel_size
+    if algo.vllm.mode == "colocate" and hardware.processes % size:
+        want = f"a divisor of hardware.processes ({hardware.processes})"
+        found.append(Problem("algo.vllm.tensor_parallel_size", str(size), want))
+    return found
+
+
+def reference_can_follow(algo: AlgoSpec, peft: Any) -> Problems:
+    """`sync_ref_model` moves a reference that is held in memory; not every run has one."""
+    key, want = "algo.trl.sync_ref_model", "a reference in memory that can follow the policy"
+    if not algo.trl.get("sync_ref_model"):
+        return []
+    if getattr(algo, "beta", None) == 0:
+        remedy = "Set algo.beta=0.05, or leave sync_ref_model out."
+        return [Problem(key, "true with algo.beta=0, which loads no reference", want, remedy)]
+    if peft.kind in ("lora", "dora", "qlora"):
+        got = f"true with peft={peft.kind}, whose reference is the model without its adapter"
+        return [Problem(key, got, want, "Set peft=none, or leave sync_ref_model out.")]
+    if algo.trl.get("precompute_ref_log_probs"):
+        remedy = "Leave one of the two out."
+        return [Problem(key, "true with precompute_ref_log_probs=true", want, remedy)]
+    return []

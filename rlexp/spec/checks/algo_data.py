@@ -1,0 +1,69 @@
+"""Whether the data has what the algorithm and its reward read."""
+
+from __future__ import annotations
+
+from rlexp.spec.algo import AlgoSpec
+from rlexp.spec.data import DERIVABLE, DataSpec, pairs_are_matched, rows_are_sampled
+from rlexp.spec.errors import Problem, Problems
+from rlexp.spec.eval import EvalSpec
+from rlexp.spec.reward import RewardSpec
+
+
+def data_feeds_algo(algo: AlgoSpec, data: DataSpec, reward: RewardSpec) -> Problems:
+    kind, needs = data.kind(), algo.needs
+    if rows_are_sampled(algo, data):
+        enough = reward.scores_anything
+    else:
+        matched = pairs_are_matched(algo, data)
+        enough = matched or kind == needs or kind in DERIVABLE[needs]
+    if enough:
+        return []
+    remedy = "Choose another data set or algorithm"
+    if algo.matches_labels:
+        remedy = "Choose data with labels, or set algo.labels=reward"
+    elif algo.sampling is not None:
+        remedy = "Choose a reward (reward=sentiment, …): it judges answers sampled from the model"
+    ways = [needs, *DERIVABLE[needs], *(["unpaired"] if algo.matches_labels else [])]
+    return [
+        Problem(
+            "data",
+            f"{data.name}, which holds {kind}",
+            f"{' or '.join(ways)} for algo={algo.name}",
+            f"{remedy}.",
+        )
+    ]
+
+
+def algo_has_reward(algo: AlgoSpec, reward: RewardSpec) -> Problems:
+    if not algo.needs_reward or reward.scores_anything:
+        return []
+    remedy = "Set reward=sentiment, or another choice that `--help` lists."
+    return [Problem("reward", "none", f"a reward: algo={algo.name} learns from one", remedy)]
+
+
+def reward_finds_columns(data: DataSpec, reward: RewardSpec) -> Problems:
+    columns = data.extra_columns()
+    if columns is None:
+        return []
+    missing = sorted(reward.columns() - columns)
+    has = f"one of {', '.join(sorted(columns))}" if columns else "no such column: it has none"
+    return [
+        Problem("reward", f"one that reads the column {name!r}", has, f"Is data={data.name} right?")
+        for name in missing
+    ]
+
+
+def gold_is_right(evaluation: EvalSpec) -> Problems:
+    return evaluation.gold_checked[1]
+
+
+def gold_finds_columns(data: DataSpec, evaluation: EvalSpec) -> Problems:
+    columns = data.extra_columns()
+    if columns is None:
+        return []
+    has = f"one of {', '.join(sorted(columns))}" if columns else "no such column: it has none"
+    return [
+        Problem(f"eval.gold.{name}", f"one that reads the column {column!r}", has)
+        for name, reward in evaluation.gold_checked[0].items()
+        for column in sorted(reward.columns() - columns)
+    ]

@@ -1,0 +1,61 @@
+"""Whether the model is there, and can be trained as the spec says."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from rlexp.spec.checks.new_model import MADE_HERE
+from rlexp.spec.errors import Problem, Problems
+from rlexp.spec.files.devices import likely_device
+from rlexp.spec.files.model_folder import is_adapter
+from rlexp.spec.files.registry_reference import is_registered
+from rlexp.spec.hardware import HardwareSpec
+from rlexp.spec.model import ModelSpec
+from rlexp.spec.peft import QloraPeft
+
+
+def model_is_there(model: ModelSpec) -> Problems:
+    path = Path(model.path).expanduser()
+    if is_registered(model.path):  # what the registry has is asked once all else is right
+        return []
+    scheme = model.path.partition(":")[0]
+    if scheme == "builtin":
+        wrong = model.path not in MADE_HERE
+        return [Problem("model.path", model.path, " or ".join(MADE_HERE))] if wrong else []
+    looks_local = model.path.startswith(("/", ".", "~")) or model.path.count("/") > 1
+    if not path.exists():
+        remedy = "Give the path of a folder that save_pretrained wrote, or a hub id owner/name."
+        return [Problem("model.path", model.path, "a folder", remedy)] if looks_local else []
+    if not (path / "config.json").is_file() and not is_adapter(path):
+        return [
+            Problem("model.path", f"{model.path}, a folder without config.json", "a model's folder")
+        ]
+    if not any(path.glob("*.safetensors")):
+        remedy = "Save it again with save_pretrained: pickled weights can run code when loaded."
+        return [
+            Problem(
+                "model.path", f"{model.path}, without weights in safetensors", "safetensors", remedy
+            )
+        ]
+    return []
+
+
+def chat_template_is_there(model: ModelSpec) -> Problems:
+    template = model.chat_template
+    if template in (None, "plain", "chatml") or Path(template).expanduser().is_file():
+        return []
+    return [Problem("model.chat_template", template, "null, plain, chatml or a Jinja file")]
+
+
+def adapter_fits(peft: Any, hardware: HardwareSpec) -> Problems:
+    found: Problems = []
+    if isinstance(peft, QloraPeft):
+        if importlib.util.find_spec("bitsandbytes") is None:
+            remedy = "Install the extra: pip install 'rlexp[quant]', or set peft=lora."
+            found.append(Problem("peft", "qlora without bitsandbytes", "the extra `quant`", remedy))
+        if likely_device(hardware.device) != "cuda":
+            remedy = "Set peft=lora, or run on a machine with an NVIDIA GPU."
+            found.append(Problem("peft", "qlora without an NVIDIA GPU", "hardware=gpu", remedy))
+    return found
