@@ -18,8 +18,8 @@ from rlexp.runtime.device import is_main_process, join_processes, mixed_bf16, pr
 from rlexp.runtime.environment import hub_closed, quieten, share_cores
 from rlexp.scoring import Scorer
 from rlexp.scoring.checkpointing import keep_moments, take_moments
-from rlexp.spec.data import rows_are_sampled, rows_read
 from rlexp.spec.errors import Pruned
+from rlexp.spec.rows import rows_are_sampled, rows_read
 from rlexp.spec.run import RunSpec
 from rlexp.sweep.trial_env import is_trial
 

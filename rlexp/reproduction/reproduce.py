@@ -21,8 +21,8 @@ from rlexp.reproduction.plan import Stage, plan
 from rlexp.reproduction.recorded import COMPARED, Points, Recorded, read
 from rlexp.reproduction.result import keep
 from rlexp.runtime.checkpoints import complete_checkpoints
-from rlexp.spec.data import rows_read
 from rlexp.spec.errors import Problem, RunFailed, UserError
+from rlexp.spec.rows import rows_read
 from rlexp.spec.run import RunSpec
 from rlexp.tracking.provenance import manifest
 from rlexp.tracking.provenance.environment import Code, repository

@@ -13,10 +13,10 @@ from rlexp.data.derived.label_pairs import matched_pairs
 from rlexp.data.derived.preference_sampling import sample_rows
 from rlexp.data.prompt_templates import frame
 from rlexp.scoring import Scorer
-from rlexp.spec.data import pairs_are_matched
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.policy import Completion
 from rlexp.spec.reward import Text, Value
+from rlexp.spec.rows import pairs_are_matched
 from rlexp.spec.run import RunSpec
 
 Rows = list[dict[str, Any]]

@@ -27,8 +27,8 @@ from rlexp.runner.error_messages import disk_explained, explained
 from rlexp.runner.recorder import Observer, config_in
 from rlexp.runtime.device import join_processes, prepare
 from rlexp.runtime.environment import hub_closed, quieten, share_cores
-from rlexp.spec.data import rows_read
 from rlexp.spec.eval import EvalSpec
+from rlexp.spec.rows import rows_read
 from rlexp.spec.run import RunSpec
 
 OF_REFERENCE = ("kl", "kl_sequence", "reference_perplexity")

@@ -31,7 +31,7 @@ class Rules:
     """How records are read; the fields are those of `rlexp.data.parsing.columns.Table`."""
 
     prompt_words: tuple[int, int]
-    conversations: bool
+    dialogues: bool
     drops_empty: bool
     labels: dict[str | int, bool]
 

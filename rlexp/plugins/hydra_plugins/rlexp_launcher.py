@@ -58,7 +58,7 @@ class SlotsLauncher(Launcher):
 
 
 class RayLauncher(SlotsLauncher):
-    """Hydra's side of `rlexp.sweep.workers.ray`.
+    """Hydra's side of `rlexp.sweep.workers.ray_cluster`.
 
     Args:
         n_jobs: jobs at once.
@@ -82,13 +82,13 @@ class RayLauncher(SlotsLauncher):
         self.address, self.cpus, self.gpus, self.resources = address, cpus, gpus, resources
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
-        from rlexp.sweep.workers.ray import check
+        from rlexp.sweep.workers.ray_cluster import check
 
         check(self.address)
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def _made(self, application: bytes, folder: str) -> Any:
-        from rlexp.sweep.workers.ray import (
+        from rlexp.sweep.workers.ray_cluster import (
             ClusterSlots,
             Share,
             connect,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from rlexp.spec.algo import AlgoSpec
-from rlexp.spec.data import DERIVABLE, DataSpec, pairs_are_matched, rows_are_sampled
+from rlexp.spec.data import DERIVABLE, DataSpec
 from rlexp.spec.errors import Problem, Problems
 from rlexp.spec.eval import EvalSpec
 from rlexp.spec.reward import RewardSpec
+from rlexp.spec.rows import pairs_are_matched, rows_are_sampled
 
 
 def data_feeds_algo(algo: AlgoSpec, data: DataSpec, reward: RewardSpec) -> Problems:
