@@ -241,10 +241,10 @@ def sweep_nothing() -> None:
     """A sweep of such trials: what Hydra gets is the rest of the command line."""
     import hydra
 
-    from rlexp.cli import main  # whose plugins Hydra is to find
+    from rlexp.cli import main as command_line  # whose plugins Hydra is to find
     from rlexp.runtime.paths import CONF
 
-    sys.argv = [main.__name__, *sys.argv[2:]]
+    sys.argv = [command_line.__name__, *sys.argv[2:]]
     hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(nothing)()
 
 

@@ -13,7 +13,7 @@ from stored_runs import StoredRuns
 
 from rlexp.builtin import tiny
 
-collect_ignore = ["standin_vllm"]
+collect_ignore = ["models/standin_vllm"]
 """Looked through for doctests, it would be what every later test imports as vLLM."""
 
 

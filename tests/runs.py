@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -16,6 +18,7 @@ from omegaconf import OmegaConf
 
 from rlexp.launch.launcher import launch
 from rlexp.runtime.paths import CONF
+from rlexp.spec.errors import UserError
 from rlexp.spec.run import RunSpec
 
 SMALL = (
@@ -70,3 +73,30 @@ def run_folder(done: subprocess.CompletedProcess[str], folder: Path) -> Path:
     """The folder that a run's last line names."""
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / done.stdout.strip().splitlines()[-1]
+
+
+SHORT = (
+    "train.max_steps=1",
+    "train.batch_size=8",
+    "train.micro_batch_size=4",
+    "train.checkpoint_every=1",
+    "eval=quick",
+    "eval.prompts=8",
+    "eval.texts=8",
+    "tracking=none",
+    "hardware=cpu",
+    "hardware.threads=1",
+)
+
+
+def run_of(folder: Path, *overrides: str) -> dict[str, Any]:
+    """The card of a short run of the tiny model, in this process."""
+    run_here(folder, *SHORT, *overrides)
+    return json.loads((folder / "card.json").read_text(encoding="utf-8"))
+
+
+def problems_of(*overrides: str) -> dict[str, str]:
+    """What the spec finds wrong, by key."""
+    with pytest.raises(UserError) as caught:
+        spec_of(*overrides)
+    return {problem.key: str(problem) for problem in caught.value.problems}

@@ -3,13 +3,17 @@
 import copy
 import math
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
+from runs import spec_of
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
+from rlexp.models.policy import Policy
 from rlexp.spec.policy import Completion
+from rlexp.spec.reward import RewardSpec
 
 END = 1
 WORDS = ["<pad>", "<end>", *(f"w{index}" for index in range(48))]
@@ -78,3 +82,24 @@ def slow_kl(policy, completion):
         p, q = (model(prefix).logits[0, -1].softmax(-1) for model in (ours, theirs))
         total += sum(a * math.log(a / b) for a, b in zip(p.tolist(), q.tolist(), strict=True))
     return total
+
+
+PROMPTS = [[5, 6, 7, 8], [9], [10, 11], [9]]
+
+
+def policy_of(tiny: TinyPolicy, folder: Path, adapter: Any = None) -> Policy:
+    """A policy whose initial weights are on disk, where trainers look for the reference."""
+    tiny.model.save_pretrained(folder)
+    tiny.model.config._name_or_path = tiny.model.name_or_path = str(folder)
+    spec = spec_of("model=local", f"model.path={folder}").model
+    return Policy(tiny.model, tiny.tokenizer, folder, spec, False, adapter, 1.0, [])
+
+
+class Recording(RewardSpec):
+    """Rewards long answers, and keeps what it was called with."""
+
+    calls: list[Any]
+
+    def __call__(self, prompts, completions, **columns):
+        self.calls.append((prompts, completions, columns))
+        return [float(len(str(answer))) for answer in completions]

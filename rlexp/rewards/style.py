@@ -1,6 +1,6 @@
 """How a text is written: formal, polite, or at the reading level of a school grade. English.
 
-How well each measures what it says; `tests/test_rewards_style.py` repeats most of it. AUC is the
+How well each measures what it says; `tests/rewards/test_style.py` repeats most of it. AUC is the
 probability that a text of the first kind has the higher value; 0.5 is chance.
 
 | measure | first kind, second kind | result |

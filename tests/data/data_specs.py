@@ -1,0 +1,34 @@
+"""Data specs as the shipped yaml makes them, for the tests of `rlexp.data`."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rlexp.data.load import load
+from rlexp.spec.components import component_class
+from rlexp.spec.data import DataSpec, Kind
+from rlexp.spec.errors import Problem, UserError
+
+CONF = Path(__file__).parents[2] / "conf" / "data"
+REAL = Path(__file__).parents[3] / "shared" / "data"
+
+
+def data_spec(choice: str, **overrides: Any) -> Any:
+    """`conf/data/{choice}.yaml` with overrides; dictionaries are merged, as Hydra does."""
+    config = yaml.safe_load((CONF / f"{choice}.yaml").read_text())
+    for key, value in overrides.items():
+        config[key] = config[key] | value if isinstance(value, dict) else value
+    kind = component_class(config, DataSpec, "data")
+    return kind(**{key: value for key, value in config.items() if key != "_target_"})
+
+
+def problems_of(spec: DataSpec, needs: Kind = "prompts") -> list[Problem]:
+    """What the user is told, at the latest when the data is loaded."""
+    found = spec.problems()
+    if found:
+        return found
+    with pytest.raises(UserError) as caught:
+        load(spec, needs)
+    return list(caught.value.problems)

@@ -1,0 +1,99 @@
+"""Pairs matched from labelled texts: who meets whom, and what the run makes of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import SHORT, problems_of, run_here
+
+from rlexp.builtin import tiny
+from rlexp.data.derived.label_pairs import matched_pairs
+from rlexp.spec.errors import UserError
+
+GOOD, BAD = 12, 7
+ROWS: list[dict[str, Any]] = [
+    {"prompt": f"opening {n}", "completion": f" rest {n}", "label": n < GOOD}
+    for n in range(GOOD + BAD)
+]
+MATCHED = ("algo=reward", "reward=none", "algo.labels=data")
+
+
+def number(text: str) -> int:
+    return int(text.split()[-1])
+
+
+def test_a_pass_goes_through_the_rarer_label_once() -> None:
+    """Texts that meet several others in a pass, so that held-out pairs are not independent; a pair
+    the wrong way round; half a text."""
+    pairs, note = matched_pairs(ROWS, 0, None)
+    chosen, rejected = ([pair[name] for pair in pairs] for name in ("chosen", "rejected"))
+    assert sorted(map(number, rejected)) == list(range(GOOD, GOOD + BAD))
+    assert len(set(chosen)) == BAD and all(number(text) < GOOD for text in chosen)
+    assert all(text == f"opening {number(text)} rest {number(text)}" for text in chosen + rejected)
+    assert all(pair["prompt"] == "" for pair in pairs)
+    assert note == "7 pairs matched by label, of 12 texts labelled true, 7 false"
+
+
+@pytest.mark.parametrize("commoner", [True, False])
+def test_each_pass_is_matched_anew_and_each_text_has_its_turn(commoner: bool) -> None:
+    """The same few pairs again and again; texts of the commoner label, whichever it is, that are
+    never seen."""
+    rows = [{**row, "label": row["label"] is commoner} for row in ROWS]
+    pairs, _ = matched_pairs(rows, 0, 20 * BAD + 3)
+    assert len(pairs) == 20 * BAD + 3
+    first, second = pairs[:BAD], pairs[BAD : 2 * BAD]
+    assert {str(pair) for pair in first} != {str(pair) for pair in second}
+    seen = {number(pair[side]) for pair in pairs for side in ("chosen", "rejected")}
+    assert seen == set(range(GOOD + BAD))
+
+
+def test_the_seed_decides() -> None:
+    """Pairs that another process, or another run of the same seed, draws differently."""
+    assert matched_pairs(ROWS, 1, 30) == matched_pairs(ROWS, 1, 30)
+    assert matched_pairs(ROWS, 1, 30) != matched_pairs(ROWS, 2, 30)
+
+
+def test_conversations_are_matched_whole() -> None:
+    """A question that is lost, so that only answers are compared."""
+    asked = [{"role": "user", "content": "?"}]
+    rows = [
+        {"prompt": asked, "completion": [{"role": "assistant", "content": said}], "label": good}
+        for said, good in (("yes", True), ("no", False))
+    ]
+    (pair,), _ = matched_pairs(rows, 0, None)
+    assert [turn["content"] for turn in pair["prompt"] + pair["chosen"]] == ["?", "yes"]
+    assert [turn["content"] for turn in pair["prompt"] + pair["rejected"]] == ["?", "no"]
+
+
+def test_one_label_alone_is_a_mistake() -> None:
+    """An endless search for a text of the other label."""
+    with pytest.raises(UserError, match="12 texts labelled true, 0 false"):
+        matched_pairs(ROWS[:GOOD], 0, None)
+
+
+@pytest.mark.parametrize(
+    "chat",
+    [pytest.param(False, id="texts"), pytest.param(True, id="chat", marks=pytest.mark.slow)],
+)
+def test_a_reward_model_learns_the_datas_labels(chat: bool, tmp_path: Path) -> None:
+    """Pairs that TRL's trainer or the evaluation cannot read; a model that is asked to sample."""
+    tiny.ensure()
+    how = [] if not chat else ["model.chat=true"]
+    folder = run_here(tmp_path / "run", *SHORT, *MATCHED, *how)
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    assert set(card["after"]) == {"accuracy", "margin"}
+    assert card["before"]["margin"] != card["after"]["margin"]
+    notes = [note for note in card["notes"] if "pairs matched by label" in note]
+    assert [note.startswith("held out") for note in notes] == [False, True]
+    assert notes[0].startswith("8 pairs")
+    assert not (folder / "pairs.jsonl").exists()
+
+
+def test_labels_are_asked_of_data_that_has_them() -> None:
+    """Pairs sampled from the model where the user asked for the data's labels."""
+    found = problems_of(*MATCHED, "data=gsm8k", "reward=length")
+    assert "gsm8k, which holds demonstrations" in found["data"]
+    assert "pairs or unpaired" in found["data"] and "algo.labels=reward" in found["data"]
