@@ -54,7 +54,7 @@ def plain(algo: str, run: Path) -> None:
 
     config = yaml.safe_load((run / "config.yaml").read_text())
     torch.set_num_threads(os.cpu_count() or 1)
-    folder = tiny.ensure()
+    folder = tiny.ensure_tiny_model()
     parts = {
         "model": AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
         "processing_class": AutoTokenizer.from_pretrained(folder, padding_side="left"),
@@ -119,12 +119,12 @@ def plain_grpo(
     from datasets import Dataset
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
-    from rlexp.data.load import load
+    from rlexp.data.load import load_data
     from rlexp.data.prompt_templates import frame
     from rlexp.spec import RunSpec
 
     spec = RunSpec.parse(config)
-    splits = load(spec.data, "prompts")
+    splits = load_data(spec.data, "prompts")
     analyzer = SentimentIntensityAnalyzer()
 
     def sentiment(prompts: list[str], completions: list[str], **columns: Any) -> list[float]:

@@ -122,7 +122,7 @@ def main() -> None:
     if arguments.model is None:
         from rlexp.builtin import tiny
 
-        arguments.model = tiny.ensure()
+        arguments.model = tiny.ensure_tiny_model()
     os.environ["HF_HUB_OFFLINE"] = "1"
     if arguments.only is None:
         install(arguments.library)

@@ -191,29 +191,29 @@ def with_rlexp(job: Job, critic: str) -> None:
     """rlexp's PPO, its critic `shared` or `separate`."""
     from rlexp.runtime.device import keep_freed_memory
     from rlexp.runtime.paths import CONF
-    from rlexp.trainers.loop import Task
-    from rlexp.trainers.ppo import PpoKnobs, PpoTrainer
-    from rlexp.trainers.rollouts import Sampling
+    from rlexp.trainers.loop import TrainerInputs
+    from rlexp.trainers.ppo import PpoConfig, PpoTrainer
+    from rlexp.trainers.rollouts import GenerationConfig
 
     keep_freed_memory()
     policy = OurPolicy(job)
-    task = Task(
+    task = TrainerInputs(
         TrainingArguments(**job.common(), max_steps=job.steps),
         policy,
         [{"prompt": prompt} for prompt in job.prompts(2048)],
         policy.reward,
-        Sampling(LONGEST, 1.0, 0, 1.0),
+        GenerationConfig(LONGEST, 1.0, 0, 1.0),
         [job.stopwatch()],
         generations=1,
         keeps_reference=True,
     )
     config = yaml.safe_load((CONF / "algo" / "ppo.yaml").read_text(encoding="utf-8"))["algo"]
-    knobs = {each.name: config[each.name] for each in fields(PpoKnobs)}
+    knobs = {each.name: config[each.name] for each in fields(PpoConfig)}
     knobs |= {"epochs": EPOCHS, "beta": BETA}
     knobs["critic_learning_rate"] = float(knobs["critic_learning_rate"])
     body = AutoModel.from_pretrained(job.folder) if critic == "separate" else None
     torch.manual_seed(job.seed)
-    PpoTrainer(task, PpoKnobs(**knobs), body).train()
+    PpoTrainer(task, PpoConfig(**knobs), body).train()
 
 
 def floor(job: Job) -> None:
@@ -223,7 +223,7 @@ def floor(job: Job) -> None:
     pass for each epoch.
     """
     from rlexp.runtime.device import keep_freed_memory
-    from rlexp.trainers.sequences import Sequences, judge
+    from rlexp.trainers.sequences import Sequences, score_tokens
 
     keep_freed_memory()
     policy = OurPolicy(job)
@@ -242,11 +242,11 @@ def floor(job: Job) -> None:
         ]
         with torch.no_grad():
             for piece in pieces:
-                judge(policy.model, piece, 1.0)
-                judge(policy.initial, piece, 1.0)
+                score_tokens(policy.model, piece, 1.0)
+                score_tokens(policy.initial, piece, 1.0)
         for _ in range(EPOCHS):
             for piece in pieces:
-                (judge(policy.model, piece, 1.0).log_probs * piece.mask).sum().backward()
+                (score_tokens(policy.model, piece, 1.0).log_probs * piece.mask).sum().backward()
             policy.model.zero_grad()
         job.ends.append(time.perf_counter())
 

@@ -25,7 +25,9 @@ Lists = list[list[int]]
 
 def tiny_model(folder: str | None) -> Any:
     """The embedded model, or one in a folder, as a run loads it."""
-    return AutoModelForCausalLM.from_pretrained(folder or tiny.ensure(), dtype=torch.float32)
+    return AutoModelForCausalLM.from_pretrained(
+        folder or tiny.ensure_tiny_model(), dtype=torch.float32
+    )
 
 
 def big_model() -> Any:

@@ -18,7 +18,7 @@ from functools import partial
 from rlexp.sandbox.choice import obstacle, strongest
 from rlexp.sandbox.limits import Limits
 from rlexp.sandbox.means import IN_WORDS, Means
-from rlexp.sandbox.pool import Asserts, Pool, Prints, Program
+from rlexp.sandbox.pool import Asserts, Prints, Program, SandboxPool
 
 LIMITS = Limits(
     cpu_seconds=2,
@@ -62,7 +62,7 @@ def told(what: str, found: tuple[float, float, float]) -> None:
 
 def measure(means: Means, workers: int, programs: int, rounds: int) -> None:
     """Print the rates of one means."""
-    pool = Pool(means, LIMITS, workers)
+    pool = SandboxPool(means, LIMITS, workers)
     print(IN_WORDS[means] + (", in force here" if means == strongest() else ""))
     for name, program in {"three asserts": ASSERTS, "input and output": STREAMS}.items():
         verdicts = pool.run([program] * workers)  # starts the workers

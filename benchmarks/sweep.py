@@ -262,7 +262,7 @@ def main() -> None:
     arguments = parser.parse_args()
     from rlexp.builtin import tiny
 
-    tiny.ensure()  # pre-trained once, for whoever comes first
+    tiny.ensure_tiny_model()  # pre-trained once, for whoever comes first
     print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
     with tempfile.TemporaryDirectory(prefix="rlexp-sweep-") as name:
         scratch = Path(name)

@@ -6,18 +6,18 @@ from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
-from rlexp.data.load import load
+from rlexp.data.load import load_data
 from rlexp.data.perplexity_texts import with_texts_of
 from rlexp.models.locate import fetch
-from rlexp.runner.dataset import heldout_rows, training_rows
-from rlexp.runner.error_messages import disk_explained, explained
-from rlexp.runner.judge_costs import Spending
-from rlexp.runner.parts import folder_of, load_parts, scorer_of
+from rlexp.runner.dataset import eval_rows, training_rows
+from rlexp.runner.error_messages import explain_failures, explain_full_disk
+from rlexp.runner.judge_costs import JudgeUsage
+from rlexp.runner.parts import load_parts, model_folder_resolver, scorer_of
 from rlexp.runtime.checkpoints import step_of
 from rlexp.runtime.device import is_main_process, join_processes, mixed_bf16, prepare
-from rlexp.runtime.environment import hub_closed, quieten, share_cores
+from rlexp.runtime.environment import hub_closed, share_cores, silence_libraries
 from rlexp.scoring import Scorer
-from rlexp.scoring.checkpointing import keep_moments, take_moments
+from rlexp.scoring.checkpointing import load_moments, save_moments
 from rlexp.spec.errors import Pruned
 from rlexp.spec.rows import rows_are_sampled, rows_read
 from rlexp.spec.run import RunSpec
@@ -45,22 +45,24 @@ def run(spec: RunSpec, folder: Path, parent: str | None = None, resume: Path | N
 
         examine(spec, folder, parent)
         return
-    quieten()
+    silence_libraries()
     share_cores()
     sampled = rows_are_sampled(spec.algo, spec.data)
     # Before torch: mistakes in the data, and a hub that does not answer, are cheap to find.
-    splits = load(spec.data, rows_read(spec.algo, spec.data))
+    splits = load_data(spec.data, rows_read(spec.algo, spec.data))
     splits = with_texts_of(splits, spec.eval.texts_path)
-    fetch(spec.model, folder_of(spec))
+    fetch(spec.model, model_folder_resolver(spec))
     with ExitStack() as open_things:
-        open_things.enter_context(disk_explained(folder))
+        open_things.enter_context(explain_full_disk(folder))
         observer = None
         if is_main_process():
             from rlexp.runner.recorder import Observer
 
             observer = open_things.enter_context(Observer.open(spec, folder, splits, parent))
-        open_things.enter_context(explained(spec))
-        open_things.enter_context(disk_explained(folder))  # while the observer can still record it
+        open_things.enter_context(explain_failures(spec))
+        open_things.enter_context(
+            explain_full_disk(folder)
+        )  # while the observer can still record it
         device = prepare(spec.hardware, spec.seed)
         processes = join_processes(device)
         head = "language" if sampled else spec.algo.head
@@ -69,7 +71,7 @@ def run(spec: RunSpec, folder: Path, parent: str | None = None, resume: Path | N
         scorer = open_things.enter_context(scorer_of(spec, processes))
         with processes.main_process_first():
             rows = training_rows(spec, policy, splits, folder, observer, scorer)
-        heldout = heldout_rows(spec, policy, splits, observer, scorer) if observer else []
+        heldout = eval_rows(spec, policy, splits, observer, scorer) if observer else []
         if sampled and spec.algo.head != "language":
             policy = load_parts(spec, spec.algo.head, device, processes, None, splits.corpus)
         if observer:
@@ -97,8 +99,8 @@ def _train(
     from rlexp.algos.common.trl import Training
     from rlexp.models.saving import name_base, save_policy
     from rlexp.runner.callbacks import (
-        EndOfHopeless,
         StopByGuard,
+        StopPrunedTrial,
         callbacks_of_all,
         observing_callbacks,
     )
@@ -106,11 +108,11 @@ def _train(
     checkpoints = folder / "checkpoints"
     bar = observer.terminal.bar("training") if observer else nullcontext(lambda *told: None)
     with bar as advance:
-        spending = observer.spending if observer else Spending()
-        callbacks = [*callbacks_of_all(spending), keep_moments(scorer)]
+        spending = observer.spending if observer else JudgeUsage()
+        callbacks = [*callbacks_of_all(spending), save_moments(scorer)]
         if observer:
             callbacks += observing_callbacks(spec, checkpoints, observer, advance)
-        end = EndOfHopeless(spec.eval.every, lambda: bool(observer and observer.hopeless))
+        end = StopPrunedTrial(spec.eval.every, lambda: bool(observer and observer.hopeless))
         if is_trial():
             callbacks.append(end)
         if spec.guards.may_stop:
@@ -125,7 +127,7 @@ def _train(
         trainer = spec.algo.build_trainer(training)
         trainer.remove_callback(PrinterCallback)
         if resume:
-            take_moments(scorer, resume)
+            load_moments(scorer, resume)
         policy.model = trainer.model  # with the adapter, where there is one
         name_base(policy)
         with observer.phase("train") if observer else nullcontext():
@@ -146,6 +148,6 @@ def _train_from(checkpoint: Path | None, trainer: Any, steps: int) -> None:
     elif step_of(checkpoint) < steps:
         trainer.train(resume_from_checkpoint=str(checkpoint))
     else:  # only what comes after training is missing; trainers would add a step
-        from rlexp.trainers.checkpoint import load_policy
+        from rlexp.trainers.checkpoint import restore_policy
 
-        load_policy(trainer.model, checkpoint)
+        restore_policy(trainer.model, checkpoint)

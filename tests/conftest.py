@@ -35,7 +35,7 @@ def uri(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> s
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of six steps that nothing happened to, with all of its checkpoints."""
-    tiny.ensure()
+    tiny.ensure_tiny_model()
     return run_here(tmp_path_factory.mktemp("runs") / "whole", *SIX, "train.keep_checkpoints=9")
 
 

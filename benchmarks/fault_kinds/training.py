@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from rlexp.tracking.spool.dead_runs import Life
-from rlexp.tracking.spool.history import Told
+from rlexp.tracking.spool.dead_runs import SpoolStatus
+from rlexp.tracking.spool.history import RunHistory
 from rlexp.tracking.spool.spool import SPOOL
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ class Training:
 
     def start(self) -> None:
         """Resume, or begin where nothing that has begun is left."""
-        begun = Life.of(self.folder).ids
+        begun = SpoolStatus.of(self.folder).ids
         self._run(["resume", str(self.folder)] if begun else self._begin)
 
     def sync(self) -> int:
@@ -64,7 +64,7 @@ class Training:
     def is_over(self) -> bool:
         """Whether its last word is written: it may have been killed while that was shipped, and
         there is nothing to go on with."""
-        so_far = Told.read(self.folder / SPOOL)
+        so_far = RunHistory.read(self.folder / SPOOL)
         return so_far is not None and so_far.status == "FINISHED"
 
     @property

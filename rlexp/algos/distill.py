@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 from pydantic import Field, PrivateAttr
 
 from rlexp.algos.common.auxiliary_model import (
+    auxiliary_model_problems,
     local_companion,
     other_vocabulary,
     policy_vocabulary,
-    unfit,
 )
 from rlexp.algos.common.rollouts import rollout_arguments, server_answers, with_rollouts
 from rlexp.algos.common.trl import OWNED_OF_ROLLOUTS, Training, trl_trainer
@@ -67,7 +67,7 @@ class Distill(RolloutAlgo):
             folder = local_companion(self.teacher, KEY)
         except UserError as error:
             return [*found, *error.problems]
-        return [*found, *(unfit(folder, KEY, *WRITER) if folder else [])]
+        return [*found, *(auxiliary_model_problems(folder, KEY, *WRITER) if folder else [])]
 
     def fits_model(self, model: ModelSpec) -> list[Problem]:
         """The teacher must read the policy's tokens."""
@@ -80,7 +80,7 @@ class Distill(RolloutAlgo):
     def prepare(self, device: Any, local_folder: Any) -> None:
         """Fetch the teacher."""
         folder = local_folder(saved_path(self.teacher, KEY), self.teacher_revision, KEY)
-        if wrong := unfit(folder, KEY, *WRITER):
+        if wrong := auxiliary_model_problems(folder, KEY, *WRITER):
             raise UserError(wrong)
         self._folder = folder
 

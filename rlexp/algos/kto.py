@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from rlexp.algos.common.trl import OWNED, Training, common_arguments, trl_trainer
-from rlexp.spec.algo import AlgoSpec, Sampling
+from rlexp.spec.algo import AlgoSpec, PreferenceSampling
 from rlexp.spec.data import KIND_COLUMNS, Kind
 from rlexp.spec.errors import Problem
 from rlexp.spec.hardware import HardwareSpec
@@ -50,11 +50,11 @@ class Kto(AlgoSpec):
     """Where labels come from. `auto`: the data's own labels or pairs, and where it has none, as
     `reward`: answers are sampled from the model, and labelled by whether the reward puts them above
     the mean of the answers to the same prompt."""
-    samples: Sampling
+    samples: PreferenceSampling
     """How answers are sampled where the reward gives the labels."""
 
     @property
-    def sampling(self) -> Sampling:
+    def sampling(self) -> PreferenceSampling:
         return self.samples
 
     @property

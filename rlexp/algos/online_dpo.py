@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from rlexp.algos.common.rollouts import longest, rollout_arguments, with_rollouts
+from rlexp.algos.common.rollouts import longest_sequence, rollout_arguments, with_rollouts
 from rlexp.algos.common.trl import OWNED_OF_ROLLOUTS, Training, trl_trainer
 from rlexp.spec.algo import RolloutAlgo
 
@@ -55,7 +55,7 @@ class OnlineDpo(RolloutAlgo):
             beta=[self.beta],
             loss_type=self.loss_type,
             max_new_tokens=common.pop("max_completion_length"),
-            max_length=longest(self, training),
+            max_length=longest_sequence(self, training),
             missing_eos_penalty=self.missing_eos_penalty,
             **common,
         )

@@ -10,10 +10,10 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr
 
 from rlexp.algos.common.auxiliary_model import (
+    auxiliary_model_problems,
     local_companion,
     other_vocabulary,
     policy_vocabulary,
-    unfit,
 )
 from rlexp.algos.common.on_policy import on_policy_task
 from rlexp.algos.common.rollouts import with_vllm
@@ -108,7 +108,7 @@ class Ppo(RolloutAlgo):
             folder = local_companion(self.critic_path, CRITIC)
         except UserError as error:
             return list(error.problems)
-        return unfit(folder, CRITIC, *DECODER) if folder else []
+        return auxiliary_model_problems(folder, CRITIC, *DECODER) if folder else []
 
     def fits_model(self, model: ModelSpec) -> list[Problem]:
         """The critic must read the policy's tokens."""
@@ -122,7 +122,7 @@ class Ppo(RolloutAlgo):
         if self.critic_path is None:
             return
         folder = local_folder(saved_path(self.critic_path, CRITIC), None, CRITIC)
-        if wrong := unfit(folder, CRITIC, *DECODER):
+        if wrong := auxiliary_model_problems(folder, CRITIC, *DECODER):
             raise UserError(wrong)
         self._critic_folder = folder
 
@@ -132,10 +132,10 @@ class Ppo(RolloutAlgo):
 
     def build_trainer(self, training: Training) -> Any:
         """PPO on prompts, with the run's reward."""
-        from rlexp.trainers.ppo import PpoKnobs, PpoTrainer
+        from rlexp.trainers.ppo import PpoConfig, PpoTrainer
 
         body = self._critic_body(training.policy) if self.critic == "separate" else None
-        knobs = PpoKnobs(**{each.name: getattr(self, each.name) for each in fields(PpoKnobs)})
+        knobs = PpoConfig(**{each.name: getattr(self, each.name) for each in fields(PpoConfig)})
         trainer = PpoTrainer(on_policy_task(self, training), knobs, body)
         return with_vllm(self, training, trainer)
 

@@ -48,8 +48,8 @@ class Reinforce(RolloutAlgo):
 
     def build_trainer(self, training: Training) -> Any:
         """REINFORCE on prompts, with the run's reward."""
-        from rlexp.trainers.reinforce import ReinforceKnobs, ReinforceTrainer
+        from rlexp.trainers.reinforce import ReinforceConfig, ReinforceTrainer
 
         task = on_policy_task(self, training, generations=self.num_generations)
-        knobs = ReinforceKnobs(self.beta, self.baseline, self.baseline_decay)
+        knobs = ReinforceConfig(self.beta, self.baseline, self.baseline_decay)
         return with_vllm(self, training, ReinforceTrainer(task, knobs))

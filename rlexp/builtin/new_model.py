@@ -19,7 +19,7 @@ END, PAD = 0, 1  # their ids: the trainer numbers the special tokens first
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def deterministic_cpu() -> Iterator[None]:
     """One thread, float32, gradients and a random stream of our own, whatever the caller has set.
 
     A sum's bits can depend on how many threads share it, hence a fixed number; and tensors are so
@@ -93,7 +93,7 @@ def new_model(
     initializer_range: float,
     longest: int,
 ) -> Model:
-    """A Qwen3 with random weights. To be called `undisturbed`.
+    """A Qwen3 with random weights. To be called `deterministic_cpu`.
 
     Args:
         vocabulary: pieces of the tokenizer.

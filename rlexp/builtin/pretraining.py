@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from rlexp.builtin import grammar
-from rlexp.builtin.new_model import END, PAD, new_model, new_tokenizer, undisturbed
+from rlexp.builtin.new_model import END, PAD, deterministic_cpu, new_model, new_tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,7 +72,7 @@ def build(folder: Path, recipe: Recipe, progress: Progress | None = None) -> Non
     default dtype and thread count are untouched.
     """
     started = time.perf_counter()
-    with undisturbed():
+    with deterministic_cpu():
         # A stream of its own: no seed that a data set may be drawn with starts the same one.
         rng = random.Random(f"pre-training {recipe.seed}")
         texts = [

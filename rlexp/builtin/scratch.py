@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rlexp.builtin.new_model import new_model, new_tokenizer, undisturbed
+from rlexp.builtin.new_model import deterministic_cpu, new_model, new_tokenizer
 from rlexp.runtime.cache import cache_folder, made_once, make_writable
 from rlexp.spec.model import Shape
 
@@ -21,7 +21,7 @@ INITIALIZER_RANGE = 0.04
 """Standard deviation of the weights; wider than large models have, as suits narrow layers."""
 
 
-def ensure(shape: Shape, texts: Sequence[str], seed: int) -> Path:
+def ensure_scratch_model(shape: Shape, texts: Sequence[str], seed: int) -> Path:
     """The folder of the new model, which is made if the cache does not hold it.
 
     The same shape, texts and seed give the same folder, with the same bits.
@@ -41,7 +41,7 @@ def ensure(shape: Shape, texts: Sequence[str], seed: int) -> Path:
     make_writable(models)
 
     def make(draft: Path) -> None:
-        with undisturbed():
+        with deterministic_cpu():
             tokenizer = new_tokenizer(texts, shape.vocabulary, shape.context)
             model = new_model(
                 len(tokenizer),

@@ -16,7 +16,7 @@ from rlexp.runtime.cache import cache_folder, make_writable
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "recipe.json")
 
 
-def ensure(
+def ensure_tiny_model(
     cache: Path | None = None, progress: Progress | None = None, recipe: Recipe | None = None
 ) -> Path:
     """The folder of the tiny model, which is trained first if the cache does not hold it.

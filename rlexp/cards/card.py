@@ -15,13 +15,13 @@ from typing import Any
 
 from rlexp.cards.cost import Cost
 from rlexp.evaluation.changes import Change, changes
-from rlexp.evaluation.extremes import extremes
+from rlexp.evaluation.extremes import largest_changes
 from rlexp.evaluation.frontier import Frontier
 from rlexp.evaluation.results import Evaluation, Pair
-from rlexp.evaluation.slices import Slice, slices
-from rlexp.evaluation.win_rate import WinRate, compared
-from rlexp.guards.alert import Firing
-from rlexp.guards.final_checks import guards
+from rlexp.evaluation.slices import Slice, metric_slices
+from rlexp.evaluation.win_rate import WinRate, win_rate_by_reward
+from rlexp.guards.alert import GuardAlert
+from rlexp.guards.final_checks import final_warnings
 from rlexp.spec.guards import GUARDS
 
 SAMPLES = 3
@@ -71,7 +71,7 @@ class Card(Identity):
     """What is suspicious: what fired while it trained, then what the end shows, the worst first."""
     notes: list[str] = field(default_factory=list)
     """What was done to data and model on the way."""
-    firings: list[Firing] = field(default_factory=list)
+    firings: list[GuardAlert] = field(default_factory=list)
     """The guards that fired while it trained, with the samples that show it, by step."""
     changes: dict[str, Change] = field(default_factory=dict)
     """After minus before on the same prompts, with its paired 95 % interval."""
@@ -99,7 +99,7 @@ class Card(Identity):
         content = json.loads(path.read_text(encoding="utf-8"))
         for name in ("samples", "gains", "losses"):
             content[name] = [Pair(**pair) for pair in content.get(name, [])]
-        for name, kind in (("firings", Firing), ("slices", Slice)):
+        for name, kind in (("firings", GuardAlert), ("slices", Slice)):
             content[name] = [kind.from_dict(each) for each in content.get(name, [])]
         told = content.get("changes", {})
         content["changes"] = {name: Change(**each) for name, each in told.items()}
@@ -117,7 +117,7 @@ def build_card(
     cost: Cost,
     *,
     notes: list[str],
-    firings: Sequence[Firing] = (),
+    firings: Sequence[GuardAlert] = (),
     watched: Collection[str] = GUARDS,
     control: WinRate | None = None,
     frontier: Frontier | None = None,
@@ -144,12 +144,16 @@ def build_card(
     old = dict(before.metrics) if before else {}
     new = dict(after.metrics) if after else {}
     intervals = dict(after.intervals) if after else {}
-    won = compared(before.rewards, after.rewards, resamples, seed) if before and after else None
+    won = (
+        win_rate_by_reward(before.rewards, after.rewards, resamples, seed)
+        if before and after
+        else None
+    )
     interval = None
     if won and won.low is not None and won.high is not None:
         intervals["win_rate"] = interval = won.low, won.high
     changed = changes(before, after, resamples, seed) if before and after else {}
-    gains, losses = extremes(before, after)
+    gains, losses = largest_changes(before, after)
     return Card(
         **asdict(identity),
         before=_finite(old),
@@ -162,14 +166,14 @@ def build_card(
         peak_memory_mib=cost.peak_memory_mib,
         cost=cost.details,
         samples=_pairs(before, after),
-        guards=[*(each.sentence for each in firings), *guards(old, new, interval, watched)],
+        guards=[*(each.sentence for each in firings), *final_warnings(old, new, interval, watched)],
         notes=notes,
         firings=list(firings),
         changes={name: Change(**_finite(vars(each))) for name, each in changed.items()},
         ties=won.ties if won else None,
         control=control,
         frontier=frontier,
-        slices=slices(before, after, columns or {}, resamples, seed),
+        slices=metric_slices(before, after, columns or {}, resamples, seed),
         gains=gains,
         losses=losses,
     )

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlexp.cards.card import Card
-from rlexp.cards.labels import Row, cost_line, headline, metric_rows, verdicts
+from rlexp.cards.labels import MetricRow, card_headline, cost_line, format_verdicts, metric_rows
 from rlexp.cards.plots import History, curves, frontier_plot, reward_histogram
-from rlexp.cards.wording import signed, slice_line, told
+from rlexp.cards.wording import format_change, format_signed, slice_line
 from rlexp.evaluation.results import Evaluation
 from rlexp.rendering import html
 from rlexp.rendering.numbers import duration, interval, memory, number
@@ -29,7 +29,7 @@ class Bar:
     high: float | None
 
 
-def write_page(
+def write_card_page(
     card: Card,
     path: Path,
     history: History = (),
@@ -56,11 +56,11 @@ def write_page(
         "rlexp.cards",
         "card.html",
         card=card,
-        headline=headline(card),
+        headline=card_headline(card),
         rows=[(row, interval(row.low, row.high), bar(row)) for row in metric_rows(card)],
-        verdicts=verdicts(card),
+        verdicts=format_verdicts(card),
         changes={
-            metric: (signed(change.difference), told(change))
+            metric: (format_signed(change.difference), format_change(change))
             for metric, change in card.changes.items()
         },
         slices=[(found.by, *slice_line(found)) for found in card.slices],
@@ -71,7 +71,7 @@ def write_page(
     )
 
 
-def bar(row: Row) -> Bar:
+def bar(row: MetricRow) -> Bar:
     """Shares run from 0 to 1; anything else spans 0 and all of its values."""
     known = [each for each in (row.before, row.after, row.low, row.high) if each is not None]
     low = min([0.0, *known])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlexp.cards.card import Card
-from rlexp.cards.wording import sentences as certain
+from rlexp.cards.wording import format_certainty as certain
 from rlexp.evaluation.changes import Change
 from rlexp.rendering.numbers import duration, memory, number, share
 
@@ -28,7 +28,7 @@ TERM = "reward_"
 
 
 @dataclass(frozen=True)
-class Row:
+class MetricRow:
     """One metric before and after; None where it was not measured or is not finite."""
 
     metric: str
@@ -41,7 +41,7 @@ class Row:
     """After minus before, where both are of the same prompts."""
 
 
-def metric_rows(card: Card) -> list[Row]:
+def metric_rows(card: Card) -> list[MetricRow]:
     """The card's metrics in a fixed order, reward and its terms first.
 
     A reward with itself as its only term is shown once.
@@ -58,11 +58,11 @@ def metric_rows(card: Card) -> list[Row]:
     return [_row(card, name) for name in order]
 
 
-def _row(card: Card, name: str) -> Row:
+def _row(card: Card, name: str) -> MetricRow:
     low, high = card.intervals.get(name, [None, None])
     label = f"  {name.removeprefix(TERM)}" if name.startswith(TERM) else LABELS.get(name, name)
     ends = card.before.get(name), card.after.get(name)
-    return Row(name, label, *ends, low, high, card.changes.get(name))
+    return MetricRow(name, label, *ends, low, high, card.changes.get(name))
 
 
 def cost_line(card: Card) -> str:
@@ -77,7 +77,7 @@ def cost_line(card: Card) -> str:
     return ", ".join(parts)
 
 
-def headline(card: Card) -> str:
+def card_headline(card: Card) -> str:
     """The result in a few words."""
     before, after = card.before.get("reward"), card.after.get("reward")
     if not card.after:
@@ -95,7 +95,7 @@ def headline(card: Card) -> str:
     return f"reward {before:.2f} → {after:.2f}"
 
 
-def verdicts(card: Card) -> list[str]:
+def format_verdicts(card: Card) -> list[str]:
     """Win rate and forgetting, a sentence each; none where they were not measured."""
     sentences = []
     if card.win_rate is not None:

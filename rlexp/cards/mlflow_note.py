@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.cards.card import Card
-from rlexp.cards.labels import cost_line, headline, verdicts
+from rlexp.cards.labels import card_headline, cost_line, format_verdicts
 from rlexp.cards.model_card import NAME, what
 
 
-def begun(config: Mapping[str, Any], folder: Path) -> str:
+def note_at_start(config: Mapping[str, Any], folder: Path) -> str:
     """What is trained on what, and how the run goes on if it stops.
 
     Args:
@@ -25,7 +25,7 @@ def begun(config: Mapping[str, Any], folder: Path) -> str:
     return f"{_plan(config)}\n\n{_resume(folder)}"
 
 
-def ended(config: Mapping[str, Any], card: Card, folder: Path) -> str:
+def note_at_end(config: Mapping[str, Any], card: Card, folder: Path) -> str:
     """What came of it, what to distrust, and where the results are.
 
     Args:
@@ -36,7 +36,12 @@ def ended(config: Mapping[str, Any], card: Card, folder: Path) -> str:
     Returns:
         Markdown. MLflow folds all but its first lines away: the result stands in them.
     """
-    told = [f"**{headline(card)}**: {_plan(config)}", *verdicts(card), *card.guards, *card.notes]
+    told = [
+        f"**{card_headline(card)}**: {_plan(config)}",
+        *format_verdicts(card),
+        *card.guards,
+        *card.notes,
+    ]
     told.append("The card of the run, with curves and samples: the artifact `card.html`.")
     if card.after:
         scores = "accuracy" in card.after
@@ -54,7 +59,7 @@ def ended(config: Mapping[str, Any], card: Card, folder: Path) -> str:
     return "\n\n".join(told)
 
 
-def examining(config: Mapping[str, Any]) -> str:
+def note_at_evaluation_start(config: Mapping[str, Any]) -> str:
     """What is evaluated, where nothing is trained. Markdown."""
     against = config["model"]["path"] if config["algo"]["model"] else None
     what = config["algo"]["model"] or config["model"]["path"]
@@ -63,9 +68,13 @@ def examining(config: Mapping[str, Any]) -> str:
     return f"An evaluation of `{what}`{compared}, on {data}, by the reward {reward}."
 
 
-def examined(config: Mapping[str, Any], card: Card) -> str:
+def note_at_evaluation_end(config: Mapping[str, Any], card: Card) -> str:
     """What came of it. Markdown."""
-    told = [f"**{headline(card)}**: {examining(config)}", *verdicts(card), *card.guards]
+    told = [
+        f"**{card_headline(card)}**: {note_at_evaluation_start(config)}",
+        *format_verdicts(card),
+        *card.guards,
+    ]
     return "\n\n".join([*told, *card.notes, "The card: the artifact `card.html`."])
 
 

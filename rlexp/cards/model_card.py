@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlexp.cards.card import Card
-from rlexp.cards.labels import headline, metric_rows, verdicts
+from rlexp.cards.labels import card_headline, format_verdicts, metric_rows
 from rlexp.cards.usage_snippet import snippet
 from rlexp.rendering.numbers import interval, number
 from rlexp.spec.algo import AlgoSpec
@@ -73,7 +73,7 @@ def model_card(
         template_str=template.read_text(encoding="utf-8"),
         title=card.name,
         what=what(config),
-        headline=_sentence(headline(card)),
+        headline=_sentence(card_headline(card)),
         rows=[
             {
                 "label": row.label,
@@ -83,7 +83,7 @@ def model_card(
             }
             for row in metric_rows(card)
         ],
-        verdicts=verdicts(card),
+        verdicts=format_verdicts(card),
         snippet=snippet(config, card, weights.adapter, weights.base_inside),
         needs=", with peft installed" if weights.adapter else "",
         base=_place(model["name"], model["path"], model["revision"]),

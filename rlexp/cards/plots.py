@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rlexp.evaluation.frontier import Frontier
-from rlexp.rendering.svg import INK, TICKS, Plot, draw
+from rlexp.rendering.svg import INK, TICKS, Plot, draw_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +37,7 @@ def curves(history: History) -> list[Plot]:
     for metric, title in CURVES.items():
         series = _series(history, metric)
         if series:
-            drawn = draw(title, lambda axes, series=series: _lines(axes, series), COLOURS)
+            drawn = draw_svg(title, lambda axes, series=series: _lines(axes, series), COLOURS)
             plots.append(drawn)
     return plots
 
@@ -64,7 +64,7 @@ def reward_histogram(before: Sequence[float], after: Sequence[float]) -> Plot | 
         axes.set_ylabel("samples")
         axes.legend(fontsize=8)
 
-    return draw("rewards of the samples", bars, COLOURS)
+    return draw_svg("rewards of the samples", bars, COLOURS)
 
 
 def frontier_plot(found: Frontier) -> Plot:
@@ -103,7 +103,7 @@ def frontier_plot(found: Frontier) -> Plot:
         axes.set_ylabel("reward")
         axes.legend(fontsize=8)
 
-    return draw("reward against KL", fill, COLOURS)
+    return draw_svg("reward against KL", fill, COLOURS)
 
 
 def _series(history: History, metric: str) -> dict[str, list[tuple[int, float]]]:

@@ -8,10 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from rlexp.cards.card import Card
-from rlexp.cards.labels import cost_line, headline, metric_rows, verdicts
-from rlexp.cards.wording import slice_line, told
+from rlexp.cards.labels import card_headline, cost_line, format_verdicts, metric_rows
+from rlexp.cards.wording import format_change, slice_line
 from rlexp.evaluation.results import Pair
-from rlexp.guards.alert import Firing
+from rlexp.guards.alert import GuardAlert
 from rlexp.rendering.numbers import NOTHING, interval, number
 
 SHOWN_CHARACTERS = 320
@@ -21,14 +21,14 @@ EXTREMES = 2
 
 def print_card(card: Card, console: Console) -> None:
     """Print headline, warnings, metrics, three samples, cost and how to open the run."""
-    console.print(Rule(Text(f"{card.name}: {headline(card)}", style="bold")))
+    console.print(Rule(Text(f"{card.name}: {card_headline(card)}", style="bold")))
     console.print(Text(f"{card.algo} · {card.model} · {card.data} · {card.reward}", style="dim"))
     for warning in card.guards:
         console.print(_marked("!", warning, "bold red"))
     console.print()
     console.print(_metrics(card))
     console.print()
-    for verdict in verdicts(card):
+    for verdict in format_verdicts(card):
         console.print(Text(verdict))
     for firing in card.firings:
         _print_firing(firing, console)
@@ -59,7 +59,7 @@ def _metrics(card: Card) -> Table:
     heading = "change, 95% interval" if card.changes else "95% interval"
     table.add_column(heading, no_wrap=True)
     for row in metric_rows(card):
-        ends = told(row.change) if card.changes else interval(row.low, row.high)
+        ends = format_change(row.change) if card.changes else interval(row.low, row.high)
         table.add_row(Text(row.label), number(row.before), number(row.after), Text(ends))
     return table
 
@@ -95,7 +95,7 @@ def _print_pair(name: str, pair: Pair, console: Console) -> None:
     console.print(grid)
 
 
-def _print_firing(firing: Firing, console: Console) -> None:
+def _print_firing(firing: GuardAlert, console: Console) -> None:
     """The samples that made a guard fire; its words stand above, among the warnings."""
     if not firing.samples:
         return

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from rlexp.cards.card import Card
 from rlexp.evaluation.changes import Change
-from rlexp.evaluation.frontier import in_words
+from rlexp.evaluation.frontier import format_frontier
 from rlexp.evaluation.slices import Slice
 from rlexp.rendering.numbers import number, share
 
 
-def signed(value: float | None) -> str:
+def format_signed(value: float | None) -> str:
     """A difference.
 
-    >>> signed(0.9412), signed(-12.34), signed(None)
+    >>> format_signed(0.9412), format_signed(-12.34), format_signed(None)
     ('+0.941', '-12.3', '–')
     """
     return number(value) if value is None or value < 0 else f"+{number(value)}"
@@ -22,19 +22,19 @@ def ends_of(change: Change) -> str:
     """The interval of a change, with signs, or nothing."""
     if change.low is None or change.high is None:
         return ""
-    return f"[{signed(change.low)}, {signed(change.high)}]"
+    return f"[{format_signed(change.low)}, {format_signed(change.high)}]"
 
 
-def told(change: Change | None) -> str:
+def format_change(change: Change | None) -> str:
     """The interval of a change, and in a word what it says; nothing where there is none."""
     return f"{ends_of(change)} {change.word}".strip() if change else ""
 
 
-def sentences(card: Card) -> list[str]:
+def format_certainty(card: Card) -> list[str]:
     """What the control and best-of-n say; none where they were not measured."""
     found = []
     if card.frontier is not None:
-        found.append(in_words(card.frontier))
+        found.append(format_frontier(card.frontier))
     if (control := card.control) is not None:
         ends, fair = "", True
         if control.low is not None and control.high is not None:
@@ -55,5 +55,5 @@ def slice_line(found: Slice) -> tuple[str, str, str, str, str]:
         str(found.prompts),
         number(found.before),
         number(found.after),
-        told(found.change),
+        format_change(found.change),
     )

@@ -17,7 +17,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from rlexp.config.registry_choices import offer, pin
+from rlexp.config.registry_choices import pin_versions, register_choice
 from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.registry_reference import is_registered
@@ -153,7 +153,7 @@ class Command:
         tracking = self._compose([*others, *self._jobs(address, [])[0]])["tracking"]
         try:
             for name in asked:
-                offer(name, tracking["registry"])
+                register_choice(name, tracking["registry"])
         except UserError as error:
             self.problems += error.problems
             return False
@@ -253,7 +253,7 @@ def _mistakes(config: dict[str, Any], known: list[str]) -> list[Problem]:
     try:
         RunSpec.parse(config, known)
         if not problems:
-            pin(config)
+            pin_versions(config)
     except UserError as error:
         problems += error.problems
     return problems

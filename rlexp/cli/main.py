@@ -59,12 +59,12 @@ def _job(config: Any) -> float | list[float] | None:
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
-    from rlexp.config.registry_choices import pin
+    from rlexp.config.registry_choices import pin_versions
     from rlexp.launch.launcher import launch
     from rlexp.spec.run import RunSpec
     from rlexp.tracking.multirun import parent_run
 
-    resolved = pin(OmegaConf.to_container(config, resolve=True))  # pyright: ignore[reportArgumentType]
+    resolved = pin_versions(OmegaConf.to_container(config, resolve=True))  # pyright: ignore[reportArgumentType]
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     settings = resolved.pop("sweep", None)

@@ -25,7 +25,7 @@ from rlexp.tracking.query.record import Record
 from rlexp.tracking.query.records import Records
 
 if TYPE_CHECKING:
-    from rlexp.comparison import Run
+    from rlexp.comparison.run_data import Run
 
 WIDTH = 100
 """Columns where the output is no terminal."""
@@ -49,7 +49,10 @@ def run(argv: list[str]) -> int:
     with ExitStack() as open_things:
         found = _find(options.words, uri, experiment, open_things)
         _check_count(found)
-        from rlexp.comparison import compare, gather, print_comparison, write_page
+        from rlexp.comparison.compare import compare
+        from rlexp.comparison.gather import gather
+        from rlexp.comparison.page import write_comparison_page
+        from rlexp.comparison.terminal import print_comparison
 
         runs = [
             gather(record, source, "DEAD" if is_dead(record) else None) for record, source in found
@@ -64,7 +67,7 @@ def run(argv: list[str]) -> int:
     print_comparison(comparison, console)
     console.print()
     if options.html:
-        write_page(comparison, options.html, metrics)
+        write_comparison_page(comparison, options.html, metrics)
         console.print(f"page: {options.html}", markup=False, soft_wrap=True)
     else:
         console.print("All curves and samples as a page: add --html compare.html")

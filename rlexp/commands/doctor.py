@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from rlexp.runtime.environment import quieten
+from rlexp.runtime.environment import silence_libraries
 from rlexp.runtime.extras import APART, MODULES, install_command, pinned_versions, requirements
 from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
@@ -62,13 +62,13 @@ def run(argv: list[str]) -> int:
     from rich.markup import escape
     from rich.table import Table
 
-    quieten()
+    silence_libraries()
     uri = _tracking_uri(argv)
     console = Console()
     problems = 0
     sections: dict[str, Examination] = {
         "Devices": devices,
-        "Packages": packages,
+        "Packages": check_packages,
         "Extras": extras,
         "Caches": caches,
         "Tracking store": lambda: tracking_store(uri),
@@ -134,7 +134,7 @@ def _nvidia() -> Iterator[Finding]:
         yield Finding("CUDA_VISIBLE_DEVICES", repr(shown), "note", "Others are hidden from runs.")
 
 
-def packages() -> Iterator[Finding]:
+def check_packages() -> Iterator[Finding]:
     """Each package that rlexp needs: the version here against the range, and the tested one."""
     tested = pinned_versions()
     for requirement in requirements():

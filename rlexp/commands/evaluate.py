@@ -36,7 +36,7 @@ def run(argv: list[str]) -> int:
 
 
 def _evaluate(argv: Sequence[str]) -> None:
-    from rlexp.launch.evaluation_plan import plan
+    from rlexp.launch.evaluation_plan import plan_evaluations
 
     asked = _parsed(argv)
     words = [word for word in asked.words if not _is_override(word)]
@@ -47,15 +47,15 @@ def _evaluate(argv: Sequence[str]) -> None:
     lookup = [word for word in overrides if word.startswith(("tracking.uri=", "tracking.exper"))]
     uri, experiment, _ = store_of(lookup)
     import_from_here()
-    plans = plan(words, overrides, asked.against, (uri, experiment), asked.checkpoint)
+    plans = plan_evaluations(words, overrides, asked.against, (uri, experiment), asked.checkpoint)
 
-    from rlexp.launch.new_run import start
+    from rlexp.launch.new_run import launch_new_run
 
     folders = []
     for number, each in enumerate(plans, start=1):
         if len(plans) > 1:
             print(f"{number} of {len(plans)}: {each.spec.name}")
-        folders.append(start(each.config, each.spec))
+        folders.append(launch_new_run(each.config, each.spec))
         print(folders[-1])
     if len(folders) > 1:
         _print_table(folders)

@@ -18,7 +18,7 @@ from itertools import islice
 
 from rlexp.cli.arguments import Parser, store_of
 from rlexp.spec.errors import Problem, UserError
-from rlexp.tracking.query.conditions import Condition, nothing_found
+from rlexp.tracking.query.conditions import RunFilter, nothing_found
 from rlexp.tracking.query.liveness import is_dead
 from rlexp.tracking.query.records import Record, Records
 from rlexp.tracking.secrets import redacted
@@ -66,7 +66,7 @@ def run(argv: list[str]) -> int:
     options = parser.parse_intermixed_args(rest)
     if options.n < 1:
         raise UserError(Problem("-n", str(options.n), "a number of lines, 1 or more"))
-    filters = [Condition.filter(word) for word in options.words if "=" in word]
+    filters = [RunFilter.filter(word) for word in options.words if "=" in word]
     named = [word for word in options.words if "=" not in word]
     with Records.open(uri, experiment) as records:
         lines = list(islice(_lines(records, filters, named, options.all, options.n), options.n + 1))
@@ -78,7 +78,7 @@ def run(argv: list[str]) -> int:
 
 
 def _lines(
-    records: Records, filters: Sequence[Condition], named: Sequence[str], unfolded: bool, count: int
+    records: Records, filters: Sequence[RunFilter], named: Sequence[str], unfolded: bool, count: int
 ) -> Iterator[Line]:
     if named:
         found = records.find(named)
@@ -94,7 +94,7 @@ def _lines(
                 yield from (Line(trial, indented=True) for trial in trials)
 
 
-def _nothing(records: Records, filters: Sequence[Condition]) -> str:
+def _nothing(records: Records, filters: Sequence[RunFilter]) -> str:
     """What to say of an empty list. Raises `UserError` for a filter of something that runs lack."""
     runs = records.all()
     if not runs:

@@ -18,7 +18,7 @@ from rlexp.cli.arguments import Parser, store_of
 from rlexp.cli.exit_status import import_from_here
 from rlexp.registry.upload import Upload, name_problems, register, registered, set_alias
 from rlexp.registry.versions import DESCRIBED, DESCRIBING
-from rlexp.runtime.environment import quieten
+from rlexp.runtime.environment import silence_libraries
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.query.records import Record, Records
 
@@ -29,7 +29,7 @@ def run(argv: list[str]) -> int:
     Raises:
         UserError: names that MLflow refuses, a run without a model, a store that does not answer.
     """
-    quieten()
+    silence_libraries()
     import_from_here()  # the card quotes what a data set of the user's own says of itself
     uri, experiment, words = store_of(argv)
     asked = _parsed(words)

@@ -134,11 +134,11 @@ def _storage_of(folder: Path) -> tuple[str, str | None]:
 def _tell(written: Report) -> None:
     from rich.console import Console
 
-    from rlexp.sweep.report.page import headline, progress
+    from rlexp.sweep.report.page import progress, study_headline
 
     console = Console(highlight=False)
     said = [("sweep", f"{written.study.study_name}: {progress(written.study)}")]
-    said += [("best", headline(written.study)), *written.lines()]
+    said += [("best", study_headline(written.study)), *written.lines()]
     if sent := _sent(written):
         said.append(("MLflow", sent))
     for what, text in said:
@@ -147,7 +147,7 @@ def _tell(written: Report) -> None:
 
 def _sent(written: Report) -> str | None:
     """What became of the files in the sweep's MLflow run; None where it has none."""
-    from rlexp.runtime.lock import Held, hold
+    from rlexp.runtime.lock import Held, lock
     from rlexp.tracking.spool.destination import address_of
     from rlexp.tracking.spool.shipper import Shipper
     from rlexp.tracking.spool.spool import SPOOL
@@ -159,7 +159,7 @@ def _sent(written: Report) -> str | None:
     if uri is None:
         return None
     try:
-        with hold(written.folder):
+        with lock(written.folder):
             _append(written, written.folder / SPOOL)
             shipper = Shipper(written.folder, uri, experiment)
             try:

@@ -29,9 +29,9 @@ def _reproduce(argv: Sequence[str]) -> str | None:
     uri, experiment, rest = store_of(argv)
     asked = _parsed(rest)
 
-    from rlexp.runtime.environment import quieten, share_cores
+    from rlexp.runtime.environment import share_cores, silence_libraries
 
-    quieten()
+    silence_libraries()
     share_cores()
     import_from_here()
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from rlexp.cli.arguments import Parser, store_of
 from rlexp.cli.exit_status import import_from_here, reported
 from rlexp.config.overrides import Config, hidden, overridden, read_config, value_at
-from rlexp.config.registry_choices import pin
+from rlexp.config.registry_choices import pin_versions
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.run import RunSpec, key_paths
 
@@ -37,7 +37,7 @@ def run(argv: list[str]) -> int:
 
 
 def _rerun(argv: Sequence[str]) -> None:
-    from rlexp.launch.new_run import start
+    from rlexp.launch.new_run import launch_new_run
 
     parser = Parser("rerun", __doc__)
     parser.add_argument("what", metavar="FILE|RUN")
@@ -49,7 +49,7 @@ def _rerun(argv: Sequence[str]) -> None:
     tags = {**config["tracking"]["tags"], RERUN_OF: origin}
     config["tracking"] = {**config["tracking"], "tags": tags}
     tracking = spec.tracking.model_copy(update={"tags": tags})
-    print(start(config, spec.model_copy(update={"tracking": tracking})))
+    print(launch_new_run(config, spec.model_copy(update={"tracking": tracking})))
 
 
 def _stored(word: str, overrides: Sequence[str]) -> tuple[Config, str]:
@@ -105,7 +105,7 @@ def _planned(before: Config, overrides: Sequence[str], what: str) -> tuple[Confi
     problems += hidden(config)
     try:
         RunSpec.parse(config, list(key_paths(before)))
-        config = pin(config)
+        config = pin_versions(config)
         spec = RunSpec.parse(config)
     except UserError as error:
         problems += _explained(error.problems, before, config, what)

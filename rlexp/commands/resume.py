@@ -14,8 +14,8 @@ from pathlib import Path
 
 from rlexp.cli.arguments import Parser, store_of
 from rlexp.cli.exit_status import import_from_here, reported
-from rlexp.launch.resume_plan import CONFIG, Resumption, plan
-from rlexp.runtime.lock import alone
+from rlexp.launch.resume_plan import CONFIG, Resumption, plan_resume
+from rlexp.runtime.lock import exclusive
 from rlexp.spec.errors import Problem, UserError
 
 
@@ -34,8 +34,8 @@ def _resume(argv: Sequence[str]) -> None:
     folder = _folder(arguments.run, arguments.overrides)
     _go_where_it_began(folder)
     import_from_here()
-    with alone(folder):
-        resumption = plan(folder, arguments.overrides)
+    with exclusive(folder):
+        resumption = plan_resume(folder, arguments.overrides)
         _write(resumption, folder / CONFIG)
     for cut in resumption.cut_off:
         print(f"{'going on':12} {cut.name} was cut off while it was written, and is removed")

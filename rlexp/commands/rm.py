@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from rlexp.cli.arguments import Parser, store_of
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.query.records import Records
-from rlexp.tracking.query.removal import Removal, plan, remove
+from rlexp.tracking.query.removal import Removal, plan_removal, remove
 
 
 def run(argv: list[str]) -> int:
@@ -36,7 +36,9 @@ def run(argv: list[str]) -> int:
             Problem("rm", "no terminal", "somebody to ask, or --yes", "Add --yes if you are sure.")
         )
     with Records.open(uri, experiment) as records:
-        removals = plan(records, records.select(options.runs), keep_folder=options.keep_folder)
+        removals = plan_removal(
+            records, records.select(options.runs), keep_folder=options.keep_folder
+        )
         print("\n".join(_listed(removals)))
         if not options.yes and input("Take away? [y/N] ").strip().lower() not in ("y", "yes"):
             print("Nothing was changed.")

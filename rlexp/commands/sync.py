@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlexp.cli.arguments import Parser
-from rlexp.runtime.lock import Held, hold, is_held
+from rlexp.runtime.lock import Held, is_held, lock
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.destination import address_of
-from rlexp.tracking.spool.spool import SENT, SPOOL, Sent, torn_lines
+from rlexp.tracking.spool.spool import SENT, SPOOL, UploadState, torn_lines
 from rlexp.tracking.store.connection import KEY, resolve
 
 PLACES = ("outputs", "multirun")
@@ -110,9 +110,12 @@ def _sync(
         named: tracking address and experiment that were typed.
         silent: stores that do not answer, with the reason; they are asked once.
     """
-    from rlexp.tracking.spool.dead_runs import Life
+    from rlexp.tracking.spool.dead_runs import SpoolStatus
 
-    if not Sent.load(folder / SENT).is_behind(folder / SPOOL) and Life.of(folder).ended:
+    if (
+        not UploadState.load(folder / SENT).is_behind(folder / SPOOL)
+        and SpoolStatus.of(folder).ended
+    ):
         return None
     if is_held(folder):
         return Outcome("is alive and sends its events itself")
@@ -123,7 +126,7 @@ def _sync(
     if uri is None:
         return None  # tracking=none: its spool is all there is to be
     try:
-        with hold(folder):
+        with lock(folder):
             return _send(folder, uri, experiment, silent)
     except Held as held:
         return Outcome(f"{held.process} is sending it")
@@ -139,11 +142,11 @@ def _destination(folder: Path, uri: str | None, experiment: str | None) -> tuple
 
 
 def _send(folder: Path, uri: str, experiment: str, silent: dict[str, str]) -> Outcome | None:
-    from rlexp.tracking.spool.dead_runs import Life, end_dead
+    from rlexp.tracking.spool.dead_runs import SpoolStatus, end_dead
     from rlexp.tracking.spool.shipper import Shipper
     from rlexp.tracking.spool.uploader import cause_of
 
-    life = Life.of(folder)
+    life = SpoolStatus.of(folder)
     if not life.ended and not life.was_here:
         where = life.host or "a machine that its spool no longer names"
         return Outcome(f"ran on {where}, and may be alive there: call sync on that machine")

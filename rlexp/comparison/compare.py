@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from rlexp.comparison.configs import Difference, differences
+from rlexp.comparison.configs import ConfigDifference, config_differences
 from rlexp.comparison.paired_tests import Paired, against_first
 from rlexp.comparison.remarks import remarks, same_scale
-from rlexp.comparison.run_data import Run, Sample, letter
+from rlexp.comparison.run_data import RecordedSample, Run, letter
 from rlexp.rendering.numbers import duration, memory
 
 FIRST = ("reward", "accuracy")
@@ -30,7 +30,7 @@ class Side:
     """What one run wrote to a prompt."""
 
     letter: str
-    samples: list[Sample]
+    samples: list[RecordedSample]
     mean: float | None
     """Of the metric that decides the order."""
 
@@ -51,15 +51,15 @@ class Comparison:
 
     runs: list[Run]
     remarks: list[str]
-    config: list[Difference]
+    config: list[ConfigDifference]
     metrics: list[str]
     """Names of those that every table shows, in their order."""
     tested: list[Tested]
     """What can be paired, the metric that matters most first."""
     prompts: list[Prompt]
     """Those that differ most first, by the first metric of `tested`."""
-    cost: list[Difference]
-    origin: list[Difference]
+    cost: list[ConfigDifference]
+    origin: list[ConfigDifference]
     """Where code, machine and packages differ."""
 
 
@@ -75,7 +75,7 @@ def compare(runs: Sequence[Run], metrics: Sequence[str] = ()) -> Comparison:
     return Comparison(
         runs=list(runs),
         remarks=[*remarks(runs), *_pairing(runs, tested)],
-        config=differences([run.config for run in runs], [run.whole_config for run in runs]),
+        config=config_differences([run.config for run in runs], [run.whole_config for run in runs]),
         metrics=shown,
         tested=tested,
         prompts=_prompts(runs, tested),
@@ -149,10 +149,10 @@ def _prompts(runs: Sequence[Run], tested: Sequence[Tested]) -> list[Prompt]:
     return sorted(found, key=lambda prompt: -prompt.spread)
 
 
-def _cost(runs: Sequence[Run]) -> list[Difference]:
+def _cost(runs: Sequence[Run]) -> list[ConfigDifference]:
     names = dict.fromkeys(name for run in runs for name in run.cost)
     return [
-        Difference(
+        ConfigDifference(
             _cost_name(name),
             [_spelled_cost(name, run.cost[name]) if name in run.cost else None for run in runs],
         )
@@ -172,7 +172,7 @@ def _spelled_cost(name: str, value: float) -> str:
     return memory(value) if name.endswith("_mib") else f"{value:,.0f}"
 
 
-def _origin(runs: Sequence[Run]) -> list[Difference]:
+def _origin(runs: Sequence[Run]) -> list[ConfigDifference]:
     names = dict.fromkeys(name for run in runs for name in run.origin)
-    rows = [Difference(name, [run.origin.get(name) for run in runs]) for name in names]
+    rows = [ConfigDifference(name, [run.origin.get(name) for run in runs]) for name in names]
     return [row for row in rows if len(set(row.values)) > 1 and row.key != "command"]

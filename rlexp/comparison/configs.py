@@ -11,7 +11,7 @@ ABSENT = object()
 
 
 @dataclass(frozen=True)
-class Difference:
+class ConfigDifference:
     """A key whose value is not the same in all runs."""
 
     key: str
@@ -24,7 +24,9 @@ class Difference:
         return None not in self.values
 
 
-def differences(configs: Sequence[Mapping[str, Any]], whole: Sequence[bool]) -> list[Difference]:
+def config_differences(
+    configs: Sequence[Mapping[str, Any]], whole: Sequence[bool]
+) -> list[ConfigDifference]:
     """The keys that differ: those of all configs first, each part in the configs' own order.
 
     A choice of a group (`algo=dpo`) stands for the class behind it, and the name that is made of
@@ -45,7 +47,7 @@ def differences(configs: Sequence[Mapping[str, Any]], whole: Sequence[bool]) -> 
             found[key] = [None if value is ABSENT else spelled(value) for value in values]
     told = {key: values for key, values in found.items() if not _is_implied(key, found)}
     order = sorted(told, key=lambda key: None in told[key])
-    return [Difference(key, told[key]) for key in order]
+    return [ConfigDifference(key, told[key]) for key in order]
 
 
 def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -39,7 +39,7 @@ def overlaid(runs: Sequence[Run], wanted: Sequence[str] = ()) -> tuple[list[str]
     counts: dict[str, int] = {}
     for run in runs:
         for name, points in run.curves.items():
-            if len(finite(points)) > 1:
+            if len(finite_points(points)) > 1:
                 counts[name] = counts.get(name, 0) + 1
     alike = len({run.algo for run in runs}) == 1
     several = [
@@ -51,7 +51,7 @@ def overlaid(runs: Sequence[Run], wanted: Sequence[str] = ()) -> tuple[list[str]
     return first, sorted(counts.keys() - first)
 
 
-def finite(points: Points) -> Points:
+def finite_points(points: Points) -> Points:
     return [(step, value) for step, value in points if math.isfinite(value)]
 
 
@@ -61,7 +61,7 @@ def thinned(points: Points, most: int = MOST_POINTS) -> Points:
     >>> thinned([(0, 1.0), (1, 3.0), (2, 5.0), (3, 5.0)], most=2)
     [(0, 2.0), (2, 5.0)]
     """
-    points = finite(points)
+    points = finite_points(points)
     size = math.ceil(len(points) / most)
     if size <= 1:
         return points

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rlexp.comparison.paired_tests import RESAMPLES
-from rlexp.comparison.run_data import Key, Points, Run, Sample, Value
+from rlexp.comparison.run_data import Key, Points, RecordedSample, Run, Value
 from rlexp.evaluation.bootstrap import bootstrap_ratio
 
 TEXTS = frozenset({"step", "prompt", "completion"})
@@ -27,7 +27,7 @@ Measured = dict[str, dict[Key, list[float]]]
 """Metric, prompt, and the values of the prompt's completions."""
 
 
-class Recorded(Protocol):
+class RunSummary(Protocol):
     """What a tracking store says of a run at once."""
 
     @property
@@ -48,7 +48,7 @@ class Recorded(Protocol):
     def tags(self) -> Mapping[str, str]: ...
 
 
-class Source(Protocol):
+class RunSource(Protocol):
     """Where the rest of a run is read: a tracking store, or the run's folder."""
 
     def history(self, record: Any, /) -> dict[str, Points]: ...
@@ -56,7 +56,7 @@ class Source(Protocol):
     def artifact(self, record: Any, /, path: str) -> Path: ...
 
 
-def gather(record: Recorded, source: Source, status: str | None = None) -> Run:
+def gather(record: RunSummary, source: RunSource, status: str | None = None) -> Run:
     """Read a run.
 
     Args:
@@ -101,7 +101,7 @@ def gather(record: Recorded, source: Source, status: str | None = None) -> Run:
     )
 
 
-def _text(source: Source, record: Recorded, path: str) -> str | None:
+def _text(source: RunSource, record: RunSummary, path: str) -> str | None:
     """An artifact's text; None where the run did not come so far as to leave it."""
     try:
         return source.artifact(record, path).read_text(encoding="utf-8")
@@ -109,7 +109,7 @@ def _text(source: Source, record: Recorded, path: str) -> str | None:
         return None
 
 
-def _config(record: Recorded, source: Source) -> tuple[dict[str, Any], bool]:
+def _config(record: RunSummary, source: RunSource) -> tuple[dict[str, Any], bool]:
     """The config, and whether that is all of it."""
     import yaml
 
@@ -174,9 +174,9 @@ def _ranked(groups: Mapping[Key, Sequence[Row]]) -> Measured:
     return {"eval/accuracy": right, "eval/margin": margins}
 
 
-def _sample(row: Row) -> Sample:
+def _sample(row: Row) -> RecordedSample:
     reward = row.get("reward")
-    return Sample(row["completion"], None if reward is None else float(reward))
+    return RecordedSample(row["completion"], None if reward is None else float(reward))
 
 
 def _final(
@@ -213,7 +213,7 @@ def _ends(prompts: Mapping[Key, Sequence[float]]) -> tuple[float | None, float |
 
 
 def _cost(
-    record: Recorded, curves: Mapping[str, Points], card: Mapping[str, Any]
+    record: RunSummary, curves: Mapping[str, Points], card: Mapping[str, Any]
 ) -> dict[str, float]:
     """What the run took: as its card says, else as far as its curves tell."""
     if card:
@@ -230,7 +230,7 @@ def _cost(
     return cost
 
 
-def _origin(record: Recorded, source: Source) -> dict[str, str]:
+def _origin(record: RunSummary, source: RunSource) -> dict[str, str]:
     """Code, command, machine and packages, by the names that people know them by."""
     tags = record.tags
     found = {}

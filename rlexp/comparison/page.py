@@ -35,7 +35,7 @@ class Grid:
     """Whether the columns are runs; otherwise the rows are."""
 
 
-def write_page(comparison: Comparison, path: Path, wanted: Sequence[str] = ()) -> None:
+def write_comparison_page(comparison: Comparison, path: Path, wanted: Sequence[str] = ()) -> None:
     """Write the page.
 
     Args:
@@ -50,7 +50,7 @@ def write_page(comparison: Comparison, path: Path, wanted: Sequence[str] = ()) -
         "rlexp.comparison",
         "comparison.html",
         comparison=comparison,
-        headline=wording.headline(comparison),
+        headline=wording.comparison_headline(comparison),
         runs=[(letter(i), i % COLOURS, run) for i, run in enumerate(comparison.runs)],
         colour_of={letter(i): i % COLOURS for i in range(len(comparison.runs))},
         config=_grid([(row.key, row.values) for row in comparison.config if row.whole]),
@@ -82,7 +82,10 @@ def _grid(rows: Sequence[tuple[str, Sequence[str | None]]]) -> Grid:
 
 def _metric_rows(comparison: Comparison) -> list[tuple[str, list[str | None]]]:
     return [
-        (wording.short(metric), [wording.cell(run.final.get(metric)) for run in comparison.runs])
+        (
+            wording.short(metric),
+            [wording.value_cell(run.final.get(metric)) for run in comparison.runs],
+        )
         for metric in comparison.metrics
     ]
 

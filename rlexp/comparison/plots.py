@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rlexp.comparison.curves import thinned
 from rlexp.comparison.run_data import Points, Run, letter
-from rlexp.rendering.svg import TICKS, Plot, draw
+from rlexp.rendering.svg import TICKS, Plot, draw_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +39,7 @@ def overlay(metric: str, runs: Sequence[Run]) -> Plot:
         if drawn <= LEGEND:
             axes.legend(fontsize=8, ncols=min(drawn, 4), handlelength=1.4, columnspacing=1.0)
 
-    return draw(metric, lines, _STAND_INS)
+    return draw_svg(metric, lines, _STAND_INS)
 
 
 def _line(axes: Axes, index: int, points: Points) -> None:

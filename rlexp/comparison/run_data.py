@@ -24,7 +24,7 @@ class Value:
 
 
 @dataclass(frozen=True)
-class Sample:
+class RecordedSample:
     """One completion of the evaluation that is compared."""
 
     completion: str
@@ -52,7 +52,7 @@ class Run:
     """What the last evaluation found (`eval/…`), and the last value of every other metric."""
     measured: Mapping[str, Mapping[Key, float]] = field(repr=False)
     """Per metric the mean of each held-out prompt, at the last evaluation."""
-    samples: Mapping[Key, list[Sample]] = field(repr=False)
+    samples: Mapping[Key, list[RecordedSample]] = field(repr=False)
     """Completions by prompt, at the last evaluation."""
     cost: Mapping[str, float]
     """Seconds, tokens a second, MiB."""

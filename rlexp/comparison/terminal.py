@@ -10,18 +10,18 @@ from rich.table import Table
 from rich.text import Text
 
 from rlexp.comparison.compare import Comparison, Prompt
-from rlexp.comparison.configs import Difference
-from rlexp.comparison.curves import finite, overlaid
+from rlexp.comparison.configs import ConfigDifference
+from rlexp.comparison.curves import finite_points, overlaid
 from rlexp.comparison.run_data import Points, Run, letter
 from rlexp.comparison.wording import (
-    cell,
+    comparison_headline,
     difference,
-    grouped,
-    headline,
+    group_by_value,
     higher,
     p_value,
     paragraphs,
     short,
+    value_cell,
 )
 from rlexp.rendering.numbers import NOTHING, number
 
@@ -38,7 +38,7 @@ WIDTH = 24
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print what differs, what came of it, curves, samples and cost."""
-    console.print(Rule(Text(headline(comparison), style="bold")))
+    console.print(Rule(Text(comparison_headline(comparison), style="bold")))
     console.print(_runs(comparison.runs))
     for remark in comparison.remarks:
         console.print(_marked(remark))
@@ -82,12 +82,12 @@ def _runs(runs: Sequence[Run]) -> Table:
     return table
 
 
-def _differing(rows: Sequence[Difference]) -> Table:
+def _differing(rows: Sequence[ConfigDifference]) -> Table:
     runs = len(rows[0].values) if rows else 0
     if runs > COLUMNS:
         table = Table.grid(padding=(0, 2, 0, 0))
         for row in rows:
-            table.add_row(Text(row.key), Text(grouped(row.values)))
+            table.add_row(Text(row.key), Text(group_by_value(row.values)))
         return table
     table = _table("", *(letter(index) for index in range(runs)))
     for row in rows:
@@ -95,7 +95,7 @@ def _differing(rows: Sequence[Difference]) -> Table:
     return table
 
 
-def _config(rows: Sequence[Difference], console: Console) -> None:
+def _config(rows: Sequence[ConfigDifference], console: Console) -> None:
     """Keys that all runs have as a table; those of some, such as an algorithm's own, in lines."""
     console.print()
     console.print(Text("What differs in the configs", style="bold"))
@@ -137,7 +137,7 @@ def _two(comparison: Comparison) -> Table:
     tested = {each.metric: each.results[1] for each in comparison.tested}
     for metric in comparison.metrics:
         result = tested.get(metric)
-        values = (cell(run.final.get(metric)) for run in comparison.runs)
+        values = (value_cell(run.final.get(metric)) for run in comparison.runs)
         table.add_row(
             Text(short(metric)),
             *(Text(value) for value in values),
@@ -149,7 +149,7 @@ def _two(comparison: Comparison) -> Table:
 def _metrics(comparison: Comparison) -> Table:
     table = _table("", *(letter(index) for index in range(len(comparison.runs))), right=True)
     for metric in comparison.metrics:
-        values = (cell(run.final.get(metric)) for run in comparison.runs)
+        values = (value_cell(run.final.get(metric)) for run in comparison.runs)
         table.add_row(Text(short(metric)), *(Text(value) for value in values))
     return table
 
@@ -161,7 +161,7 @@ def _lines(comparison: Comparison) -> Table:
         values = [run.final.get(metric) for metric in metrics]
         table.add_row(
             letter(index),
-            Text(cell(values[0])),
+            Text(value_cell(values[0])),
             *(number(value.value if value else None) for value in values[1:]),
         )
     return table
@@ -184,7 +184,7 @@ def _curves(runs: Sequence[Run], wanted: Sequence[str]) -> Table:
     asked = [name for name in wanted if not name.startswith("eval/")]
     table = Table.grid(padding=(0, 2, 0, 0))
     for name in overlaid(runs, asked)[0][: CURVES if len(runs) <= COLUMNS else 1]:
-        points = {i: finite(run.curves.get(name, [])) for i, run in enumerate(runs)}
+        points = {i: finite_points(run.curves.get(name, [])) for i, run in enumerate(runs)}
         points = {index: each for index, each in points.items() if len(each) > 1}
         values = [value for each in points.values() for _, value in each]
         last = max(each[-1][0] for each in points.values())

@@ -18,7 +18,7 @@ CAUTION = (
 )
 
 
-def headline(comparison: Comparison) -> str:
+def comparison_headline(comparison: Comparison) -> str:
     """The result by the metric that matters most."""
     if not comparison.tested:
         return f"{len(comparison.runs)} runs, without a test"
@@ -52,7 +52,7 @@ def short(metric: str) -> str:
     return metric.removeprefix("eval/")
 
 
-def cell(value: Value | None) -> str:
+def value_cell(value: Value | None) -> str:
     """A value and its interval, which a narrow column breaks apart but does not split."""
     if value is None:
         return NOTHING
@@ -60,9 +60,9 @@ def cell(value: Value | None) -> str:
     return f"{number(value.value)} {ends}".strip()
 
 
-def signed(value: float) -> str:
+def format_difference(value: float) -> str:
     """
-    >>> signed(0.0312), signed(-12.04)
+    >>> format_difference(0.0312), format_difference(-12.04)
     ('+0.031', '-12.0')
     """
     return number(value) if value < 0 else f"+{number(value)}"
@@ -73,7 +73,7 @@ def difference(result: Paired | None) -> str:
     if result is None:
         return NOTHING
     ends = interval(result.low, result.high).replace(" ", "\N{NO-BREAK SPACE}")
-    return f"{signed(result.difference)} {ends}"
+    return f"{format_difference(result.difference)} {ends}"
 
 
 def p_value(result: Paired | None) -> str:
@@ -89,10 +89,10 @@ def higher(result: Paired | None) -> str:
     return share(result.higher) if result else NOTHING
 
 
-def grouped(values: Sequence[str | None]) -> str:
+def group_by_value(values: Sequence[str | None]) -> str:
     """Which runs have which value, where there are too many runs for a column each.
 
-    >>> grouped(["1", "2", "1", None])
+    >>> group_by_value(["1", "2", "1", None])
     '1: A C · 2: B · –: D'
     """
     runs: dict[str | None, list[str]] = {}

@@ -9,7 +9,7 @@ from rlexp.runtime.paths import CONF
 from rlexp.spec.files.registry_reference import is_registered
 
 
-def offer(choice: str, registry: str | None) -> None:
+def register_choice(choice: str, registry: str | None) -> None:
     """Let Hydra know a registered model as a choice of the group `model`."""
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
@@ -25,7 +25,7 @@ def offer(choice: str, registry: str | None) -> None:
     ConfigStore.instance().store(name, node, group=group, package="model")
 
 
-def pin(config: dict[str, Any]) -> dict[str, Any]:
+def pin_versions(config: dict[str, Any]) -> dict[str, Any]:
     """The composed config with versions in place of aliases of registered models.
 
     Raises:

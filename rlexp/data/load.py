@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from rlexp.data.derived.kinds import derive, prompts_of
-from rlexp.data.derived.split import canonical, draw, sample, split
+from rlexp.data.derived.split import canonical_json, sample_fraction, shuffle_key, split
 from rlexp.data.parsing.conversations import plain_text
 from rlexp.data.parsing.records import Row
 from rlexp.data.prompt_templates import worded
@@ -42,7 +42,7 @@ class Splits:
     """What was done to the rows, in words for the card."""
 
 
-def load(data: DataSpec, needs: Kind) -> Splits:
+def load_data(data: DataSpec, needs: Kind) -> Splits:
     """Read and split a data set, and make its training rows into what an algorithm needs.
 
     Raises:
@@ -51,16 +51,16 @@ def load(data: DataSpec, needs: Kind) -> Splits:
     kind, rows = data.kind(), data.read()
     if not rows.train:
         raise UserError(Problem("data", f"{rows.source}, without usable rows", "rows", *rows.notes))
-    digest = sha256(canonical([rows.train, rows.heldout])).hexdigest()[:32]
+    digest = sha256(canonical_json([rows.train, rows.heldout])).hexdigest()[:32]
     train, heldout = rows.train, rows.heldout
     if heldout is None:
         train, heldout = split(rows.train, data.eval_fraction, rows.source)
     if not heldout:
         raise UserError(Problem("data", f"{rows.source}: no held-out rows", "at least one"))
-    heldout = sorted(heldout, key=draw)
+    heldout = sorted(heldout, key=shuffle_key)
     pairs_are_sampled = needs == "pairs" and kind != "pairs" and kind not in DERIVABLE[needs]
     becomes: Kind = "prompts" if pairs_are_sampled else needs
-    taken = sample(train, data.max_rows)
+    taken = sample_fraction(train, data.max_rows)
     train, notes = derive(taken, kind, becomes, rows.source)
     if becomes == "unpaired":
         _check_both_labels(train, rows.source)

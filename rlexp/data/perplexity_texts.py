@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlexp.data.derived.split import draw
+from rlexp.data.derived.split import shuffle_key
 from rlexp.data.parsing.columns import raise_problems
 from rlexp.data.parsing.readers import read_records
 from rlexp.spec.errors import Problem, UserError
@@ -30,7 +30,7 @@ def with_texts_of(splits: Splits, path: str | None) -> Splits:
     """
     if path is None:
         return splits
-    texts = sorted(read_texts(path), key=lambda text: draw({"completion": text}))
+    texts = sorted(read_texts(path), key=lambda text: shuffle_key({"completion": text}))
     digest = sha256("\0".join(texts).encode()).hexdigest()[:8]
     note = f"forgetting is measured on {path}: {len(texts)} texts, digest {digest}"
     return replace(splits, texts=texts, notes=[*splits.notes, note])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from rlexp.builtin.grammar import grammatical, sample_reviews
-from rlexp.data.parsing.truncation import PromptWords, cut
+from rlexp.data.parsing.truncation import PromptWords, split_prefix
 from rlexp.spec.data import DataSpec, Kind, Rows
 
 
@@ -33,7 +33,7 @@ class Reviews(DataSpec):
     def read(self) -> Rows:
         rows = []
         for review in sample_reviews(self.size, self.seed):
-            parts = cut(review.text, self.prompt_words)
+            parts = split_prefix(review.text, self.prompt_words)
             if parts is None:
                 continue
             opening, rest = parts

@@ -23,16 +23,16 @@ from typing import Any
 
 from rlexp.evaluation.bootstrap import bootstrap_ratio
 from rlexp.evaluation.policy import sampled, score
-from rlexp.evaluation.preserved_state import undisturbed
+from rlexp.evaluation.preserved_state import preserve_rng_and_modes
 from rlexp.evaluation.results import Evaluation
-from rlexp.evaluation.win_rate import WinRate, compared
+from rlexp.evaluation.win_rate import WinRate, win_rate_by_reward
 from rlexp.spec.eval import EvalSpec
 from rlexp.spec.policy import PolicyLike
 from rlexp.spec.reward import Scoring, Value
 
 
 @dataclass(frozen=True)
-class Draws:
+class BestOfNSamples:
     """Rewards of N answers of the reference to each of the first prompts."""
 
     rewards: list[list[Value]]
@@ -45,7 +45,7 @@ class Draws:
         draft.replace(path)
 
     @classmethod
-    def from_json(cls, path: Path) -> Draws:
+    def from_json(cls, path: Path) -> BestOfNSamples:
         """Read what `to_json` wrote."""
         return cls(**json.loads(path.read_text(encoding="utf-8")))
 
@@ -59,7 +59,7 @@ class Draws:
 
     def control(self, first: Evaluation, resamples: int, seed: int) -> WinRate | None:
         """How often these win against the same policy's first samples: 1/2 but for chance."""
-        return compared(first.rewards, self.rewards, resamples, seed)
+        return win_rate_by_reward(first.rewards, self.rewards, resamples, seed)
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ class BestOf:
     high: float | None
 
 
-def draw(
+def sample_best_of_n(
     policy: PolicyLike, rows: Sequence[dict[str, Any]], reward: Scoring, spec: EvalSpec
-) -> Draws:
+) -> BestOfNSamples:
     """Sample `spec.best_of` answers to each of the first `spec.best_of_prompts` prompts.
 
     They are others than the evaluation's own. What the model does next is unchanged.
@@ -91,15 +91,15 @@ def draw(
     """
     rows = rows[: min(spec.prompts, spec.best_of_prompts)]
     more = spec.model_copy(update={"completions": spec.best_of, "seed": spec.seed + 1})
-    with undisturbed(policy.model):
+    with preserve_rng_and_modes(policy.model):
         completions = [each for group in sampled(policy, rows, more) for each in group]
         asked = [row for row in rows for _ in range(spec.best_of)]
         total = score(reward, asked, completions).total
     groups = range(0, len(total), spec.best_of)
-    return Draws([list(total[at : at + spec.best_of]) for at in groups])
+    return BestOfNSamples([list(total[at : at + spec.best_of]) for at in groups])
 
 
-def best_of(draws: Draws, resamples: int, seed: int) -> list[BestOf]:
+def best_of(draws: BestOfNSamples, resamples: int, seed: int) -> list[BestOf]:
     """Best-of-n for n = 1, 2, 4, ... and N; none where no prompt has all its rewards."""
     groups = list(draws.whole().values())
     if not groups:

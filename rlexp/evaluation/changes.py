@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rlexp.evaluation.bootstrap import bootstrap_change
-from rlexp.evaluation.ratios import PERPLEXITIES, of_ratio
+from rlexp.evaluation.ratios import PERPLEXITIES, metric_of_ratio
 from rlexp.evaluation.results import Ratio
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def change(metric: str, before: Ratio, after: Ratio, resamples: int, seed: int) 
         return None
     old, old_count, new, new_count = (list(column) for column in zip(*rows, strict=True))
     ends = bootstrap_change((old, old_count), (new, new_count), resamples, seed, _of(metric))
-    difference = of_ratio(metric, sum(new) / sum(new_count)) - of_ratio(
+    difference = metric_of_ratio(metric, sum(new) / sum(new_count)) - metric_of_ratio(
         metric, sum(old) / sum(old_count)
     )
     return Change(difference, *(ends or (None, None)))

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 MOST = 10
 
 
-def extremes(before: Evaluation | None, after: Evaluation | None) -> tuple[list[Pair], list[Pair]]:
+def largest_changes(
+    before: Evaluation | None, after: Evaluation | None
+) -> tuple[list[Pair], list[Pair]]:
     """At most ten largest gains and ten largest losses of a prompt's mean reward, largest first.
 
     Each shows the completion whose reward is nearest to the prompt's mean, before and after, and

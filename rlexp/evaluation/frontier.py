@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rlexp.evaluation.best_of import BestOf, Draws, best_of, expected_best, kl_bound
+from rlexp.evaluation.best_of import BestOf, BestOfNSamples, best_of, expected_best, kl_bound
 from rlexp.evaluation.bootstrap import CONFIDENCE
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Frontier:
 
 
 def frontier(
-    evaluations: Mapping[int, Evaluation], draws: Draws, resamples: int, seed: int
+    evaluations: Mapping[int, Evaluation], draws: BestOfNSamples, resamples: int, seed: int
 ) -> Frontier | None:
     """Set the run's evaluations against best-of-n; None before the first of a trained policy, and
     where the last one has no reward or no KL.
@@ -155,7 +155,7 @@ def _told(n: float) -> float | None:
     return MORE if math.isinf(n) else n
 
 
-def in_words(found: Frontier) -> str:
+def format_frontier(found: Frontier) -> str:
     """What the run's reward is worth in samples of the reference, in a sentence."""
     most, last = found.best_of[-1], found.run[-1]
     spent = f"the run's KL is {last.kl:.2f} nats an answer"

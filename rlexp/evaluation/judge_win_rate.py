@@ -24,7 +24,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class WinRate:
+class JudgeWinRate:
     """What the judge said, by metric; empty where no answer could be read."""
 
     metrics: dict[str, float]
@@ -38,9 +38,9 @@ class WinRate:
         )
 
 
-def judged(
+def judge_win_rate(
     rows: Sequence[Row], before: Evaluation, after: Evaluation, spec: EvalSpec
-) -> tuple[WinRate, str]:
+) -> tuple[JudgeWinRate, str]:
     """Let `eval.judge` compare the first completions to the first prompts.
 
     Args:
@@ -64,14 +64,14 @@ def judged(
     known = [preference for preference in preferences if preference is not None]
     note = _note(judge, known, missing=len(preferences) - len(known))
     if not known:
-        return WinRate({}, {}), note
+        return JudgeWinRate({}, {}), note
     wins = [preference.value for preference in known]
     interval = bootstrap_ratio(wins, [1.0] * len(wins), spec.bootstrap, spec.seed)
     rate = sum(wins) / len(wins)
-    return WinRate({METRIC: rate}, {METRIC: interval} if interval else {}), note
+    return JudgeWinRate({METRIC: rate}, {METRIC: interval} if interval else {}), note
 
 
-def try_judge(rows: Sequence[Row], before: Evaluation, spec: EvalSpec) -> None:
+def check_judge_answers(rows: Sequence[Row], before: Evaluation, spec: EvalSpec) -> None:
     """Put one question to `eval.judge`, where there is one.
 
     A wrong key is to be known before the training, not after it.

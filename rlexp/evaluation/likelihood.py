@@ -31,7 +31,7 @@ LONGEST_TEXT = 2048  # tokens; the rest of a longer text would cost more than it
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredText:
     """Token ids of which those from `start` (at least 1) on are predicted from all before them."""
 
     ids: list[int]
@@ -78,7 +78,8 @@ def drift(
         trained: False while the policy still is its reference, which then is not loaded.
     """
     sequences = [
-        Scored([*each.prompt_ids, *each.token_ids], len(each.prompt_ids)) for each in completions
+        ScoredText([*each.prompt_ids, *each.token_ids], len(each.prompt_ids))
+        for each in completions
     ]
     model = policy.model
     if not trained:
@@ -119,7 +120,7 @@ def text_nats(
     longest = getattr(model.config.get_text_config(), "max_position_embeddings", LONGEST_TEXT)
     limit = min(LONGEST_TEXT, longest)
     encoded = [_without_end(ids, tokenizer)[:limit] for ids in tokenizer(list(texts))["input_ids"]]
-    sequences = [Scored(ids, 1) for ids in encoded if len(ids) > 1]
+    sequences = [ScoredText(ids, 1) for ids in encoded if len(ids) > 1]
     if not sequences:
         raise ValueError("perplexity wants a text of two tokens or more")
 
@@ -171,7 +172,7 @@ def _in_slices(nats: Callable[[Tensor, Tensor], Tensor], logits: Tensor, other: 
 
 
 def _sums(
-    sequences: Sequence[Scored],
+    sequences: Sequence[ScoredText],
     model: Any,
     batch_size: int,
     nats: Callable[[Slab], Tensor],
@@ -202,7 +203,9 @@ def _sums(
     return totals
 
 
-def _groups(sequences: Sequence[Scored], batch_size: int, positions: int) -> Iterator[list[int]]:
+def _groups(
+    sequences: Sequence[ScoredText], batch_size: int, positions: int
+) -> Iterator[list[int]]:
     """Rows of similar length, as many as fit; a longer one by itself."""
     with_predictions = [row for row, each in enumerate(sequences) if len(each.ids) > each.start]
     group: list[int] = []
@@ -218,7 +221,7 @@ def _groups(sequences: Sequence[Scored], batch_size: int, positions: int) -> Ite
 
 
 def _slabs(
-    sequences: Sequence[Scored], rows: list[int], positions: int, device: Any
+    sequences: Sequence[ScoredText], rows: list[int], positions: int, device: Any
 ) -> Iterator[Slab]:
     group = [sequences[row] for row in rows]
     lengths = torch.tensor([len(each.ids) for each in group], device=device)[:, None]

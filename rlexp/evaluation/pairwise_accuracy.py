@@ -13,7 +13,7 @@ from typing import Any
 
 from rlexp.evaluation.bootstrap import bootstrap_ratio
 from rlexp.evaluation.policy import for_people
-from rlexp.evaluation.preserved_state import undisturbed
+from rlexp.evaluation.preserved_state import preserve_rng_and_modes
 from rlexp.evaluation.results import Evaluation, Sample
 from rlexp.spec.eval import EvalSpec
 
@@ -35,7 +35,7 @@ def evaluate_ranking(policy: Any, rows: Sequence[dict[str, Any]], spec: EvalSpec
     texts = [
         _ids(policy.tokenizer, row, answer) for row in rows for answer in ("chosen", "rejected")
     ]
-    with undisturbed(policy.model):
+    with preserve_rng_and_modes(policy.model):
         scores = _scores(policy, texts, spec.batch_size)
     margins = [good - bad for good, bad in zip(scores[::2], scores[1::2], strict=True)]
     right = [0.5 if margin == 0 else float(margin > 0) for margin in margins]

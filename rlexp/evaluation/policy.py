@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from rlexp.evaluation.preserved_state import undisturbed
-from rlexp.evaluation.ratios import averages, grouped, of_samples
+from rlexp.evaluation.preserved_state import preserve_rng_and_modes
+from rlexp.evaluation.ratios import averages, sample_ratios, sum_by_prompt
 from rlexp.evaluation.results import Evaluation, Sample, in_groups
 from rlexp.spec.eval import EvalSpec
 from rlexp.spec.policy import Completion, PolicyLike
@@ -51,7 +51,7 @@ def evaluate(
     rows, texts = rows[: spec.prompts], texts[: spec.texts]
     if not rows:
         raise ValueError("an evaluation needs held-out prompts, got none")
-    with undisturbed(policy.model):
+    with preserve_rng_and_modes(policy.model):
         groups = sampled(policy, rows, spec)
         completions = [completion for group in groups for completion in group]
         asked = [row for row, group in zip(rows, groups, strict=True) for _ in group]
@@ -65,7 +65,7 @@ def evaluate(
         forgetting = text_nats(policy, texts, spec.batch_size) if texts else None
 
     sizes = [len(group) for group in groups]
-    ratios = grouped(of_samples(samples, kl, surprises), sizes)
+    ratios = sum_by_prompt(sample_ratios(samples, kl, surprises), sizes)
     ratios |= {"perplexity": forgetting} if forgetting is not None else {}
     metrics, intervals = averages(ratios, spec.bootstrap, spec.seed)
     metrics |= {f"distinct_{n}": _distinct(completions, n) for n in (1, 2)}

@@ -9,7 +9,7 @@ from typing import Any
 
 
 @contextmanager
-def undisturbed(model: Any) -> Iterator[None]:
+def preserve_rng_and_modes(model: Any) -> Iterator[None]:
     """Eval mode inside; afterwards every module's mode and every random state is as it was.
 
     Covers Python's, NumPy's, and torch's generators on the CPU and on all CUDA devices in use.

@@ -24,7 +24,7 @@ _LARGEST = 700.0  # of which a float can hold exp
 Ratios = Mapping[str, Ratio]
 
 
-def of_samples(
+def sample_ratios(
     samples: Sequence[Sample], kl: Sequence[float], surprises: Sequence[float]
 ) -> dict[str, Ratio]:
     """What is averaged over completions: each counts 1, but what is a token's by its tokens.
@@ -64,7 +64,7 @@ def _with_missing(name: str, values: Sequence[Value]) -> dict[str, Ratio]:
     return measured
 
 
-def grouped(measured: Ratios, sizes: Sequence[int]) -> dict[str, Ratio]:
+def sum_by_prompt(measured: Ratios, sizes: Sequence[int]) -> dict[str, Ratio]:
     """The same with the sums of each group of neighbours, such as the completions to a prompt."""
     return {
         name: (
@@ -84,19 +84,19 @@ def averages(
     for name, (sums, counts) in ratios.items():
         if not sum(counts):
             continue
-        metrics[name] = of_ratio(name, sum(sums) / sum(counts))
+        metrics[name] = metric_of_ratio(name, sum(sums) / sum(counts))
         some = [(of, count) for of, count in zip(sums, counts, strict=True) if count]
         ends = bootstrap_ratio([of for of, _ in some], [n for _, n in some], resamples, seed)
         if ends:
-            intervals[name] = (of_ratio(name, ends[0]), of_ratio(name, ends[1]))
+            intervals[name] = (metric_of_ratio(name, ends[0]), metric_of_ratio(name, ends[1]))
     return metrics, intervals
 
 
-def of_ratio(metric: str, ratio: float) -> float:
+def metric_of_ratio(metric: str, ratio: float) -> float:
     """What a metric says where its ratio is this.
 
-    >>> of_ratio("length", 3.0), of_ratio("perplexity", 0.0), of_ratio("perplexity", 1e4)
-    (3.0, 1.0, inf)
+    >>> metric_of_ratio("length", 3.0), metric_of_ratio("perplexity", 1e4)
+    (3.0, inf)
     """
     if metric not in PERPLEXITIES:
         return ratio

@@ -49,7 +49,7 @@ class Slice:
         return cls(**told)
 
 
-def slices(
+def metric_slices(
     before: Evaluation | None,
     after: Evaluation | None,
     columns: Mapping[str, Sequence[Any]],

@@ -36,7 +36,9 @@ class WinRate:
     high: float | None
 
 
-def compared(first: Rewards, second: Rewards, resamples: int, seed: int) -> WinRate | None:
+def win_rate_by_reward(
+    first: Rewards, second: Rewards, resamples: int, seed: int
+) -> WinRate | None:
     """How often the second wins; None where no prompt has a reward in both.
 
     Args:

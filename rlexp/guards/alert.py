@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 
 @dataclass(frozen=True)
-class Shown:
+class ExampleSample:
     """A sample that shows what is wrong."""
 
     prompt: str
@@ -19,7 +19,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Firing:
+class GuardAlert:
     """One guard at one step."""
 
     guard: str
@@ -34,7 +34,7 @@ class Firing:
     """The likely cause."""
     remedy: str
     """The knob to turn."""
-    samples: list[Shown] = field(default_factory=list)
+    samples: list[ExampleSample] = field(default_factory=list)
     """Those that show it best; none where only numbers do."""
 
     @property
@@ -53,6 +53,6 @@ class Firing:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Firing:
+    def from_dict(cls, fields: Mapping[str, Any]) -> GuardAlert:
         """Undo `to_dict`."""
-        return cls(**{**fields, "samples": [Shown(**each) for each in fields["samples"]]})
+        return cls(**{**fields, "samples": [ExampleSample(**each) for each in fields["samples"]]})

@@ -31,7 +31,7 @@ ENDED_FLOOR = 0.5
 CLOSER = "Raise algo.beta (the KL penalty) or lower algo.learning_rate"
 
 
-def guards(
+def final_warnings(
     before: Metrics,
     after: Metrics,
     win_rate: Interval | None = None,

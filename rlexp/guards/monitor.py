@@ -20,8 +20,8 @@ from typing import Any
 from rlexp.evaluation.policy import distinct
 from rlexp.evaluation.results import Evaluation
 from rlexp.guards import reward_hacking
-from rlexp.guards.alert import Firing, Shown
-from rlexp.guards.training_health import FEW, HEALTH, LOOK, Seen, Series
+from rlexp.guards.alert import ExampleSample, GuardAlert
+from rlexp.guards.training_health import FEW, HEALTH, LOOK, Finding, Series
 from rlexp.runtime.checkpoints import complete_checkpoints
 from rlexp.spec.eval import EvalSpec
 from rlexp.spec.judge import needs_rivals
@@ -46,7 +46,7 @@ RESAMPLES = 20
 """Of a look's intervals, which nobody reads."""
 
 
-class Watcher:
+class GuardMonitor:
     """Watches one run, in its first process.
 
     Args:
@@ -62,15 +62,15 @@ class Watcher:
         self.spec, self.guards, self.observer = spec, spec.guards, observer
         self.series = Series()
         self.start: Evaluation | None = None
-        self.stopped: Firing | None = None
+        self.stopped: GuardAlert | None = None
         told = observer.tracker.told.events.get(FIRED, []) if observer.tracker.told else []
-        self._told = [Firing.from_dict(event["firing"]) for event in told]
-        self._fired: dict[str, Firing] = {}
+        self._told = [GuardAlert.from_dict(event["firing"]) for event in told]
+        self._fired: dict[str, GuardAlert] = {}
         self._looked = 0
         self._heard: dict[str, list[float]] = {}
 
     @property
-    def firings(self) -> list[Firing]:
+    def firings(self) -> list[GuardAlert]:
         """Each guard's first firing; what this attempt saw comes before what others told."""
         found = {firing.guard: firing for firing in reversed(self._told)} | self._fired
         return sorted(found.values(), key=lambda firing: firing.step)
@@ -177,12 +177,14 @@ class Watcher:
         terms = self.spec.reward.terms_by_name()
         weights = {name: term.weight.final for name, term in terms.items()}
         measures = reward_hacking.evidence(self.start, found, self.guards, weights)
-        near = reward_hacking.total(measures) >= reward_hacking.NEAR * self.guards.together
+        near = reward_hacking.total_evidence(measures) >= reward_hacking.NEAR * self.guards.together
         again = measures
         if near and self._is_on("reward_hacking"):
             other = self._look(step, self.spec.eval.seed + 1)
             again = reward_hacking.evidence(self.start, other, self.guards, weights)
-        pooled = (reward_hacking.total(measures) + reward_hacking.total(again)) / 2
+        pooled = (
+            reward_hacking.total_evidence(measures) + reward_hacking.total_evidence(again)
+        ) / 2
         metrics = _logged(found) | {EVIDENCE: pooled}
         self.observer.tracker.log(metrics, step)
         self.series.add(step, metrics)
@@ -191,8 +193,8 @@ class Watcher:
         if not self._is_on("reward_hacking") or pooled < self.guards.together:
             return
         if reward_hacking.has_lasted(looks, self.guards):
-            words = reward_hacking.in_words(self.start, found, measures)
-            seen = Seen(words, reward_hacking.CAUSE, reward_hacking.REMEDY)
+            words = reward_hacking.format_evidence(self.start, found, measures)
+            seen = Finding(words, reward_hacking.CAUSE, reward_hacking.REMEDY)
             self._fire("reward_hacking", step, seen, reward_hacking.telling(found.samples))
 
     def _look(self, step: int, seed: int) -> Evaluation:
@@ -210,17 +212,17 @@ class Watcher:
         with self.observer.phase("guards"):
             return self.observer.evaluate(step, spec, trained=step > 0)
 
-    def _fire(self, guard: str, step: int, seen: Seen, samples: list[Shown]) -> None:
+    def _fire(self, guard: str, step: int, seen: Finding, samples: list[ExampleSample]) -> None:
         action = self.guards.action(guard)
         assert action != "off"  # those are not asked
-        firing = Firing(guard, step, action, seen.what, seen.cause, seen.remedy, samples)
+        firing = GuardAlert(guard, step, action, seen.what, seen.cause, seen.remedy, samples)
         self._fired[guard] = firing
         if action == "stop" and self.stopped is None:
             self.stopped = firing
         if not any((each.guard, each.step) == (guard, step) for each in self._told):
             self._tell(firing)
 
-    def _tell(self, firing: Firing) -> None:
+    def _tell(self, firing: GuardAlert) -> None:
         """An event for the spool; a tag and a table, which people find in MLflow; and a line."""
         tracker = self.observer.tracker
         tracker.event(FIRED, firing=firing.to_dict())

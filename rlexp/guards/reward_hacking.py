@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean, pstdev
 
 from rlexp.evaluation.results import Evaluation, Sample
-from rlexp.guards.alert import Shown
+from rlexp.guards.alert import ExampleSample
 from rlexp.spec.guards import GuardsSpec
 
 SHOWN = 3
@@ -71,7 +71,7 @@ def evidence(
     return sorted((each for each in found if each.share > 0), key=lambda each: -each.share)
 
 
-def total(measures: Sequence[Measure]) -> float:
+def total_evidence(measures: Sequence[Measure]) -> float:
     """All of them together."""
     return sum(each.share for each in measures)
 
@@ -111,7 +111,7 @@ def answers_are_suspicious(
         spec: what is too much of each.
     """
     worse = [each for each in _text(start, now, spec) if each.share > 0]
-    return total(worse) >= SUSPICIOUS_ANSWERS * spec.together
+    return total_evidence(worse) >= SUSPICIOUS_ANSWERS * spec.together
 
 
 def _text(
@@ -187,14 +187,14 @@ def _ends(
     return ends[0], ends[1]
 
 
-def in_words(start: Evaluation, now: Evaluation, measures: Sequence[Measure]) -> str:
+def format_evidence(start: Evaluation, now: Evaluation, measures: Sequence[Measure]) -> str:
     """What was seen, with its numbers."""
     falls = "; ".join(each.words for each in measures if each.share >= 0.2)
     rewards = f"{start.metrics['reward']:.2f} → {now.metrics['reward']:.2f}"
     return f"the reward of held-out prompts rose {rewards}, while: {falls}"
 
 
-def telling(samples: Sequence[Sample]) -> list[Shown]:
+def telling(samples: Sequence[Sample]) -> list[ExampleSample]:
     """The samples that show it best: the least grammatical, and among those the best paid."""
 
     def order(sample: Sample) -> tuple[float, float]:
@@ -203,4 +203,6 @@ def telling(samples: Sequence[Sample]) -> list[Shown]:
         return quality, -(sample.reward if sample.reward is not None else 0.0)
 
     worst = sorted(samples, key=order)[:SHOWN]
-    return [Shown(each.prompt, each.completion, each.reward, each.grammatical) for each in worst]
+    return [
+        ExampleSample(each.prompt, each.completion, each.reward, each.grammatical) for each in worst
+    ]

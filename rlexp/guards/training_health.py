@@ -31,7 +31,7 @@ CLOSER = "Raise algo.beta (the KL penalty) or lower algo.learning_rate"
 
 
 @dataclass(frozen=True)
-class Seen:
+class Finding:
     """What a guard has to say."""
 
     what: str
@@ -71,13 +71,13 @@ class Series:
         return (values[0], values[-1]) if len(values) > 1 else None
 
 
-def kl_budget(series: Series, spec: GuardsSpec) -> Seen | None:
+def kl_budget(series: Series, spec: GuardsSpec) -> Finding | None:
     """The KL divergence a token from the reference, in the answers or in a look."""
     looks = series.looks("kl")
     found = max(series.last("rollout/kl") or 0.0, looks[1] if looks else 0.0)
     if found <= spec.kl_limit:
         return None
-    return Seen(
+    return Finding(
         f"the KL divergence from the reference is {found:.2f} nats a token, above "
         f"guards.kl_limit={spec.kl_limit:g}",
         "updates that carry the policy away faster than the KL penalty holds it",
@@ -85,19 +85,19 @@ def kl_budget(series: Series, spec: GuardsSpec) -> Seen | None:
     )
 
 
-def forgetting(series: Series, spec: GuardsSpec) -> Seen | None:
+def forgetting(series: Series, spec: GuardsSpec) -> Finding | None:
     """The perplexity of held-out texts against the start."""
     ends = series.looks("perplexity")
     if ends is None or ends[1] <= ends[0] * spec.perplexity_rise:
         return None
-    return Seen(
+    return Finding(
         f"the perplexity of held-out texts rose {ends[0]:.3g} → {ends[1]:.3g}",
         "training on a narrow task overwrites what the model could write before",
         f"{CLOSER}, or train an adapter (peft=lora)",
     )
 
 
-def collapse(series: Series, spec: GuardsSpec) -> Seen | None:
+def collapse(series: Series, spec: GuardsSpec) -> Finding | None:
     """Answers that are all alike."""
     for check in (_entropy, _distinct, _no_variance):
         if seen := check(series, spec):
@@ -105,37 +105,37 @@ def collapse(series: Series, spec: GuardsSpec) -> Seen | None:
     return None
 
 
-def _entropy(series: Series, spec: GuardsSpec) -> Seen | None:
+def _entropy(series: Series, spec: GuardsSpec) -> Finding | None:
     name = "rollout/entropy"
     start, now = series.first(name), series.last(name)
     if start is None or now is None or now * spec.entropy_fall >= start:
         return None
-    return Seen(
+    return Finding(
         f"the entropy a token fell {start:.2f} → {now:.2f} nats",
         "the policy has settled on few answers and explores no more",
         f"{CLOSER}, or reward exploration (algo.entropy_coefficient of ppo)",
     )
 
 
-def _distinct(series: Series, spec: GuardsSpec) -> Seen | None:
+def _distinct(series: Series, spec: GuardsSpec) -> Finding | None:
     share, length = series.looks("distinct_2"), series.looks("length")
     if share is None or length is None or share[1] * spec.distinct_fall >= share[0]:
         return None
     # Longer texts repeat more: a smaller share is no collapse unless there are fewer pairs in all.
     if share[1] * length[1] >= share[0] * length[0]:
         return None
-    return Seen(
+    return Finding(
         f"samples repeat each other: distinct pairs of tokens fell {share[0]:.2f} → {share[1]:.2f}",
         "the policy has found few answers that its reward likes",
         f"{CLOSER}, or reward variety (reward=mix with repetition)",
     )
 
 
-def _no_variance(series: Series, spec: GuardsSpec) -> Seen | None:
+def _no_variance(series: Series, spec: GuardsSpec) -> Finding | None:
     values = series.values("rollout/frac_reward_zero_std")[-spec.window :]
     if len(values) < spec.window or fmean(values) < spec.zero_variance:
         return None
-    return Seen(
+    return Finding(
         f"in {fmean(values):.0%} of the groups of the last {len(values)} steps all answers earned "
         "the same: there is nothing to learn from",
         "prompts that are too easy or too hard, or a reward with too few levels",
@@ -143,21 +143,21 @@ def _no_variance(series: Series, spec: GuardsSpec) -> Seen | None:
     )
 
 
-def instability(series: Series, spec: GuardsSpec) -> Seen | None:
+def instability(series: Series, spec: GuardsSpec) -> Finding | None:
     """The last steps' loss, gradient norm or KL far from those before them; or the last ratio.
 
     One step alone is no sign: gradients of sampled answers have heavy tails, and are clipped.
     """
     ratio = series.values("train/ratio")[-1:]
     if ratio and not 1 / RATIO <= ratio[0] <= RATIO:
-        return Seen(f"the ratio of new to sampling policy is {ratio[0]:.2f}", *_why("ratio"))
+        return Finding(f"the ratio of new to sampling policy is {ratio[0]:.2f}", *_why("ratio"))
     for name, least in JUMPS.items():
         values = series.values(name)[-spec.window - FEW :]
         before, value = values[:-FEW], median(values[-FEW:] or [0.0])
         if len(before) == spec.window and is_jump(value, before, spec.spike, least):
             words = name.partition("/")[2].replace("_", " ")
             seen = f"{words} jumped to {value:.3g} from {median(before):.3g}"
-            return Seen(seen, *_why(name.partition("/")[2]))
+            return Finding(seen, *_why(name.partition("/")[2]))
     return None
 
 
@@ -181,7 +181,7 @@ def _why(name: str) -> tuple[str, str]:
     return cause, remedy[:1].upper() + remedy[1:]
 
 
-HEALTH: dict[str, Callable[[Series, GuardsSpec], Seen | None]] = {
+HEALTH: dict[str, Callable[[Series, GuardsSpec], Finding | None]] = {
     "kl_budget": kl_budget,
     "forgetting": forgetting,
     "collapse": collapse,

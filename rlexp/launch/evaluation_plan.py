@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.config.overrides import Config, hidden, overridden, read_config, value_at
-from rlexp.config.registry_choices import pin
+from rlexp.config.registry_choices import pin_versions
 from rlexp.runtime.checkpoints import step_of
 from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
@@ -38,7 +38,7 @@ CONFIG, MODEL, CHECKPOINTS = "config.yaml", "model", "checkpoints"
 
 
 @dataclass(frozen=True)
-class Model:
+class NamedModel:
     """A model that a word names."""
 
     word: str
@@ -56,12 +56,12 @@ class Model:
 class Plan:
     """One evaluation, ready to be run."""
 
-    model: Model
+    model: NamedModel
     config: Config
     spec: RunSpec
 
 
-def plan(
+def plan_evaluations(
     words: Sequence[str],
     overrides: Sequence[str],
     against: str | None,
@@ -105,7 +105,7 @@ class Finder:
         self._store, self._checkpoint, self._open_things = store, checkpoint, open_things
         self._records: Records | None = None
 
-    def collect(self, word: str, problems: list[Problem]) -> list[Model]:
+    def collect(self, word: str, problems: list[Problem]) -> list[NamedModel]:
         """The models of a word; none, and what is wrong with it among the problems."""
         try:
             return list(self._models(word))
@@ -113,10 +113,10 @@ class Finder:
             problems += error.problems
             return []
 
-    def _models(self, word: str) -> Iterator[Model]:
+    def _models(self, word: str) -> Iterator[NamedModel]:
         folder = Path(word).expanduser()
         if is_registered(word) or word.startswith("builtin:"):
-            yield Model(word, word.rpartition(":")[2], word)
+            yield NamedModel(word, word.rpartition(":")[2], word)
         elif folder.is_dir() and (runs := run_folders(folder)):
             yield from (self._of_run(run, word) for run in runs)
         elif folder.is_dir():
@@ -125,7 +125,7 @@ class Finder:
             want = "a run's folder, id or name, a model's folder, a hub id, or registry:NAME"
             raise UserError(Problem(word, "no such folder", want, _LISTS))
         elif word.count("/") == 1:
-            yield Model(word, word.rpartition("/")[2], word)
+            yield NamedModel(word, word.rpartition("/")[2], word)
         else:
             yield from (self._of_record(record, word) for record in self._find(word))
 
@@ -135,7 +135,7 @@ class Finder:
             self._records = self._open_things.enter_context(Records.open(uri, experiment))
         return self._records.find([word])
 
-    def _of_record(self, record: Record, word: str) -> Model:
+    def _of_record(self, record: Record, word: str) -> NamedModel:
         if record.folder is None or not (record.folder / CONFIG).is_file():
             place = record.folder or "an unknown place"
             got = f"{record.name}, whose folder is not here ({place})"
@@ -143,7 +143,7 @@ class Finder:
             raise UserError(Problem(word, got, "a run whose folder is here", remedy))
         return self._of_run(record.folder, word)
 
-    def _of_run(self, run: Path, word: str) -> Model:
+    def _of_run(self, run: Path, word: str) -> NamedModel:
         from rlexp.registry.promote import FINAL, chosen
 
         config = read_config(run / CONFIG)
@@ -154,19 +154,19 @@ class Finder:
         name = str(config["name"])
         if self._checkpoint:
             name += f"-{weights.place.name}"
-        return Model(word, name, str(weights.place.resolve()), run.resolve(), weights.step)
+        return NamedModel(word, name, str(weights.place.resolve()), run.resolve(), weights.step)
 
-    def _of_folder(self, folder: Path, word: str) -> Model:
+    def _of_folder(self, folder: Path, word: str) -> NamedModel:
         if not (folder / "config.json").is_file() and not is_adapter(folder):
             want = "a run's folder, or a model's with config.json and safetensors"
             raise UserError(Problem(word, "a folder without either", want, _LISTS))
         if folder.parent.name == CHECKPOINTS and (folder.parent.parent / CONFIG).is_file():
             run = folder.parent.parent
             name = f"{read_config(run / CONFIG)['name']}-{folder.name}"
-            return Model(word, name, str(folder), run, step_of(folder))
+            return NamedModel(word, name, str(folder), run, step_of(folder))
         if folder.name == MODEL and (folder.parent / CONFIG).is_file():
             return self._of_run(folder.parent, word)
-        return Model(word, folder.name, str(folder))
+        return NamedModel(word, folder.name, str(folder))
 
 
 _LISTS = "`python -m rlexp ls` lists the runs."
@@ -176,7 +176,7 @@ def _looks_like_a_path(word: str) -> bool:
     return word.startswith(("/", ".", "~")) or word.count(os.sep) > 1
 
 
-def _planned(model: Model, other: Model | None, overrides: Sequence[str]) -> Plan:
+def _planned(model: NamedModel, other: NamedModel | None, overrides: Sequence[str]) -> Plan:
     problems: list[Problem] = []
     before = _of_run(model) if model.run else _of_defaults(model)
     groups = OF_RUNS if model.run else GROUPS
@@ -186,7 +186,7 @@ def _planned(model: Model, other: Model | None, overrides: Sequence[str]) -> Pla
     problems += hidden(config)
     try:
         RunSpec.parse(config, [*key_paths(config)])
-        config = pin(config)
+        config = pin_versions(config)
         spec = RunSpec.parse(config)
     except UserError as error:
         raise UserError([*problems, *error.problems]) from error
@@ -195,7 +195,7 @@ def _planned(model: Model, other: Model | None, overrides: Sequence[str]) -> Pla
     return Plan(model, config, spec)
 
 
-def _of_run(model: Model) -> Config:
+def _of_run(model: NamedModel) -> Config:
     """The run's config, with defaults for keys that it is too old to have."""
     assert model.run is not None
     from omegaconf import OmegaConf
@@ -211,7 +211,7 @@ def _of_run(model: Model) -> Config:
     return OmegaConf.to_container(filled, resolve=True)  # pyright: ignore[reportReturnType]
 
 
-def _of_defaults(model: Model) -> Config:
+def _of_defaults(model: NamedModel) -> Config:
     """The default run's config; what follows from a choice still points to it."""
     config = _composed("model=tiny" if model.path == "builtin:tiny" else "model=local")
     config["model"] |= {"path": model.path}
@@ -233,7 +233,9 @@ def _composed(*overrides: str) -> Config:
     return {str(key): value for key, value in whole.items() if key != "sweep"}
 
 
-def _evaluating(config: Config, model: Model, other: Model | None, of_run: bool) -> Config:
+def _evaluating(
+    config: Config, model: NamedModel, other: NamedModel | None, of_run: bool
+) -> Config:
     """The config with the evaluation in the place of the training."""
     scores = _scores_texts(model)
     examined: str | None = model.path
@@ -264,7 +266,7 @@ def _evaluating(config: Config, model: Model, other: Model | None, of_run: bool)
     }
 
 
-def _scores_texts(model: Model) -> bool:
+def _scores_texts(model: NamedModel) -> bool:
     """Whether it is a reward model, as far as its files are here."""
     folder = Path(model.path)
     if not folder.is_dir():

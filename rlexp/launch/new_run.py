@@ -24,7 +24,7 @@ def new_folder() -> Path:
     return folder
 
 
-def start(config: dict[str, Any], spec: RunSpec) -> Path:
+def launch_new_run(config: dict[str, Any], spec: RunSpec) -> Path:
     """Run a config to its end; the folder.
 
     Raises:

@@ -16,7 +16,7 @@ from rlexp.config.overrides import Config, overridden, read_config
 from rlexp.runtime.checkpoints import complete_checkpoints, remove_cut_off
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.run import RunSpec, key_paths
-from rlexp.tracking.spool.history import Told
+from rlexp.tracking.spool.history import RunHistory
 from rlexp.tracking.spool.spool import SPOOL
 
 CONFIG = "config.yaml"
@@ -62,7 +62,7 @@ class Resumption:
     cut_off: tuple[Path, ...]
 
 
-def plan(folder: Path, overrides: Sequence[str]) -> Resumption:
+def plan_resume(folder: Path, overrides: Sequence[str]) -> Resumption:
     """What going on with the run in the folder means; cut-off checkpoints are removed.
 
     Args:
@@ -72,7 +72,7 @@ def plan(folder: Path, overrides: Sequence[str]) -> Resumption:
     Raises:
         UserError: with everything that keeps it from going on.
     """
-    told = Told.read(folder / SPOOL)
+    told = RunHistory.read(folder / SPOOL)
     if told is None or not (folder / CONFIG).is_file():
         want = f"the folder of a run, with {CONFIG} and {SPOOL}"
         raise UserError(Problem(str(folder), "a folder in which no run has begun", want))
@@ -123,7 +123,9 @@ def _leaves(config: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _steps_left(folder: Path, told: Told, old: int, done: int, spec: RunSpec) -> list[Problem]:
+def _steps_left(
+    folder: Path, told: RunHistory, old: int, done: int, spec: RunSpec
+) -> list[Problem]:
     """What is wrong with the number of steps, for a run that has told of step `done`."""
     new, key = spec.train.max_steps, "train.max_steps"
     longer = f"python -m rlexp resume {folder} {key}={2 * max(old, new)}"

@@ -75,7 +75,7 @@ def load_policy(
 def _new(spec: Any, texts: Sequence[str], notes: list[str]) -> Path:
     from rlexp.builtin import scratch
 
-    folder = scratch.ensure(spec.model.shape, texts, spec.seed)
+    folder = scratch.ensure_scratch_model(spec.model.shape, texts, spec.seed)
     count, pieces = parameter_count(folder, False), len(vocabulary(folder) or ())
     notes.append(
         f"a new model: {count:,} random weights, {pieces:,} pieces from {len(texts):,} texts"

@@ -54,7 +54,7 @@ def model_folder(
     if model.path == "builtin:tiny":
         from rlexp.builtin import tiny
 
-        return tiny.ensure(progress=progress)
+        return tiny.ensure_tiny_model(progress=progress)
     folder = folder_of(model.path, model.revision, "model.path", model.trust_remote_code)
     if not is_adapter(folder):
         return folder

@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from rlexp.tracking.store.read_only import answering, checked_file, opened, silent
+from rlexp.tracking.store.read_only import (
+    checked_file,
+    open_read_only,
+    store_errors,
+    unreachable_error,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -62,7 +67,7 @@ def catalogue(address: str) -> Catalogue:
     """
     if urlsplit(address).scheme.partition("+")[0] == "sqlite":
         return _File(address, checked_file(address))
-    return _Server(address, opened(address))
+    return _Server(address, open_read_only(address))
 
 
 class _Server:
@@ -70,7 +75,7 @@ class _Server:
         self._address, self._client = address, client
 
     def models(self) -> dict[str, Aliases]:
-        with answering(self._address):
+        with store_errors(self._address):
             found = self._client.search_registered_models(max_results=1000)
         return {
             model.name: {alias: str(number) for alias, number in model.aliases.items()}
@@ -79,12 +84,12 @@ class _Server:
 
     def numbers(self, name: str) -> list[str]:
         quoted = name.replace("'", "''")
-        with answering(self._address):
+        with store_errors(self._address):
             found = self._client.search_model_versions(f"name = '{quoted}'")
         return sorted((str(each.version) for each in found), key=int)
 
     def entry(self, name: str, number: str) -> Entry:
-        with answering(self._address):
+        with store_errors(self._address):
             version = self._client.get_model_version(name, number)
             source = self._client.get_model_version_download_uri(name, number)
         return Entry(source, version.creation_timestamp, version.tags)
@@ -124,4 +129,4 @@ class _File:
             with closing(sqlite3.connect(self._file, uri=True, timeout=_SECONDS)) as connection:
                 yield from connection.execute(query, values).fetchall()
         except sqlite3.DatabaseError as error:
-            raise silent(self._address, error) from error
+            raise unreachable_error(self._address, error) from error

@@ -21,7 +21,7 @@ from rlexp.runtime.checkpoints import BEST, complete_checkpoints, step_of
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.model_folder import is_adapter
 from rlexp.tracking.secrets import redacted
-from rlexp.tracking.spool.history import Told
+from rlexp.tracking.spool.history import RunHistory
 from rlexp.tracking.spool.spool import SPOOL
 
 FILES = (
@@ -141,7 +141,7 @@ def _card_of(run: Path, weights: Chosen) -> Card:
 
 def last_step(run: Path) -> int:
     """The step at which the run ended: the last of its config, unless a guard stopped it."""
-    told = Told.read(run / SPOOL)
+    told = RunHistory.read(run / SPOOL)
     stopped = told.stopped_at if told else None
     return stopped or int(config_of(run)["train"]["max_steps"])
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from rlexp.spec.errors import Problem
 from rlexp.tracking.query.records import Record, Records
 from rlexp.tracking.store.connection import time_for
-from rlexp.tracking.store.read_only import answering
+from rlexp.tracking.store.read_only import store_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -66,7 +66,7 @@ def name_problems(name: str, alias: str | None) -> list[Problem]:
 def registered(records: Records, record: Record, name: str, digest: str) -> str | None:
     """The version of a model that has these files of this run already; None if there is none."""
     quoted = name.replace("'", "''")
-    with answering(records.uri):
+    with store_errors(records.uri):
         for version in records.client.search_model_versions(f"name = '{quoted}'"):
             same = version.run_id == record.run_id and version.tags.get(DIGEST) == digest
             if same and version.status == "READY":
@@ -86,7 +86,7 @@ def register(records: Records, record: Record, name: str, upload: Upload) -> str
 
     client = records.client
     largest = max(path.stat().st_size for path in upload.folder.rglob("*"))
-    with answering(records.uri):
+    with store_errors(records.uri):
         model = _logged_model(records, record, upload)
         with time_for(largest):
             client.log_model_artifacts(model.model_id, str(upload.folder))
@@ -117,7 +117,7 @@ def register(records: Records, record: Record, name: str, upload: Upload) -> str
 
 def set_alias(records: Records, name: str, alias: str, version: str) -> str | None:
     """Let an alias mean this version; the version that it meant until now."""
-    with answering(records.uri):
+    with store_errors(records.uri):
         before = records.client.get_registered_model(name).aliases.get(alias)
         records.client.set_registered_model_alias(name, alias, version)
     return None if before is None else str(before)

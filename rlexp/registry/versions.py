@@ -20,7 +20,7 @@ from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.registry_reference import PREFIX, Reference, is_registered
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.store.connection import resolve
-from rlexp.tracking.store.read_only import answering
+from rlexp.tracking.store.read_only import store_errors
 
 DESCRIBED = "rlexp.model"
 """Tag of a version: keys of the config group `model` that hold for its weights, as JSON."""
@@ -69,7 +69,7 @@ class Version:
         """
         from mlflow.artifacts import download_artifacts
 
-        with answering(self.uri):
+        with store_errors(self.uri):
             files = [path for path in self._files() if wanted(PurePosixPath(path).name)]
             for path in files:
                 place = target / PurePosixPath(path).parent

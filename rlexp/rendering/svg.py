@@ -46,7 +46,7 @@ class Plot:
     svg: str
 
 
-def draw(title: str, fill: Callable[[Axes], None], colours: Mapping[str, str]) -> Plot:
+def draw_svg(title: str, fill: Callable[[Axes], None], colours: Mapping[str, str]) -> Plot:
     """A plot of the page's size.
 
     Args:

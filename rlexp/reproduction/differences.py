@@ -9,7 +9,7 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from rlexp.reproduction.recorded import Recorded
+from rlexp.reproduction.recorded import RecordedRun
 from rlexp.tracking.provenance import environment
 from rlexp.tracking.provenance.manifest import SOURCES, Facts
 from rlexp.tracking.secrets import redacted
@@ -39,7 +39,7 @@ _FETCHED = "was"
 
 
 @dataclass(frozen=True)
-class Difference:
+class EnvironmentDifference:
     """One thing that is not as it was."""
 
     what: str
@@ -48,7 +48,9 @@ class Difference:
     remedy: str = ""
 
 
-def differences(recorded: Recorded, here: Facts, uri: str) -> list[Difference]:
+def environment_differences(
+    recorded: RecordedRun, here: Facts, uri: str
+) -> list[EnvironmentDifference]:
     """Everything in which `here` is not as the run's last attempt; what can move numbers first.
 
     Args:
@@ -70,7 +72,7 @@ def differences(recorded: Recorded, here: Facts, uri: str) -> list[Difference]:
     ]
 
 
-def differing_attempts(recorded: Recorded) -> list[str]:
+def differing_attempts(recorded: RecordedRun) -> list[str]:
     """In words, what changed between the attempts of a run that was resumed."""
     notes = []
     names = {"code": "the code", "cpu": "the CPU", "python": "Python", "gpus": "the GPUs"}
@@ -92,18 +94,20 @@ def _fetching(run_id: str, uri: str) -> Fetch:
     return command
 
 
-def _code(then: Facts, here: Facts, fetch: Fetch) -> Iterator[Difference]:
+def _code(then: Facts, here: Facts, fetch: Fetch) -> Iterator[EnvironmentDifference]:
     a, b = then["git"], here["git"]
     if then["code"] != here["code"]:
         install = "" if a else "Install the version of rlexp that the run had."
-        yield Difference("rlexp's own code and configs", _state(then), _state(here), install)
+        yield EnvironmentDifference(
+            "rlexp's own code and configs", _state(then), _state(here), install
+        )
     if a is None or b is None:
         return
     # What stands here must be out of the way first.
     tidy = "git stash --include-untracked && " if b["diff"] else ""
     if a["commit"] != b["commit"]:
         checkout = f"{tidy}git checkout {a['commit']}" if a["commit"] else ""
-        yield Difference("commit", _short(a["commit"]), _short(b["commit"]), checkout)
+        yield EnvironmentDifference("commit", _short(a["commit"]), _short(b["commit"]), checkout)
         tidy = ""
     if a["diff"] != b["diff"]:
         apply = f"{fetch('git.diff')} && git apply {_FETCHED}/git.diff"
@@ -111,7 +115,9 @@ def _code(then: Facts, here: Facts, fetch: Fetch) -> Iterator[Difference]:
             remedy = "The run's git.diff lacks secrets, or its end: to be read, not to be applied."
         else:
             remedy = tidy + apply if a["diff"] else tidy.removesuffix(" && ")
-        yield Difference("uncommitted changes", _short(a["diff"]), _short(b["diff"]), remedy)
+        yield EnvironmentDifference(
+            "uncommitted changes", _short(a["diff"]), _short(b["diff"]), remedy
+        )
 
 
 def _state(facts: Facts) -> str:
@@ -125,24 +131,28 @@ def _short(digest: str | None) -> str:
     return digest[:8] if digest else "none"
 
 
-def _sources(then: Facts, here: Facts, fetch: Fetch) -> Iterator[Difference]:
+def _sources(then: Facts, here: Facts, fetch: Fetch) -> Iterator[EnvironmentDifference]:
     a, b = then["sources"], here["sources"]
     for name in sorted(a.keys() & b.keys()):
         if a[name] != b[name]:
             path = f"{SOURCES}/{name}"
             copy = f"cp {shlex.quote(f'{_FETCHED}/{path}')} {shlex.quote(name)}"
             remedy = f"{fetch(path)} && {copy}"
-            yield Difference(f"your code in {name}", _short(a[name]), _short(b[name]), remedy)
+            yield EnvironmentDifference(
+                f"your code in {name}", _short(a[name]), _short(b[name]), remedy
+            )
 
 
-def _files(then: Facts, here: Facts) -> Iterator[Difference]:
+def _files(then: Facts, here: Facts) -> Iterator[EnvironmentDifference]:
     a, b = then["files"], here["files"]
     for key in sorted(a.keys() & b.keys()):
         if a[key] != b[key]:
-            yield Difference(f"file of {key}", _short(a[key]), _short(b[key]), "Bring it back.")
+            yield EnvironmentDifference(
+                f"file of {key}", _short(a[key]), _short(b[key]), "Bring it back."
+            )
 
 
-def _weights(then: Facts, here: Facts) -> Iterator[Difference]:
+def _weights(then: Facts, here: Facts) -> Iterator[EnvironmentDifference]:
     """Of the folders that the config names, before the run; of what was loaded, after it."""
     for kind, what in (("folders", "model in {}"), ("weights", "weights loaded for {}")):
         a, b = then.get(kind, {}), here.get(kind, {})
@@ -156,18 +166,23 @@ def _weights(then: Facts, here: Facts) -> Iterator[Difference]:
             else:
                 remedy = ""
             was, now = _short(a[key]["digest"]), _short(b[key]["digest"])
-            yield Difference(what.format(key), was, now, remedy)
+            yield EnvironmentDifference(what.format(key), was, now, remedy)
 
 
-def _data(then: Facts, here: Facts) -> Iterator[Difference]:
+def _data(then: Facts, here: Facts) -> Iterator[EnvironmentDifference]:
     a, b = then.get("data"), here.get("data")
     if a and b and a["digest"] != b["digest"]:
         was, now = (f"{each['rows']} rows, {_short(each['digest'])}" for each in (a, b))
-        yield Difference("data", was, now, f"Bring back the rows of {a['source']} as they were.")
+        yield EnvironmentDifference(
+            "data", was, now, f"Bring back the rows of {a['source']} as they were."
+        )
 
 
-def _packages(then: dict[str, str], fetch: Fetch) -> Iterator[Difference]:
-    a, b = _by_name(then), _by_name(dict(line.split("==", 1) for line in environment.packages()))
+def _packages(then: dict[str, str], fetch: Fetch) -> Iterator[EnvironmentDifference]:
+    a, b = (
+        _by_name(then),
+        _by_name(dict(line.split("==", 1) for line in environment.installed_packages())),
+    )
     changed = [name for name in a if a[name] != b.get(name) and name != "rlexp"]
     first = [name for name in NUMBERS if name in changed]
     first += sorted(name for name in changed if name.startswith("nvidia-"))
@@ -177,37 +192,41 @@ def _packages(then: dict[str, str], fetch: Fetch) -> Iterator[Difference]:
     remedies = [(first, f"python -m pip install {wanted}"), (others, install)]
     for names, remedy in remedies:
         for name in names:
-            yield Difference(name, a[name], b.get(name, "not installed"), remedy)
+            yield EnvironmentDifference(name, a[name], b.get(name, "not installed"), remedy)
 
 
 def _by_name(versions: dict[str, str]) -> dict[str, str]:
     return {canonicalize_name(name): version for name, version in versions.items()}
 
 
-def _machine(then: Facts, here: Facts) -> Iterator[Difference]:
+def _machine(then: Facts, here: Facts) -> Iterator[EnvironmentDifference]:
     if then["python"] != here["python"]:
         remedy = f"Make an environment with Python {then['python']}."
-        yield Difference("Python", then["python"], here["python"], remedy)
+        yield EnvironmentDifference("Python", then["python"], here["python"], remedy)
     names = {"system": "system", "cpu": "CPU", "gpus": "GPUs"}
     for key, name in names.items():
         if then[key] != here[key]:
-            yield Difference(name, _words(then[key]), _words(here[key]))
+            yield EnvironmentDifference(name, _words(then[key]), _words(here[key]))
     built = then.get("torch", {})
     for key, value in here.get("torch", {}).items():
         if built.get(key) != value:
-            yield Difference(f"torch's {key}", _words(built.get(key)), _words(value))
+            yield EnvironmentDifference(f"torch's {key}", _words(built.get(key)), _words(value))
     a, b = then.get("resolved", {}), here.get("resolved", {})
     for key in sorted(a.keys() & b.keys()):
         if a[key] != b[key]:
-            yield Difference(key, _words(a[key]), _words(b[key]), f"Leave {key} to the run's own.")
+            yield EnvironmentDifference(
+                key, _words(a[key]), _words(b[key]), f"Leave {key} to the run's own."
+            )
 
 
-def _environment(then: Facts, here: Facts) -> Iterator[Difference]:
+def _environment(then: Facts, here: Facts) -> Iterator[EnvironmentDifference]:
     a, b = then["environment"], here["environment"]
     for name in sorted(a.keys() | b.keys()):
         if a.get(name) != b.get(name):
             export = f"export {name}={shlex.quote(a[name])}" if name in a else f"unset {name}"
-            yield Difference(name, a.get(name, "not set"), b.get(name, "not set"), export)
+            yield EnvironmentDifference(
+                name, a.get(name, "not set"), b.get(name, "not set"), export
+            )
 
 
 def _words(value: Any) -> str:

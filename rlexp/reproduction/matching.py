@@ -66,7 +66,7 @@ def match(name: str, then: Points, now: Points, *, whole: bool) -> Match:
     )
 
 
-def compare(then: dict[str, Points], now: dict[str, Points], *, whole: bool) -> list[Match]:
+def compare_metrics(then: dict[str, Points], now: dict[str, Points], *, whole: bool) -> list[Match]:
     """Every metric of the two runs, those that part first at the top."""
     names = sorted(then.keys() | now.keys() if whole else then.keys())
     found = [match(name, then.get(name, {}), now.get(name, {}), whole=whole) for name in names]

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rlexp.config.overrides import hidden, value_at
-from rlexp.reproduction.recorded import Recorded
+from rlexp.reproduction.recorded import RecordedRun
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.peft import NoPeft
 from rlexp.spec.run import RunSpec, key_paths
@@ -39,7 +39,7 @@ class Stage:
     """Keys that were left open, with what they turned out to be."""
 
 
-def plan(recorded: Recorded, words: list[str], uri: str) -> list[Stage]:
+def plan_reproduction(recorded: RecordedRun, words: list[str], uri: str) -> list[Stage]:
     """What to run, one after the other, to have the run again.
 
     Args:
@@ -54,7 +54,7 @@ def plan(recorded: Recorded, words: list[str], uri: str) -> list[Stage]:
     return [_stage(recorded, attempt, words, uri) for attempt in recorded.stages()]
 
 
-def _stage(recorded: Recorded, attempt: Facts, words: list[str], uri: str) -> Stage:
+def _stage(recorded: RecordedRun, attempt: Facts, words: list[str], uri: str) -> Stage:
     config = deepcopy(recorded.config) | deepcopy(attempt["settings"])
     tracking = config["tracking"]
     if tracking["registry"] == tracking["uri"]:

@@ -21,7 +21,7 @@ Points = dict[int, float]
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedRun:
     """A run that is to be had again."""
 
     record: Record
@@ -53,7 +53,7 @@ class Recorded:
         ]
 
 
-def read(records: Records, word: str) -> Recorded:
+def read_recorded_run(records: Records, word: str) -> RecordedRun:
     """The run that a word names, the newest where it names several.
 
     Raises:
@@ -67,7 +67,7 @@ def read(records: Records, word: str) -> Recorded:
         raise UserError(Problem(word, got, "a run that has ended", "Wait for it, or end it."))
     files = {name: _artifact(records, record, name) for name in ("config.yaml", "packages.txt")}
     lines = files["packages.txt"].read_text(encoding="utf-8").split()
-    return Recorded(
+    return RecordedRun(
         record=record,
         config=yaml.safe_load(files["config.yaml"].read_text(encoding="utf-8")),
         attempts=attempts(_artifact(records, record, ORIGIN)),

@@ -10,22 +10,22 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from rlexp.config.overrides import value_at
-from rlexp.data.load import load
+from rlexp.data.load import load_data
 from rlexp.launch.launcher import launch
 from rlexp.launch.new_run import new_folder
 from rlexp.launch.resume_plan import CONFIG
 from rlexp.reproduction import terminal
-from rlexp.reproduction.differences import Difference, differences
-from rlexp.reproduction.matching import Verdict, compare, verdict
-from rlexp.reproduction.plan import Stage, plan
-from rlexp.reproduction.recorded import COMPARED, Points, Recorded, read
+from rlexp.reproduction.differences import EnvironmentDifference, environment_differences
+from rlexp.reproduction.matching import Verdict, compare_metrics, verdict
+from rlexp.reproduction.plan import Stage, plan_reproduction
+from rlexp.reproduction.recorded import COMPARED, Points, RecordedRun, read_recorded_run
 from rlexp.reproduction.result import keep
 from rlexp.runtime.checkpoints import complete_checkpoints
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.rows import rows_read
 from rlexp.spec.run import RunSpec
 from rlexp.tracking.provenance import manifest
-from rlexp.tracking.provenance.environment import Code, repository
+from rlexp.tracking.provenance.environment import GitState, repository
 from rlexp.tracking.provenance.manifest import Facts
 from rlexp.tracking.query.records import Records
 from rlexp.tracking.spool.spool import SPOOL, read_events
@@ -60,8 +60,8 @@ def reproduce(
     """
     console = Console(highlight=False)
     with Records.open(uri, experiment) as records:
-        recorded = read(records, word)
-    stages = plan(recorded, words, uri)
+        recorded = read_recorded_run(records, word)
+    stages = plan_reproduction(recorded, words, uri)
     terminal.print_plan(recorded, stages[-1].held_to, console)
     found = _look(recorded, stages[-1], uri, changed_data, console)
     if dry_run:
@@ -70,9 +70,9 @@ def reproduce(
     folder = new_folder()
     failure = _run(stages, folder)
     made = manifest.attempts(folder / PROVENANCE / manifest.ORIGIN)[-1]
-    late = [each for each in differences(recorded, made, uri) if each not in found]
+    late = [each for each in environment_differences(recorded, made, uri) if each not in found]
     whole = recorded.record.status == "FINISHED"
-    matches = compare(recorded.metrics, _metrics(folder), whole=whole)
+    matches = compare_metrics(recorded.metrics, _metrics(folder), whole=whole)
     console.print()
     if late:
         terminal.print_differences(late, console, where="in the new run")
@@ -85,13 +85,13 @@ def reproduce(
 
 
 def _look(
-    recorded: Recorded, stage: Stage, uri: str, changed_data: bool, console: Console
-) -> list[Difference]:
+    recorded: RecordedRun, stage: Stage, uri: str, changed_data: bool, console: Console
+) -> list[EnvironmentDifference]:
     """Tell what is other here. Raises `UserError` where the run cannot be had again with it."""
-    here = manifest.facts(stage.spec, Code.of(repository()))
+    here = manifest.facts(stage.spec, GitState.of(repository()))
     _check_folders(recorded.origin, here, stage.config)
     here["data"] = _data(stage.spec)
-    found = differences(recorded, here, uri)
+    found = environment_differences(recorded, here, uri)
     terminal.print_differences(found, console)
     if not changed_data:
         _check_data(recorded.origin, here["data"], stage.spec)
@@ -99,7 +99,7 @@ def _look(
 
 
 def _data(spec: RunSpec) -> dict[str, Any]:
-    splits = load(spec.data, rows_read(spec.algo, spec.data))
+    splits = load_data(spec.data, rows_read(spec.algo, spec.data))
     rows = len(splits.train) + len(splits.heldout)
     return {"source": splits.source, "digest": splits.digest, "rows": rows}
 

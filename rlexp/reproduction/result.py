@@ -11,10 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rlexp.reproduction.differences import Difference
+from rlexp.reproduction.differences import EnvironmentDifference
 from rlexp.reproduction.matching import Match, verdict
 from rlexp.reproduction.plan import REPRODUCES, Stage
-from rlexp.reproduction.recorded import Recorded
+from rlexp.reproduction.recorded import RecordedRun
 from rlexp.runtime import lock
 from rlexp.tracking.secrets import redacted, redacted_values
 from rlexp.tracking.spool.shipper import Shipper
@@ -29,9 +29,9 @@ log = logging.getLogger(__name__)
 
 def keep(
     folder: Path,
-    recorded: Recorded,
+    recorded: RecordedRun,
     stage: Stage,
-    found: Sequence[Difference],
+    found: Sequence[EnvironmentDifference],
     matches: Sequence[Match],
 ) -> None:
     """Write the result, and send it to MLflow behind the rest of the new run's spool.
@@ -54,7 +54,7 @@ def keep(
     }
     text = json.dumps(redacted_values(result), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / RESULT).write_text(text + "\n", encoding="utf-8")
-    with lock.alone(folder):
+    with lock.exclusive(folder):
         spool = Spool(folder / SPOOL)
         now = time.time_ns() // 1_000_000
         spool.append({"t": now, "kind": "tags", "tags": {VERDICT_TAG: reached}})

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rlexp.reproduction.differences import Difference, differing_attempts
+from rlexp.reproduction.differences import EnvironmentDifference, differing_attempts
 from rlexp.reproduction.matching import Match, Verdict, verdict
-from rlexp.reproduction.recorded import Recorded
+from rlexp.reproduction.recorded import RecordedRun
 
 SENTENCES: dict[Verdict, str] = {
     "exactly": "Reproduced exactly: every value is the same, bit for bit.",
@@ -21,7 +21,7 @@ SENTENCES: dict[Verdict, str] = {
 }
 
 
-def print_plan(recorded: Recorded, pinned: dict[str, Any], console: Console) -> None:
+def print_plan(recorded: RecordedRun, pinned: dict[str, Any], console: Console) -> None:
     """Which run, and which keys are held to what they turned out to be."""
     record, origin = recorded.record, recorded.origin
     count = len(recorded.attempts)
@@ -41,7 +41,9 @@ def print_plan(recorded: Recorded, pinned: dict[str, Any], console: Console) -> 
         console.print(Text(f"  {key}={value}, as it turned out then"), soft_wrap=True)
 
 
-def print_differences(found: Sequence[Difference], console: Console, where: str = "here") -> None:
+def print_differences(
+    found: Sequence[EnvironmentDifference], console: Console, where: str = "here"
+) -> None:
     """What is other, and below each line what to type."""
     if not found:
         console.print(f"Nothing is other {where} than it was then.")

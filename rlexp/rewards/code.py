@@ -25,11 +25,11 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from rlexp.rewards.base import texts_of
-from rlexp.runtime.extras import lacking
+from rlexp.runtime.extras import missing_packages
 from rlexp.sandbox.choice import obstacle, strongest
 from rlexp.sandbox.limits import Limits
 from rlexp.sandbox.means import IN_WORDS, STRONGEST_FIRST, Means
-from rlexp.sandbox.pool import Asserts, Pool, Prints, Program, Test, Verdict
+from rlexp.sandbox.pool import Asserts, Prints, Program, SandboxPool, Test, Verdict
 from rlexp.sandbox.worker import CannotStart
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.reward import Place, RewardSpec, Text, Value
@@ -107,7 +107,7 @@ class Code(RewardSpec):
 
     def problems(self) -> list[Problem]:
         """What the style needs must be installed, and a sandbox must work."""
-        style = lacking("pycodestyle", "rewards", "reward.style") if self.style else []
+        style = missing_packages("pycodestyle", "rewards", "reward.style") if self.style else []
         return [*style, *self._without_sandbox()]
 
     def _without_sandbox(self) -> list[Problem]:
@@ -199,9 +199,9 @@ class Code(RewardSpec):
 
 
 @lru_cache(maxsize=4)
-def _pool(means: Means, limits: Limits, workers: int | None, process: int) -> Pool:
+def _pool(means: Means, limits: Limits, workers: int | None, process: int) -> SandboxPool:
     """One pool for all rewards that ask the same of it; a forked process needs its own."""
-    pool = Pool(means, limits, workers or _cores())
+    pool = SandboxPool(means, limits, workers or _cores())
     atexit.register(pool.close)
     return pool
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from rlexp.rewards.judging.answer_parsing import places
-from rlexp.rewards.judging.endpoint_judge import EndpointJudge, lacking
+from rlexp.rewards.judging.endpoint_judge import EndpointJudge, missing_placeholders
 from rlexp.spec.errors import Problem
 from rlexp.spec.reward import Text
 
@@ -60,7 +60,7 @@ class Constitution(EndpointJudge):
 
     def problems(self) -> list[Problem]:
         needed = ("principles", "first", "second")
-        return [*super().problems(), *lacking(self.rubric, "reward.rubric", needed)]
+        return [*super().problems(), *missing_placeholders(self.rubric, "reward.rubric", needed)]
 
     @property
     def needs_rivals(self) -> bool:

@@ -152,7 +152,7 @@ class Format(RewardSpec):
 
     def _find(self, text: str) -> Found | None:
         if self.kind == "json":
-            value = json_schema.read(text, self.json_schema)
+            value = json_schema.parse_json(text, self.json_schema)
             if value is json_schema.NOT_JSON:
                 return None
             return Found(json_schema.part(value, self.json_key))
@@ -167,7 +167,7 @@ class Format(RewardSpec):
             UserError: the pattern does not find it there.
         """
         if self._column_regex is None:
-            return json_schema.canonical(value) if self.kind == "json" else str(value)
+            return json_schema.canonical_value(value) if self.kind == "json" else str(value)
         match = self._column_regex.search(str(value))
         if match is None:
             got = f"{str(value)[-80:]!r} in the column {self.column!r}"

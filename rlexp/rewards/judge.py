@@ -13,8 +13,8 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from rlexp.rewards.judging.answer_cache import Answer
-from rlexp.rewards.judging.answer_parsing import filled, places, score_in, shown
-from rlexp.rewards.judging.endpoint_judge import EndpointJudge, lacking
+from rlexp.rewards.judging.answer_parsing import conversation_text, filled, places, score_in
+from rlexp.rewards.judging.endpoint_judge import EndpointJudge, missing_placeholders
 from rlexp.spec.errors import Problem
 from rlexp.spec.reward import Text
 
@@ -72,8 +72,8 @@ class Judge(EndpointJudge):
     def problems(self) -> list[Problem]:
         return [
             *super().problems(),
-            *lacking(self.rubric, "reward.rubric", ("completion",)),
-            *lacking(self.pair_rubric, "reward.pair_rubric", ("first", "second")),
+            *missing_placeholders(self.rubric, "reward.rubric", ("completion",)),
+            *missing_placeholders(self.pair_rubric, "reward.pair_rubric", ("first", "second")),
         ]
 
     @property
@@ -107,8 +107,8 @@ class Judge(EndpointJudge):
     def question(self, prompt: Text, completion: Text, values: dict[str, Any]) -> str:
         """The question for the score of one completion."""
         own = {
-            "prompt": shown(prompt),
-            "completion": shown(completion),
+            "prompt": conversation_text(prompt),
+            "completion": conversation_text(completion),
             "low": f"{self.scale[0]:g}",
             "high": f"{self.scale[1]:g}",
         }

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import Field
 
 from rlexp.rewards.base import column_of, texts_of
-from rlexp.runtime.extras import lacking
+from rlexp.runtime.extras import missing_packages
 from rlexp.spec.errors import Problem
 from rlexp.spec.reward import RewardSpec, Text, Value
 from rlexp.spec.text import UNSPACED
@@ -52,7 +52,7 @@ class Math(RewardSpec):
     can interrupt it, there is no limit.)"""
 
     def problems(self) -> list[Problem]:
-        return lacking("math_verify", "rewards", "reward")
+        return missing_packages("math_verify", "rewards", "reward")
 
     def columns(self) -> set[str]:
         return {self.column}

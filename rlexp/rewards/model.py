@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from rlexp.rewards.common.classifier import NeuralReward, loaded, logits, seen, unfit
+from rlexp.rewards.common.classifier import NeuralReward, classifier_problems, loaded, logits, seen
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.reward import Text
 
@@ -55,13 +55,15 @@ class Model(NeuralReward):
             except UserError as error:
                 found += error.problems
                 continue
-            found += unfit(folder, scores=True) if folder else []
+            found += classifier_problems(folder, scores=True) if folder else []
         return found
 
     def prepare(self, device: Any, local_folder: Any) -> None:
         """Fetch the models and load them."""
         folders = [self.found(path, device, local_folder) for path in self.path]
-        if wrong := [problem for folder in folders for problem in unfit(folder, scores=True)]:
+        if wrong := [
+            problem for folder in folders for problem in classifier_problems(folder, scores=True)
+        ]:
             raise UserError(wrong)
         for folder in folders:
             loaded(str(folder), self._device, 1)

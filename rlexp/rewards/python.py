@@ -18,8 +18,8 @@ from typing import Any
 
 from pydantic import field_validator
 
-from rlexp.rewards.common.user_function import load, required_parameters, source_of
-from rlexp.scoring.term_call import told
+from rlexp.rewards.common.user_function import load_function, required_parameters, source_of
+from rlexp.scoring.term_call import error_text
 from rlexp.spec.errors import RunFailed
 from rlexp.spec.reward import Place, RewardSpec, Text, Value
 
@@ -71,7 +71,7 @@ class Python(RewardSpec):
             values = function(**batch)
         except Exception as error:
             raise self._failed(
-                told(error),
+                error_text(error),
                 "a completion that the function does not expect, such as an empty one",
                 "Make it return a number, or None, for every completion, however odd; or set "
                 "scoring.on_error=missing, which leaves such completions out.",
@@ -80,7 +80,7 @@ class Python(RewardSpec):
 
     def _loaded(self) -> Callable[..., Any]:
         try:
-            function = load(self.function)
+            function = load_function(self.function)
         except Exception as error:
             raise self._failed(
                 f"cannot be loaded: {type(error).__name__}: {error}",

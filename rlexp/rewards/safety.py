@@ -21,7 +21,7 @@ from typing import Any
 from pydantic import Field, ValidationInfo, field_validator
 
 from rlexp.rewards.base import column_of, texts_of, words_of
-from rlexp.rewards.common.classifier import MaybeClassifier, classes, unfit, unnamed
+from rlexp.rewards.common.classifier import MaybeClassifier, classes, classifier_problems, unnamed
 from rlexp.rewards.keyword import folded, phrases
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.reward import Text, Value
@@ -135,7 +135,7 @@ class Safety(MaybeClassifier):
         return phrases(self.refusals)
 
     def misfits(self, folder: Path) -> list[Problem]:
-        wrong = unfit(folder, scores=False)
+        wrong = classifier_problems(folder, scores=False)
         return wrong or unnamed(folder, self.unsafe_classes, "reward.unsafe_classes")
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pydantic import ValidationInfo, field_validator
 
 from rlexp.rewards.base import texts_of
-from rlexp.rewards.common.classifier import MaybeClassifier, classes, unfit, unnamed
+from rlexp.rewards.common.classifier import MaybeClassifier, classes, classifier_problems, unnamed
 from rlexp.spec.errors import Problem
 from rlexp.spec.reward import Text
 
@@ -68,7 +68,7 @@ class Sentiment(MaybeClassifier):
 
     def misfits(self, folder: Path) -> list[Problem]:
         wanted = {"reward.positive": self.positive, "reward.negative": self.negative}
-        return unfit(folder, scores=False) or [
+        return classifier_problems(folder, scores=False) or [
             problem for key, names in wanted.items() for problem in unnamed(folder, names, key)
         ]
 

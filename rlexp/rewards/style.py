@@ -26,7 +26,7 @@ from pydantic import Field
 
 from rlexp.rewards.base import texts_of, words_of
 from rlexp.rewards.common.style_lexicons import formality, politeness
-from rlexp.runtime.extras import lacking
+from rlexp.runtime.extras import missing_packages
 from rlexp.spec.errors import Problem
 from rlexp.spec.reward import RewardSpec, Text
 
@@ -61,7 +61,7 @@ class Style(RewardSpec):
     def problems(self) -> list[Problem]:
         if self.measure != "readability":
             return []
-        return lacking("textstat", "rewards", "reward.measure")
+        return missing_packages("textstat", "rewards", "reward.measure")
 
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: list[Any]

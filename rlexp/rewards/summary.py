@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, Literal
 
 from rlexp.rewards.base import column_of, texts_of
-from rlexp.runtime.extras import lacking
+from rlexp.runtime.extras import missing_packages
 from rlexp.spec.errors import Problem
 from rlexp.spec.reward import RewardSpec, Text, Value
 from rlexp.spec.text import UNSPACED
@@ -43,7 +43,7 @@ class Summary(RewardSpec):
     """Whether English words count as the same by their stems (Porter's)."""
 
     def problems(self) -> list[Problem]:
-        return lacking("rouge_score", "rewards", "reward")
+        return missing_packages("rouge_score", "rewards", "reward")
 
     def columns(self) -> set[str]:
         return {self.column}

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from rlexp.rewards.base import texts_of, words_of
-from rlexp.runtime.extras import lacking
+from rlexp.runtime.extras import missing_packages
 from rlexp.spec.errors import Problem
 from rlexp.spec.reward import RewardSpec, Text
 
@@ -64,7 +64,7 @@ class Verse(RewardSpec):
         return feet
 
     def problems(self) -> list[Problem]:
-        return lacking("pronouncing", "verse", "reward")
+        return missing_packages("pronouncing", "verse", "reward")
 
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: list[Any]

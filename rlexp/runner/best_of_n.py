@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rlexp.evaluation.best_of import Draws, draw
+from rlexp.evaluation.best_of import BestOfNSamples, sample_best_of_n
 from rlexp.evaluation.frontier import Frontier, frontier
 from rlexp.evaluation.results import Evaluation
 from rlexp.evaluation.slices import LENGTH
@@ -24,7 +24,7 @@ FILE = "best_of.json"
 STEP = "step-"
 
 
-class Yardstick:
+class BestOfNBaseline:
     """Of one run, in its first process.
 
     Args:
@@ -34,7 +34,7 @@ class Yardstick:
 
     def __init__(self, spec: RunSpec, observer: Any) -> None:
         self.spec, self.observer = spec, observer
-        self.draws: Draws | None = None
+        self.draws: BestOfNSamples | None = None
 
     @property
     def _folder(self) -> Path:
@@ -50,11 +50,11 @@ class Yardstick:
             self.observer.notes.append(note)
             return
         if (file := self._folder / FILE).is_file():
-            self.draws = Draws.from_json(file)
+            self.draws = BestOfNSamples.from_json(file)
             return
         with self.observer.phase("best of n"):
             scorer = self.observer.scorer.held_out(0)
-            self.draws = draw(self.observer.policy, self.observer.heldout, scorer, spec)
+            self.draws = sample_best_of_n(self.observer.policy, self.observer.heldout, scorer, spec)
         self.draws.to_json(file)
 
     def control(self, before: Evaluation | None) -> WinRate | None:

@@ -12,7 +12,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
 
 from rlexp.guards.divergence import check_numbers
-from rlexp.runner.judge_costs import Spending
+from rlexp.runner.judge_costs import JudgeUsage
 from rlexp.runtime.checkpoints import seal
 from rlexp.spec.run import RunSpec
 from rlexp.tracking.callback import tracking_callback
@@ -37,7 +37,7 @@ class Checkpoints(TrainerCallback):
         self.saved(state.global_step, seal(self.folder, state.global_step))
 
 
-class WrittenByAll(TrainerCallback):
+class BarrierOnSave(TrainerCallback):
     """Waits until every process has written its part of a checkpoint, its random state."""
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -70,7 +70,7 @@ def steps_a_rollout(arguments: Any) -> int:
     return math.lcm(batches * passes, accumulated) // accumulated
 
 
-class GoOn(TrainerCallback):
+class RestoreTrainerState(TrainerCallback):
     """Puts right what a training that goes on from a checkpoint has otherwise wrong.
 
     A checkpoint brings back the intervals between saves and logs, and the learning rate of the
@@ -99,10 +99,10 @@ class GoOn(TrainerCallback):
                 next(iter(sampler))  # draws the order of one pass
 
 
-class LogSpending(TrainerCallback):
+class LogJudgeUsage(TrainerCallback):
     """Adds what the run's judges have cost to what is logged; in all processes."""
 
-    def __init__(self, spending: Spending) -> None:
+    def __init__(self, spending: JudgeUsage) -> None:
         self.spending = spending
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
@@ -130,7 +130,7 @@ class EvaluateEvery(TrainerCallback):
             self.evaluate(step)
 
 
-class EndOfHopeless(TrainerCallback):
+class StopPrunedTrial(TrainerCallback):
     """Ends a trial that its sweep's pruner has given up, in all processes at the same step.
 
     Args:
@@ -159,7 +159,7 @@ class Guards(TrainerCallback):
     """Lets the guards judge each step by its logs, in the first process; they come last of all.
 
     Args:
-        watcher: a `rlexp.guards.monitor.Watcher`.
+        watcher: a `rlexp.guards.monitor.GuardMonitor`.
     """
 
     def __init__(self, watcher: Any) -> None:
@@ -205,7 +205,7 @@ class BestMetric(TrainerCallback):
         self.checked = True
 
 
-class Advance(TrainerCallback):
+class ProgressBar(TrainerCallback):
     """Tells the progress bar of each step, with the number people watch."""
 
     def __init__(self, advance: Callable[[int, int, str], None]) -> None:
@@ -220,9 +220,15 @@ class Advance(TrainerCallback):
             self.advance(state.global_step, state.max_steps, text)
 
 
-def callbacks_of_all(spending: Spending) -> list[TrainerCallback]:
+def callbacks_of_all(spending: JudgeUsage) -> list[TrainerCallback]:
     """What every process does between steps."""
-    return [LogSpending(spending), StopOnNaN(), GoOn(), SaveBetweenRollouts(), WrittenByAll()]
+    return [
+        LogJudgeUsage(spending),
+        StopOnNaN(),
+        RestoreTrainerState(),
+        SaveBetweenRollouts(),
+        BarrierOnSave(),
+    ]
 
 
 def observing_callbacks(
@@ -234,6 +240,6 @@ def observing_callbacks(
         BestMetric(observer.checkpoints.check_metric),
         EvaluateEvery(spec.eval.every, observer.look_during),
         Checkpoints(checkpoints, observer.tracker.flush, observer.checkpoint_saved),
-        Advance(advance),
+        ProgressBar(advance),
         Guards(observer.watcher),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from rlexp.runtime.checkpoints import Best, best_of, complete_checkpoints
+from rlexp.runtime.checkpoints import BestCheckpoint, best_checkpoint, complete_checkpoints
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.train import TrainSpec
 from rlexp.spec.validation import nearest
@@ -24,14 +24,14 @@ class KeptCheckpoints:
     def __init__(self, train: TrainSpec, folder: Path, tracker: Tracker) -> None:
         self.train, self.folder, self.tracker = train, folder, tracker
 
-    def keep(self) -> Best | None:
+    def keep(self) -> BestCheckpoint | None:
         """Remove all checkpoints but the newest ones and the best; which the best is."""
         found = complete_checkpoints(self.folder)
         best = None
         if (metric := self.train.best_metric) is not None:
             history = self.tracker.history
             values = {step: metrics[metric] for step, metrics in history if metric in metrics}
-            best = best_of(found, metric, values, self.train.best_mode)
+            best = best_checkpoint(found, metric, values, self.train.best_mode)
         for old in found[: -self.train.keep_checkpoints]:
             if best is None or old.name != best.folder:
                 shutil.rmtree(old)

@@ -9,7 +9,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from rlexp.data.derived.label_pairs import matched_pairs
+from rlexp.data.derived.label_pairs import label_pairs
 from rlexp.data.derived.preference_sampling import sample_rows
 from rlexp.data.prompt_templates import frame
 from rlexp.scoring import Scorer
@@ -24,29 +24,29 @@ Rows = list[dict[str, Any]]
 LABELS_COMPARED = 200
 
 
-def heldout_rows(spec: RunSpec, policy: Any, splits: Any, observer: Any, scorer: Scorer) -> Rows:
+def eval_rows(spec: RunSpec, policy: Any, splits: Any, observer: Any, scorer: Scorer) -> Rows:
     """What evaluations look at: prompts, or pairs for a model that scores texts."""
     if spec.algo.head == "language":
         framed = frame(splits.heldout, spec.data, policy.chat)
-        return _short_enough(framed, spec, policy, observer.notes)
+        return filter_by_prompt_length(framed, spec, policy, observer.notes)
     if splits.heldout_pairs:
         framed = frame(splits.heldout_pairs, spec.data, policy.chat)
-        return _short_enough(framed, spec, policy, observer.notes)
+        return filter_by_prompt_length(framed, spec, policy, observer.notes)
     if pairs_are_matched(spec.algo, spec.data):
         framed = frame(splits.heldout_labelled, spec.data, policy.chat)
-        labelled = _short_enough(framed, spec, policy, observer.notes)
+        labelled = filter_by_prompt_length(framed, spec, policy, observer.notes)
         # By the evaluation's seed: runs of different seeds are compared on the same pairs.
-        pairs, note = matched_pairs(labelled, spec.eval.seed, None)
+        pairs, note = label_pairs(labelled, spec.eval.seed, None)
         observer.notes.append(f"held out: {note}")
         return pairs
     framed = frame(splits.heldout[: spec.eval.prompts], spec.data, policy.chat)
-    asked = _short_enough(framed, spec, policy, [])
+    asked = filter_by_prompt_length(framed, spec, policy, [])
 
     def make() -> tuple[Rows, str]:
         rows, note = _sampled(spec, policy, asked, observer, scorer)
         return rows, f"held out: {note}"
 
-    return _made_once(observer.folder / "heldout.jsonl", make, observer)
+    return cached_rows(observer.folder / "heldout.jsonl", make, observer)
 
 
 def training_rows(
@@ -55,23 +55,23 @@ def training_rows(
     """Rows of the kind that the algorithm needs, framed for the model."""
     notes: list[str] = observer.notes if observer else []
     rows = frame(splits.train, spec.data, policy.chat)
-    rows = _short_enough(rows, spec, policy, notes)
+    rows = filter_by_prompt_length(rows, spec, policy, notes)
     if splits.kind == spec.algo.needs:
         if observer and splits.kind == "unpaired" and spec.reward.scores_anything:
             notes.append(_agreement(spec, rows, scorer))
         return rows
     if pairs_are_matched(spec.algo, spec.data):
-        pairs, note = matched_pairs(rows, spec.seed, spec.train.max_steps * spec.train.batch_size)
+        pairs, note = label_pairs(rows, spec.seed, spec.train.max_steps * spec.train.batch_size)
         notes.append(note)
         return pairs
 
     def make() -> tuple[Rows, str]:
         return _sampled(spec, policy, _as_many_as_needed(spec, rows), observer, scorer)
 
-    return _made_once(folder / f"{spec.algo.needs}.jsonl", make, observer)
+    return cached_rows(folder / f"{spec.algo.needs}.jsonl", make, observer)
 
 
-def _made_once(file: Path, make: Callable[[], tuple[Rows, str]], observer: Any) -> Rows:
+def cached_rows(file: Path, make: Callable[[], tuple[Rows, str]], observer: Any) -> Rows:
     """Rows that the first process samples, once for all attempts at a run, and the others read.
 
     The spool tells when the file is whole, and the note that goes into the card.
@@ -149,7 +149,7 @@ def _sampled(
         return sample_rows(spec.algo.needs, rows, complete, score)
 
 
-def _short_enough(rows: Rows, spec: RunSpec, policy: Any, notes: list[str]) -> Rows:
+def filter_by_prompt_length(rows: Rows, spec: RunSpec, policy: Any, notes: list[str]) -> Rows:
     """The rows whose prompt is within `data.max_prompt_length`."""
     limit = spec.data.max_prompt_length
     lengths = [len(ids) for ids in policy.encode([row["prompt"] for row in rows])]

@@ -24,7 +24,7 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 @contextmanager
-def explained(spec: RunSpec) -> Iterator[None]:
+def explain_failures(spec: RunSpec) -> Iterator[None]:
     """Turn an out-of-memory error inside the block into a `RunFailed` that names the knob."""
     try:
         yield
@@ -46,7 +46,7 @@ def explained(spec: RunSpec) -> Iterator[None]:
 
 
 @contextmanager
-def disk_explained(folder: Path) -> Iterator[None]:
+def explain_full_disk(folder: Path) -> Iterator[None]:
     """Turn a disk that takes no more, inside the block, into a `RunFailed` that says what to do.
 
     A checkpoint that was cut off by it is removed; those before it stay.

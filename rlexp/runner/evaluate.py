@@ -16,17 +16,17 @@ from typing import Any
 
 from rlexp.algos.evaluate import Evaluate
 from rlexp.cards.card import Card
-from rlexp.cards.mlflow_note import examined, examining
+from rlexp.cards.mlflow_note import note_at_evaluation_end, note_at_evaluation_start
 from rlexp.cards.terminal import print_card
-from rlexp.data.load import load
+from rlexp.data.load import load_data
 from rlexp.data.perplexity_texts import with_texts_of
 from rlexp.evaluation.results import Evaluation
 from rlexp.models.locate import fetch
-from rlexp.runner.dataset import Rows, heldout_rows
-from rlexp.runner.error_messages import disk_explained, explained
+from rlexp.runner.dataset import Rows, eval_rows
+from rlexp.runner.error_messages import explain_failures, explain_full_disk
 from rlexp.runner.recorder import Observer, config_in
 from rlexp.runtime.device import join_processes, prepare
-from rlexp.runtime.environment import hub_closed, quieten, share_cores
+from rlexp.runtime.environment import hub_closed, share_cores, silence_libraries
 from rlexp.spec.eval import EvalSpec
 from rlexp.spec.rows import rows_read
 from rlexp.spec.run import RunSpec
@@ -48,7 +48,7 @@ class Examiner(Observer):
 
     @staticmethod
     def words(folder: Path) -> str:
-        return examining(config_in(folder))
+        return note_at_evaluation_start(config_in(folder))
 
     def evaluate(self, step: int, spec: EvalSpec, *, trained: bool) -> Evaluation:
         found = super().evaluate(step, spec, trained=trained)
@@ -70,7 +70,7 @@ class Examiner(Observer):
 
     def write(self, card: Card, after: Evaluation | None) -> None:
         self._leave(card, after)
-        self.tracker.note(examined(config_in(self.folder), card), alone=True)
+        self.tracker.note(note_at_evaluation_end(config_in(self.folder), card), alone=True)
 
 
 def examine(spec: RunSpec, folder: Path, parent: str | None = None) -> None:
@@ -84,20 +84,20 @@ def examine(spec: RunSpec, folder: Path, parent: str | None = None) -> None:
     Raises:
         UserError, RunFailed: as `rlexp.run.run` does.
     """
-    from rlexp.runner.parts import folder_of, load_parts, scorer_of
+    from rlexp.runner.parts import load_parts, model_folder_resolver, scorer_of
 
-    quieten()
+    silence_libraries()
     share_cores()
     algo: Any = spec.algo
-    splits = load(spec.data, rows_read(algo, spec.data))
+    splits = load_data(spec.data, rows_read(algo, spec.data))
     splits = with_texts_of(splits, spec.eval.texts_path)
     second = algo.examined(spec.model) if algo.model is not None else None
     for model in (spec.model, *([second] if second else [])):
-        fetch(model, folder_of(spec))
+        fetch(model, model_folder_resolver(spec))
     with ExitStack() as open_things:
-        open_things.enter_context(disk_explained(folder))
+        open_things.enter_context(explain_full_disk(folder))
         observer = open_things.enter_context(Examiner.open(spec, folder, splits, parent))
-        open_things.enter_context(explained(spec))
+        open_things.enter_context(explain_failures(spec))
         device = prepare(spec.hardware, spec.seed)
         processes = join_processes(device)
         policy = load_parts(spec, algo.head, device, processes, observer, splits.corpus)
@@ -107,7 +107,9 @@ def examine(spec: RunSpec, folder: Path, parent: str | None = None) -> None:
 
             there = spec.model_copy(update={"model": second})
             corpus = splits.corpus
-            return load_policy(there, algo.head, device, _silent, folder_of(spec), corpus)
+            return load_policy(
+                there, algo.head, device, _silent, model_folder_resolver(spec), corpus
+            )
 
         open_things.enter_context(hub_closed())
         scorer = open_things.enter_context(scorer_of(spec, processes))
@@ -120,7 +122,7 @@ def examine(spec: RunSpec, folder: Path, parent: str | None = None) -> None:
 
 
 def _alone(observer: Any, policy: Any, splits: Any, scorer: Any, step: int) -> Evaluation:
-    rows = heldout_rows(observer.spec, policy, splits, observer, scorer)
+    rows = eval_rows(observer.spec, policy, splits, observer, scorer)
     observer.policy, observer.heldout, observer.scorer = policy, rows, scorer
     observer.yardstick.check_columns()
     observer.left_out = OF_REFERENCE
@@ -159,7 +161,7 @@ def _rows_for(models: list[Any], observer: Any, splits: Any, scorer: Any) -> lis
     numbered = [{**row, PLACE: place} for place, row in enumerate(splits.heldout)]
     splits = replace(splits, heldout=numbered)
     framed = [
-        {row.pop(PLACE): row for row in heldout_rows(observer.spec, each, splits, observer, scorer)}
+        {row.pop(PLACE): row for row in eval_rows(observer.spec, each, splits, observer, scorer)}
         for each in models
     ]
     observer.notes[:] = dict.fromkeys(observer.notes)

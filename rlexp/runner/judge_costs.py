@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rlexp.rewards.judging.usage import spent
+from rlexp.rewards.judging.usage import usage
 
 History = Iterable[tuple[int, Mapping[str, float]]]
 Amounts = dict[str, float]
 
 
-class Spending:
+class JudgeUsage:
     """The run's part of its process's bill, and what is known of the other parts.
 
     Args:
@@ -19,7 +19,7 @@ class Spending:
     """
 
     def __init__(self, history: History = ()) -> None:
-        self._begun = spent().metrics()
+        self._begun = usage().metrics()
         self._elsewhere: Amounts = dict.fromkeys(self._begun, 0.0)
         for _, metrics in history:
             for name in self._elsewhere:
@@ -61,4 +61,4 @@ class Spending:
         return [told]
 
     def _here(self) -> Amounts:
-        return {name: value - self._begun[name] for name, value in spent().metrics().items()}
+        return {name: value - self._begun[name] for name, value in usage().metrics().items()}

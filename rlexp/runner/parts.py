@@ -10,14 +10,14 @@ from typing import Any
 
 from rlexp.models.locate import local_folder
 from rlexp.registry.versions import find
-from rlexp.runner.resolved_settings import resolved
+from rlexp.runner.resolved_settings import resolved_settings
 from rlexp.scoring import Scorer
-from rlexp.scoring.all_gather import Alone, Several
+from rlexp.scoring.all_gather import AllGather, SingleProcess
 from rlexp.spec.algo import Head
 from rlexp.spec.run import RunSpec
 
 
-def folder_of(spec: RunSpec) -> Callable[..., Path]:
+def model_folder_resolver(spec: RunSpec) -> Callable[..., Path]:
     """`local_folder`, which asks the run's registry for paths that name a version there."""
     registry = spec.tracking.registry
     return partial(local_folder, registry=lambda path, key: find(path, registry, key))
@@ -35,7 +35,7 @@ def load_parts(
     from rlexp.models.load import load_policy
     from rlexp.tracking.provenance.manifest import weights
 
-    from_place = folder_of(spec)
+    from_place = model_folder_resolver(spec)
 
     def located(path: str, revision: str | None, key: str) -> Path:
         folder = from_place(path, revision, key)
@@ -58,11 +58,11 @@ def load_parts(
             part.prepare(device, located)
     if observer:
         observer.notes += [*policy.notes, *spec.reward.notes()]
-        observer.tracker.origin(**resolved(spec, policy))
+        observer.tracker.origin(**resolved_settings(spec, policy))
     return policy
 
 
 def scorer_of(spec: RunSpec, processes: Any) -> Scorer:
     """What calls the run's reward, in all of its processes."""
     count = processes.num_processes
-    return Scorer(spec.reward, spec.scoring, count, Several() if count > 1 else Alone())
+    return Scorer(spec.reward, spec.scoring, count, AllGather() if count > 1 else SingleProcess())

@@ -12,20 +12,20 @@ import yaml
 
 from rlexp.cards.card import Card, Identity, build_card
 from rlexp.cards.cost import Clock
-from rlexp.cards.html import write_page
-from rlexp.cards.mlflow_note import begun, ended
+from rlexp.cards.html import write_card_page
+from rlexp.cards.mlflow_note import note_at_end, note_at_start
 from rlexp.cards.model_card import NAME, Weights, model_card
 from rlexp.cards.terminal import print_card
-from rlexp.evaluation.judge_win_rate import judged, try_judge
+from rlexp.evaluation.judge_win_rate import check_judge_answers, judge_win_rate
 from rlexp.evaluation.pairwise_accuracy import evaluate_ranking
 from rlexp.evaluation.policy import evaluate
 from rlexp.evaluation.results import Evaluation, Sample
 from rlexp.evaluation.win_rate import win_rate
-from rlexp.guards.monitor import Watcher
+from rlexp.guards.monitor import GuardMonitor
 from rlexp.rendering.progress import Terminal
-from rlexp.runner.best_of_n import Yardstick
+from rlexp.runner.best_of_n import BestOfNBaseline
 from rlexp.runner.checkpoint_retention import KeptCheckpoints
-from rlexp.runner.judge_costs import Spending
+from rlexp.runner.judge_costs import JudgeUsage
 from rlexp.scoring import Scorer
 from rlexp.spec.errors import Problem, Pruned, UserError
 from rlexp.spec.eval import EvalSpec
@@ -33,7 +33,7 @@ from rlexp.spec.files.model_folder import is_adapter
 from rlexp.spec.run import RunSpec
 from rlexp.sweep.trial_env import PRUNED, is_trial
 from rlexp.tracking import Tracker
-from rlexp.tracking.spool.history import Told
+from rlexp.tracking.spool.history import RunHistory
 from rlexp.tracking.spool.spool import SPOOL
 
 
@@ -52,7 +52,7 @@ class Observer:
         self.clock = Clock()
         if tracker.told:
             self.clock.go_on(tracker.told.phase_seconds, tracker.told.total_seconds)
-        self.spending = Spending(tracker.history)
+        self.spending = JudgeUsage(tracker.history)
         self.checkpoints = KeptCheckpoints(spec.train, folder / "checkpoints", tracker)
         self.notes: list[str] = list(splits.notes)
         self.before: Evaluation | None = None
@@ -60,15 +60,15 @@ class Observer:
         self.heldout: list[dict[str, Any]] = []
         self.scorer: Any = None
         self.metrics_at: dict[int, dict[str, float]] = {}
-        self.watcher = Watcher(spec, self)
-        self.yardstick = Yardstick(spec, self)
+        self.watcher = GuardMonitor(spec, self)
+        self.yardstick = BestOfNBaseline(spec, self)
         self.hopeless = False
         """Whether the run is a trial that its sweep's pruner has given up."""
 
     @staticmethod
     def words(folder: Path) -> str:
         """What the run's page says while it runs."""
-        return begun(config_in(folder), folder)
+        return note_at_start(config_in(folder), folder)
 
     @classmethod
     @contextmanager
@@ -78,7 +78,7 @@ class Observer:
         Raises:
             UserError: a run that is to go on began with other data.
         """
-        _same_data(Told.read(folder / SPOOL), splits)
+        _same_data(RunHistory.read(folder / SPOOL), splits)
         with Tracker.open(spec, folder, description=cls.words(folder), parent=parent) as tracker:
             rows = len(splits.train) + len(splits.heldout)
             tracker.dataset(spec.data.name, splits.source, splits.digest, splits.kind, rows)
@@ -141,7 +141,7 @@ class Observer:
         what = "pairs" if self.spec.algo.head == "reward" else "prompts"
         self.terminal.say(f"{'before':12} {len(heldout[: self.spec.eval.prompts])} held-out {what}")
         self.before = self.look(0, trained=False)
-        try_judge(heldout, self.before, self.spec.eval)
+        check_judge_answers(heldout, self.before, self.spec.eval)
         self.yardstick.take()
 
     def look_during(self, step: int) -> None:
@@ -193,7 +193,7 @@ class Observer:
         if self.before is None or self.spec.eval.judge is None:
             return after
         with self.phase("judging"):
-            win_rate, note = judged(self.heldout, self.before, after, self.spec.eval)
+            win_rate, note = judge_win_rate(self.heldout, self.before, after, self.spec.eval)
         self.notes.append(note)
         metrics = {f"eval/{name}": value for name, value in win_rate.metrics.items()}
         self.tracker.log(metrics, step)
@@ -242,7 +242,7 @@ class Observer:
     def write(self, card: Card, after: Evaluation | None) -> None:
         """Leave what came of the run in its folder and in MLflow."""
         self._leave(card, after)
-        self.tracker.note(ended(config_in(self.folder), card, self.folder), alone=True)
+        self.tracker.note(note_at_end(config_in(self.folder), card, self.folder), alone=True)
         if after is not None:
             self._write_model_card(card)
         if self.spec.tracking.log_model and after is not None:
@@ -253,14 +253,14 @@ class Observer:
         card.to_json(self.folder / "card.json")
         config = (self.folder / "config.yaml").read_text(encoding="utf-8")
         history = self.tracker.history
-        write_page(
+        write_card_page(
             card, self.folder / "card.html", history, config, before=self.before, after=after
         )
         for name in ("card.json", "card.html"):
             self.tracker.artifact(self.folder / name)
 
     def _write_model_card(self, card: Card) -> None:
-        told = Told.read(self.folder / SPOOL)
+        told = RunHistory.read(self.folder / SPOOL)
         model, steps = self.folder / "model", self.watcher.last_step
         weights = Weights(steps, adapter=is_adapter(model))
         origin = told.start["tags"] if told else {}
@@ -272,7 +272,7 @@ def config_in(folder: Path) -> dict[str, Any]:
     return yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
 
 
-def _same_data(told: Told | None, splits: Any) -> None:
+def _same_data(told: RunHistory | None, splits: Any) -> None:
     if told is None or told.digest in (None, splits.digest):
         return
     got = f"{splits.source} with the digest {splits.digest[:8]}"

@@ -12,8 +12,8 @@ from rlexp.spec.run import RunSpec
 from rlexp.tracking.provenance.manifest import weights
 
 
-def resolved(spec: RunSpec, policy: Any) -> dict[str, Any]:
-    """Facts for `Tracker.origin`: `resolved` by config key, `torch` as it was built, the weights.
+def resolved_settings(spec: RunSpec, policy: Any) -> dict[str, Any]:
+    """Return facts for the manifest: settings by config key, torch as it was built, the weights.
 
     Args:
         spec: the run, whose process has been prepared for it.

@@ -89,7 +89,7 @@ def remove_cut_off(folder: Path) -> list[Path]:
 
 
 @dataclass(frozen=True)
-class Best:
+class BestCheckpoint:
     """The best checkpoint by a tracked metric; what `best.json` says."""
 
     step: int
@@ -105,9 +105,9 @@ class Best:
         draft.replace(checkpoints / BEST)
 
 
-def best_of(
+def best_checkpoint(
     checkpoints: list[Path], metric: str, values: Mapping[int, float], mode: Literal["max", "min"]
-) -> Best | None:
+) -> BestCheckpoint | None:
     """The best of some checkpoints, the earlier one on a tie; None if none of them has a value.
 
     Args:
@@ -117,7 +117,7 @@ def best_of(
         mode: which end of the metric is good.
     """
     judged = [
-        Best(step, metric, values[step], each.name)
+        BestCheckpoint(step, metric, values[step], each.name)
         for each in checkpoints
         if (step := step_of(each)) in values and math.isfinite(values[step])
     ]

@@ -19,7 +19,7 @@ QUIET = {
 }
 
 
-def quieten() -> None:
+def silence_libraries() -> None:
     """Turn telemetry and library chatter off, before the libraries are imported.
 
     What the user has set in the environment stands.

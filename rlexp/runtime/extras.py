@@ -60,7 +60,7 @@ def install_command(extra: str = "") -> str:
     return f"python -m pip install {constraints}-e '.{brackets}'"
 
 
-def lacking(module: str, extra: str, key: str) -> list[Problem]:
+def missing_packages(module: str, extra: str, key: str) -> list[Problem]:
     """Told where a module of an extra is not installed; it is not imported.
 
     Args:

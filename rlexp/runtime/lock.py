@@ -1,6 +1,6 @@
 """Who is alive on a run's folder: a lock that the system lets go of when its process dies.
 
-    with hold(folder):
+    with lock(folder):
         ...  # nobody else writes to this run
 
 `flock` on `<folder>/.lock`: SIGKILL, a power cut or a full disk cannot leave it behind, so a lock
@@ -37,7 +37,7 @@ class Held(Exception):
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[None]:
+def lock(folder: Path) -> Iterator[None]:
     """Be the only one alive on `folder`, which must exist, until the block is left.
 
     Raises:
@@ -59,14 +59,14 @@ def hold(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """`hold` for what a user has asked for.
+def exclusive(folder: Path) -> Iterator[None]:
+    """`lock` for what a user has asked for.
 
     Raises:
         UserError: somebody else is alive on the folder.
     """
     try:
-        with hold(folder):
+        with lock(folder):
             yield
     except Held as held:
         got = f"a run that {held.process} works on"

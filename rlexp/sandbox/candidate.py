@@ -17,7 +17,7 @@ import types
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from rlexp.sandbox.wire import Channel, decoded, encoded
+from rlexp.sandbox.wire import Channel, decoded, to_wire
 
 TOLD = 200
 """Characters of an error message that are passed on."""
@@ -128,7 +128,7 @@ class Answers:
         return {"value": self._encoded(value), "changed": changed}
 
     def _encoded(self, value: Any) -> Any:
-        return encoded(value, self._keep)
+        return to_wire(value, self._keep)
 
     def _keep(self, value: Any) -> dict[str, Any]:
         number = self.numbers.setdefault(id(value), len(self.kept))

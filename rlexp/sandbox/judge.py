@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rlexp.sandbox.candidate import TOLD
-from rlexp.sandbox.wire import Channel, TooLong, decoded, encoded
+from rlexp.sandbox.wire import Channel, TooLong, decoded, to_wire
 
 TIME = "the time was over"
 
@@ -48,8 +48,8 @@ class Candidate:
 
     def do(self, name: str, *arguments: Any, **named: Any) -> Any:
         """Call a function of `operator` or `builtins` there."""
-        there = [encoded(argument, self._keep) for argument in arguments]
-        by_name = {key: encoded(value, self._keep) for key, value in named.items()}
+        there = [to_wire(argument, self._keep) for argument in arguments]
+        by_name = {key: to_wire(value, self._keep) for key, value in named.items()}
         return self._asked({"do": name, "arguments": there, "named": by_name}, arguments)
 
     def _asked(self, question: dict[str, Any], arguments: tuple[Any, ...] = ()) -> Any:
@@ -67,7 +67,7 @@ class Candidate:
 
     def _called_back(self, message: dict[str, Any]) -> Any:
         arguments = [decoded(argument, self._behind) for argument in message["arguments"]]
-        return encoded(self.functions[message["callback"]](*arguments), self._keep)
+        return to_wire(self.functions[message["callback"]](*arguments), self._keep)
 
     def _value(self, answer: dict[str, Any]) -> Any:
         if "raised" in answer:
@@ -187,7 +187,7 @@ class Remote:
     __contains__ = None  # membership is decided here, over what iterating gives
 
 
-def verdicts(candidate: Candidate, setup: str, tests: list[str]) -> Iterator[tuple[bool, str]]:
+def run_tests(candidate: Candidate, setup: str, tests: list[str]) -> Iterator[tuple[bool, str]]:
     """Whether each test passes, and why not; ends early when the candidate does.
 
     Args:

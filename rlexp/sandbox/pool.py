@@ -61,7 +61,7 @@ class Verdict:
     why: tuple[str, ...]
 
 
-class Pool:
+class SandboxPool:
     """Runs programs side by side, in zygotes that start when they are first needed."""
 
     def __init__(self, means: Means, limits: Limits, workers: int) -> None:

@@ -72,7 +72,7 @@ class Channel:
         self.connection.settimeout(left)
 
 
-def encoded(value: Any, keep: Callable[[Any], dict[str, Any]]) -> Any:
+def to_wire(value: Any, keep: Callable[[Any], dict[str, Any]]) -> Any:
     """A value as JSON: what JSON lacks becomes a dictionary of one entry, named by its type.
 
     Args:
@@ -80,7 +80,7 @@ def encoded(value: Any, keep: Callable[[Any], dict[str, Any]]) -> Any:
             class sees.
         keep: makes an entry of an object of any other type, which stays in this process.
 
-    >>> encoded({"a": (1, 2.0)}, keep=lambda other: {"object": 0})
+    >>> to_wire({"a": (1, 2.0)}, keep=lambda other: {"object": 0})
     {'dict': [['a', {'tuple': [1, 2.0]}]]}
     """
     if value is None or isinstance(value, bool | float):
@@ -91,12 +91,12 @@ def encoded(value: Any, keep: Callable[[Any], dict[str, Any]]) -> Any:
         number = int(value)
         return number if number.bit_length() < 64 else {"int": hex(number)}
     if isinstance(value, list):
-        return [encoded(item, keep) for item in value]
+        return [to_wire(item, keep) for item in value]
     for name, kind in _CONTAINERS.items():
         if isinstance(value, kind):
-            return {name: [encoded(item, keep) for item in value]}
+            return {name: [to_wire(item, keep) for item in value]}
     if isinstance(value, dict):
-        return {"dict": [[encoded(k, keep), encoded(v, keep)] for k, v in dict.items(value)]}
+        return {"dict": [[to_wire(k, keep), to_wire(v, keep)] for k, v in dict.items(value)]}
     if isinstance(value, bytes | bytearray):
         return {"bytes": bytes(value).hex()}
     if isinstance(value, complex):
@@ -105,7 +105,7 @@ def encoded(value: Any, keep: Callable[[Any], dict[str, Any]]) -> Any:
 
 
 def decoded(data: Any, kept: Callable[[str, Any], Any]) -> Any:
-    """The value that `encoded` has made data of.
+    """The value that `to_wire` has made data of.
 
     Args:
         data: from a frame; it may be anything.

@@ -24,7 +24,7 @@ import time
 from typing import Any, NoReturn
 
 from rlexp.sandbox import candidate, confinement, filter, linux
-from rlexp.sandbox.judge import TIME, Candidate, verdicts
+from rlexp.sandbox.judge import TIME, Candidate, run_tests
 from rlexp.sandbox.limits import Limits
 from rlexp.sandbox.style import linter_at, parses, style
 from rlexp.sandbox.wire import Channel
@@ -124,7 +124,7 @@ def _judged(
     if stdin is not None:
         return _read(printed, channel, program)
     there = Candidate(channel)
-    found = list(verdicts(there, request["setup"], request["tests"]))
+    found = list(run_tests(there, request["setup"], request["tests"]))
     return {"verdicts": found, "ended": there.ended}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from rlexp.spec.reward import Value
 
 
-class Alone:
+class SingleProcess:
     """One process: all there is, is its own."""
 
     def everything(self, rows: list[list[Value]]) -> tuple[list[list[Value]], slice]:
@@ -29,7 +29,7 @@ class Alone:
         return found
 
 
-class Several(Alone):
+class AllGather(SingleProcess):
     """Processes connected by accelerate; each must ask the same at the same time."""
 
     def everything(self, rows: list[list[Value]]) -> tuple[list[list[Value]], slice]:

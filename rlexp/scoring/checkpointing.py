@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 STATE = "reward.json"
 
 
-def keep_moments(scorer: Scorer) -> TrainerCallback:
+def save_moments(scorer: Scorer) -> TrainerCallback:
     """A callback that adds the scorer's state to each checkpoint that a trainer writes."""
     from transformers import TrainerCallback
 
@@ -31,8 +31,8 @@ def keep_moments(scorer: Scorer) -> TrainerCallback:
     return KeepMoments()
 
 
-def take_moments(scorer: Scorer, checkpoint: Path) -> None:
-    """Undo what `keep_moments` did.
+def load_moments(scorer: Scorer, checkpoint: Path) -> None:
+    """Undo what `save_moments` did.
 
     Raises:
         FileNotFoundError: the checkpoint has no moments, which the reward needs.

@@ -15,8 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from typing import Self
 
-from rlexp.scoring.pool import Pool
-from rlexp.scoring.term_call import Batch, Called, call, under_own_key
+from rlexp.scoring.pool import WorkerPool
+from rlexp.scoring.term_call import Batch, TermResult, call, under_own_key
 from rlexp.spec.reward import Term
 
 WORTH = 0.02
@@ -28,7 +28,7 @@ SLICES = 2
 """Parts of a batch for each worker: texts differ in length, and some workers are done early."""
 MOST_WORKERS = 8
 
-Result = Callable[[], Called]
+Result = Callable[[], TermResult]
 
 
 class Dispatch:
@@ -50,7 +50,7 @@ class Dispatch:
         self._forgiving = forgiving
         waiting = list(self._places.values()).count("threads")
         self._threads = ThreadPoolExecutor(waiting, "reward") if waiting else None
-        self._pool: Pool | None = None
+        self._pool: WorkerPool | None = None
         self._pace: dict[str, float] = {}
         self._waited = 0.0
 
@@ -95,10 +95,10 @@ class Dispatch:
             self._waited += seconds
             if self._waited < START:
                 return []
-            self._pool = Pool({name: self._rewards[name] for name in names}, self._workers)
+            self._pool = WorkerPool({name: self._rewards[name] for name in names}, self._workers)
         return list(worth) if self._pool.ready(wait=seconds > START) else []
 
-    def _sliced(self, pool: Pool, name: str, batch: Batch) -> Result:
+    def _sliced(self, pool: WorkerPool, name: str, batch: Batch) -> Result:
         parts = min(len(batch), SLICES * self._workers)
         edges = [part * len(batch) // parts for part in range(parts + 1)]
         sent = [
@@ -108,7 +108,7 @@ class Dispatch:
         return lambda: _joined(sent)
 
     def _here(self, name: str, batch: Batch) -> Result:
-        done: Future[Called] = Future()
+        done: Future[TermResult] = Future()
         try:
             done.set_result(call(self._rewards[name], batch, self._forgiving))
         except Exception as error:  # told of in its turn, when all that runs elsewhere has begun
@@ -116,7 +116,7 @@ class Dispatch:
         return done.result
 
     def _paced(self, name: str, result: Result, batch: Batch) -> Result:
-        def waited() -> Called:
+        def waited() -> TermResult:
             with under_own_key(name):
                 called = result()
             if len(batch):
@@ -126,9 +126,9 @@ class Dispatch:
         return waited
 
 
-def _joined(sent: list[tuple[int, Future[Called]]]) -> Called:
+def _joined(sent: list[tuple[int, Future[TermResult]]]) -> TermResult:
     parts = [future.result().behind(start) for start, future in sent]
-    return Called(
+    return TermResult(
         [value for part in parts for value in part.values],
         [failure for part in parts for failure in part.failures],
         sum(part.seconds for part in parts),

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from rlexp.scoring.all_gather import Alone
-from rlexp.scoring.term_call import Batch, Called
+from rlexp.scoring.all_gather import SingleProcess
+from rlexp.scoring.term_call import Batch, TermResult
 from rlexp.spec.errors import RunFailed
 from rlexp.spec.reward import RewardSpec, Text, Value
 from rlexp.spec.scoring import ScoringSpec
@@ -39,7 +39,7 @@ class Checks:
             what = f"{self._term(name)} {error.what}, {self.when}"
             raise RunFailed(what, error.cause, error.remedy) from error
 
-    def no_failure(self, called: Mapping[str, Called]) -> None:
+    def no_failure(self, called: Mapping[str, TermResult]) -> None:
         """Refuse completions that a term failed on, unless they are forgiven.
 
         Raises:
@@ -54,7 +54,10 @@ class Checks:
                 raise RunFailed(f"{what}, {self.when}", first.cause, first.remedy)
 
     def enough_present(
-        self, values: Mapping[str, list[Value]], called: Mapping[str, Called], together: Alone
+        self,
+        values: Mapping[str, list[Value]],
+        called: Mapping[str, TermResult],
+        together: SingleProcess,
     ) -> None:
         """Refuse a batch of which too much is missing.
 
@@ -101,7 +104,7 @@ class Checks:
         completion, prompt = self.batch.completions[index], self.batch.prompts[index]
         return f"sample {index}, the completion {_shown(completion)} of the prompt {_shown(prompt)}"
 
-    def _example(self, called: Called) -> str | None:
+    def _example(self, called: TermResult) -> str | None:
         """A missing value of this process; one that the term failed on, where there is one."""
         if called.failures:
             first = called.failures[0]

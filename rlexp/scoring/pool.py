@@ -18,14 +18,14 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
-from rlexp.scoring.term_call import Batch, Called
+from rlexp.scoring.term_call import Batch, TermResult
 from rlexp.spec.errors import RunFailed
 from rlexp.spec.reward import RewardSpec
 
 REMEDY = "set scoring.workers=0, which runs all terms in the run's own process"
 
 
-class Pool:
+class WorkerPool:
     """Some workers that know the same terms.
 
     Args:
@@ -52,7 +52,7 @@ class Pool:
         """
         return all(worker.ready(wait) for worker in self._workers)
 
-    def submit(self, name: str, batch: Batch, forgiving: bool) -> Future[Called]:
+    def submit(self, name: str, batch: Batch, forgiving: bool) -> Future[TermResult]:
         """Have a term called by the next free worker, as by `rlexp.scoring.term_call.call`."""
         return self._threads.submit(self._call, name, batch, forgiving)
 
@@ -64,7 +64,7 @@ class Pool:
         for worker in self._workers:
             worker.pipe.close()
 
-    def _call(self, name: str, batch: Batch, forgiving: bool) -> Called:
+    def _call(self, name: str, batch: Batch, forgiving: bool) -> TermResult:
         worker = self._free.get()
         try:
             return worker.call(name, batch, forgiving)
@@ -98,7 +98,7 @@ class _Worker:
             self._ready = True
         return self._ready
 
-    def call(self, name: str, batch: Batch, forgiving: bool) -> Called:
+    def call(self, name: str, batch: Batch, forgiving: bool) -> TermResult:
         self.ready(wait=True)
         what = f"scoring {len(batch)} completions, the first of them {batch.completions[0]!r:.200}"
         with suppress(BrokenPipeError):  # it died between two batches; `_answer` says how

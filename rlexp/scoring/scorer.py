@@ -20,12 +20,12 @@ from hashlib import sha256
 from statistics import fmean
 from typing import Any, Self
 
-from rlexp.scoring.all_gather import Alone
+from rlexp.scoring.all_gather import SingleProcess
 from rlexp.scoring.dispatch import Dispatch
 from rlexp.scoring.failures import Checks
 from rlexp.scoring.normalisation import Moments, rank
-from rlexp.scoring.term_call import Batch, Called
-from rlexp.scoring.total import Scale, present, total
+from rlexp.scoring.term_call import Batch, TermResult
+from rlexp.scoring.total import Scale, present, weighted_total
 from rlexp.spec.reward import RewardSpec, Scores, Term, Text, Value
 from rlexp.spec.scoring import ScoringSpec
 
@@ -34,7 +34,7 @@ STRICT = ScoringSpec(on_error="stop", max_missing=1.0, workers=0)
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredBatch:
     """A batch of a training, scored.
 
     Attributes:
@@ -65,7 +65,7 @@ class Scorer:
         reward: RewardSpec,
         spec: ScoringSpec = STRICT,
         processes: int = 1,
-        together: Alone | None = None,
+        together: SingleProcess | None = None,
     ) -> None:
         self.reward, self.spec = reward, spec
         self.terms: Mapping[str, Term] = reward.terms_by_name()
@@ -74,7 +74,7 @@ class Scorer:
         }
         self.heard: Callable[[list[Text], list[Text], dict[str, list[Any]]], None] | None = None
         self._first: dict[str, list[float]] = {}
-        self._together = together or Alone()
+        self._together = together or SingleProcess()
         self._open = ExitStack()
         self._dispatch = self._open.enter_context(
             Dispatch(self.terms, spec.workers, processes, forgiving=spec.on_error == "missing")
@@ -96,7 +96,7 @@ class Scorer:
         completions: list[Text],
         columns: dict[str, list[Any]],
         step: int,
-    ) -> Scored:
+    ) -> ScoredBatch:
         """Score this process's part of a batch to learn from; every process must.
 
         Args:
@@ -117,15 +117,15 @@ class Scorer:
         checks.enough_present(values, called, self._together)
         weights = {name: term.weight.at(step) for name, term in self.terms.items()}
         scales = self._scales_of_batch(values)
-        totals = total(self.terms, weights, scales, values, groups=groups)[mine]
+        totals = weighted_total(self.terms, weights, scales, values, groups=groups)[mine]
         checks.all_finite(totals)
         if self.heard is not None:
             self.heard(prompts, completions, columns)
-        return Scored(present(totals), _metrics(values, called, seconds))
+        return ScoredBatch(present(totals), _metrics(values, called, seconds))
 
-    def held_out(self, step: int) -> HeldOut:
+    def held_out(self, step: int) -> EvalScorer:
         """What scores the samples of an evaluation after so many steps; in one process."""
-        return HeldOut(self, f"in the evaluation of step {step}")
+        return EvalScorer(self, f"in the evaluation of step {step}")
 
     def evaluate(self, batch: Batch, when: str) -> Scores:
         """Score samples as every evaluation of the run does.
@@ -164,18 +164,18 @@ class Scorer:
         checks = Checks(self.reward, batch, when, self.spec)
         called = self._called(batch, checks)
         values = {name: each.values for name, each in called.items()}
-        checks.enough_present(values, called, Alone())
+        checks.enough_present(values, called, SingleProcess())
         for name in self.terms:
             if found := sorted(present(values[name])):
                 first.setdefault(name, found)
         weights = {name: term.weight.final for name, term in self.terms.items()}
         scales = {name: _scale(term, first.get(name, [])) for name, term in self.terms.items()}
-        totals = total(self.terms, weights, scales, values, groups=None)
+        totals = weighted_total(self.terms, weights, scales, values, groups=None)
         checks.all_finite(totals)
         return Scores(totals, {name: each for name, each in values.items() if name})
 
-    def _called(self, batch: Batch, checks: Checks) -> dict[str, Called]:
-        called: dict[str, Called] = {}
+    def _called(self, batch: Batch, checks: Checks) -> dict[str, TermResult]:
+        called: dict[str, TermResult] = {}
         for name, result in self._dispatch(batch):
             with checks.naming(name):
                 called[name] = result()
@@ -183,7 +183,7 @@ class Scorer:
         return called
 
     def _of_all_processes(
-        self, called: Mapping[str, Called], prompts: list[Text]
+        self, called: Mapping[str, TermResult], prompts: list[Text]
     ) -> tuple[dict[str, list[Value]], list[Value], slice]:
         """Values, the group of each completion (those of one prompt), and this process's part."""
         numbers = [_number(prompt) for prompt in prompts]
@@ -205,7 +205,7 @@ class Scorer:
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class EvalScorer:
     """A scorer as an evaluation sees a reward."""
 
     scorer: Scorer
@@ -238,7 +238,7 @@ def _number(prompt: Text) -> float:
 
 
 def _metrics(
-    values: Mapping[str, list[Value]], called: Mapping[str, Called], seconds: float
+    values: Mapping[str, list[Value]], called: Mapping[str, TermResult], seconds: float
 ) -> dict[str, float]:
     """Each term's mean, share of missing values and seconds; the same names in every process."""
     metrics = {"perf/reward_seconds": seconds}

@@ -59,7 +59,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Called:
+class TermResult:
     """What came of one call.
 
     Attributes:
@@ -72,7 +72,7 @@ class Called:
     failures: list[Failure]
     seconds: float
 
-    def behind(self, start: int) -> Called:
+    def behind(self, start: int) -> TermResult:
         """The same as part of a batch in which so many completions stand before."""
         moved = [replace(each, index=each.index + start) for each in self.failures]
         return replace(self, failures=moved)
@@ -81,7 +81,7 @@ class Called:
 Function = Callable[..., Sequence[Value]]
 
 
-def call(function: Function, batch: Batch, forgiving: bool) -> Called:
+def call(function: Function, batch: Batch, forgiving: bool) -> TermResult:
     """Score a batch; where that raises, each completion by itself, to find those that are to blame.
 
     Args:
@@ -105,14 +105,14 @@ def call(function: Function, batch: Batch, forgiving: bool) -> Called:
             raise
         if not failures:
             together = f", for {len(batch)} completions together, though for none of them alone"
-            raise RunFailed(told(error) + together, CAUSE, REMEDY) from error
+            raise RunFailed(error_text(error) + together, CAUSE, REMEDY) from error
     if len(values) != len(batch):
         raise RunFailed(
             f"returned {len(values)} values for {len(batch)} completions",
             "it leaves some out, or scores each prompt once",
             "return a list with one number (or None) for each completion",
         )
-    return Called(values, failures, time.perf_counter() - began)
+    return TermResult(values, failures, time.perf_counter() - began)
 
 
 def _checked(values: Sequence[Any]) -> tuple[list[Value], list[Failure]]:
@@ -146,13 +146,13 @@ def _one_by_one(
         except UserError:
             raise
         except Exception as error:
-            failures.append(Failure(index, told(error), _cause(error), _remedy(error)))
+            failures.append(Failure(index, error_text(error), _cause(error), _remedy(error)))
         if failures and not forgiving:
             break
     return values, failures
 
 
-def told(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """What an exception says and where it was raised; what a `RunFailed` says in its own words."""
     if isinstance(error, RunFailed):
         return error.what

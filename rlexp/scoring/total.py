@@ -23,7 +23,7 @@ Scale = Callable[[float], float]
 Values = Mapping[str, list[Value]]
 
 
-def total(
+def weighted_total(
     terms: Mapping[str, Term],
     weights: Mapping[str, float],
     scales: Mapping[str, Scale],

@@ -10,7 +10,7 @@ import signal
 import sys
 from multiprocessing.connection import Connection
 
-from rlexp.scoring.term_call import call, told
+from rlexp.scoring.term_call import call, error_text
 from rlexp.spec.errors import RunFailed, UserError
 
 PR_SET_PDEATHSIG = 1
@@ -23,7 +23,7 @@ def work(pipe: Connection) -> None:
     except EOFError:
         return
     except Exception as error:
-        pipe.send(told(error))
+        pipe.send(error_text(error))
         return
     pipe.send(None)
     while True:

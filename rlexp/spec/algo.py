@@ -17,7 +17,7 @@ Head = Literal["language", "reward"]
 """The next token's logits, or one number for a whole text."""
 
 
-class Sampling(Part):
+class PreferenceSampling(Part):
     """How rows are made where the data has none of the kind: sampled, then judged by the reward."""
 
     prompts: int = Field(gt=0)
@@ -54,7 +54,7 @@ class AlgoSpec(Component):
     """Anything else, passed to TRL's config verbatim; names are checked."""
 
     @property
-    def sampling(self) -> Sampling | None:
+    def sampling(self) -> PreferenceSampling | None:
         """How its rows can be sampled where the data has none of their kind; None: they cannot."""
         return None
 
@@ -86,11 +86,11 @@ class PairAlgo(AlgoSpec):
 
     needs: ClassVar[Kind] = "pairs"
 
-    pairs: Sampling
+    pairs: PreferenceSampling
     """How pairs are made where the data has none."""
 
     @property
-    def sampling(self) -> Sampling:
+    def sampling(self) -> PreferenceSampling:
         return self.pairs
 
 

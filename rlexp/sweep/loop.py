@@ -88,10 +88,12 @@ class Sweep:
 
     def _next_trials(self) -> list[FrozenTrial]:
         """Trials for the free slots. May be called again after an outage in the middle."""
-        for trial in ownership.dead(self.study, self._mine(), 3.0 * self.spec.heartbeat):
+        for trial in ownership.find_dead_trials(
+            self.study, self._mine(), 3.0 * self.spec.heartbeat
+        ):
             how = "with its sweep or its machine"
             with suppress(UpdateFinishedTrialError):  # another machine was quicker
-                if not ownership.died(self.study, trial, how, self.spec.max_retries):
+                if not ownership.handle_dead_trial(self.study, trial, how, self.spec.max_retries):
                     self.tell.ended(ownership.storage_of(self.study).get_trial(trial._trial_id))
         claimed: list[FrozenTrial] = []
         occupied = self._occupied()
@@ -104,7 +106,7 @@ class Sweep:
                 break
             if self._is_surplus(trial):
                 why = "another machine filled the budget at the same time"
-                ownership.fail(self.study, trial, ownership.WITHDRAWN, why)
+                ownership.fail_trial(self.study, trial, ownership.WITHDRAWN, why)
                 break
             claimed.append(trial)
         return claimed
@@ -147,7 +149,7 @@ class Sweep:
             warnings.simplefilter("ignore")  # that heartbeats are for Optuna's own loop
             self.study.sampler = self._sampler(0)  # asked for nothing yet: `_decide` samples
             trial = self.study.ask()
-        ownership.own(self.study, trial._trial_id)
+        ownership.take_ownership(self.study, trial._trial_id)
         return ownership.storage_of(self.study).get_trial(trial._trial_id)
 
     def _decide(self, frozen: FrozenTrial) -> FrozenTrial:
@@ -220,7 +222,9 @@ class Sweep:
         trial = self._under_way[future]
         if ownership.state_of(self.study, trial) == TrialState.RUNNING:
             if "died" in outcome:
-                again = ownership.died(self.study, trial, outcome["died"], self.spec.max_retries)
+                again = ownership.handle_dead_trial(
+                    self.study, trial, outcome["died"], self.spec.max_retries
+                )
                 self.tell.died(trial, outcome["died"], again)
             else:
                 self._settle(trial, outcome)
@@ -237,14 +241,14 @@ class Sweep:
     def _settle(self, trial: FrozenTrial, outcome: Outcome) -> None:
         """Tell the study what a task function returned that has not told it itself."""
         if "error" in outcome:
-            ownership.fail(self.study, trial, ownership.ERROR, outcome["error"])
+            ownership.fail_trial(self.study, trial, ownership.ERROR, outcome["error"])
             return
         returned = outcome["returned"]
         values = list(returned) if isinstance(returned, (list, tuple)) else [returned]
         if len(values) == len(self.spec.objectives) and all(map(_is_number, values)):
             self.study.tell(trial.number, [float(value) for value in values])
         else:
-            ownership.fail(self.study, trial, ownership.ERROR, f"its objective is {returned}")
+            ownership.fail_trial(self.study, trial, ownership.ERROR, f"its objective is {returned}")
 
     def _count_failures(self, trial: FrozenTrial, outcome: Outcome) -> None:
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
@@ -287,7 +291,7 @@ class Sweep:
                 self.slots.stop()
             for trial in self._under_way.values():
                 with suppress(*OUTAGE):  # found dead when the study is gone on with
-                    ownership.give_back(self.study, trial)
+                    ownership.requeue(self.study, trial)
 
 
 def _is_number(value: Any) -> bool:

@@ -96,7 +96,7 @@ def state_of(study: optuna.Study, trial: FrozenTrial) -> TrialState:
     return storage_of(study).get_trial(trial._trial_id).state
 
 
-def own(study: optuna.Study, trial_id: int) -> None:
+def take_ownership(study: optuna.Study, trial_id: int) -> None:
     """Make this process a trial's owner, with a sign of life first."""
     storage = storage_of(study)
     storage.record_heartbeat(trial_id)
@@ -110,12 +110,12 @@ def claim_waiting(study: optuna.Study, there: Iterable[FrozenTrial]) -> FrozenTr
         if trial.state != TrialState.WAITING:
             continue
         if storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
-            own(study, trial._trial_id)
+            take_ownership(study, trial._trial_id)
             return storage.get_trial(trial._trial_id)
     return None
 
 
-def give_back(study: optuna.Study, trial: FrozenTrial) -> None:
+def requeue(study: optuna.Study, trial: FrozenTrial) -> None:
     """Let a trial wait until it is gone on with: it was interrupted, which is not its fault."""
     storage = storage_of(study)
     if state_of(study, trial) == TrialState.RUNNING:
@@ -123,14 +123,14 @@ def give_back(study: optuna.Study, trial: FrozenTrial) -> None:
         storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
 
 
-def fail(study: optuna.Study, trial: FrozenTrial, attribute: str, why: str) -> None:
+def fail_trial(study: optuna.Study, trial: FrozenTrial, attribute: str, why: str) -> None:
     """End a trial that has no result, and say why."""
     with suppress(UpdateFinishedTrialError):  # another machine has just ended it
         storage_of(study).set_trial_user_attr(trial._trial_id, attribute, why)
         study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
-def died(study: optuna.Study, trial: FrozenTrial, how: str, max_retries: int) -> bool:
+def handle_dead_trial(study: optuna.Study, trial: FrozenTrial, how: str, max_retries: int) -> bool:
     """What becomes of a trial whose process died: it waits for another attempt, or fails.
 
     Returns:
@@ -139,20 +139,20 @@ def died(study: optuna.Study, trial: FrozenTrial, how: str, max_retries: int) ->
     trial = storage_of(study).get_trial(trial._trial_id)  # its owner has changed since it was asked
     retries = trial.user_attrs.get(RETRIES, 0) + 1
     if OVERRIDES not in trial.user_attrs:
-        fail(study, trial, WITHDRAWN, "the sweep died before the trial had its parameters")
+        fail_trial(study, trial, WITHDRAWN, "the sweep died before the trial had its parameters")
     elif (owner := trial.user_attrs.get(OWNER)) and Owner(**owner).is_here:
-        give_back(study, trial)
+        requeue(study, trial)
         return True
     elif retries > max_retries:
-        fail(study, trial, ERROR, f"its process died {retries} times, {how} at last")
+        fail_trial(study, trial, ERROR, f"its process died {retries} times, {how} at last")
     else:
         storage_of(study).set_trial_user_attr(trial._trial_id, RETRIES, retries)
-        give_back(study, trial)
+        requeue(study, trial)
         return True
     return False
 
 
-def dead(study: optuna.Study, mine: frozenset[int], grace: float) -> list[FrozenTrial]:
+def find_dead_trials(study: optuna.Study, mine: frozenset[int], grace: float) -> list[FrozenTrial]:
     """Trials that are RUNNING by name only.
 
     Args:

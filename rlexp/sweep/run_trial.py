@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.launch.launcher import launch
-from rlexp.launch.resume_plan import CONFIG, plan
+from rlexp.launch.resume_plan import CONFIG, plan_resume
 from rlexp.runtime.lock import is_held
 from rlexp.spec.errors import Pruned
 from rlexp.spec.run import RunSpec
 from rlexp.spec.sweep import COSTS, SweepSpec
 from rlexp.sweep.trial import attached
 from rlexp.sweep.trial_env import PRUNED
-from rlexp.tracking.spool.history import Told
+from rlexp.tracking.spool.history import RunHistory
 from rlexp.tracking.spool.parent_run import parent_run
 from rlexp.tracking.spool.spool import SPOOL
 
@@ -45,7 +45,7 @@ def run_trial(config: Config, folder: Path, sweep: SweepSpec, number: int) -> li
     try:
         with attached(sweep, number) as trial:
             trial.note(folder=str(folder.absolute()))
-            _run(named(config, folder, number, sweep), folder)
+            _run(trial_config(config, folder, number, sweep), folder)
             card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
             trial.note(run_id=card["run_id"])
             trial.finish(card_metrics(card))
@@ -54,7 +54,7 @@ def run_trial(config: Config, folder: Path, sweep: SweepSpec, number: int) -> li
         return None
 
 
-def named(config: Config, folder: Path, number: int, sweep: SweepSpec) -> Config:
+def trial_config(config: Config, folder: Path, number: int, sweep: SweepSpec) -> Config:
     """The config of a trial: its name, and its share of the cores.
 
     One that confirms another is called as its folder is, since its number is no trial's.
@@ -75,21 +75,21 @@ def _run(config: Config, folder: Path) -> None:
     """
     from omegaconf import OmegaConf
 
-    _wait_for(folder)
-    told = Told.read(folder / SPOOL)
+    wait_for_lock(folder)
+    told = RunHistory.read(folder / SPOOL)
     if told is None:
         spec = RunSpec.parse(config)
         (folder / CONFIG).write_text(OmegaConf.to_yaml(config), encoding="utf-8")
         launch(spec, folder, parent_run(folder.parent))
     elif told.status != "FINISHED" and PRUNED not in told.events:
-        resumption = plan(folder, [])
+        resumption = plan_resume(folder, [])
         launch(resumption.spec, folder, None, resumption.checkpoint)
-    told = Told.read(folder / SPOOL)
+    told = RunHistory.read(folder / SPOOL)
     if told and (pruned := told.events.get(PRUNED)):
         raise Pruned(pruned[-1]["step"])
 
 
-def _wait_for(folder: Path) -> None:
+def wait_for_lock(folder: Path) -> None:
     """Wait while somebody ends the run that a killed process has left: other runs do that."""
     deadline = time.monotonic() + MENDED_WITHIN
     while is_held(folder) and time.monotonic() < deadline:

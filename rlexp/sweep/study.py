@@ -55,7 +55,9 @@ def address(storage: str) -> str:
     return storage
 
 
-def connect(storage: str, heartbeat: int | None = None, *, checked: bool = False) -> RDBStorage:
+def open_storage(
+    storage: str, heartbeat: int | None = None, *, checked: bool = False
+) -> RDBStorage:
     """The data base at an address, with its tables.
 
     Args:
@@ -123,7 +125,7 @@ def read_study(storage: str, name: str | None = None) -> optuna.Study:
         want = "the folder of a sweep, or the address of its data base"
         raise UserError(Problem("study", f"no file {file}", want))
     with _reached(storage):
-        base = connect(storage)
+        base = open_storage(storage)
         names = optuna.get_all_study_names(base)
     if name is None and len(names) > 1:
         names = [each for each in names if each.removesuffix(CONFIRM) not in set(names) - {each}]
@@ -178,13 +180,13 @@ def _with_tables(spec: SweepSpec) -> RDBStorage:
     """The data base, in which several machines may be making the tables at this moment."""
     for _ in range(TABLES_TRIED):
         try:
-            return connect(spec.storage, spec.heartbeat)
+            return open_storage(spec.storage, spec.heartbeat)
         except SQLAlchemyError as error:
             made = isinstance(error, (IntegrityError, ProgrammingError))
             if not made and "already exists" not in str(error):
                 raise
         time.sleep(0.5)
-    return connect(spec.storage, spec.heartbeat)
+    return open_storage(spec.storage, spec.heartbeat)
 
 
 def _name_objectives(study: optuna.Study, names: list[str]) -> None:

@@ -29,8 +29,8 @@ from rlexp.runtime.signals import Terminated
 from rlexp.spec.errors import Pruned, RunFailed
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep.heartbeat import beating
-from rlexp.sweep.ownership import ERROR, fail, give_back, own, storage_of
-from rlexp.sweep.study import OUTAGE, connect, patiently
+from rlexp.sweep.ownership import ERROR, fail_trial, requeue, storage_of, take_ownership
+from rlexp.sweep.study import OUTAGE, open_storage, patiently
 from rlexp.sweep.trial_env import VARIABLE
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Trial:
     def _load(self) -> tuple[optuna.Study, optuna.trial.FrozenTrial]:
         study = optuna.load_study(
             study_name=self.sweep.name,
-            storage=connect(self.sweep.storage, self.sweep.heartbeat, checked=True),
+            storage=open_storage(self.sweep.storage, self.sweep.heartbeat, checked=True),
             pruner=instantiate(self.sweep.pruner),
             sampler=optuna.samplers.RandomSampler(),  # the sweeper samples, not its trials
         )
@@ -125,11 +125,11 @@ class Trial:
     def end(self, error: BaseException | None) -> None:
         """Tell the study how it ended. An exception says why it has no result."""
         if isinstance(error, (KeyboardInterrupt, Terminated)):
-            give_back(self._study, self.frozen)
+            requeue(self._study, self.frozen)
         elif isinstance(error, Pruned):
             self._tell(TrialState.PRUNED)
         elif error is not None:
-            fail(self._study, self.frozen, ERROR, f"{type(error).__name__}: {error}"[:2000])
+            fail_trial(self._study, self.frozen, ERROR, f"{type(error).__name__}: {error}"[:2000])
         elif self.values is not None:
             self._tell(TrialState.COMPLETE, self.values)
 
@@ -139,7 +139,7 @@ class Trial:
     @contextmanager
     def alive(self) -> Iterator[None]:
         """Own the trial, and leave signs of life, until the block is left."""
-        patiently(lambda: own(self._study, self.frozen._trial_id))
+        patiently(lambda: take_ownership(self._study, self.frozen._trial_id))
         told = False
 
         def beat() -> None:

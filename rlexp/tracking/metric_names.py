@@ -103,7 +103,7 @@ def tracked(logs: Mapping[str, Any]) -> dict[str, float]:
     return renamed
 
 
-def finite(metrics: Mapping[str, float]) -> dict[str, float]:
+def finite_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
     """Only the metrics that are finite numbers, as plots want them."""
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 

@@ -23,10 +23,10 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from rlexp.runtime.lock import Held, hold
+from rlexp.runtime.lock import Held, lock
 from rlexp.tracking.provenance import environment
 from rlexp.tracking.secrets import redacted_values
-from rlexp.tracking.spool.dead_runs import Life
+from rlexp.tracking.spool.dead_runs import SpoolStatus
 from rlexp.tracking.spool.parent_run import parent_run
 from rlexp.tracking.spool.shipper import Shipper
 from rlexp.tracking.spool.spool import SPOOL, Spool
@@ -60,7 +60,7 @@ class MultirunParent(Callback):
         self._folder.mkdir(parents=True, exist_ok=True)
         uri = resolve(config.tracking.uri)
         try:
-            self._lock.enter_context(hold(self._folder))
+            self._lock.enter_context(lock(self._folder))
         except Held as held:
             log.warning("%s: the trials of this sweep stand alone in MLflow", held)
             return
@@ -91,7 +91,7 @@ class MultirunParent(Callback):
     def _finish(self, status: str) -> None:
         if self._shipper is None:
             return
-        failed = Life.of(self._folder).trial_failed
+        failed = SpoolStatus.of(self._folder).trial_failed
         _append(self._folder, "end", status="FAILED" if failed else status)
         if trouble := self._ship():
             later = f"python -m rlexp sync {self._folder}"

@@ -25,7 +25,7 @@ def ordered_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return sorted(names, key=rank)
 
 
-def cell(value: Any) -> Any:
+def json_cell(value: Any) -> Any:
     """A value of the table; a conversation is written out as text."""
     if isinstance(value, list) and value and all(isinstance(turn, dict) for turn in value):
         return "\n".join(f"{turn.get('role')}: {turn.get('content')}" for turn in value)

@@ -8,7 +8,7 @@ from typing import Any
 _MEGABYTE = 1e6
 
 
-class Machine:
+class SystemMetrics:
     """Utilisation of CPU, memory and NVIDIA GPUs. One sample costs well under a millisecond.
 
     Make it in the thread that samples: psutil measures the CPU from the same thread's last call.

@@ -20,20 +20,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from rlexp.runtime.lock import alone
+from rlexp.runtime.lock import exclusive
 from rlexp.runtime.signals import Terminated, sigterm_raises
 from rlexp.spec import RunSpec
 from rlexp.spec.errors import Pruned
 from rlexp.tracking.provenance import environment
-from rlexp.tracking.provenance.manifest import SOURCES, Origin, copy_sources, facts
-from rlexp.tracking.sample_table import cell, ordered_columns
+from rlexp.tracking.provenance.manifest import SOURCES, Manifest, copy_sources, facts
+from rlexp.tracking.sample_table import json_cell, ordered_columns
 from rlexp.tracking.secrets import redacted, redacted_values
-from rlexp.tracking.spool.history import Told
+from rlexp.tracking.spool.history import RunHistory
 from rlexp.tracking.spool.shipper import Shipper
 from rlexp.tracking.spool.spool import SPOOL, Spool, flush
-from rlexp.tracking.spool.uploader import Courier
+from rlexp.tracking.spool.uploader import Uploader
 from rlexp.tracking.store.connection import resolve, ui_command
-from rlexp.tracking.system_metrics import Machine
+from rlexp.tracking.system_metrics import SystemMetrics
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -58,13 +58,13 @@ class Tracker:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._alive = ExitStack()
-        self._alive.enter_context(alone(folder))
-        self.told = Told.read(folder / SPOOL)
+        self._alive.enter_context(exclusive(folder))
+        self.told = RunHistory.read(folder / SPOOL)
         """What earlier attempts told; None when this is the first."""
         self.history = self.told.history() if self.told else []
         """Metrics by step, in the order of their logging."""
         self._spool = Spool(folder / SPOOL)
-        self._origin = Origin(folder / PROVENANCE)
+        self._origin = Manifest(folder / PROVENANCE)
         self._name = folder.name
         self._notes: list[str] = []
         self._latest_step = -1
@@ -72,11 +72,11 @@ class Tracker:
         self._finished = False
         self._began = time.monotonic() - (self.told.machine_seconds if self.told else 0)
         self._signals = ExitStack()
-        self._machine: Machine | None = None
-        self._courier: Courier | None = None
+        self._machine: SystemMetrics | None = None
+        self._courier: Uploader | None = None
         if self._uri:
             shipper = Shipper(folder, self._uri, experiment)
-            self._courier = Courier(shipper, self._sample_machine, self._uri)
+            self._courier = Uploader(shipper, self._sample_machine, self._uri)
 
     @classmethod
     def open(
@@ -130,7 +130,7 @@ class Tracker:
         with self._signals:
             self.finish(_status(error), error)
 
-    def _go_on(self, told: Told, params: dict[str, Any], tags: dict[str, str]) -> None:
+    def _go_on(self, told: RunHistory, params: dict[str, Any], tags: dict[str, str]) -> None:
         """Begin another attempt at the same run. MLflow's parameters cannot change: tags say it."""
         first = {name: told.start[name] for name in ("id", "name", "parent")}
         moved = {name: tags[name] for name in (environment.HOST_TAG, "folder")}
@@ -164,7 +164,7 @@ class Tracker:
         if self.told and file in self.told.tables:
             return
         columns = ordered_columns(rows)
-        data = [[step, *(cell(row.get(column)) for column in columns)] for row in rows]
+        data = [[step, *(json_cell(row.get(column)) for column in columns)] for row in rows]
         self._append("table", step=step, file=file, columns=["step", *columns], data=data)
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
@@ -266,7 +266,7 @@ class Tracker:
 
     def _provenance_files(self, repository: Path | None, spec: RunSpec) -> None:
         place = self.folder / PROVENANCE
-        code = environment.Code.of(repository)
+        code = environment.GitState.of(repository)
         written = environment.files(place, code)
         config = self.folder / "config.yaml"
         if config.is_file():
@@ -280,7 +280,7 @@ class Tracker:
 
     def _sample_machine(self) -> None:
         if self._machine is None:
-            self._machine = Machine()
+            self._machine = SystemMetrics()
             return
         at = round(time.monotonic() - self._began)
         sampled = {"kind": "metrics", "step": at, "metrics": self._machine.sample()}

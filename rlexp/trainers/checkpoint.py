@@ -76,7 +76,7 @@ def load_random_state(folder: Path, process: int) -> None:
     np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
 
 
-def load_policy(model: Any, folder: Path) -> None:
+def restore_policy(model: Any, folder: Path) -> None:
     """Put the weights that `model.save_pretrained(folder)` wrote back into the model."""
     if hasattr(model, "peft_config"):
         from peft import load_peft_weights, set_peft_model_state_dict

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlexp.trainers.sequences import Sequences, judge
+from rlexp.trainers.sequences import Sequences, score_tokens
 
 WIDTH = 64
 """Of the head's hidden layer."""
@@ -66,7 +66,7 @@ class ActorCritic(nn.Module):
         advantage is measured from.
         """
         shared = self.body is None
-        judged = judge(self.policy, sequences, temperature, entropy=entropy, states=shared)
+        judged = score_tokens(self.policy, sequences, temperature, entropy=entropy, states=shared)
         states = judged.states if shared else self._states(sequences)
         assert states is not None
         return judged.log_probs, judged.entropy, self.head(states)

@@ -1,7 +1,7 @@
 """The loop that on-policy trainers share: sample, score, learn, log, keep; and go on after a stop.
 
-A trainer derives from `Loop` and says in `learn` what one batch of answers teaches. The loop calls
-transformers' TrainerCallbacks at the points where transformers' Trainer calls them, so that
+A trainer derives from `OnPolicyTrainer` and says in `learn` what one batch of answers teaches.
+The loop calls transformers' TrainerCallbacks at the points where transformers' Trainer calls them, so that
 tracking, checkpoints and guards work with these trainers as with TRL's.
 """
 
@@ -30,7 +30,7 @@ from transformers import (
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from rlexp.trainers import checkpoint
-from rlexp.trainers.rollouts import Reward, Rollouts, Row, Sampling, sample
+from rlexp.trainers.rollouts import GenerationConfig, Reward, Rollouts, Row, sample_rollouts
 
 CPU_PIECE = 24
 """Sequences at once on a CPU, which gains nothing from more, while smaller pieces of answers of
@@ -38,7 +38,7 @@ similar length waste less on padding: a fifth of the time of a step of 64."""
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainerInputs:
     """What is trained, on what and how.
 
     Attributes:
@@ -58,13 +58,13 @@ class Task:
     policy: Any
     rows: list[Row]
     reward: Reward
-    sampling: Sampling
+    sampling: GenerationConfig
     callbacks: list[Any]
     generations: int
     keeps_reference: bool
 
 
-class Loop(ABC):
+class OnPolicyTrainer(ABC):
     """A training of a language model on its own answers.
 
     Attributes:
@@ -77,7 +77,7 @@ class Loop(ABC):
         numbers: those beside the weights that a resumed training must find again.
     """
 
-    def __init__(self, task: Task, module: Any, groups: list[dict[str, Any]]) -> None:
+    def __init__(self, task: TrainerInputs, module: Any, groups: list[dict[str, Any]]) -> None:
         """
         Args:
             task: what to do.
@@ -162,7 +162,7 @@ class Loop(ABC):
     def _step(self) -> None:
         self._call("on_step_begin")
         task, rows = self.task, self._rows(self.state.global_step)
-        rollouts, seen = sample(task.policy, rows, task.sampling, task.reward, self.state)
+        rollouts, seen = sample_rollouts(task.policy, rows, task.sampling, task.reward, self.state)
         tokens = self.total(rollouts.sequences.attention_mask.sum())
         self.state.num_input_tokens_seen += int(tokens)
         self.without_dropout()
@@ -268,7 +268,7 @@ class Loop(ABC):
 
     def _load(self, folder: Path) -> None:
         rest = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-        checkpoint.load_policy(self.model, folder)
+        checkpoint.restore_policy(self.model, folder)
         if (more := self.more_weights()) is not None:
             more.load_state_dict(checkpoint.load_tensors(folder / "critic.safetensors"))
         checkpoint.load_optimizer(self.optimizer, folder, rest["optimizer"])

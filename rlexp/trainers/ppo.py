@@ -31,13 +31,13 @@ from rlexp.trainers.advantages import (
     whiten,
 )
 from rlexp.trainers.critic import ActorCritic, trained
-from rlexp.trainers.loop import Loop, Task
+from rlexp.trainers.loop import OnPolicyTrainer, TrainerInputs
 from rlexp.trainers.rollouts import Rollouts
-from rlexp.trainers.sequences import Sequences, judge
+from rlexp.trainers.sequences import Sequences, score_tokens
 
 
 @dataclass(frozen=True)
-class PpoKnobs:
+class PpoConfig:
     """What `conf/algo/ppo.yaml` says of the algorithm itself; `rlexp.algos.ppo.Ppo` explains it."""
 
     beta: float
@@ -103,10 +103,10 @@ def adapted(beta: float, kl: float, target: float, sequences: int, horizon: int)
     return beta * (1 + error * sequences / horizon)
 
 
-class PpoTrainer(Loop):
+class PpoTrainer(OnPolicyTrainer):
     """PPO; see the module's text."""
 
-    def __init__(self, task: Task, knobs: PpoKnobs, critic_body: Any | None) -> None:
+    def __init__(self, task: TrainerInputs, knobs: PpoConfig, critic_body: Any | None) -> None:
         """
         Args:
             task: what is trained, on what and how.
@@ -180,7 +180,7 @@ class PpoTrainer(Loop):
             reference = log_probs
             if self.reference is not None:
                 with self.accelerator.autocast():
-                    reference = judge(self.reference, some, temperature).log_probs
+                    reference = score_tokens(self.reference, some, temperature).log_probs
             for whole, part in zip(found, (log_probs, values, entropy, reference), strict=True):
                 whole[piece, : part.shape[1]] = part
         return found

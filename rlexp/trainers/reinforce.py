@@ -44,15 +44,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rlexp.trainers.loop import Loop, Task
+from rlexp.trainers.loop import OnPolicyTrainer, TrainerInputs
 from rlexp.trainers.rollouts import Rollouts
-from rlexp.trainers.sequences import Sequences, judge
+from rlexp.trainers.sequences import Sequences, score_tokens
 
 Baseline = Literal["none", "moving_average", "leave_one_out"]
 
 
 @dataclass(frozen=True)
-class ReinforceKnobs:
+class ReinforceConfig:
     """What `conf/algo/reinforce.yaml` says of the algorithm, explained in `rlexp.algos`."""
 
     beta: float
@@ -84,10 +84,10 @@ def policy_gradient_loss(log_probs: Tensor, mask: Tensor, advantages: Tensor) ->
     return -(advantages * answers).mean()
 
 
-class ReinforceTrainer(Loop):
+class ReinforceTrainer(OnPolicyTrainer):
     """REINFORCE; see the module's text."""
 
-    def __init__(self, task: Task, knobs: ReinforceKnobs) -> None:
+    def __init__(self, task: TrainerInputs, knobs: ReinforceConfig) -> None:
         """
         Args:
             task: what is trained, on what and how.
@@ -109,7 +109,7 @@ class ReinforceTrainer(Loop):
 
         def loss_of(piece: Tensor) -> Tensor:
             some = sequences.rows(piece)
-            log_probs = judge(self.module, some, temperature).log_probs
+            log_probs = score_tokens(self.module, some, temperature).log_probs
             share = len(piece) / len(returns)  # the batch's mean is made of the pieces' means
             losses.append(policy_gradient_loss(log_probs, some.mask, advantages[piece]) * share)
             return losses[-1]
@@ -147,12 +147,12 @@ class ReinforceTrainer(Loop):
         kl, entropies = torch.zeros(2, len(sequences), device=sequences.mask.device)
         for piece in self._pieces(sequences):
             some = sequences.rows(piece)
-            policy = judge(self.module, some, temperature, entropy=True)
+            policy = score_tokens(self.module, some, temperature, entropy=True)
             assert policy.entropy is not None
             difference = torch.zeros_like(policy.log_probs)
             if self.reference is not None:
                 with self.accelerator.autocast():
-                    reference = judge(self.reference, some, temperature)
+                    reference = score_tokens(self.reference, some, temperature)
                 difference = policy.log_probs - reference.log_probs
             kl[piece] = (difference * some.mask).sum(1)
             entropies[piece] = (policy.entropy * some.mask).sum(1)

@@ -16,7 +16,7 @@ Reward = Callable[..., list[float]]
 
 
 @dataclass(frozen=True)
-class Sampling:
+class GenerationConfig:
     """How answers are drawn.
 
     Attributes:
@@ -46,8 +46,8 @@ class Rollouts:
     ended: Tensor
 
 
-def sample(
-    policy: Any, rows: list[Row], sampling: Sampling, reward: Reward, state: Any = None
+def sample_rollouts(
+    policy: Any, rows: list[Row], sampling: GenerationConfig, reward: Reward, state: Any = None
 ) -> tuple[Rollouts, dict[str, float]]:
     """One answer to each row's prompt, scored; and what people want to see of them, by name.
 

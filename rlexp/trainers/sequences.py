@@ -64,7 +64,7 @@ class Sequences:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class TokenScores:
     """What a model says of the tokens of answers; each (n, t), meaningless in the padding.
 
     Attributes:
@@ -79,14 +79,14 @@ class Judgement:
     states: Tensor | None
 
 
-def judge(
+def score_tokens(
     model: Any,
     sequences: Sequences,
     temperature: float,
     *,
     entropy: bool = False,
     states: bool = False,
-) -> Judgement:
+) -> TokenScores:
     """One forward pass over prompts and answers.
 
     Args:
@@ -109,7 +109,7 @@ def judge(
     if temperature != 1:
         logits = logits / temperature
     log_probs = logits.log_softmax(-1)
-    return Judgement(
+    return TokenScores(
         log_probs=log_probs.gather(2, sequences.answers[:, :, None]).squeeze(2),
         entropy=-(log_probs.exp() * log_probs).sum(-1) if entropy else None,
         states=output.hidden_states[-1][:, -length - 1 : -1] if states else None,

@@ -24,7 +24,7 @@ MODELS = sorted(
 
 @pytest.fixture(scope="module")
 def tiny_model() -> Path:
-    return tiny.ensure()
+    return tiny.ensure_tiny_model()
 
 
 @pytest.mark.parametrize(

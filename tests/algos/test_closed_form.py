@@ -26,7 +26,7 @@ from transformers import (
 from rlexp.algos.common.trl import Training
 from rlexp.models.load import load_policy
 from rlexp.models.locate import local_folder
-from rlexp.runtime.environment import quieten
+from rlexp.runtime.environment import silence_libraries
 from rlexp.spec.reward import RewardSpec, Text
 from rlexp.spec.run import RunSpec
 
@@ -105,7 +105,7 @@ def bandit_spec(folder: Path, overrides: str) -> RunSpec:
 
 def trained(spec: RunSpec, rows: list[dict[str, Any]], folder: Path) -> Any:
     """The model after the training that `rlexp.run` would give it, evaluations left out."""
-    quieten()
+    silence_libraries()
     torch.manual_seed(spec.seed)
     policy = load_policy(spec, "language", torch.device("cpu"), lambda *told: None)
     spec.algo.prepare(torch.device("cpu"), local_folder)

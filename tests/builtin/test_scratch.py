@@ -11,7 +11,7 @@ import torch
 from runs import SHORT, problems_of, run_here
 
 from rlexp.builtin import scratch
-from rlexp.data.load import load
+from rlexp.data.load import load_data
 from rlexp.spec.errors import UserError
 from rlexp.spec.model import Shape
 
@@ -40,12 +40,12 @@ def test_the_same_texts_shape_and_seed_make_the_same_model(
 ) -> None:
     """Weights or merges that depend on the caller's random state, threads or precision; a caller
     whose random state has moved."""
-    first = scratch.ensure(SHAPE, TEXTS, 0)
+    first = scratch.ensure_scratch_model(SHAPE, TEXTS, 0)
     monkeypatch.setenv("RLEXP_CACHE", str(tmp_path / "other"))
     torch.manual_seed(17)
     state = torch.get_rng_state()
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
-        again = scratch.ensure(SHAPE, TEXTS, 0)
+        again = scratch.ensure_scratch_model(SHAPE, TEXTS, 0)
     assert torch.equal(torch.get_rng_state(), state)
     assert again != first and again.name == first.name
     assert files(again) == files(first)
@@ -61,7 +61,7 @@ def test_what_it_is_made_of_names_it() -> None:
         (SHAPE, [*TEXTS[1:], TEXTS[0] + "x"], 0),
         (SHAPE, ["".join(TEXTS)], 0),
     ]
-    made = [scratch.ensure(*each) for each in asked]
+    made = [scratch.ensure_scratch_model(*each) for each in asked]
     assert len(set(made)) == len(asked)
     weights = [(folder / "model.safetensors").read_bytes() for folder in made[:2]]
     assert weights[0] != weights[1]
@@ -69,16 +69,16 @@ def test_what_it_is_made_of_names_it() -> None:
 
 def test_it_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tokenizer that is trained anew for each attempt at a run."""
-    folder = scratch.ensure(SHAPE, TEXTS, 0)
+    folder = scratch.ensure_scratch_model(SHAPE, TEXTS, 0)
     monkeypatch.setattr(scratch, "new_tokenizer", None)
-    assert scratch.ensure(SHAPE, TEXTS, 0) == folder
+    assert scratch.ensure_scratch_model(SHAPE, TEXTS, 0) == folder
 
 
 def test_it_has_the_shape_and_any_text_survives_its_tokenizer() -> None:
     """A knob of the shape that nothing reads; a character that the texts do not have."""
     from transformers import AutoConfig, AutoTokenizer
 
-    folder = scratch.ensure(SHAPE, TEXTS, 0)
+    folder = scratch.ensure_scratch_model(SHAPE, TEXTS, 0)
     config, tokenizer = AutoConfig.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     found = (config.num_hidden_layers, config.hidden_size, config.num_attention_heads)
     assert found == (1, 16, 2) and config.max_position_embeddings == 64
@@ -95,7 +95,7 @@ def test_a_cache_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.M
     blocked.write_text("")
     monkeypatch.setenv("RLEXP_CACHE", str(blocked))
     with pytest.raises(UserError, match="RLEXP_CACHE"):
-        scratch.ensure(SHAPE, TEXTS, 0)
+        scratch.ensure_scratch_model(SHAPE, TEXTS, 0)
 
 
 def test_it_is_pretrained_on_the_training_texts(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_the_corpus_is_the_training_texts() -> None:
     from runs import spec_of
 
     data = spec_of("data.size=200").data
-    prompts, demonstrations = load(data, "prompts"), load(data, "demonstrations")
+    prompts, demonstrations = load_data(data, "prompts"), load_data(data, "demonstrations")
     corpus = prompts.corpus()
     assert corpus == demonstrations.corpus() and len(corpus) == len(prompts.train)
     assert not set(corpus) & set(prompts.texts)

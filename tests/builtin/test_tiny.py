@@ -61,12 +61,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def quick(cache: Path) -> Path:
-    return tiny.ensure(cache, recipe=QUICK)
+    return tiny.ensure_tiny_model(cache, recipe=QUICK)
 
 
 def test_second_call_does_not_train(cache: Path, quick: Path):
     """Catches a cache that is never hit, or leaves its workshop behind."""
-    assert tiny.ensure(cache, never, QUICK) == quick
+    assert tiny.ensure_tiny_model(cache, never, QUICK) == quick
     assert {path.name for path in quick.parent.iterdir()} == {quick.name, "tiny.lock"}
     made = json.loads((quick / "recipe.json").read_text())
     assert made["steps"] == QUICK.steps and made["parameters"] > 0 and made["floor"] > 1
@@ -77,7 +77,7 @@ def test_a_torn_folder_is_made_again(tmp_path: Path, quick: Path):
     folder = tmp_path / "models" / quick.name
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
-    assert tiny.ensure(tmp_path, recipe=QUICK) == folder
+    assert tiny.ensure_tiny_model(tmp_path, recipe=QUICK) == folder
     assert bits(folder) == bits(quick)
 
 
@@ -94,7 +94,7 @@ def test_progress_tells_every_step_and_the_caller_notices_nothing(tmp_path: Path
     torch.set_default_dtype(torch.float64)
     try:
         with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
-            folder = tiny.ensure(tmp_path, lambda *told: seen.append(told), QUICK)
+            folder = tiny.ensure_tiny_model(tmp_path, lambda *told: seen.append(told), QUICK)
             assert torch.is_inference_mode_enabled() and not torch.is_grad_enabled()
             assert torch.is_autocast_enabled("cpu")
         assert torch.get_num_threads() == threads + 1
@@ -116,7 +116,7 @@ def test_a_kill_halfway_leaves_no_model_and_no_litter(tmp_path: Path, quick: Pat
     builder.communicate()
     left = list((tmp_path / "models").glob("tiny-*"))
     assert [path.name.partition(".")[2].partition("-")[0] for path in left] == ["workshop"]
-    folder = tiny.ensure(tmp_path, recipe=QUICK)
+    folder = tiny.ensure_tiny_model(tmp_path, recipe=QUICK)
     assert list((tmp_path / "models").glob("tiny-*")) == [folder]
     assert bits(folder) == bits(quick)
 
@@ -128,7 +128,7 @@ def test_an_interrupted_build_cleans_up(tmp_path: Path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tiny.ensure(tmp_path, interrupt, QUICK)
+        tiny.ensure_tiny_model(tmp_path, interrupt, QUICK)
     assert not list((tmp_path / "models").glob("tiny-*"))
 
 
@@ -146,7 +146,7 @@ def test_two_processes_train_once(
         return acquire(lock, *args, **options)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(filelock.FileLock, "acquire", let_the_other_go_on)
-    folder = tiny.ensure(tmp_path, never, QUICK)
+    folder = tiny.ensure_tiny_model(tmp_path, never, QUICK)
     assert builder.stdout
     told = builder.stdout.read().splitlines()
     assert builder.wait() == 0
@@ -157,7 +157,7 @@ def test_two_processes_train_once(
 def test_another_recipe_is_another_model(cache: Path, quick: Path):
     """Catches a cache key that leaves something out."""
     other = Recipe(**{**vars(QUICK), "seed": 1})
-    folder = tiny.ensure(cache, recipe=other)
+    folder = tiny.ensure_tiny_model(cache, recipe=other)
     assert folder != quick and bits(folder) != bits(quick)
     assert quick.is_dir()
 
@@ -168,7 +168,7 @@ def test_the_environment_names_the_cache(tmp_path: Path, monkeypatch: pytest.Mon
     blocked.write_text("")
     monkeypatch.setenv("RLEXP_CACHE", str(blocked))
     with pytest.raises(UserError, match="RLEXP_CACHE") as raised:
-        tiny.ensure(recipe=QUICK)
+        tiny.ensure_tiny_model(recipe=QUICK)
     assert str(blocked) in str(raised.value)
 
 
@@ -203,7 +203,7 @@ def test_a_prompt_and_its_completion_are_tokenized_as_their_text(quick: Path):
 @pytest.fixture(scope="module")
 def real() -> Path:
     """The model that everybody uses, from the user's own cache."""
-    return tiny.ensure()
+    return tiny.ensure_tiny_model()
 
 
 def test_the_model_has_learned_the_language(real: Path):

@@ -11,7 +11,7 @@ from some_card import BETTER, COST, IDENTITY, SOUND, card, evaluation, shown
 
 from rlexp.cards.card import Card, build_card
 from rlexp.cards.cost import Clock, host_memory_mib
-from rlexp.cards.html import write_page
+from rlexp.cards.html import write_card_page
 from rlexp.cards.labels import metric_rows
 
 
@@ -50,7 +50,7 @@ def test_numbers_that_are_not_finite_are_null(tmp_path):
     assert content["intervals"]["reward"] == [None, None]
     assert content["train_seconds"] is None
     shown(made)
-    write_page(made, tmp_path / "card.html")
+    write_card_page(made, tmp_path / "card.html")
 
 
 @pytest.mark.parametrize("before", [None, evaluation(SOUND)])
@@ -60,7 +60,7 @@ def test_a_run_that_broke_off_has_a_card(tmp_path, before):
         replace(IDENTITY, status="FAILED"), before, None, COST, notes=[], resamples=10, seed=0
     )
     failed.to_json(tmp_path / "card.json")
-    write_page(failed, tmp_path / "card.html")
+    write_card_page(failed, tmp_path / "card.html")
     assert Card.from_json(tmp_path / "card.json") == failed
     assert "no evaluation after training" in shown(failed)
     assert failed.win_rate is None

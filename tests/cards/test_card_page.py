@@ -9,7 +9,7 @@ from pathlib import Path
 from some_card import BETTER, HACKED, SOUND, card, evaluation
 
 from rlexp.cards.card import Card
-from rlexp.cards.html import bar, write_page
+from rlexp.cards.html import bar, write_card_page
 from rlexp.cards.labels import metric_rows
 from rlexp.cards.plots import curves, reward_histogram
 
@@ -35,7 +35,7 @@ class Tags(HTMLParser):
 
 def page(tmp_path: Path, some_card: Card, **more) -> str:
     path = tmp_path / "card.html"
-    write_page(some_card, path, **more)
+    write_card_page(some_card, path, **more)
     return path.read_text(encoding="utf-8")
 
 

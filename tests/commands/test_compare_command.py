@@ -14,8 +14,10 @@ from spooled_runs import spooled_run
 from stored_runs import StoredRuns
 
 from rlexp.__main__ import main
-from rlexp.comparison import compare, gather, write_page
+from rlexp.comparison.compare import compare
 from rlexp.comparison.curves import thinned
+from rlexp.comparison.gather import gather
+from rlexp.comparison.page import write_comparison_page
 from rlexp.tracking.query.folder_source import FolderRecords
 
 ATTACK = "<script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -24,7 +26,7 @@ ATTACK = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 def page(path: Path, *folders: Path) -> str:
     records = FolderRecords()
     runs = [gather(records.read(folder), records) for folder in folders]
-    write_page(compare(runs), path)
+    write_comparison_page(compare(runs), path)
     return path.read_text(encoding="utf-8")
 
 

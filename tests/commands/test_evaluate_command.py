@@ -14,7 +14,7 @@ from tiny_policy import TinyPolicy
 
 from rlexp.__main__ import main
 from rlexp.builtin import tiny
-from rlexp.evaluation.best_of import draw
+from rlexp.evaluation.best_of import sample_best_of_n
 from rlexp.evaluation.policy import evaluate
 from rlexp.spec.errors import UserError
 from rlexp.spec.eval import EvalSpec
@@ -103,7 +103,7 @@ def test_an_untrained_policy_is_no_distance_from_itself() -> None:
     rows = [*ROWS]
     found = evaluate(policy, rows, REWARD, [], spec, trained=True, grammatical=None)
     assert found.metrics["kl"] == found.metrics["kl_sequence"] == 0.0
-    draws = draw(policy, rows, REWARD, spec)
+    draws = sample_best_of_n(policy, rows, REWARD, spec)
     assert draws.rewards != found.rewards  # another sample, not the same once more
     control = draws.control(found, 500, 0)
     assert control is not None and control.low is not None and control.high is not None
@@ -113,4 +113,4 @@ def test_an_untrained_policy_is_no_distance_from_itself() -> None:
 @pytest.fixture(scope="module", autouse=True)
 def tiny_model() -> Path:
     """The embedded model, made once."""
-    return tiny.ensure()
+    return tiny.ensure_tiny_model()

@@ -14,7 +14,7 @@ from stored_runs import StoredRuns
 from tracking_spec import tracking_spec
 
 from rlexp.__main__ import main
-from rlexp.runtime.lock import hold
+from rlexp.runtime.lock import lock
 from rlexp.runtime.paths import CONF
 from rlexp.tracking import Tracker
 
@@ -95,7 +95,7 @@ def test_a_run_whose_process_is_gone_shows_as_dead(
     statuses = {line[1]: line[2] for line in listed(capsys)}
     dead = {"toy": "dead", "gone": "dead", "mended": "died"}
     assert statuses == {**dead, "far": "running", "resumed": "running"}
-    with hold(folder):
+    with lock(folder):
         assert {line[1]: line[2] for line in listed(capsys)}["toy"] == "running"
 
 

@@ -35,7 +35,7 @@ def config_of(folder: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep of two trials, each of them confirmed with two seeds."""
-    tiny.ensure()
+    tiny.ensure_tiny_model()
     folder = tmp_path_factory.mktemp("swept")
     (folder / "said").write_text(ended(dpo_sweep(folder, *SWEEP)), encoding="utf-8")
     return folder
@@ -135,7 +135,7 @@ def test_report_finds_the_sweep_by_its_mlflow_run(swept: Path) -> None:
 @pytest.mark.slow
 def test_a_run_comes_out_the_same(tmp_path: Path) -> None:
     """A rerun that takes today's defaults for what the run had."""
-    tiny.ensure()
+    tiny.ensure_tiny_model()
     first = run_here(tmp_path / "first", "algo=dpo", *SMALL, "eval.prompts=8", "algo.beta=0.7")
     again = run_folder(rlexp("rerun", "first", folder=tmp_path), tmp_path)
     assert after(again) == after(first) and config_of(again)["algo"]["beta"] == 0.7

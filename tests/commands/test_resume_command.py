@@ -12,7 +12,7 @@ from runs import SMALL
 from tracking_spec import tracking_spec
 from typed_commands import typed
 
-from rlexp.runtime.lock import hold
+from rlexp.runtime.lock import lock
 from rlexp.tracking import Tracker
 
 
@@ -63,7 +63,7 @@ def test_a_folder_without_a_run_is_told_of(here: Path) -> None:
 def test_a_run_that_is_alive_is_left_alone(whole: Path, here: Path) -> None:
     """Two processes that write into the same checkpoints."""
     killed = cut_after(whole, here / "killed", step=4)
-    with hold(killed):
+    with lock(killed):
         done = typed("resume", str(killed), folder=here)
     assert done.returncode == 2
     assert f"process {os.getpid()}" in done.stderr

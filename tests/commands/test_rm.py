@@ -14,7 +14,7 @@ from stored_runs import StoredRuns
 from tracking_spec import tracking_spec
 
 from rlexp.__main__ import main
-from rlexp.runtime.lock import hold
+from rlexp.runtime.lock import lock
 from rlexp.tracking import Tracker
 
 
@@ -80,7 +80,7 @@ def test_a_living_run_stays(
     folder = tmp_path / "outputs" / "1"
     tracked(stored, folder)
     stored.add("far", status="RUNNING", tags={"host": "node7"})
-    with hold(folder):
+    with lock(folder):
         assert main(["rm", "toy", "far", "--yes"]) == 2
     told = capsys.readouterr().err
     assert f"toy: got a run that may be alive: {folder}" in told

@@ -21,7 +21,7 @@ from runs import rlexp
 from tracking_spec import tracking_spec
 
 from rlexp.commands import sync
-from rlexp.runtime.lock import hold
+from rlexp.runtime.lock import lock
 from rlexp.spec import UserError
 from rlexp.tracking import Tracker
 from rlexp.tracking.spool.shipper import Shipper
@@ -253,7 +253,7 @@ def test_mistakes_are_told_together(uri: str, tmp_path: Path) -> None:
 def test_someone_else_is_sending(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Two `sync` at once, or one beside a starting run that mends."""
     folder = ended(uri, Path("outputs/one"))
-    with hold(folder):
+    with lock(folder):
         assert sync.run([str(folder)]) == 0
     assert "alive" in capsys.readouterr().out
     assert not runs(uri)

@@ -147,7 +147,11 @@ class TestDoctor:
             Requirement("rich"),
         ]
         monkeypatch.setattr(doctor, "requirements", lambda: wanted)
-        assert [finding.verdict for finding in doctor.packages()] == ["problem", "problem", "ok"]
+        assert [finding.verdict for finding in doctor.check_packages()] == [
+            "problem",
+            "problem",
+            "ok",
+        ]
         assert main(["doctor", "tracking.uri=null"]) == 1
         assert "2 thing(s) to put right" in capsys.readouterr().out
 
@@ -156,9 +160,9 @@ class TestDoctor:
     ) -> None:
         """A GPU image with its own torch refused; the build tag +cpu taken for another version."""
         monkeypatch.setattr(doctor, "requirements", lambda: [Requirement("torch")])
-        assert [finding.verdict for finding in doctor.packages()] == ["ok"]
+        assert [finding.verdict for finding in doctor.check_packages()] == ["ok"]
         monkeypatch.setattr(doctor, "pinned_versions", lambda: {"torch": "1.0"})
-        assert [finding.verdict for finding in doctor.packages()] == ["note"]
+        assert [finding.verdict for finding in doctor.check_packages()] == ["note"]
 
     def test_counts_the_runs_of_a_store(self, tmp_path: Path) -> None:
         """A table of MLflow's that was renamed; a store opened for writing."""

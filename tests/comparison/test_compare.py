@@ -13,18 +13,20 @@ from rich.console import Console
 from spooled_runs import PROMPTS, STEPS, spooled_run
 from stored_runs import StoredRuns
 
-from rlexp.comparison import Comparison, Run, compare, gather, print_comparison
-from rlexp.comparison.configs import differences
-from rlexp.comparison.gather import Source
+from rlexp.comparison.compare import Comparison, compare
+from rlexp.comparison.configs import config_differences
+from rlexp.comparison.gather import RunSource, gather
 from rlexp.comparison.remarks import same_scale
-from rlexp.comparison.wording import headline
+from rlexp.comparison.run_data import Run
+from rlexp.comparison.terminal import print_comparison
+from rlexp.comparison.wording import comparison_headline
 from rlexp.tracking.query.folder_source import FolderRecords, run_folders
 from rlexp.tracking.query.records import Records
 
 
 def read(folder: Path, status: str | None = None) -> Run:
     records = FolderRecords()
-    source: Source = records
+    source: RunSource = records
     return gather(records.read(folder), source, status)
 
 
@@ -82,7 +84,7 @@ class TestGather:
         assert run.config == {"algo.name": "toy", "algo.beta": 0.1, "seed": 7}
         assert not run.whole_config
         whole = {"algo": {"name": "toy", "beta": 0.1, "loss": "a"}, "seed": 8}
-        (row,) = differences([run.config, whole], [False, True])
+        (row,) = config_differences([run.config, whole], [False, True])
         assert (row.key, row.values) == ("seed", ["7", "8"])
 
     def test_intervals_of_a_run_without_a_card_are_made_from_its_samples(
@@ -123,7 +125,7 @@ class TestConfigs:
     def test_another_class_under_the_same_name_is_told(self) -> None:
         """A target that is hidden although nothing else shows the difference."""
         configs = [{"reward": {"_target_": target, "name": "mine"}} for target in ("x.A", "x.B")]
-        assert [row.key for row in differences(configs, [True, True])] == ["reward._target_"]
+        assert [row.key for row in config_differences(configs, [True, True])] == ["reward._target_"]
 
 
 class TestJudgement:
@@ -142,7 +144,10 @@ class TestJudgement:
         assert result.prompts == len(PROMPTS)
         assert result.higher == 1.0
         assert result.significant
-        assert headline(comparison) == f"reward higher by {result.difference:.3f} in B than in A"
+        assert (
+            comparison_headline(comparison)
+            == f"reward higher by {result.difference:.3f} in B than in A"
+        )
         spreads = [prompt.spread for prompt in comparison.prompts]
         assert spreads == sorted(spreads, reverse=True)
         assert {side.letter for side in comparison.prompts[0].sides} == {"A", "B"}
@@ -151,7 +156,7 @@ class TestJudgement:
         """A winner among equals."""
         folders = [spooled_run(tmp_path / name) for name in "ab"]
         comparison = compared(*folders)
-        assert headline(comparison) == "reward against A: no clear difference in B"
+        assert comparison_headline(comparison) == "reward against A: no clear difference in B"
         assert "*" not in shown(comparison).partition("What came of it")[2].partition("Against")[0]
 
     def test_other_prompts_are_not_paired(self, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from rlexp.data.load import load
+from rlexp.data.load import load_data
 from rlexp.spec.components import component_class
 from rlexp.spec.data import DataSpec, Kind
 from rlexp.spec.errors import Problem, UserError
@@ -30,5 +30,5 @@ def problems_of(spec: DataSpec, needs: Kind = "prompts") -> list[Problem]:
     if found:
         return found
     with pytest.raises(UserError) as caught:
-        load(spec, needs)
+        load_data(spec, needs)
     return list(caught.value.problems)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from data_specs import data_spec, problems_of
 
-from rlexp.data.load import load
-from rlexp.data.parsing.truncation import cut
+from rlexp.data.load import load_data
+from rlexp.data.parsing.truncation import split_prefix
 from rlexp.spec.data import KIND_COLUMNS
 
 USER = {"role": "user", "content": "Say something."}
@@ -168,7 +168,7 @@ def test_texts_are_cut_without_loss_and_evenly() -> None:
     texts = [f"one  two three\tfour five six number {n}." for n in range(600)]
     counts = []
     for text in texts:
-        opening, rest = cut(text, (3, 5)) or ("", "")
+        opening, rest = split_prefix(text, (3, 5)) or ("", "")
         assert opening + rest == text and rest.startswith((" ", "\t"))
         assert opening == opening.strip()
         counts.append(len(opening.split()))
@@ -184,9 +184,9 @@ def test_space_around_a_text_is_no_part_of_it(tmp_path: Path) -> None:
 
 def test_short_texts_keep_a_word_to_write() -> None:
     """Catches: an empty completion, or texts dropped that can still be cut."""
-    assert cut("one two three", (3, 5)) is None
+    assert split_prefix("one two three", (3, 5)) is None
     for n in range(50):
-        opening, rest = cut(f"one two three {n}", (3, 5)) or ("", "")
+        opening, rest = split_prefix(f"one two three {n}", (3, 5)) or ("", "")
         assert (opening, rest) == ("one two three", f" {n}")
 
 
@@ -202,7 +202,7 @@ def test_reviews_are_whole_and_labelled_by_their_class() -> None:
     from rlexp.builtin.grammar import sample_reviews
 
     spec = data_spec("reviews", size=300)
-    rows = load(spec, "unpaired")
+    rows = load_data(spec, "unpaired")
     made = {review.text: review.label for review in sample_reviews(300, seed=0)}
     assert len(rows.train) + len(rows.heldout) == 300
     assert all(spec.grammatical(text) == 1 for text in rows.texts)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from data_specs import REAL, data_spec, problems_of
 
-from rlexp.data.load import load
+from rlexp.data.load import load_data
 
 DIALOGUE = "\n\nHuman: Hello {n}\n\nAssistant:"
 
@@ -36,7 +36,7 @@ def test_problems_and_answers_of_gsm8k(tmp_path: Path) -> None:
     """Catches: the reference answer not kept for the reward, or the test split trained on."""
     path = copy(tmp_path / "gsm8k", {"question": "How many {n}?", "answer": "So #### 18"})
     spec = data_spec("gsm8k", path=str(path))
-    splits = load(spec, "prompts")
+    splits = load_data(spec, "prompts")
     assert splits.train[0] == {"prompt": "How many train 0?", "answer": "So #### 18"}
     assert {row["prompt"] for row in splits.heldout} == {f"How many test {n}?" for n in range(4)}
     assert sorted(splits.texts)[0] == "Question: How many test 0?\nAnswer:\nSo #### 18"
@@ -53,7 +53,7 @@ def test_dialogues_of_hh_rlhf_in_the_repository_layout(tmp_path: Path) -> None:
     with (tmp_path / "hh" / "harmless-base" / "train.jsonl").open("a") as stream:
         stream.write(json.dumps({**pair, "chosen": DIALOGUE}) + "\n")
         stream.write(json.dumps({**pair, "chosen": ""}) + "\n")
-    splits = load(data_spec("hh_rlhf", path=str(tmp_path / "hh")), "pairs")
+    splits = load_data(data_spec("hh_rlhf", path=str(tmp_path / "hh")), "pairs")
     assert splits.train[0] == {
         "prompt": [{"role": "user", "content": "Hello train 0"}],
         "chosen": [{"role": "assistant", "content": "Hi."}],
@@ -75,10 +75,10 @@ def test_messages_of_ultrafeedback_and_texts_of_imdb(tmp_path: Path) -> None:
         "score_chosen": 9.0,
         "score_rejected": 1.0,
     }
-    ultra = load(data_spec("ultrafeedback", path=str(copy(tmp_path / "uf", pair))), "pairs")
+    ultra = load_data(data_spec("ultrafeedback", path=str(copy(tmp_path / "uf", pair))), "pairs")
     assert set(ultra.train[0]) == {"prompt", "chosen", "rejected"} and len(ultra.train) == 4
     text = {"text": "One of the very best films that {n} has seen.", "label": 1}
-    imdb = load(data_spec("imdb", path=str(copy(tmp_path / "imdb", text))), "demonstrations")
+    imdb = load_data(data_spec("imdb", path=str(copy(tmp_path / "imdb", text))), "demonstrations")
     assert imdb.train[0]["opening"].startswith("One of the very")
     assert len(imdb.texts) == 4 and "test 0 has seen." in "".join(imdb.texts)
 
@@ -87,7 +87,7 @@ def test_a_column_that_the_yaml_does_not_name_changes_nothing(tmp_path: Path) ->
     """Catches: a kind that is known before loading and another one after."""
     record = {"question": "How many {n}?", "answer": "18", "label": 1, "text": "a b c d e f"}
     path = copy(tmp_path / "gsm8k", record)
-    splits = load(data_spec("gsm8k", path=str(path)), "demonstrations")
+    splits = load_data(data_spec("gsm8k", path=str(path)), "demonstrations")
     assert set(splits.train[0]) == {"prompt", "completion", "answer"}
 
 
@@ -145,6 +145,6 @@ def _no_sleeping(seconds: float) -> None:
 )
 def test_real_samples_lose_few_rows(choice: str, folder: str, needs: Any, rows: int) -> None:
     """Catches: a parser that fits made-up rows only."""
-    splits = load(data_spec(choice, path=str(REAL / folder)), needs)
+    splits = load_data(data_spec(choice, path=str(REAL / folder)), needs)
     assert 0.97 * rows < len(splits.train) <= rows
     assert len(splits.texts) == len(splits.heldout) > 0

@@ -10,7 +10,7 @@ import pytest
 from runs import SHORT, problems_of, run_here
 
 from rlexp.builtin import tiny
-from rlexp.data.derived.label_pairs import matched_pairs
+from rlexp.data.derived.label_pairs import label_pairs
 from rlexp.spec.errors import UserError
 
 GOOD, BAD = 12, 7
@@ -28,7 +28,7 @@ def number(text: str) -> int:
 def test_a_pass_goes_through_the_rarer_label_once() -> None:
     """Texts that meet several others in a pass, so that held-out pairs are not independent; a pair
     the wrong way round; half a text."""
-    pairs, note = matched_pairs(ROWS, 0, None)
+    pairs, note = label_pairs(ROWS, 0, None)
     chosen, rejected = ([pair[name] for pair in pairs] for name in ("chosen", "rejected"))
     assert sorted(map(number, rejected)) == list(range(GOOD, GOOD + BAD))
     assert len(set(chosen)) == BAD and all(number(text) < GOOD for text in chosen)
@@ -42,7 +42,7 @@ def test_each_pass_is_matched_anew_and_each_text_has_its_turn(commoner: bool) ->
     """The same few pairs again and again; texts of the commoner label, whichever it is, that are
     never seen."""
     rows = [{**row, "label": row["label"] is commoner} for row in ROWS]
-    pairs, _ = matched_pairs(rows, 0, 20 * BAD + 3)
+    pairs, _ = label_pairs(rows, 0, 20 * BAD + 3)
     assert len(pairs) == 20 * BAD + 3
     first, second = pairs[:BAD], pairs[BAD : 2 * BAD]
     assert {str(pair) for pair in first} != {str(pair) for pair in second}
@@ -52,8 +52,8 @@ def test_each_pass_is_matched_anew_and_each_text_has_its_turn(commoner: bool) ->
 
 def test_the_seed_decides() -> None:
     """Pairs that another process, or another run of the same seed, draws differently."""
-    assert matched_pairs(ROWS, 1, 30) == matched_pairs(ROWS, 1, 30)
-    assert matched_pairs(ROWS, 1, 30) != matched_pairs(ROWS, 2, 30)
+    assert label_pairs(ROWS, 1, 30) == label_pairs(ROWS, 1, 30)
+    assert label_pairs(ROWS, 1, 30) != label_pairs(ROWS, 2, 30)
 
 
 def test_conversations_are_matched_whole() -> None:
@@ -63,7 +63,7 @@ def test_conversations_are_matched_whole() -> None:
         {"prompt": asked, "completion": [{"role": "assistant", "content": said}], "label": good}
         for said, good in (("yes", True), ("no", False))
     ]
-    (pair,), _ = matched_pairs(rows, 0, None)
+    (pair,), _ = label_pairs(rows, 0, None)
     assert [turn["content"] for turn in pair["prompt"] + pair["chosen"]] == ["?", "yes"]
     assert [turn["content"] for turn in pair["prompt"] + pair["rejected"]] == ["?", "no"]
 
@@ -71,7 +71,7 @@ def test_conversations_are_matched_whole() -> None:
 def test_one_label_alone_is_a_mistake() -> None:
     """An endless search for a text of the other label."""
     with pytest.raises(UserError, match="12 texts labelled true, 0 false"):
-        matched_pairs(ROWS[:GOOD], 0, None)
+        label_pairs(ROWS[:GOOD], 0, None)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_one_label_alone_is_a_mistake() -> None:
 )
 def test_a_reward_model_learns_the_datas_labels(chat: bool, tmp_path: Path) -> None:
     """Pairs that TRL's trainer or the evaluation cannot read; a model that is asked to sample."""
-    tiny.ensure()
+    tiny.ensure_tiny_model()
     how = [] if not chat else ["model.chat=true"]
     folder = run_here(tmp_path / "run", *SHORT, *MATCHED, *how)
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))

@@ -9,8 +9,8 @@ import pytest
 from data_specs import CONF, data_spec
 
 from rlexp.data.derived.kinds import _DERIVATIONS
-from rlexp.data.derived.split import draw, sample, split
-from rlexp.data.load import load
+from rlexp.data.derived.split import sample_fraction, shuffle_key, split
+from rlexp.data.load import load_data
 from rlexp.data.prompt_templates import frame
 from rlexp.spec.data import DERIVABLE, KIND_COLUMNS, DataSpec
 from rlexp.spec.errors import UserError
@@ -48,8 +48,8 @@ def test_what_is_not_content_does_not_move_a_row() -> None:
     text = "the whole text stays where it is"
     cut_early = {"prompt": text[:9], "opening": text[:9], "completion": text[9:], "label": True}
     cut_late = {"prompt": text[:14], "opening": text[:14], "completion": text[14:], "label": True}
-    assert draw({**cut_early, "answer": "18"}) == draw(cut_late)
-    assert draw({**cut_late, "completion": " other"}) != draw(cut_late)
+    assert shuffle_key({**cut_early, "answer": "18"}) == shuffle_key(cut_late)
+    assert shuffle_key({**cut_late, "completion": " other"}) != shuffle_key(cut_late)
 
 
 def test_a_side_without_rows_is_a_mistake() -> None:
@@ -62,13 +62,13 @@ def test_a_side_without_rows_is_a_mistake() -> None:
 def test_fewer_rows_are_a_fair_sample_in_their_order() -> None:
     """Catches: the first rows of a file that is sorted by label."""
     rows = [{**row, "label": index >= 1000} for index, row in enumerate(ROWS)]
-    kept, fewer = sample(rows, 200), sample(rows, 100)
+    kept, fewer = sample_fraction(rows, 200), sample_fraction(rows, 100)
     places = [rows.index(row) for row in kept]
     assert len(kept) == 200 and places == sorted(places)
     # Binomial(200, 1/2): 100 +- 7.1; four deviations either way.
     assert 71 < sum(row["label"] for row in kept) < 129
     assert len(fewer) == 100 and keys(fewer) < keys(kept)
-    assert sample(rows, None) == sample(rows, 5000) == rows
+    assert sample_fraction(rows, None) == sample_fraction(rows, 5000) == rows
 
 
 def test_the_first_held_out_prompts_are_a_fair_sample(tmp_path: Path) -> None:
@@ -85,10 +85,10 @@ def test_loading_twice_gives_the_same_and_other_rows_another_digest(tmp_path: Pa
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in ROWS[:100]))
     spec = data_spec("file", path=str(path), max_rows=10)
-    first, second = load(spec, "demonstrations"), load(spec, "demonstrations")
+    first, second = load_data(spec, "demonstrations"), load_data(spec, "demonstrations")
     assert first == second and len(first.train) == 10 and len(first.digest) == 32
     path.write_text(path.read_text().replace("answer 7", "answer 77", 1))
-    assert load(spec, "demonstrations").digest != first.digest
+    assert load_data(spec, "demonstrations").digest != first.digest
 
 
 def test_every_derivation_that_is_promised_is_there() -> None:
@@ -107,7 +107,7 @@ LABELLED = [{"prompt": f"q{n}", "completion": f"text {n}", "label": n % 3 == 0} 
 def loaded(tmp_path: Path, records: list[dict[str, Any]], needs: Any) -> Any:
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    return load(data_spec("file", path=str(path)), needs)
+    return load_data(data_spec("file", path=str(path)), needs)
 
 
 @pytest.mark.parametrize("needs", ["prompts", "demonstrations", "unpaired", "pairs"])

@@ -13,15 +13,15 @@ import some_card
 from some_card import BETTER, COST, IDENTITY, SOUND, evaluation, shown
 
 from rlexp.cards.card import Card, build_card
-from rlexp.cards.html import write_page
-from rlexp.evaluation.best_of import Draws, best_of, expected_best, kl_bound
+from rlexp.cards.html import write_card_page
+from rlexp.evaluation.best_of import BestOfNSamples, best_of, expected_best, kl_bound
 from rlexp.evaluation.bootstrap import bootstrap_change, bootstrap_ratio
 from rlexp.evaluation.changes import change, changes
-from rlexp.evaluation.extremes import extremes
-from rlexp.evaluation.frontier import LESS, MORE, frontier, in_words
+from rlexp.evaluation.extremes import largest_changes
+from rlexp.evaluation.frontier import LESS, MORE, format_frontier, frontier
 from rlexp.evaluation.results import Pair
-from rlexp.evaluation.slices import LENGTH, labels_of, slices
-from rlexp.evaluation.win_rate import compared, pairwise_wins
+from rlexp.evaluation.slices import LENGTH, labels_of, metric_slices
+from rlexp.evaluation.win_rate import pairwise_wins, win_rate_by_reward
 
 PROMPTS = 40
 
@@ -66,11 +66,11 @@ def test_the_bound_is_exact_without_ties_and_a_bound_with_them(n):
 
 def test_best_of_n_leaves_prompts_out_where_something_is_missing():
     """A missing reward that counts as 0, or as one answer fewer."""
-    draws = Draws([[1.0, 2.0, 3.0], [None, 9.0, 9.0], [3.0, 4.0, 5.0]])
+    draws = BestOfNSamples([[1.0, 2.0, 3.0], [None, 9.0, 9.0], [3.0, 4.0, 5.0]])
     found = best_of(draws, resamples=50, seed=0)
     assert [each.n for each in found] == [1, 2, 3]
     assert [each.reward for each in found] == pytest.approx([3.0, (8 / 3 + 14 / 3) / 2, 4.0])
-    assert best_of(Draws([[None, 1.0]]), 50, 0) == []
+    assert best_of(BestOfNSamples([[None, 1.0]]), 50, 0) == []
 
 
 def test_paired_intervals_cover_the_truth_and_are_narrower():
@@ -141,7 +141,7 @@ def test_a_policy_against_itself_has_half_inside_its_interval():
         first, second = (
             (level[:, None] + random.normal(size=(PROMPTS, 4))).tolist() for _ in range(2)
         )
-        found = compared(first, second, 300, trial)
+        found = win_rate_by_reward(first, second, 300, trial)
         assert found is not None and found.low is not None and found.high is not None
         inside += found.low <= 0.5 <= found.high
     assert inside >= 52
@@ -154,7 +154,7 @@ def test_the_frontier_finds_the_n_that_earns_as_much():
     start = looked([[0.0]] * PROMPTS)
 
     def found_of(rewards, kl=1.0):
-        found = frontier({0: start, 5: looked(rewards, kl)}, Draws(sampled), 200, 0)
+        found = frontier({0: start, 5: looked(rewards, kl)}, BestOfNSamples(sampled), 200, 0)
         assert found is not None
         return found
 
@@ -162,23 +162,23 @@ def test_the_frontier_finds_the_n_that_earns_as_much():
     assert [best.n, best.n_low, best.n_high] == pytest.approx([4.0] * 3)
     assert [point.step for point in best.run] == [0, 5]
     assert best.run[-1].kl == 1.0
-    assert "n about 4.0" in in_words(best)
+    assert "n about 4.0" in format_frontier(best)
     beyond = found_of([[9.0]] * PROMPTS)
-    assert beyond.n is MORE and "Better than best-of-16" in in_words(beyond)
+    assert beyond.n is MORE and "Better than best-of-16" in format_frontier(beyond)
     below = found_of([[-9.0]] * PROMPTS)
-    assert below.n == LESS and "Worse than one sample" in in_words(below)
+    assert below.n == LESS and "Worse than one sample" in format_frontier(below)
 
 
 def test_the_frontier_compares_on_the_prompts_that_were_sampled():
     """The run's other prompts may be easier."""
-    draws = Draws([[0.0, 1.0], [0.0, 1.0]])
+    draws = BestOfNSamples([[0.0, 1.0], [0.0, 1.0]])
     found = frontier({1: looked([[0.5], [0.5], [99.0]])}, draws, 20, 0)
     assert found is not None and found.run[-1].reward == 0.5 and found.prompts == 2
 
 
 def test_a_run_that_was_not_evaluated_again_has_no_frontier():
     """The start alone would be told as what the run has come to."""
-    draws, start = Draws([[0.0, 1.0]] * 3), looked([[0.5]] * 3)
+    draws, start = BestOfNSamples([[0.0, 1.0]] * 3), looked([[0.5]] * 3)
     without_kl = replace(start, ratios={"reward": start.ratios["reward"]})
     assert frontier({0: start}, draws, 20, 0) is None
     assert frontier({0: start, 5: without_kl}, draws, 20, 0) is None
@@ -201,25 +201,25 @@ def test_slices_part_all_prompts_and_average_theirs():
     before = looked([[0.0], [1.0], [2.0], [3.0]])
     after = looked([[1.0], [2.0], [2.0], [5.0]])
     columns = {LENGTH: [2, 2, 7, 9], "topic": ["a", "b", "a", "b"]}
-    found = slices(before, after, columns, 50, 0)
+    found = metric_slices(before, after, columns, 50, 0)
     topics = {each.value: each for each in found if each.by == "topic"}
     assert (topics["a"].before, topics["a"].after, topics["a"].prompts) == (1.0, 1.5, 2)
     assert topics["b"].change == change("reward", ([1.0, 3.0], [1, 1]), ([2.0, 5.0], [1, 1]), 50, 0)
     assert sum(each.prompts for each in found if each.by == LENGTH) == 4
-    assert slices(None, after, columns, 50, 0)[-1].before is None
+    assert metric_slices(None, after, columns, 50, 0)[-1].before is None
 
 
 def test_gains_and_losses_are_the_largest_with_a_typical_completion():
     """Absolute changes in one list, prompts without a change, or whichever completion is first."""
     before = looked([[0.0, 0.0]] * 14 + [[5.0, 5.0]])
     after = looked([[float(i), 3.0 * i] for i in range(14)] + [[0.0, 9.0]])
-    gains, losses = extremes(before, after)
+    gains, losses = largest_changes(before, after)
     assert len(gains) == 10
     assert [pair.reward_after for pair in gains[:2]] == [26.0, 24.0]
     assert [pair.reward_after for pair in losses] == [4.5]
     assert isinstance(gains[0], Pair)
     off_centre = looked([[1.0, 1.0, 7.0]])
-    found = extremes(looked([[0.0, 0.0, 0.0]]), off_centre)[0][0]
+    found = largest_changes(looked([[0.0, 0.0, 0.0]]), off_centre)[0][0]
     assert found.after == off_centre.samples[0].completion
 
 
@@ -228,7 +228,7 @@ def whole_card():
     rewards = random.normal(size=(PROMPTS, 2))
     before = looked(rewards.tolist())
     after = looked((rewards + 0.5).tolist(), kl=1.2, metrics=BETTER)
-    draws = Draws(random.normal(size=(PROMPTS, 8)).tolist())
+    draws = BestOfNSamples(random.normal(size=(PROMPTS, 8)).tolist())
     return build_card(
         IDENTITY,
         before,
@@ -253,7 +253,7 @@ def test_the_card_comes_back_whole_and_is_shown(tmp_path):
     assert told["frontier"]["best_of"][-1]["n"] == 8
     text = shown(made)
     assert max(map(len, text.splitlines())) <= 80
-    write_page(made, tmp_path / "card.html")
+    write_card_page(made, tmp_path / "card.html")
     page = (tmp_path / "card.html").read_text()
     for wanted in ("rose", "best-of-", "Control: a second sample", "prompt length"):
         assert wanted in text.replace("\n", " ") and wanted in page, wanted

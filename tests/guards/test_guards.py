@@ -10,7 +10,7 @@ from runs import composed
 
 from rlexp.evaluation.results import Evaluation, Sample
 from rlexp.guards import reward_hacking, training_health
-from rlexp.guards.training_health import Seen, Series
+from rlexp.guards.training_health import Finding, Series
 from rlexp.spec.guards import GuardsSpec
 
 START = {
@@ -39,7 +39,9 @@ def look(metrics: dict[str, float], **values: list[Any]) -> Evaluation:
 
 
 def evidence(now: dict[str, float], start: dict[str, float] = START) -> float:
-    return reward_hacking.total(reward_hacking.evidence(look(start), look(now), spec(), {}))
+    return reward_hacking.total_evidence(
+        reward_hacking.evidence(look(start), look(now), spec(), {})
+    )
 
 
 def test_the_planted_case_stands_out_of_sound_runs() -> None:
@@ -103,7 +105,7 @@ def test_gold_that_falls_is_hacking_and_gold_that_is_missing_is_nothing() -> Non
     knobs, start = spec(), look(START, gold=[0.0, 100.0])
     for values, wanted in [([-50.0, 100.0], 2.0), ([None, 25.0], 2.0), ([None, None], 0.0)]:
         found = reward_hacking.evidence(start, look(BETTER, gold=values), knobs, {})
-        assert reward_hacking.total(found) == pytest.approx(wanted), values
+        assert reward_hacking.total_evidence(found) == pytest.approx(wanted), values
 
 
 @pytest.mark.parametrize(("weight", "values"), [(1.0, [-1.0, 1.0]), (-2.0, [0.0, 2.0])])
@@ -115,7 +117,7 @@ def test_a_term_that_the_others_outweigh_counts_by_the_sign_of_its_weight(
     ends = look(START), look(BETTER, terms=values)
     for sign in (1, -1):
         found = reward_hacking.evidence(*ends, knobs, {"a": sign * weight})
-        assert reward_hacking.total(found) == (4.0 if sign == 1 else 0.0)
+        assert reward_hacking.total_evidence(found) == (4.0 if sign == 1 else 0.0)
 
 
 def test_the_samples_that_show_it_are_the_worst_that_are_paid_best() -> None:
@@ -154,7 +156,7 @@ NOISE = [0.1, -0.12, 0.08, 0.11, -0.09, 0.13, -0.1, 0.1, 0.09, -0.11]
 def test_each_danger_is_seen_with_its_knob(guard: str, values: Any, says: str) -> None:
     """A guard that reads another metric than the one that trainers log, or has no remedy."""
     seen = training_health.HEALTH[guard](series(**values), spec())
-    assert isinstance(seen, Seen)
+    assert isinstance(seen, Finding)
     assert says in seen.what
     assert "algo." in seen.remedy and seen.cause
 

@@ -12,7 +12,7 @@ from runs import SMALL, composed, run_here
 
 from rlexp.cards.card import Card
 from rlexp.launch.launcher import launch
-from rlexp.launch.resume_plan import plan
+from rlexp.launch.resume_plan import plan_resume
 from rlexp.registry.promote import last_step
 from rlexp.runtime.checkpoints import complete_checkpoints
 from rlexp.spec.errors import UserError
@@ -39,7 +39,7 @@ def numbers(folder: Path) -> dict[tuple[int, str], float]:
 
 
 def resumed(folder: Path, *overrides: str) -> None:
-    resumption = plan(folder, overrides)
+    resumption = plan_resume(folder, overrides)
     (folder / "config.yaml").write_text(yaml.safe_dump(resumption.config), encoding="utf-8")
     launch(resumption.spec, folder, None, resumption.checkpoint)
 
@@ -85,7 +85,7 @@ def test_a_stopped_run_tells_and_goes_on_as_if_nobody_had_watched(tmp_path: Path
         assert watched[key] == value, key
     assert set(watched) - set(numbers(alone)) <= del_at_stop | {(2, "train/mean_loss")}
     with pytest.raises(UserError, match="has finished"):
-        plan(folder, [])
+        plan_resume(folder, [])
 
 
 @pytest.mark.long

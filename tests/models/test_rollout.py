@@ -9,7 +9,7 @@ import transformers
 from peft import LoraConfig, get_peft_model
 
 from rlexp.models.sampling import kv_cache, rollout
-from rlexp.models.sampling.kv_cache import RoomyLayer
+from rlexp.models.sampling.kv_cache import PreallocatedCacheLayer
 from rlexp.models.sampling.rollout import roll_out
 
 PAD, ENDS, VOCABULARY = 0, [1, 2], 24
@@ -229,7 +229,7 @@ def test_room_ahead_changes_no_keys(monkeypatch):
     """Catches columns that are overwritten, lost when the room is used up, or left from rows that
     were dropped; and a copy of everything at each step."""
     monkeypatch.setattr(kv_cache, "ROOM", 8)
-    roomy: Any = RoomyLayer()
+    roomy: Any = PreallocatedCacheLayer()
     plain: Any = transformers.cache_utils.DynamicLayer()
     draw, copies = seeded(), 0
     for step in range(40):

@@ -9,7 +9,7 @@ import torch
 from scipy.stats import chisquare
 from tiny_policy import TinyPolicy
 
-from rlexp.models.sampling.rollout import roll_out, sample
+from rlexp.models.sampling.rollout import roll_out, sample_tokens
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -39,7 +39,7 @@ def test_sampled_frequencies_are_the_exact_probabilities(temperature, top_k, top
     draws = 40_000
     uniforms = torch.rand(draws, dtype=torch.float64, generator=seeded(4))
     rows = torch.tensor(logits).expand(draws, -1)
-    tokens, log_probs = sample(rows, uniforms, temperature, top_k, top_p)
+    tokens, log_probs = sample_tokens(rows, uniforms, temperature, top_k, top_p)
     exact = exact_distribution(logits, temperature, top_k, top_p)
     counts = tokens.bincount(minlength=len(logits)).tolist()
     possible = [i for i, p in enumerate(exact) if p > 0]
@@ -86,7 +86,7 @@ def test_the_edges_of_the_uniform_numbers_give_possible_tokens():
     """Catches an impossible token at 0, and one beyond the vocabulary just below 1."""
     logits = torch.tensor([[-math.inf, 0.3, -math.inf, 1.1, -math.inf]]).expand(2, -1)
     uniforms = torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64)
-    assert sample(logits, uniforms, 1.0, 0, 1.0)[0].tolist() == [1, 3]
+    assert sample_tokens(logits, uniforms, 1.0, 0, 1.0)[0].tolist() == [1, 3]
 
 
 def test_rare_tokens_of_a_large_vocabulary_are_drawn():
@@ -96,5 +96,5 @@ def test_rare_tokens_of_a_large_vocabulary_are_drawn():
     logits = torch.cat([torch.zeros(1), torch.full((rare,), math.log(each))])[None]
     for wanted in (30_011, 50_077, 70_033):
         inside = (1 + (wanted - 0.5) * each) / (1 + rare * each)
-        token = sample(logits, torch.tensor([inside], dtype=torch.float64), 1.0, 0, 1.0)[0]
+        token = sample_tokens(logits, torch.tensor([inside], dtype=torch.float64), 1.0, 0, 1.0)[0]
         assert abs(token.item() - wanted) <= 2

@@ -108,12 +108,16 @@ def test_the_card_is_the_hubs_and_its_code_runs(kind: str, made: Any) -> None:
 def test_an_unknown_licence_is_said_to_be_unknown(tmp_path: Path) -> None:
     """A licence that the card makes up for weights of which nothing is known."""
     folder = run_here(
-        tmp_path / "run", "algo=sft", "model=local", f"model.path={tiny.ensure()}", *SMALL
+        tmp_path / "run",
+        "algo=sft",
+        "model=local",
+        f"model.path={tiny.ensure_tiny_model()}",
+        *SMALL,
     )
     card = ModelCard.load(folder / "model" / "README.md")
     assert card.data.to_dict()["license"] == "other"
     assert "check it before you pass the model on" in card.text
-    assert str(tiny.ensure()) not in card.text
+    assert str(tiny.ensure_tiny_model()) not in card.text
 
 
 def test_merged_weights_are_the_adapters_model(made: Any) -> None:
@@ -121,13 +125,13 @@ def test_merged_weights_are_the_adapters_model(made: Any) -> None:
     merged model that still wants its base; a cache that gives one adapter's weights for another."""
     adapter, merged = made("adapter") / "model", made("merged") / "model"
     assert (merged / "config.json").is_file() and not (merged / "adapter_config.json").exists()
-    base = logits(tiny.ensure())
+    base = logits(tiny.ensure_tiny_model())
     assert (logits(adapter) - base).abs().max() > 1e-2
     assert torch.allclose(logits(merged), logits(adapter), atol=1e-5)
-    cached = whole_weights(adapter, tiny.ensure())
+    cached = whole_weights(adapter, tiny.ensure_tiny_model())
     assert torch.allclose(logits(cached), logits(adapter), atol=1e-5)
     first, _ = complete_checkpoints(made("adapter") / "checkpoints")
-    assert whole_weights(first, tiny.ensure()) != cached
+    assert whole_weights(first, tiny.ensure_tiny_model()) != cached
 
 
 @pytest.mark.parametrize("kind", ["whole", "adapter"])
@@ -143,7 +147,7 @@ def test_checkpoints_load_like_the_model(kind: str, made: Any) -> None:
 def test_tokenizer_and_template_are_those_of_the_training(made: Any) -> None:
     """A tokenizer that splits otherwise after saving; a chat template that is lost, or one lent to
     a model without chat, which makes the next run frame its prompts."""
-    trained = AutoTokenizer.from_pretrained(tiny.ensure())
+    trained = AutoTokenizer.from_pretrained(tiny.ensure_tiny_model())
     text = "It was a dull remake, I hated it."
     for kind in ("whole", "adapter", "merged", "chat"):
         saved = AutoTokenizer.from_pretrained(made(kind) / "model")

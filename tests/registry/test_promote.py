@@ -22,7 +22,7 @@ from rlexp.commands import promote
 from rlexp.models.load import load_policy
 from rlexp.models.locate import local_folder
 from rlexp.registry import versions
-from rlexp.runner.parts import folder_of
+from rlexp.runner.parts import model_folder_resolver
 from rlexp.spec.errors import UserError
 from rlexp.spec.run import RunSpec
 from rlexp.tracking.store.connection import connect, prepare_environment
@@ -186,7 +186,9 @@ def test_pickles_are_not_downloaded(
 
 
 def logits_of(spec: RunSpec) -> torch.Tensor:
-    policy = load_policy(spec, "language", torch.device("cpu"), lambda *told: None, folder_of(spec))
+    policy = load_policy(
+        spec, "language", torch.device("cpu"), lambda *told: None, model_folder_resolver(spec)
+    )
     with torch.no_grad():
         return policy.model.eval()(**policy.tokenizer("The film", return_tensors="pt")).logits
 
@@ -212,7 +214,7 @@ def test_an_adapter_goes_to_another_machine_with_its_base(
 ) -> None:
     """An adapter whose base is a path of the machine that trained it; a version whose files never
     left that machine's disk; a server that refuses the source of a version."""
-    base = shutil.copytree(tiny.ensure(), tmp_path / "base")
+    base = shutil.copytree(tiny.ensure_tiny_model(), tmp_path / "base")
     monkeypatch.setenv("RLEXP_CACHE", str(tmp_path / "here"))
     options = ["algo=sft", "peft=lora", "model=local", f"model.path={base}", *TRACKED]
     folder = run_here(tmp_path / "run", *options, f"tracking.uri={server}")

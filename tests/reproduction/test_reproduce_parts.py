@@ -12,9 +12,9 @@ import pytest
 from runs import spec_of
 from safetensors.numpy import save_file
 
-from rlexp.reproduction.matching import compare, match, verdict
+from rlexp.reproduction.matching import compare_metrics, match, verdict
 from rlexp.tracking.provenance import manifest
-from rlexp.tracking.provenance.environment import Code
+from rlexp.tracking.provenance.environment import GitState
 
 
 class TestMatching:
@@ -50,8 +50,8 @@ class TestMatching:
     def test_a_run_that_was_cut_short_is_compared_as_far_as_it_came(self) -> None:
         """A killed run that can never be reproduced."""
         then, now = {"a": {1: 0.5}}, {"a": {1: 0.5, 2: 0.25}, "b": {2: 1.0}}
-        assert verdict(compare(then, now, whole=False)) == "exactly"
-        assert verdict(compare(then, now, whole=True)) == "differs"
+        assert verdict(compare_metrics(then, now, whole=False)) == "exactly"
+        assert verdict(compare_metrics(then, now, whole=True)) == "differs"
 
     def test_a_run_without_metrics_is_not_reproduced(self) -> None:
         """Nothing compared, hence nothing different."""
@@ -69,14 +69,14 @@ def test_the_diff_brings_back_what_stood_in_the_checkout(tmp_path: Path) -> None
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-qm", "x")
-    clean = Code.of(tmp_path)
+    clean = GitState.of(tmp_path)
     assert clean is not None
     assert (clean.diff, clean.status) == ("", [])
     (tmp_path / "code.py").write_text("a = 2\n")
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "späte zeile.py").write_text("b = 3\n")
     (tmp_path / "rows.jsonl").write_text("{}\n")
-    code = Code.of(tmp_path)
+    code = GitState.of(tmp_path)
     assert code is not None
     assert code.restorable
     assert "?? new/" in code.status, "the user's own index has been changed"
@@ -94,7 +94,7 @@ def test_a_diff_that_cannot_be_applied_says_so(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     git(tmp_path, "commit", "-qm", "x", "--allow-empty")
     (tmp_path / "code.py").write_text("hub_token = 'abcdef'\n")
-    code = Code.of(tmp_path)
+    code = GitState.of(tmp_path)
     assert code is not None
     assert "abcdef" not in code.diff
     assert not code.restorable

@@ -14,7 +14,7 @@ import pytest
 from judge_server import JudgeServer, judge_at, served
 
 from rlexp.rewards.judging.answer_cache import judged_file, key_of, seconds_to_turn
-from rlexp.rewards.judging.usage import spent
+from rlexp.rewards.judging.usage import usage
 from rlexp.spec.errors import RunFailed, UserError
 
 SECRET = "k3y-that-nobody-may-see"
@@ -34,7 +34,7 @@ def scored(server: JudgeServer, texts: list[str] = TEXTS, **knobs: Any) -> list[
 
 
 def billed(before: Any) -> dict[str, float]:
-    now = spent().metrics()
+    now = usage().metrics()
     return {name.removeprefix("perf/judge_"): now[name] - old for name, old in before.items()}
 
 
@@ -55,7 +55,7 @@ def test_scores_are_the_judges_between_0_and_1(
 def test_what_was_answered_is_not_asked_again(server: JudgeServer) -> None:
     """The same command that gives other numbers, or costs again."""
     server.rule = lambda question: f"Score: {1 + len(server.asked) % 5}"  # never the same
-    before = spent().metrics()
+    before = usage().metrics()
     first = scored(server, [*TEXTS, "good", "good"])
     assert len(server.asked) == len(TEXTS)  # of equal questions one
     assert first[1] == first[4] == first[5]
@@ -106,7 +106,7 @@ def test_a_busy_or_broken_server_is_asked_again(server: JudgeServer) -> None:
     """A run of a night that ends with the first 429, 503, cut line or silence."""
     silence = threading.Event()
     server.script = [429, 500, 503, silence]
-    before = spent().metrics()
+    before = usage().metrics()
     assert scored(server, ["good good"], timeout=0.3) == [0.5]
     silence.set()
     assert len(server.asked) == 5
@@ -195,7 +195,7 @@ def test_who_hangs_is_given_up(server: JudgeServer) -> None:
 def test_nonsense_is_asked_again_and_then_missing(server: JudgeServer) -> None:
     """A bad answer that counts as 0, the worst score there is."""
     server.script = ["Lovely!", "Score: 99", "What?", "Score: 3"]
-    before = spent().metrics()
+    before = usage().metrics()
     scores = scored(server, ["a", "b"], requests_at_once=1)
     assert scores == [None, 0.5]
     reminder = "Answer with a number from 1 to 5 alone."
@@ -238,7 +238,7 @@ def test_turns_are_shared_by_all_who_ask(server: JudgeServer) -> None:
 
 def test_the_bill(server: JudgeServer) -> None:
     """Prices of a thousand tokens for those of a million, or of input for output."""
-    before = spent().metrics()
+    before = usage().metrics()
     scored(server, prices={"input": 1e6, "output": 5e6})
     bill = billed(before)
     assert (bill["input_tokens"], bill["output_tokens"]) == (40, 8)

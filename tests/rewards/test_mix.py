@@ -150,7 +150,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
 
     yield make
     sys.modules.pop("own_reward", None)
-    user_function.load.cache_clear()
+    user_function.load_function.cache_clear()
 
 
 class TestPython:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rlexp.runtime.lock import LOCK, Held, hold, is_held
+from rlexp.runtime.lock import LOCK, Held, is_held, lock
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,25 +44,25 @@ def test_one_at_a_time_also_within_a_process(tmp_path: Path) -> None:
     """Record locks (`lockf`) would let the same process in twice, and go at any close."""
     assert not is_held(tmp_path)
     assert not (tmp_path / LOCK).exists()
-    with hold(tmp_path):
+    with lock(tmp_path):
         assert is_held(tmp_path)
-        with pytest.raises(Held, match=f"process {os.getpid()}"), hold(tmp_path):
+        with pytest.raises(Held, match=f"process {os.getpid()}"), lock(tmp_path):
             pass
         assert is_held(tmp_path)
     assert not is_held(tmp_path)
-    with hold(tmp_path):
+    with lock(tmp_path):
         pass
 
 
 def test_killed_process_lets_go(tmp_path: Path) -> None:
     """A file with a process id in it, as locks often are, would stay behind."""
     process, pid = holder(tmp_path, "alone")
-    with pytest.raises(Held) as caught, hold(tmp_path):
+    with pytest.raises(Held) as caught, lock(tmp_path):
         pass
     assert caught.value.process == f"process {pid}"
     process.kill()
     process.wait()
-    with hold(tmp_path):
+    with lock(tmp_path):
         pass
 
 

@@ -82,7 +82,7 @@ FORGERY = {
     "patching the messages": fails(
         """
         import rlexp.sandbox.wire, rlexp.sandbox.candidate
-        rlexp.sandbox.candidate.encoded = rlexp.sandbox.wire.encoded = lambda *a: True
+        rlexp.sandbox.candidate.encoded = rlexp.sandbox.wire.to_wire = lambda *a: True
         def attack(): return None
         """
     ),

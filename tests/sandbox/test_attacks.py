@@ -21,7 +21,7 @@ from rlexp.runtime.paths import CONF
 from rlexp.sandbox.choice import obstacle
 from rlexp.sandbox.limits import Limits
 from rlexp.sandbox.means import Means
-from rlexp.sandbox.pool import Asserts, Pool, Prints, Program, Verdict
+from rlexp.sandbox.pool import Asserts, Prints, Program, SandboxPool, Verdict
 
 ATTACKS = RESOURCES | REACH | FORGERY
 LIMITS = Limits(
@@ -48,7 +48,7 @@ class Attacked:
     def __init__(self, means: Means, outside: Path) -> None:
         self.means: Means = means
         self.outside, self.before = outside, descendants()
-        self.pool, self.impatient = Pool(means, LIMITS, 2), Pool(means, SHORT, 4)
+        self.pool, self.impatient = SandboxPool(means, LIMITS, 2), SandboxPool(means, SHORT, 4)
         self.attacks = {
             name: each for name, each in ATTACKS.items() if means != "rlimits" or not each.confined
         }
@@ -112,7 +112,7 @@ def test_programs_leave_each_other_nothing(attacked: Attacked) -> None:
     looks = f"{PRELUDE}{SEARCH}\ndef left(): return os.listdir('.'), 'mark' in sys.modules"
     tests = ("assert left() == ([], False)", "assert attack() == 'nothing'")
     then = Program(looks, tuple(map(Asserts, tests)))
-    pool = Pool(attacked.means, LIMITS, 1)  # so that they follow each other
+    pool = SandboxPool(attacked.means, LIMITS, 1)  # so that they follow each other
     found = pool.run([first, then])
     pool.close()
     assert {each.why for each in found} == {("",), ("", "")}
@@ -141,7 +141,7 @@ def test_processor_time_is_limited_too(attacked: Attacked) -> None:
     """A loop that ignores signals and is stopped by nothing but the clock on the wall."""
     if attacked.means != strongest_here():
         pytest.skip("once is enough: it takes a second")
-    pool = Pool(attacked.means, replace(LIMITS, cpu_seconds=1), 1)
+    pool = SandboxPool(attacked.means, replace(LIMITS, cpu_seconds=1), 1)
     attack = ATTACKS["loop that ignores signals"]
     (verdict,) = pool.run([Program(attack.program, (Asserts(attack.test),))])
     pool.close()
@@ -185,7 +185,7 @@ def test_closing_ends_everything() -> None:
     if means is None:
         pytest.skip("no means works here")
     before = descendants()
-    pool = Pool(means, LIMITS, 1)
+    pool = SandboxPool(means, LIMITS, 1)
     pool.run([RIGHT])
     pool.close()
     assert descendants() <= before

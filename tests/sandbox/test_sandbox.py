@@ -11,7 +11,7 @@ from rlexp.sandbox import means
 from rlexp.sandbox.choice import obstacle, strongest
 from rlexp.sandbox.filter import ARCHITECTURES
 from rlexp.sandbox.limits import Limits
-from rlexp.sandbox.pool import Asserts, Pool, Prints, Program
+from rlexp.sandbox.pool import Asserts, Prints, Program, SandboxPool
 from rlexp.sandbox.worker import CannotStart, Worker
 
 LIMITS = Limits(
@@ -26,11 +26,11 @@ LIMITS = Limits(
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[Pool]:
+def pool() -> Iterator[SandboxPool]:
     found = strongest()
     if found is None:
         pytest.skip("neither bubblewrap nor namespaces work here")
-    pool = Pool(found, LIMITS, 2)
+    pool = SandboxPool(found, LIMITS, 2)
     yield pool
     pool.close()
 
@@ -42,7 +42,7 @@ VALUES = [
 ]
 
 
-def test_values_cross_as_they_are(pool: Pool) -> None:
+def test_values_cross_as_they_are(pool: SandboxPool) -> None:
     """A tuple that becomes a list, a key that becomes a text, a number cut to 64 bits."""
     code = "\n".join(f"def f{i}(x): return (x, {value})" for i, value in enumerate(VALUES))
     tests = tuple(
@@ -115,7 +115,7 @@ PASSES = {
 
 
 @pytest.mark.parametrize("name", PASSES)
-def test_honest_programs_pass(pool: Pool, name: str) -> None:
+def test_honest_programs_pass(pool: SandboxPool, name: str) -> None:
     """A right program that fails because its tests are in another process."""
     code, test = PASSES[name]
     (verdict,) = pool.run([Program(code, (Asserts(test),))])
@@ -135,7 +135,7 @@ def test_honest_programs_pass(pool: Pool, name: str) -> None:
     ],
 )
 def test_each_test_counts_by_itself(
-    pool: Pool, code: str, tests: tuple[str, ...], passed: str
+    pool: SandboxPool, code: str, tests: tuple[str, ...], passed: str
 ) -> None:
     """A crash in one test that takes the others along; a program that does not load and passes."""
     (verdict,) = pool.run([Program(code, tuple(map(Asserts, tests)))])
@@ -143,7 +143,7 @@ def test_each_test_counts_by_itself(
     assert verdict.parses == (code != "def f(:")
 
 
-def test_standard_streams(pool: Pool) -> None:
+def test_standard_streams(pool: SandboxPool) -> None:
     """White space that decides; state that one case leaves to the next."""
     code = "import sys\nfor line in sys.stdin: print(int(line) + 1, end='  \\n')\nsys.exit()"
     cases = (Prints("1\n2", "2\n3\n"), Prints("5", "6"), Prints("5", "7"), Prints("", ""))
@@ -151,7 +151,7 @@ def test_standard_streams(pool: Pool) -> None:
     assert verdict.passed == (True, True, False, True), verdict.why
 
 
-def test_setup_stands_before_both(pool: Pool) -> None:
+def test_setup_stands_before_both(pool: SandboxPool) -> None:
     """Names that a data set imports for its tests, asked of the program, which could forge them."""
     setup = "from math import isclose\nBASE = 2"
     code = "def isclose(*a, **k): return True\ndef f(x): return BASE * x"
@@ -160,7 +160,7 @@ def test_setup_stands_before_both(pool: Pool) -> None:
     assert verdict.passed == (True, False), verdict.why
 
 
-def test_style_is_the_share_of_lines_without_complaint(pool: Pool) -> None:
+def test_style_is_the_share_of_lines_without_complaint(pool: SandboxPool) -> None:
     """Complaints counted instead of lines; empty lines counted; code that is run for its style."""
     pytest.importorskip("pycodestyle")
     code = "import os\n\n\ndef f( x ):\n    return x+1 ;\n\n\nos._exit(1)\n"
@@ -168,10 +168,10 @@ def test_style_is_the_share_of_lines_without_complaint(pool: Pool) -> None:
     assert verdict.style == pytest.approx(2 / 4)
 
 
-def test_the_same_program_says_the_same(pool: Pool) -> None:
+def test_the_same_program_says_the_same(pool: SandboxPool) -> None:
     """Hashes and random numbers that differ from start to start, and rewards with them."""
     code = "import random\ndef f(): return [*{'a', 'b', 'c', 'd'}, random.random()]"
-    other = Pool(pool.means, LIMITS, 1)
+    other = SandboxPool(pool.means, LIMITS, 1)
     tests = tuple(
         Asserts(f"assert str(f()).encode()[{i}] & {1 << b}") for i in range(40) for b in (0, 2)
     )

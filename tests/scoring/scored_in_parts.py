@@ -32,13 +32,13 @@ MOSTLY_MISSING = {"x": [None] * 6 + [1.0, None], "y": [1.0] * 8}
 def _main() -> None:
     from accelerate import PartialState
 
-    from rlexp.scoring.all_gather import Several
+    from rlexp.scoring.all_gather import AllGather
 
     state = PartialState(cpu=True)
     first = 4 * state.process_index
     mine = slice(first, first + 4)
     told: dict[str, Any] = {"totals": [], "metrics": []}
-    with Scorer(MIX, SPEC, 2, Several()) as scorer:
+    with Scorer(MIX, SPEC, 2, AllGather()) as scorer:
         for step in range(STEPS):
             columns = {name: values[step][mine] for name, values in COLUMNS.items()}
             scored = scorer.train(["p"] * 4, ["c"] * 4, columns, step)

@@ -18,7 +18,7 @@ from scored_rewards import Inverse, Process, mix_of, of
 from rlexp.rewards.sentiment import Sentiment
 from rlexp.runtime.paths import CONF
 from rlexp.scoring import Scorer, dispatch
-from rlexp.scoring.pool import Pool
+from rlexp.scoring.pool import WorkerPool
 from rlexp.scoring.term_call import Batch, call
 from rlexp.spec.errors import RunFailed
 from rlexp.spec.reward import RewardSpec, Text
@@ -168,7 +168,7 @@ def test_a_reward_of_the_house_is_scored_by_a_worker() -> None:
     fields: dict[str, Any] = dict.fromkeys(Sentiment.model_fields)
     reward = Sentiment.model_construct(**{**fields, "name": "sentiment", "scope": "completion"})
     batch = Batch(["p"] * 40, TEXTS, {})
-    pool = Pool({"sentiment": reward}, 1)
+    pool = WorkerPool({"sentiment": reward}, 1)
     try:
         found = pool.submit("sentiment", batch, False).result(timeout=60)
     finally:

@@ -162,12 +162,12 @@ def test_refused_before_torch_is_imported(mistake: str, tmp_path: Path) -> None:
 def test_a_critic_that_fits_is_taken(tmp_path: Path) -> None:
     """A critic's weights that are named and not read, or a fitting one that is refused."""
     one_step = ["train.max_steps=1", "eval.prompts=4", "eval.texts=4"]
-    asked = ["algo=ppo", "algo.critic=separate", f"algo.critic_path={tiny.ensure()}"]
+    asked = ["algo=ppo", "algo.critic=separate", f"algo.critic_path={tiny.ensure_tiny_model()}"]
     run_here(tmp_path / "run", *SMALL, *one_step, *asked)
     card = json.loads((tmp_path / "run" / "card.json").read_text(encoding="utf-8"))
     assert card["status"] == "FINISHED"
     broken = tmp_path / "broken"
-    shutil.copytree(tiny.ensure(), broken)
+    shutil.copytree(tiny.ensure_tiny_model(), broken)
     weights = load_file(broken / "model.safetensors")
     save_file({name: w * np.nan for name, w in weights.items()}, broken / "model.safetensors")
     with pytest.raises(RunFailed, match="became nan"):

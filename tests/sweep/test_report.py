@@ -149,7 +149,7 @@ def test_importance_knows_which_end_is_good() -> None:
         params = parameters(index)
         quality = 1.0 if params["algo.loss_type"] == "[ipo]" else params["algo.beta"] / 10
         add(study, 0.5, quality, params=params)
-    assert next(iter(plots.slices(study, 1))).title == "algo.loss_type"
+    assert next(iter(plots.slice_plot(study, 1))).title == "algo.loss_type"
 
 
 def test_trials_stand_in_their_order_with_what_became_of_them(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_a_trial_that_ends_while_it_is_looked_at_is_not_dead(
     storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}", heartbeat_interval=60)
     study = optuna.create_study(storage=storage)
     trial = study.ask()
-    ownership.own(study, trial._trial_id)
+    ownership.take_ownership(study, trial._trial_id)
 
     def ends(owner: ownership.Owner) -> bool:
         study.tell(trial, 1.0)
@@ -147,4 +147,4 @@ def test_a_trial_that_ends_while_it_is_looked_at_is_not_dead(
 
     monkeypatch.setattr(ownership.Owner, "is_here", False)
     monkeypatch.setattr(ownership.Owner, "is_alive", ends)
-    assert ownership.dead(study, frozenset(), 60.0) == []
+    assert ownership.find_dead_trials(study, frozenset(), 60.0) == []

@@ -14,7 +14,7 @@ from told_runs import FIVE, losses, only_run, told
 from tracking_servers import postgresql, served
 
 from rlexp.tracking.spool.shipper import Shipper
-from rlexp.tracking.spool.spool import SENT, SPOOL, Sent
+from rlexp.tracking.spool.spool import SENT, SPOOL, UploadState
 
 TESTS = Path(__file__).parents[1]
 
@@ -52,7 +52,7 @@ def assert_eight_runs_arrive(uri: str, folder: Path) -> None:
     for number in range(8):
         one = folder / f"run{number}"
         Shipper(one, uri, "rlexp").ship()  # what was not taken while all eight were at it
-        assert Sent.load(one / SENT).refused == 0
+        assert UploadState.load(one / SENT).refused == 0
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("rlexp")
     assert experiment
@@ -90,7 +90,7 @@ def test_server_on_postgresql(fresh_database: Callable[[str], str], tmp_path: Pa
     """What SQLite forgives (types, unique rows, transactions) PostgreSQL does not."""
     with served(fresh_database("team"), tmp_path / "server") as server:
         folder = told(tmp_path / "run")
-        for sent in (Sent(), Sent(), None):
+        for sent in (UploadState(), UploadState(), None):
             if sent:
                 sent.save(folder / SENT)
             Shipper(folder, server.uri, "rlexp").ship()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rlexp.tracking.metric_names import finite, tracked, tracked_name
+from rlexp.tracking.metric_names import finite_metrics, tracked, tracked_name
 
 ALLOWED = re.compile(r"(train|rollout|eval|perf|system|sweep)/[\w.-]+")
 
@@ -56,7 +56,7 @@ def test_nan_is_kept_for_the_spool_and_left_out_of_plots() -> None:
     """A diverged loss has to be seen in MLflow, but breaks an axis."""
     metrics = tracked({"loss": math.nan, "grad_norm": 1.0})
     assert math.isnan(metrics["train/loss"])
-    assert finite(metrics) == {"train/grad_norm": 1.0}
+    assert finite_metrics(metrics) == {"train/grad_norm": 1.0}
 
 
 def test_every_name_in_trl_is_taken_by_mlflow_and_by_the_charts() -> None:

@@ -22,7 +22,7 @@ from tracking_spec import tracking_spec
 from rlexp.tracking import Tracker
 from rlexp.tracking.spool import uploader
 from rlexp.tracking.spool.shipper import Shipper
-from rlexp.tracking.spool.spool import Sent, read_events
+from rlexp.tracking.spool.spool import UploadState, read_events
 from rlexp.tracking.store import saved_view
 
 TESTS = Path(__file__).parents[1]
@@ -116,11 +116,11 @@ def test_sending_again_doubles_nothing(uri: str, tmp_path: Path) -> None:
     """A process can die after MLflow's answer and before its own note, at any event."""
     folder = tmp_path / "run"
     tell_a_run(folder, uri)
-    for sent in (Sent(), Sent(run_id=only_run(uri).info.run_id)):
+    for sent in (UploadState(), UploadState(run_id=only_run(uri).info.run_id)):
         sent.save(folder / "spool.sent")
         Shipper(folder, uri, "rlexp").ship()
         check_whole_run(uri)
-        assert Sent.load(folder / "spool.sent").refused == 0
+        assert UploadState.load(folder / "spool.sent").refused == 0
 
 
 def test_another_process_goes_on_from_the_two_files(uri: str, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_another_process_goes_on_from_the_two_files(uri: str, tmp_path: Path) ->
         shutil.copytree(folder, cut, dirs_exist_ok=True)
         (cut / "spool.jsonl").write_bytes(spool[: offset + 7])
         Shipper(cut, uri, "rlexp").ship()
-        assert Sent.load(cut / "spool.sent").offset == offset
+        assert UploadState.load(cut / "spool.sent").offset == offset
     check_whole_run(uri)
 
 
@@ -158,7 +158,7 @@ def test_refused_event_does_not_block_the_others(uri: str, tmp_path: Path) -> No
     run = only_run(uri)
     assert points(uri, run.info.run_id, "train/loss") == [(1, 1.0), (2, 2.0), (3, 3.0)]
     assert run.info.status == "FINISHED"
-    assert Sent.load(tmp_path / "run" / "spool.sent").refused == 2
+    assert UploadState.load(tmp_path / "run" / "spool.sent").refused == 2
 
 
 def test_first_sample_of_the_cpu_is_a_measurement(

@@ -14,7 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from rlexp.commands import sync
-from rlexp.runtime.lock import hold
+from rlexp.runtime.lock import lock
 from rlexp.tracking.multirun import MultirunParent
 
 TESTS = Path(__file__).parents[1]
@@ -123,7 +123,7 @@ def test_sweep_that_died_is_ended_with_its_trials(
 def test_two_sweeps_in_a_folder_do_not_share_a_run(app: Path) -> None:
     """The second would write its beginning and its end into the first one's spool."""
     (app / "swept").mkdir()
-    with hold(app / "swept"):
+    with lock(app / "swept"):
         done = multirun(app, "+x=1")
     assert done.returncode == 0, done.stderr
     assert "stand alone" in done.stdout + done.stderr
@@ -143,5 +143,5 @@ def test_it_can_be_sent_to_the_processes_of_another_launcher(tmp_path: Path) -> 
     """joblib and submitit send a sweep's callbacks with each trial: a lock cannot go along."""
     parent = MultirunParent()
     with parent._lock as held:
-        held.enter_context(hold(tmp_path))
+        held.enter_context(lock(tmp_path))
         assert isinstance(pickle.loads(pickle.dumps(parent)), MultirunParent)

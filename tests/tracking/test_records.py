@@ -18,17 +18,19 @@ from stored_runs import BEGAN, StoredRuns
 from rlexp.spec.errors import UserError
 from rlexp.tracking.query import records as records_module
 from rlexp.tracking.query.client_source import ClientSource
-from rlexp.tracking.query.conditions import Condition
+from rlexp.tracking.query.conditions import RunFilter
 from rlexp.tracking.query.records import Records
-from rlexp.tracking.spool.spool import SENT, Sent
-from rlexp.tracking.store.read_only import opened
+from rlexp.tracking.spool.spool import SENT, UploadState
+from rlexp.tracking.store.read_only import open_read_only
 
 
 @pytest.fixture(autouse=True, params=["file", "client"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways of reading, of which a SQLite file needs only the faster one."""
     if request.param == "client":
-        monkeypatch.setattr(records_module, "_source", lambda uri: ClientSource(opened(uri), uri))
+        monkeypatch.setattr(
+            records_module, "_source", lambda uri: ClientSource(open_read_only(uri), uri)
+        )
     return request.param
 
 
@@ -156,7 +158,7 @@ def test_folders_of_runs_of_sweeps_and_of_days(stored: StoredRuns, tmp_path: Pat
     assert names(stored, f"{day}/../20% läufe_/a c") == ["a c"]
     assert names(stored, str(day)) == ["a c", "a b"]
     shutil.move(day / "a b", tmp_path / "moved")
-    Sent(run_id=stored.add("moved run")).save(tmp_path / "moved" / SENT)
+    UploadState(run_id=stored.add("moved run")).save(tmp_path / "moved" / SENT)
     assert names(stored, "moved") == ["moved run"]
 
 
@@ -188,7 +190,7 @@ def test_filters(stored: StoredRuns) -> None:
     assert names(stored, "name=c") == ["c"]
     assert names(stored, "tags.purpose=paper") == ["c"]
     with Records.open(stored.uri) as records:
-        both = [Condition.filter("algo.beta=0.050"), Condition.filter("algo=ppo")]
+        both = [RunFilter.filter("algo.beta=0.050"), RunFilter.filter("algo=ppo")]
         assert [record.name for record in records.all(conditions=both)] == ["a"]
 
 

@@ -19,7 +19,7 @@ from tracking_spec import tracking_spec
 from rlexp.spec import UserError
 from rlexp.tracking import Tracker
 from rlexp.tracking.spool.shipper import FilesWait, Shipper
-from rlexp.tracking.spool.spool import SENT, SPOOL, Sent, Spool
+from rlexp.tracking.spool.spool import SENT, SPOOL, Spool, UploadState
 
 PASSWORD = "pa55-w0rd-of-the-server"
 
@@ -81,7 +81,7 @@ def test_failing_server_loses_nothing(
     assert failures > 3
     run = only_run(gateway.uri, experiment)
     assert losses(gateway.uri, run) == FIVE
-    assert Sent.load(folder / SENT).refused == 0
+    assert UploadState.load(folder / SENT).refused == 0
     assert run.info.status == "FINISHED"
 
 
@@ -103,7 +103,7 @@ def test_artifact_store_that_is_away_holds_nothing_else_up(
     Shipper(folder, gateway.uri, experiment).ship()
     names = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert {SPOOL, "packages.txt"} <= names
-    assert Sent.load(folder / SENT).aside == ()
+    assert UploadState.load(folder / SENT).aside == ()
 
 
 @pytest.mark.parametrize("request_", ["runs/create", "logged-models", "log-batch", "outputs"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rlexp.tracking.spool.spool import Sent, Spool, read_events, torn_lines
+from rlexp.tracking.spool.spool import Spool, UploadState, read_events, torn_lines
 
 
 def events_of(path: Path, offset: int = 0) -> list[dict]:
@@ -85,12 +85,12 @@ def test_threads_do_not_tear_each_others_lines(tmp_path: Path) -> None:
 def test_sent_is_replaced_whole(tmp_path: Path) -> None:
     """A kill in the middle of writing must not leave an empty `spool.sent`."""
     path = tmp_path / "spool.sent"
-    assert Sent.load(path) == Sent()
-    Sent(offset=12, run_id="abc").save(path)
+    assert UploadState.load(path) == UploadState()
+    UploadState(offset=12, run_id="abc").save(path)
     (tmp_path / "spool.sent.new").write_text('{"offs')
-    assert Sent.load(path) == Sent(offset=12, run_id="abc")
-    Sent(offset=30, run_id="abc", refused=1).save(path)
-    assert Sent.load(path) == Sent(offset=30, run_id="abc", refused=1)
+    assert UploadState.load(path) == UploadState(offset=12, run_id="abc")
+    UploadState(offset=30, run_id="abc", refused=1).save(path)
+    assert UploadState.load(path) == UploadState(offset=30, run_id="abc", refused=1)
 
 
 def test_few_kinds_are_found_as_among_all(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_spool_that_lost_its_end_is_sent_again(tmp_path: Path) -> None:
     spool = Spool(path)
     for n in range(3):
         spool.append({"n": n})
-    sent = Sent(run_id="abc").at(path.stat().st_size, path)
+    sent = UploadState(run_id="abc").at(path.stat().st_size, path)
     assert sent.checked(path) == sent
     assert not sent.is_behind(path)
     whole = path.read_bytes()
@@ -127,7 +127,7 @@ def test_spool_that_lost_its_end_is_sent_again(tmp_path: Path) -> None:
         again = Spool(path)
         for n in range(3):
             again.append({"n": n, "late": True})
-        assert sent.checked(path) == Sent(run_id="abc", lost=True), size
+        assert sent.checked(path) == UploadState(run_id="abc", lost=True), size
         assert sent.is_behind(path)
         assert [event["n"] for event in events_of(path) if event.get("late")] == [0, 1, 2]
 
@@ -136,4 +136,4 @@ def test_spool_that_lost_its_end_is_sent_again(tmp_path: Path) -> None:
 def test_ruined_note_of_what_was_sent_means_the_beginning(ruin: str, tmp_path: Path) -> None:
     """A file replaced just before a power cut may be empty: its run could never be sent again."""
     (tmp_path / "spool.sent").write_text(ruin)
-    assert Sent.load(tmp_path / "spool.sent") == Sent()
+    assert UploadState.load(tmp_path / "spool.sent") == UploadState()

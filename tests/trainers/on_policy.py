@@ -23,9 +23,9 @@ from transformers import (
 
 from rlexp.models.policy import AdapterOff
 from rlexp.models.sampling.rollout import roll_out
-from rlexp.trainers.loop import Task
-from rlexp.trainers.ppo import PpoKnobs
-from rlexp.trainers.rollouts import Sampling
+from rlexp.trainers.loop import TrainerInputs
+from rlexp.trainers.ppo import PpoConfig
+from rlexp.trainers.rollouts import GenerationConfig
 
 PAD, END = 0, 1
 SPECIAL = ["<pad>", "<end>", "p"]
@@ -50,8 +50,8 @@ DEFAULTS = {
 }
 
 
-def knobs(**changed: Any) -> PpoKnobs:
-    return PpoKnobs(**{**DEFAULTS, **changed})
+def knobs(**changed: Any) -> PpoConfig:
+    return PpoConfig(**{**DEFAULTS, **changed})
 
 
 def save_tokenizer(folder: Path, words: list[str]) -> int:
@@ -137,9 +137,9 @@ def task(
     temperature: float = 1.0,
     callbacks: tuple[Any, ...] = (),
     **arguments: Any,
-) -> Task:
+) -> TrainerInputs:
     micro = micro or batch
-    return Task(
+    return TrainerInputs(
         arguments=TrainingArguments(
             output_dir=str(output),
             use_cpu=True,
@@ -155,7 +155,7 @@ def task(
         policy=policy,
         rows=[{"prompt": prompt} for prompt in prompts],
         reward=reward,
-        sampling=Sampling(max_new_tokens, temperature, top_k=0, top_p=1.0),
+        sampling=GenerationConfig(max_new_tokens, temperature, top_k=0, top_p=1.0),
         callbacks=list(callbacks),
         generations=generations,
         keeps_reference=True,

@@ -25,7 +25,7 @@ from on_policy import (
 from transformers import AutoModelForCausalLM
 
 from rlexp.trainers.ppo import PpoTrainer
-from rlexp.trainers.reinforce import ReinforceKnobs, ReinforceTrainer
+from rlexp.trainers.reinforce import ReinforceConfig, ReinforceTrainer
 
 ARMS = {"a0": 0.0, "a1": 0.1, "a2": 0.25, "a3": 0.4, "a4": 0.5, "a5": 0.65, "a6": 0.8, "a7": 1.0}
 TREE = {"a b": 1.0, "b": 0.6, "b b": -0.5, "": 0.2}
@@ -79,7 +79,7 @@ def test_reinforce_finds_the_bandits_optimum(tmp_path: Path, baseline: Any, beta
         generations=64 if baseline == "leave_one_out" else 1,
         rate=5e-3,
     )
-    ReinforceTrainer(what, ReinforceKnobs(beta, baseline, 0.9)).train()
+    ReinforceTrainer(what, ReinforceConfig(beta, baseline, 0.9)).train()
     assert distance(policy, 1, bandit_reward, 0.0, beta) <= 0.02 < started / 10
 
 
@@ -118,5 +118,5 @@ def test_reinforce_finds_the_trees_optimum(tmp_path: Path) -> None:
     what = task(
         policy, tree_reward, output=tmp_path / "out", max_new_tokens=3, steps=200, rate=3e-3
     )
-    ReinforceTrainer(what, ReinforceKnobs(0.2, "moving_average", 0.9)).train()
+    ReinforceTrainer(what, ReinforceConfig(0.2, "moving_average", 0.9)).train()
     assert distance(policy, 3, tree_reward, 0.0, 0.2) <= 0.05

@@ -20,8 +20,8 @@ from transformers import AutoModel, TrainerCallback
 
 from rlexp.runtime.paths import CONF
 from rlexp.trainers.ppo import PpoTrainer
-from rlexp.trainers.reinforce import ReinforceKnobs, ReinforceTrainer
-from rlexp.trainers.rollouts import Rollouts, sample
+from rlexp.trainers.reinforce import ReinforceConfig, ReinforceTrainer
+from rlexp.trainers.rollouts import Rollouts, sample_rollouts
 
 STEPS, KILLED_AFTER = 5, 3
 KINDS = ("shared", "separate", "reinforce")
@@ -63,7 +63,7 @@ def trainer_of(kind: str, models: Path, output: Path, *callbacks: Any, **options
         **options,
     )
     if kind == "reinforce":
-        return ReinforceTrainer(what, ReinforceKnobs(0.1, "moving_average", 0.9))
+        return ReinforceTrainer(what, ReinforceConfig(0.1, "moving_average", 0.9))
     return PpoTrainer(what, knobs(kl_target=2.0, kl_horizon=100, minibatches=2), body)
 
 
@@ -121,7 +121,7 @@ def fixed_rollouts(trainer: PpoTrainer) -> Rollouts:
     """The same for any number of processes."""
     torch.manual_seed(3)
     rows = [trainer.task.rows[i % len(PROMPTS)] for i in range(8)]
-    return sample(trainer.policy, rows, trainer.task.sampling, reward)[0]
+    return sample_rollouts(trainer.policy, rows, trainer.task.sampling, reward)[0]
 
 
 def learn_from_fixed_rollouts(folder: Path, share: slice) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from transformers import AutoModel, AutoModelForCausalLM, TrainerCallback
 
 from rlexp.spec.errors import UserError
 from rlexp.trainers.ppo import Experience, PpoTrainer
-from rlexp.trainers.rollouts import Rollouts, Sampling, sample
+from rlexp.trainers.rollouts import GenerationConfig, Rollouts, sample_rollouts
 from rlexp.trainers.sequences import Sequences
 
 WORDS = ["a", "b", "c", "d"]
@@ -60,7 +60,7 @@ def trainer_of(
 
 def rollouts_of(trainer: PpoTrainer) -> Rollouts:
     rows = [trainer.task.rows[i % len(PROMPTS)] for i in range(8)]
-    return sample(trainer.policy, rows, trainer.task.sampling, reward)[0]
+    return sample_rollouts(trainer.policy, rows, trainer.task.sampling, reward)[0]
 
 
 def gradient(trainer: PpoTrainer, rollouts: Rollouts, pieces: Sequence[Tensor]) -> Tensor:
@@ -198,7 +198,7 @@ def test_conversations_and_columns_reach_the_reward(tmp_path: Path) -> None:
 
     policy = Chat(save_gpt2(tmp_path, WORDS))
     rows = [{"prompt": talk, "opening": "x"}, {"prompt": talk, "opening": "y"}]
-    rollouts, seen = sample(policy, rows, Sampling(4, 1.0, 0, 1.0), judge)
+    rollouts, seen = sample_rollouts(policy, rows, GenerationConfig(4, 1.0, 0, 1.0), judge)
     assert asked["prompts"] == [talk, talk]
     assert asked["opening"] == ["x", "y"]
     assert [[each["role"] for each in answer] for answer in asked["completions"]] == [

@@ -23,13 +23,13 @@ from torch import Tensor
 from rlexp.spec.errors import UserError
 from rlexp.trainers.ppo import PpoTrainer
 from rlexp.trainers.reinforce import (
-    ReinforceKnobs,
+    ReinforceConfig,
     ReinforceTrainer,
     leave_one_out,
     policy_gradient_loss,
 )
-from rlexp.trainers.rollouts import Rollouts, sample
-from rlexp.trainers.sequences import Sequences, judge
+from rlexp.trainers.rollouts import Rollouts, sample_rollouts
+from rlexp.trainers.sequences import Sequences, score_tokens
 
 BETA = 0.2
 LONGEST = 3
@@ -66,7 +66,7 @@ def trainer_of(folder: Path, baseline: Any, generations: int = 1) -> ReinforceTr
     what = task(
         policy, reward, output=folder / "out", max_new_tokens=LONGEST, generations=generations
     )
-    trainer = ReinforceTrainer(what, ReinforceKnobs(BETA, baseline, 0.9))
+    trainer = ReinforceTrainer(what, ReinforceConfig(BETA, baseline, 0.9))
     trainer.reference = SmallPolicy(save_model(folder / "other", ["a", "b"], seed=1)).model.eval()
     return trainer
 
@@ -100,7 +100,7 @@ def test_the_expected_step_is_the_gradient_of_the_objective(tmp_path: Path) -> N
     kl, _ = trainer._kl_and_entropy(rollouts.sequences)
     returns = rollouts.scores - BETA * kl
     weights = logs.exp() * len(answers)  # the loss divides by the number of answers
-    judged = judge(trainer.module, rollouts.sequences, 1.0)
+    judged = score_tokens(trainer.module, rollouts.sequences, 1.0)
     mask = rollouts.sequences.mask
     for constant in (0.0, 0.7):  # a baseline changes nothing in expectation
         loss = policy_gradient_loss(
@@ -138,7 +138,7 @@ def test_sampled_gradients_agree_with_the_exact_one(tmp_path: Path) -> None:
     trainer.update = keep  # pyright: ignore[reportAttributeAccessIssue]
     torch.manual_seed(0)
     rows = [{"prompt": "p"}] * 4096
-    rollouts, _ = sample(trainer.policy, rows, trainer.task.sampling, reward)
+    rollouts, _ = sample_rollouts(trainer.policy, rows, trainer.task.sampling, reward)
     trainer.learn(rollouts)
     cosine = torch.nn.functional.cosine_similarity(found[0], expected, dim=0)
     assert cosine > 0.98
@@ -160,7 +160,7 @@ def test_ppo_without_a_critic_takes_the_same_first_step(tmp_path: Path) -> None:
     weights = list(trainer.model.parameters())
     loss, _ = ppo.loss(experience, torch.arange(count), tokens)
     found = flat(torch.autograd.grad(loss, weights)) * tokens / count
-    judged = judge(trainer.module, rollouts.sequences, 1.0)
+    judged = score_tokens(trainer.module, rollouts.sequences, 1.0)
     loss = policy_gradient_loss(judged.log_probs, rollouts.sequences.mask, rollouts.scores)
     expected = flat(torch.autograd.grad(loss, weights))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)

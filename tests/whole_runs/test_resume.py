@@ -34,7 +34,7 @@ from rlexp.tracking import Tracker
 
 @pytest.fixture(scope="module", autouse=True)
 def tiny_model() -> Path:
-    return tiny.ensure()
+    return tiny.ensure_tiny_model()
 
 
 @pytest.fixture(scope="module")

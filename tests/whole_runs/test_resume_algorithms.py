@@ -38,7 +38,7 @@ GROUPS = ("algo.num_generations=4", "data.max_rows=6")
 def another_model(folder: Path) -> Path:
     """The tiny model with its weights moved a little: a teacher that there is something to learn
     from."""
-    shutil.copytree(tiny.ensure(), folder)
+    shutil.copytree(tiny.ensure_tiny_model(), folder)
     weights = load_file(folder / "model.safetensors")
     generator = torch.Generator().manual_seed(0)
     moved = {

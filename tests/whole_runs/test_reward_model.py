@@ -24,7 +24,7 @@ COMPLETIONS: list[Text] = [" wonderful and moving.", " is a disaster.", ""]
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that trained one."""
-    tiny.ensure()
+    tiny.ensure_tiny_model()
     folder = tmp_path_factory.mktemp("runs") / "outputs" / "day" / "reward"
     run_of(folder, "algo=reward", "train.max_steps=10", "train.batch_size=32", "eval.prompts=64")
     return folder

@@ -55,7 +55,7 @@ socket.getaddrinfo = getaddrinfo
 @pytest.fixture(scope="session", autouse=True)
 def tiny_model() -> Path:
     """The embedded model, made once before the runs that share it."""
-    return tiny.ensure()
+    return tiny.ensure_tiny_model()
 
 
 def metrics_of(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -237,7 +237,7 @@ def test_lora_where_memory_asks_for_it(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_chat_model_is_asked_in_its_template(tmp_path: Path) -> None:
     """Prompts that reach a chat model bare, or a reward that judges the instruction as well."""
-    model = ["model=local", f"model.path={tiny.ensure()}", "model.chat=true"]
+    model = ["model=local", f"model.path={tiny.ensure_tiny_model()}", "model.chat=true"]
     folder = run_here(
         tmp_path, *model, "model.chat_template=chatml", "data.max_prompt_length=300", *SMALL
     )

@@ -27,7 +27,9 @@ def policy_vocabulary(model: ModelSpec) -> Vocabulary | None:
     return vocabulary(folder) if folder.is_dir() else None
 
 
-def unfit(folder: Path, key: str, architectures: tuple[str, ...], want: str) -> list[Problem]:
+def auxiliary_model_problems(
+    folder: Path, key: str, architectures: tuple[str, ...], want: str
+) -> list[Problem]:
     """What keeps a model from standing beside the policy; its weights are not read.
 
     Args:

@@ -9,7 +9,7 @@ from rlexp.algos.common.trl import Training, common_arguments
 
 
 def on_policy_task(algo: Any, training: Training, *, generations: int = 1) -> Any:
-    """The `rlexp.trainers.loop.Task` of a run; the policy gets its adapter, where it has one.
+    """Return the `TrainerInputs` of a run; the policy gets its adapter, where it has one.
 
     Args:
         algo: a `RolloutAlgo` with `beta`.
@@ -18,16 +18,16 @@ def on_policy_task(algo: Any, training: Training, *, generations: int = 1) -> An
     """
     from transformers import TrainingArguments
 
-    from rlexp.trainers.loop import Task
-    from rlexp.trainers.rollouts import Sampling
+    from rlexp.trainers.loop import TrainerInputs
+    from rlexp.trainers.rollouts import GenerationConfig
 
     add_adapter(training.policy)
-    return Task(
+    return TrainerInputs(
         arguments=TrainingArguments(**common_arguments(algo, training)),
         policy=training.policy,
         rows=training.rows,
         reward=training.reward_function(),
-        sampling=Sampling(**sampling(algo)),
+        sampling=GenerationConfig(**sampling(algo)),
         callbacks=training.callbacks,
         generations=generations,
         keeps_reference=algo.beta > 0,

@@ -39,7 +39,7 @@ def rollout_arguments(algo: RolloutAlgo, training: Training) -> dict[str, Any]:
         "vllm_server_port": algo.vllm.server_port,
         "vllm_gpu_memory_utilization": algo.vllm.gpu_memory_utilization,
         "vllm_tensor_parallel_size": algo.vllm.tensor_parallel_size,
-        "vllm_max_model_length": longest(algo, training),
+        "vllm_max_model_length": longest_sequence(algo, training),
         # vLLM knows the end token of the model's folder only.
         "generation_kwargs": {"stop_token_ids": training.policy.eos_token_ids, **options},
         **arguments,
@@ -56,7 +56,7 @@ def sampling(algo: RolloutAlgo) -> dict[str, Any]:
     }
 
 
-def longest(algo: RolloutAlgo, training: Training) -> int:
+def longest_sequence(algo: RolloutAlgo, training: Training) -> int:
     """Tokens of the longest prompt that the data room lets through, and the longest answer."""
     return training.spec.data.max_prompt_length + algo.max_completion_length
 
@@ -88,7 +88,7 @@ def with_vllm(algo: RolloutAlgo, training: Training, trainer: Any) -> Any:
                 trainer.accelerator,
                 algo.vllm,
                 sampling(algo),
-                longest=longest(algo, training),
+                longest=longest_sequence(algo, training),
                 at_once=training.spec.train.batch_size // training.spec.hardware.processes,
             )
         trainer.add_callback(keeps_up)

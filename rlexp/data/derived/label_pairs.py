@@ -15,7 +15,7 @@ from rlexp.data.parsing.records import Row
 from rlexp.spec.errors import Problem, UserError
 
 
-def matched_pairs(rows: list[Row], seed: int, most: int | None) -> tuple[list[Row], str]:
+def label_pairs(rows: list[Row], seed: int, most: int | None) -> tuple[list[Row], str]:
     """Pairs of rows with `completion` and `label`, and a note that says how many there are.
 
     Each pass goes through the rarer label once, and through as many texts of the other; no two

@@ -17,12 +17,12 @@ _SALT = b"rlexp held-out:"
 _CONTENT = ("prompt", "completion", "chosen", "rejected", "label")
 
 
-def canonical(value: object) -> bytes:
+def canonical_json(value: object) -> bytes:
     """The same bytes for equal values: JSON with sorted keys."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str).encode()
 
 
-def draw(row: Row) -> float:
+def shuffle_key(row: Row) -> float:
     """The row's own number, uniform in [0, 1): the same wherever the row stands.
 
     A text that was cut counts as a whole: where it was cut does not matter. Nor do columns that are
@@ -32,7 +32,7 @@ def draw(row: Row) -> float:
     if "opening" in row:
         content["completion"] = row["opening"] + content.pop("completion", "")
         del content["prompt"]
-    digest = sha256(_SALT + canonical(content)).digest()
+    digest = sha256(_SALT + canonical_json(content)).digest()
     return (int.from_bytes(digest[:8]) >> 11) / 2**53
 
 
@@ -44,7 +44,7 @@ def split(rows: list[Row], fraction: float, source: str) -> tuple[list[Row], lis
     """
     train, heldout = [], []
     for row in rows:
-        (heldout if draw(row) < fraction else train).append(row)
+        (heldout if shuffle_key(row) < fraction else train).append(row)
     if not train or not heldout:
         got = f"{fraction}, which leaves {len(train)} of {len(rows)} rows to train on"
         want = "a share that leaves rows on both sides"
@@ -53,9 +53,9 @@ def split(rows: list[Row], fraction: float, source: str) -> tuple[list[Row], lis
     return train, heldout
 
 
-def sample(rows: list[Row], most: int | None) -> list[Row]:
+def sample_fraction(rows: list[Row], most: int | None) -> list[Row]:
     """At most so many rows, those that draw least, in their order; all of them for None."""
     if most is None or most >= len(rows):
         return rows
-    kept = sorted(range(len(rows)), key=lambda index: draw(rows[index]))[:most]
+    kept = sorted(range(len(rows)), key=lambda index: shuffle_key(rows[index]))[:most]
     return [rows[index] for index in sorted(kept)]

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from typing import Any, ClassVar
 
 from rlexp.data.parsing.conversations import is_raw
-from rlexp.data.parsing.records import Faulty, Rules, Unfit, to_row
+from rlexp.data.parsing.records import RecordError, Rules, SkipRecord, to_row
 from rlexp.data.parsing.truncation import PromptWords
 from rlexp.spec.data import DataSpec, Kind
 from rlexp.spec.errors import Problem, UserError
@@ -143,9 +143,9 @@ class Table(DataSpec):
             rules = rules or self._rules(record, layout)
             try:
                 rows.append(to_row(record, layout.names, layout.extra, rules))
-            except Faulty as fault:
+            except RecordError as fault:
                 problems.append(Problem(place, fault.got, fault.want, fault.remedy))
-            except Unfit as reason:
+            except SkipRecord as reason:
                 dropped[str(reason)] += 1
         return rows
 

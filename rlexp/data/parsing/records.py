@@ -14,7 +14,7 @@ Row = dict[str, Any]
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
-class Faulty(Exception):
+class RecordError(Exception):
     """A record with a mistake that its owner can put right."""
 
     def __init__(self, got: str, want: str, remedy: str = "") -> None:
@@ -22,7 +22,7 @@ class Faulty(Exception):
         self.got, self.want, self.remedy = got, want, remedy
 
 
-class Unfit(Exception):
+class SkipRecord(Exception):
     """A record that is no mistake but says nothing; the message is the reason."""
 
 
@@ -62,7 +62,9 @@ def to_row(record: Row, names: dict[str, str], extra: dict[str, bool], rules: Ru
     else:
         row = dict(zip(texts, conversations.aligned(*texts.values()), strict=True))
     if isinstance(row["prompt"], list) and row["prompt"][-1]["role"] == "assistant":
-        raise Faulty("a prompt whose last turn is the assistant's", "one that waits for an answer")
+        raise RecordError(
+            "a prompt whose last turn is the assistant's", "one that waits for an answer"
+        )
     if "label" in names:
         row["label"] = _label(_value(record, names["label"]), rules)
     for name, needed in extra.items():
@@ -75,9 +77,9 @@ def _value(record: Row, name: str) -> Any:
         near = get_close_matches(name, record, n=1)
         remedy = f"Is {near[0]!r} misspelt?" if near else ""
         has = ", ".join(record) or "no columns"
-        raise Faulty(f"{has}, without {name!r}", "the columns of the first row", remedy)
+        raise RecordError(f"{has}, without {name!r}", "the columns of the first row", remedy)
     if record[name] is None:
-        raise Faulty(f"null as {name!r}", "a value", "Fill it in, or remove the row.")
+        raise RecordError(f"null as {name!r}", "a value", "Fill it in, or remove the row.")
     return record[name]
 
 
@@ -85,19 +87,19 @@ def _text(value: Any, name: str, rules: Rules) -> Text:
     want = "a text or a list of messages {role, content}"
     if isinstance(value, list):
         if not all(_is_message(turn) for turn in value):
-            raise Faulty(f"a list that is no list of messages as {name!r}", want)
+            raise RecordError(f"a list that is no list of messages as {name!r}", want)
         said = [{"role": turn["role"], "content": turn["content"]} for turn in value]
         empty = not said or not said[-1]["content"].strip()
     elif isinstance(value, str):
         said, empty = value, not value.strip()
     else:
-        raise Faulty(f"{value!r}, a {type(value).__name__}, as {name!r}", want)
+        raise RecordError(f"{value!r}, a {type(value).__name__}, as {name!r}", want)
     if not _is_unicode(said):
-        raise Faulty(f"half a character (a lone surrogate) as {name!r}", "text in Unicode")
+        raise RecordError(f"half a character (a lone surrogate) as {name!r}", "text in Unicode")
     if empty and rules.drops_empty:
-        raise Unfit("a text is empty")
+        raise SkipRecord("a text is empty")
     if empty:
-        raise Faulty(f"an empty {name!r}", "a text", "Fill it in, or remove the row.")
+        raise RecordError(f"an empty {name!r}", "a text", "Fill it in, or remove the row.")
     return said
 
 
@@ -119,10 +121,12 @@ def _is_unicode(text: Text) -> bool:
 
 def _cut(text: Text, name: str, rules: Rules) -> Row:
     if not isinstance(text, str):
-        raise Faulty(f"messages as {name!r}", "a text", "Messages go into prompt and completion.")
-    parts = truncation.cut(text.strip(), rules.prompt_words)
+        raise RecordError(
+            f"messages as {name!r}", "a text", "Messages go into prompt and completion."
+        )
+    parts = truncation.split_prefix(text.strip(), rules.prompt_words)
     if parts is None:
-        raise Unfit(f"a text is no longer than an opening of {rules.prompt_words[0]} words")
+        raise SkipRecord(f"a text is no longer than an opening of {rules.prompt_words[0]} words")
     opening, rest = parts
     return {"prompt": opening, "opening": opening, "completion": rest}
 
@@ -134,7 +138,7 @@ def _pair(texts: dict[str, Text], names: dict[str, str], rules: Rules) -> Row:
     if "prompt" in texts:
         prompt, chosen, rejected = conversations.aligned(texts["prompt"], chosen, rejected)
     elif isinstance(chosen, str) or isinstance(rejected, str):
-        raise Faulty(
+        raise RecordError(
             "answers without a prompt",
             "a prompt column, or whole dialogues as answers",
             "Set data.columns.prompt=NAME, or data.dialogues=true if turns begin with 'Human:'.",
@@ -142,12 +146,12 @@ def _pair(texts: dict[str, Text], names: dict[str, str], rules: Rules) -> Row:
     else:
         prompt = conversations.shared_prompt(chosen, rejected)
         if prompt is None:
-            raise Unfit("the two dialogues do not answer the same prompt")
+            raise SkipRecord("the two dialogues do not answer the same prompt")
         chosen, rejected = chosen[-1:], rejected[-1:]
         if not all(answer[0]["content"] for answer in (chosen, rejected)):
-            raise Unfit("an answer is empty")
+            raise SkipRecord("an answer is empty")
     if chosen == rejected:
-        raise Unfit("the two answers are equal")
+        raise SkipRecord("the two answers are equal")
     return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
 
 
@@ -159,7 +163,7 @@ def _parsed(text: Text, name: str) -> list[Message]:
     except ValueError as error:
         want = "a dialogue that begins with 'Human:'"
         remedy = "Set data.dialogues=false if the answers stand alone."
-        raise Faulty(f"{text[:40]!r} as {name!r}", want, remedy) from error
+        raise RecordError(f"{text[:40]!r} as {name!r}", want, remedy) from error
 
 
 def _label(value: Any, rules: Rules) -> bool:
@@ -169,5 +173,5 @@ def _label(value: Any, rules: Rules) -> bool:
     if meaning is None:
         known = ", ".join(meanings)
         remedy = "Say what it means, e.g. 'data.labels={good: true, bad: false}'."
-        raise Faulty(f"{value!r} as label", f"one of {known}", remedy)
+        raise RecordError(f"{value!r} as label", f"one of {known}", remedy)
     return meaning

@@ -23,7 +23,7 @@ def _in_order(words: tuple[int, int]) -> tuple[int, int]:
 PromptWords = Annotated[tuple[int, int], AfterValidator(_in_order)]
 
 
-def cut(text: str, words: tuple[int, int]) -> tuple[str, str] | None:
+def split_prefix(text: str, words: tuple[int, int]) -> tuple[str, str] | None:
     """The text's opening words, and the rest with its leading space.
 
     Args:

@@ -30,7 +30,7 @@ def unpadded(values: torch.Tensor, mask: torch.Tensor) -> list[list[Any]]:
     return [[value for value, real in zip(*row, strict=True) if real] for row in rows]
 
 
-class Reading:
+class DecodingState:
     """What the model has read of each sequence so far."""
 
     def __init__(self, model: Any) -> None:
@@ -43,7 +43,7 @@ class Reading:
         self._takes_positions = "position_ids" in takes
         layers = DynamicCache(config=plain.config).layers
         self._cache: Any = Cache(
-            [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in layers]
+            [PreallocatedCacheLayer() if type(layer) is DynamicLayer else layer for layer in layers]
         )
 
     def begin(self, prompts: Sequence[Sequence[int]], pad_token_id: int) -> torch.Tensor:
@@ -86,7 +86,7 @@ class Reading:
         return output.logits[:, -1]
 
 
-class RoomyLayer(DynamicLayer):
+class PreallocatedCacheLayer(DynamicLayer):
     """Keys and values with room behind them: a step writes one column, and copies nothing else."""
 
     _room: tuple[torch.Tensor, torch.Tensor] | None = None

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from rlexp.models.sampling.kv_cache import Reading, padded, unpadded
+from rlexp.models.sampling.kv_cache import DecodingState, padded, unpadded
 from rlexp.spec.errors import RunFailed
 
 Drawn = tuple[torch.Tensor, torch.Tensor]
@@ -102,22 +102,22 @@ def roll_out(
     device, shape = model.device, (len(prompts), max_new_tokens)
     uniforms = _uniforms(shape, generator, device)
     # The results are made outside of inference mode: autograd may save them later.
-    answers = Answers(
+    answers = Completions(
         token_ids=torch.full(shape, pad_token_id, device=device),
         log_probs=torch.zeros(shape, device=device),
         ends=torch.tensor(list(eos_token_ids), device=device),
     )
 
     def draw(logits: torch.Tensor, rows: torch.Tensor, step: int) -> Drawn:
-        return sample(logits, uniforms[rows, step], temperature, top_k, top_p)
+        return sample_tokens(logits, uniforms[rows, step], temperature, top_k, top_p)
 
     with _eval_mode(model), _without_gradients(model):
-        steps = answers.write(Reading(model), prompts, pad_token_id, draw)
+        steps = answers.write(DecodingState(model), prompts, pad_token_id, draw)
     return answers.after(*padded(prompts, pad_token_id, device), pad_token_id, steps)
 
 
 @dataclass(frozen=True)
-class Answers:
+class Completions:
     """n answers that are being written.
 
     Attributes:
@@ -132,7 +132,7 @@ class Answers:
 
     def write(
         self,
-        reading: Reading,
+        reading: DecodingState,
         prompts: Sequence[Sequence[int]],
         pad_token_id: int,
         draw: Callable[[torch.Tensor, torch.Tensor, int], Drawn],
@@ -196,7 +196,7 @@ def _check(prompts: Sequence[Sequence[int]], temperature: float, max_new_tokens:
         raise ValueError(f"temperature and max_new_tokens must be above 0, got {got}")
 
 
-def sample(
+def sample_tokens(
     logits: torch.Tensor,
     uniforms: torch.Tensor,
     temperature: float,

@@ -91,12 +91,12 @@ class RayLauncher(SlotsLauncher):
         from rlexp.sweep.workers.ray_cluster import (
             ClusterSlots,
             Share,
-            connect,
+            connect_cluster,
             gpus_of_a_job,
             threads_of_a_job,
         )
 
-        connect(self.address)
+        connect_cluster(self.address)
         gpus = gpus_of_a_job(self.config) if self.gpus is None else self.gpus
         share = Share(self.cpus, gpus, self.resources)
         also = threads_of_a_job(self.config, self.cpus)

@@ -58,7 +58,7 @@ class NeuralReward(RewardSpec):
         model, tokenizer = loaded(folder, self._device, None)
         if not texts:
             return logits(model, tokenizer, [], self.batch_size)
-        limit = min(self.max_length, longest(model, tokenizer))
+        limit = min(self.max_length, longest_input(model, tokenizer))
         encoded = tokenizer(texts, truncation=True, max_length=limit)["input_ids"]
         found = logits(model, tokenizer, encoded, self.batch_size)
         several = model.config.problem_type == "multi_label_classification"
@@ -108,7 +108,7 @@ def seen(path: str) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def unfit(folder: Path, scores: bool) -> list[Problem]:
+def classifier_problems(folder: Path, scores: bool) -> list[Problem]:
     """What keeps the model in a folder from being asked; its weights are not read.
 
     Args:
@@ -184,7 +184,7 @@ def loaded(folder: str, device: str, outputs: int | None) -> tuple[Any, Any]:
     return model.to(device).eval().requires_grad_(False), tokenizer
 
 
-def longest(model: Any, tokenizer: Any) -> int:
+def longest_input(model: Any, tokenizer: Any) -> int:
     """Tokens that a model can read: of an encoder often 512, and one more is an index error."""
     told, positions = tokenizer.model_max_length, model.config.max_position_embeddings
     return told if told <= positions else positions - 2  # RoBERTa's family keeps two for itself

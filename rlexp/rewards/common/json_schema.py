@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rlexp.runtime.extras import lacking
+from rlexp.runtime.extras import missing_packages
 from rlexp.spec.errors import Problem
 
 Schema = str | dict[str, Any]
@@ -20,7 +20,7 @@ _FENCED = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL | re.IGNORECASE
 
 def problems(schema: Schema, key: str) -> list[Problem]:
     """What is wrong with a schema: its file, its words, or that it refers to others elsewhere."""
-    if missing := lacking("jsonschema", "rewards", key):
+    if missing := missing_packages("jsonschema", "rewards", key):
         return missing
     from jsonschema.exceptions import SchemaError
     from jsonschema.validators import validator_for
@@ -46,12 +46,12 @@ def problems(schema: Schema, key: str) -> list[Problem]:
     return []
 
 
-def read(text: str, schema: Schema | None) -> Any:
+def parse_json(text: str, schema: Schema | None) -> Any:
     """The value that the text is as JSON, code fence or not; NOT_JSON where it is none.
 
-    >>> read('{"answer": 18}', {"required": ["answer"]})
+    >>> parse_json('{"answer": 18}', {"required": ["answer"]})
     {'answer': 18}
-    >>> read("[1]", {"type": "object"}) is NOT_JSON
+    >>> parse_json("[1]", {"type": "object"}) is NOT_JSON
     True
     """
     fenced = _FENCED.fullmatch(text.strip())
@@ -76,13 +76,13 @@ def part(value: Any, key: str | None) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
 
 
-def canonical(value: Any) -> str:
+def canonical_value(value: Any) -> str:
     """A cell of the data as text: JSON as `part` writes it, whether it was parsed already or not.
 
-    >>> canonical('{"b":1, "a":2}'), canonical("yes")
+    >>> canonical_value('{"b":1, "a":2}'), canonical_value("yes")
     ('{"a": 2, "b": 1}', 'yes')
     """
-    parsed = read(value, None) if isinstance(value, str) else value
+    parsed = parse_json(value, None) if isinstance(value, str) else value
     return part(value if parsed is NOT_JSON else parsed, None)
 
 

@@ -47,7 +47,7 @@ def required_parameters(name: str) -> list[str]:
 
 
 @cache
-def load(name: str) -> Callable[..., Any]:
+def load_function(name: str) -> Callable[..., Any]:
     """The function itself; this runs the user's module."""
     module, _, function = name.partition(":")
     _see_current_folder()

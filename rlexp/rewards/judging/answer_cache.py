@@ -52,7 +52,7 @@ def judged_file() -> Path:
 
 
 @contextmanager
-def opened() -> Iterator[sqlite3.Connection]:
+def open_cache() -> Iterator[sqlite3.Connection]:
     """The cache, made where it is not there; each statement is committed at once."""
     file = judged_file()
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def seconds_to_turn(endpoint: str, a_minute: int) -> float:
     endpoint limits is the account, not one run.
     """
     now = time.time()
-    with opened() as cache:
+    with open_cache() as cache:
         cache.execute("BEGIN IMMEDIATE")
         row = cache.execute("SELECT next FROM turns WHERE endpoint = ?", (endpoint,)).fetchone()
         turn = max(now, row[0]) if row else now

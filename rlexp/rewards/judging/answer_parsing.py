@@ -47,10 +47,11 @@ def filled(template: str, values: Mapping[str, str]) -> str:
     return _PLACE.sub(lambda place: values[place[1]], template)
 
 
-def shown(text: Text) -> str:
+def conversation_text(text: Text) -> str:
     """A text, or a conversation, as the judge reads it.
 
-    >>> shown([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}])
+    >>> hi, yes = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}
+    >>> conversation_text([hi, yes])
     'user: Hi\\nassistant: Yes?'
     """
     if isinstance(text, str):

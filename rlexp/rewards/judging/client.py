@@ -18,8 +18,15 @@ from multiprocessing import TimeoutError as NotYet
 from multiprocessing.pool import ThreadPool
 from typing import TYPE_CHECKING, Any
 
-from rlexp.rewards.judging.answer_cache import Answer, found, kept, key_of, opened, seconds_to_turn
-from rlexp.rewards.judging.usage import charge
+from rlexp.rewards.judging.answer_cache import (
+    Answer,
+    found,
+    kept,
+    key_of,
+    open_cache,
+    seconds_to_turn,
+)
+from rlexp.rewards.judging.usage import record_usage
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.text import content_of
 
@@ -76,9 +83,9 @@ class Endpoint:
         """
         keys = [key_of({"base_url": self.base_url, **question}) for question in questions]
         wanted = dict(zip(keys, questions, strict=True))
-        with opened() as cache:
+        with open_cache() as cache:
             answers = {key: answer for key in wanted if (answer := found(cache, key))}
-            charge(cached=len(answers))
+            record_usage(cached=len(answers))
             missing = [key for key in wanted if key not in answers]
             if missing:
                 stop, client = threading.Event(), self._client()
@@ -106,7 +113,7 @@ class Endpoint:
         failure = ""
         for attempt in range(self.tries):
             if attempt:
-                charge(retries=1)
+                record_usage(retries=1)
             turn = seconds_to_turn(self.base_url, self.a_minute) if self.a_minute else 0.0
             if turn and wait(turn):
                 break
@@ -162,7 +169,7 @@ class Endpoint:
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             return None
         cost = sum(n * price for n, price in zip(tokens, self.prices, strict=True)) / 1e6
-        charge(requests=1, input_tokens=tokens[0], output_tokens=tokens[1], cost=cost)
+        record_usage(requests=1, input_tokens=tokens[0], output_tokens=tokens[1], cost=cost)
         return answer
 
     def _failure(self, response: httpx2.Response) -> str:

@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from rlexp.rewards.judging.answer_cache import Answer
-from rlexp.rewards.judging.answer_parsing import filled, places, shown, verdict_in
+from rlexp.rewards.judging.answer_parsing import conversation_text, filled, places, verdict_in
 from rlexp.rewards.judging.client import Endpoint, give_up
-from rlexp.rewards.judging.usage import charge
+from rlexp.rewards.judging.usage import record_usage
 from rlexp.spec.errors import Problem, RunFailed
 from rlexp.spec.judge import JudgeSpec, Preference
 from rlexp.spec.part import Part
@@ -105,13 +105,14 @@ class EndpointJudge(JudgeSpec):
             UserError, RunFailed: the endpoint refuses, or does not answer.
         """
         texts = [
-            (shown(first), shown(second)) for first, second in zip(firsts, seconds, strict=True)
+            (conversation_text(first), conversation_text(second))
+            for first, second in zip(firsts, seconds, strict=True)
         ]
         questions: list[str] = []
         for index, (first, second) in enumerate(texts):
             if first != second:
                 values = {name: str(column[index]) for name, column in columns.items()}
-                values["prompt"] = shown(prompts[index])
+                values["prompt"] = conversation_text(prompts[index])
                 questions += self._both_orders(first, second, values)
         verdicts = iter(self.read(questions, verdict_in, ASK_FOR_VERDICT))
         return [
@@ -142,7 +143,7 @@ class EndpointJudge(JudgeSpec):
         """
         groups: dict[str, list[int]] = defaultdict(list)
         for index, prompt in enumerate(prompts):
-            groups[shown(prompt)].append(index)
+            groups[conversation_text(prompt)].append(index)
         pairs = [pair for members in groups.values() for pair in self._met(members)]
         if len(completions) > 1 and not pairs:
             raise RunFailed(
@@ -190,8 +191,8 @@ class EndpointJudge(JudgeSpec):
             answers = self._endpoint().ask([self._body(text, ask) for text in texts])
             for question, answer in zip(asked, answers, strict=True):
                 results[question] = find(answer)
-                charge(unreadable=results[question] is None)
-        charge(unanswered=sum(result is None for result in results.values()))
+                record_usage(unreadable=results[question] is None)
+        record_usage(unanswered=sum(result is None for result in results.values()))
         return [results[question] for question in questions]
 
     def _body(self, text: str, ask: int) -> dict[str, Any]:
@@ -253,7 +254,7 @@ def _preference(straight: float | None, swapped: float | None) -> Preference | N
     return Preference(straight, 1 - swapped)
 
 
-def lacking(template: str, key: str, needed: tuple[str, ...]) -> list[Problem]:
+def missing_placeholders(template: str, key: str, needed: tuple[str, ...]) -> list[Problem]:
     """A problem for each `{name}` that a template must have and has not."""
     want = "a text that shows the judge what it judges"
     return [

@@ -9,7 +9,7 @@ _LOCK = threading.Lock()
 
 
 @dataclass
-class Bill:
+class Usage:
     """Counts since the process began, all judges together."""
 
     requests: int = 0
@@ -34,17 +34,17 @@ class Bill:
         return {f"perf/judge_{name}": float(value) for name, value in asdict(self).items()}
 
 
-_BILL = Bill()
+_BILL = Usage()
 
 
-def charge(**amounts: float) -> None:
+def record_usage(**amounts: float) -> None:
     """Add to the bill, by the names of its fields; from any thread."""
     with _LOCK:
         for name, amount in amounts.items():
             setattr(_BILL, name, getattr(_BILL, name) + amount)
 
 
-def spent() -> Bill:
+def usage() -> Usage:
     """The bill so far."""
     with _LOCK:
-        return Bill(**asdict(_BILL))
+        return Usage(**asdict(_BILL))

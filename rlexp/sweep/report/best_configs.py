@@ -23,7 +23,7 @@ MOST = 20
 
 
 @dataclass(frozen=True)
-class Best:
+class BestConfig:
     """One of the best trials, and its file; or why it has none here."""
 
     trial: FrozenTrial
@@ -31,7 +31,7 @@ class Best:
     why: str = ""
 
 
-def write_best(study: optuna.Study, folder: Path, sure: Sequence[Confirmed]) -> list[Best]:
+def write_best(study: optuna.Study, folder: Path, sure: Sequence[Confirmed]) -> list[BestConfig]:
     """Write the files; those of earlier calls that are no longer right are removed.
 
     Args:
@@ -61,31 +61,31 @@ def _name(rank: int) -> str:
 
 def _write(
     study: optuna.Study, trial: FrozenTrial, folder: Path, file: Path, sure: Confirmed | None
-) -> Best:
+) -> BestConfig:
     from omegaconf import OmegaConf
 
-    place = folder_of(trial, folder)
+    place = trial_folder(trial, folder)
     if not (place / CONFIG).is_file():
-        return Best(trial, None, f"its {CONFIG} is not on this machine: {place}")
+        return BestConfig(trial, None, f"its {CONFIG} is not on this machine: {place}")
     config = OmegaConf.load(place / CONFIG)
     config.name = f"{study.study_name}-{config.name}"  # it is no trial of the sweep
     lines = [
         f"Trial {trial.number} of {study.study_name}: {scored(study, trial.values)}",
         *([f"With other seeds: {_estimated(study, sure)}"] if sure and sure.values else []),
         "",
-        f"    python -m rlexp rerun {shown(file)}",
+        f"    python -m rlexp rerun {path_from_here(file)}",
         "",
-        f"Its run: {shown(place)}",
+        f"Its run: {path_from_here(place)}",
         f"The sweep: {study.user_attrs.get(COMMAND, 'not told')}",
     ]
     comment = "\n".join(f"# {line}".rstrip() for line in lines)
     draft = file.with_name(f"{file.name}.new")
     draft.write_text(f"{comment}\n{OmegaConf.to_yaml(config)}", encoding="utf-8")
     draft.replace(file)
-    return Best(trial, file)
+    return BestConfig(trial, file)
 
 
-def folder_of(trial: FrozenTrial, sweep_folder: Path) -> Path:
+def trial_folder(trial: FrozenTrial, sweep_folder: Path) -> Path:
     """Where a trial was run, on whichever machine."""
     told = trial.user_attrs.get(FOLDER)
     place = sweep_folder / (Path(told).name if told else str(trial.number))
@@ -104,7 +104,7 @@ def _estimated(study: optuna.Study, sure: Confirmed) -> str:
     return f"{', '.join(found)} (means of {len(sure.values)}, with 95% t intervals)"
 
 
-def shown(path: Path) -> str:
+def path_from_here(path: Path) -> str:
     """A path as it is typed from the current folder, where it stands below."""
     try:
         return os.fspath(path.absolute().relative_to(Path.cwd()))

@@ -18,7 +18,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from rlexp.rendering.numbers import brief
-from rlexp.runtime.lock import Held, hold
+from rlexp.runtime.lock import Held, lock
 from rlexp.runtime.signals import Terminated
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep import study as attributes
@@ -28,11 +28,11 @@ from rlexp.sweep.space.space import Space
 from rlexp.tracking.provenance import environment
 from rlexp.tracking.query.record import SWEEP_TAG
 from rlexp.tracking.secrets import redacted_values
-from rlexp.tracking.spool.history import Told
+from rlexp.tracking.spool.history import RunHistory
 from rlexp.tracking.spool.parent_run import keep_parent_run
 from rlexp.tracking.spool.shipper import Shipper
 from rlexp.tracking.spool.spool import SPOOL, Spool
-from rlexp.tracking.spool.uploader import Courier
+from rlexp.tracking.spool.uploader import Uploader
 from rlexp.tracking.store.connection import resolve
 
 PATIENCE = 30.0
@@ -53,7 +53,7 @@ class Parent:
 
     def begin(self, space: Space, tags: Mapping[str, str]) -> None:
         """The start event, and what the sweep is, as parameters."""
-        told = Told.read(Path(self._spec.folder) / SPOOL)
+        told = RunHistory.read(Path(self._spec.folder) / SPOOL)
         start: dict[str, Any] = {"id": uuid.uuid4().hex, "name": self._spec.name, "parent": None}
         if told:
             start = {name: told.start[name] for name in start} | {"resumed": True}
@@ -152,7 +152,7 @@ def _taken(folder: Path, open_things: ExitStack) -> bool:
     deadline = time.monotonic() + MENDED_WITHIN
     while True:
         try:
-            open_things.enter_context(hold(folder))
+            open_things.enter_context(lock(folder))
         except Held:
             if time.monotonic() > deadline:
                 return False
@@ -176,7 +176,7 @@ def _told(
     }
     parent.begin(space, {key: str(value) for key, value in tags.items()})
     uri = resolve(tracking["uri"])
-    courier = Courier(Shipper(folder, uri, tracking["experiment"]), lambda: None, uri)
+    courier = Uploader(Shipper(folder, uri, tracking["experiment"]), lambda: None, uri)
     courier.start()
     # Trials look for it when they begin, and it is the study's for other machines.
     run_id = courier.run_id(PATIENCE)

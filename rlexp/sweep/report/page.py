@@ -20,7 +20,7 @@ from rlexp.rendering.svg import Plot
 from rlexp.sweep import study as attributes
 from rlexp.sweep.confirmation.ranking import Confirmed, leaders, ranked, ranking
 from rlexp.sweep.ownership import ERROR, WITHDRAWN, trials
-from rlexp.sweep.report.best_configs import Best, folder_of, scored, shown
+from rlexp.sweep.report.best_configs import BestConfig, path_from_here, scored, trial_folder
 from rlexp.sweep.report.plots import objectives, sections
 from rlexp.tracking.secrets import redacted
 
@@ -28,7 +28,7 @@ LONGEST = 200  # characters of an error
 
 
 @dataclass(frozen=True)
-class Row:
+class TrialRow:
     """A trial of the table."""
 
     number: int
@@ -46,7 +46,7 @@ def write_report(
     study: optuna.Study,
     path: Path,
     folder: Path,
-    best: Sequence[Best] = (),
+    best: Sequence[BestConfig] = (),
     sure: Sequence[Confirmed] = (),
 ) -> None:
     """Write the page.
@@ -66,11 +66,11 @@ def write_report(
         "rlexp.sweep.report",
         "report.html",
         name=study.study_name,
-        headline=headline(study),
+        headline=study_headline(study),
         progress=progress(study),
         facts=list(_facts(study, folder)),
         best=[(each, scored(study, each.trial.values), _params(each.trial)) for each in best],
-        shown=shown,
+        shown=path_from_here,
         objectives=names,
         confirmed=[_confirmed_row(each, len(names)) for each in sure],
         ranking=list(ranking(study, sure)),
@@ -83,7 +83,7 @@ def write_report(
     )
 
 
-def headline(study: optuna.Study) -> str:
+def study_headline(study: optuna.Study) -> str:
     """The result in a line."""
     found = leaders(study)
     if not found:
@@ -124,7 +124,7 @@ def _facts(study: optuna.Study, folder: Path) -> Iterator[tuple[str, str]]:
     yield "looks for", ", ".join(f"{name} ({each.name.lower()}d)" for name, each in arrows)
     how = [told.get(attributes.SAMPLER), told.get(attributes.PRUNER)]
     yield "by", ", ".join(str(name).rpartition(".")[2] for name in how if name)
-    yield "folder", shown(folder)
+    yield "folder", path_from_here(folder)
     if began := [trial.datetime_start for trial in trials(study) if trial.datetime_start]:
         ended = [trial.datetime_complete for trial in trials(study) if trial.datetime_complete]
         yield "began", f"{min(began):%Y-%m-%d %H:%M}"
@@ -153,17 +153,19 @@ def _confirmed_row(sure: Confirmed, count: int) -> dict[str, object]:
     }
 
 
-def _rows(study: optuna.Study, searched: Sequence[str], folder: Path, page: Path) -> Iterator[Row]:
+def _rows(
+    study: optuna.Study, searched: Sequence[str], folder: Path, page: Path
+) -> Iterator[TrialRow]:
     """The complete trials in their order, then the others."""
     order = ranked(study)
     done = {trial.number for trial in order}
     several = len(study.directions) > 1
     best = {trial.number for trial in leaders(study)[: None if several else 1]}
     for trial in [*order, *(each for each in trials(study) if each.number not in done)]:
-        place = folder_of(trial, folder)
+        place = trial_folder(trial, folder)
         card = place / "card.html"
         values = [f"{value:.4g}" for value in trial.values or ()]
-        yield Row(
+        yield TrialRow(
             number=trial.number,
             state=_described(trial),
             values=values or [NOTHING] * len(study.directions),
@@ -171,7 +173,7 @@ def _rows(study: optuna.Study, searched: Sequence[str], folder: Path, page: Path
                 brief(trial.params[name]) if name in trial.params else NOTHING for name in searched
             ],
             took=duration(trial.duration.total_seconds()) if trial.duration else NOTHING,
-            folder=shown(place),
+            folder=path_from_here(place),
             link=os.path.relpath(card, page.absolute().parent) if card.is_file() else None,
             best=trial.number in best,
         )

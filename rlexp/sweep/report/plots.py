@@ -65,7 +65,7 @@ def sections(study: optuna.Study) -> Iterator[Section]:
     yield Section("How it went, and what mattered", first)
     yield Section("Parallel coordinates", [parallel(study)], wide=True)
     for each in targets:
-        yield Section(f"{names[each]} over each parameter", list(slices(study, each)))
+        yield Section(f"{names[each]} over each parameter", list(slice_plot(study, each)))
 
 
 def objectives(study: optuna.Study) -> list[str]:
@@ -153,7 +153,7 @@ def parallel(study: optuna.Study) -> Drawing:
     return _drawn(title, partial(draw, **single), study, size=WIDE)
 
 
-def slices(study: optuna.Study, objective: int) -> Iterator[Drawing]:
+def slice_plot(study: optuna.Study, objective: int) -> Iterator[Drawing]:
     """The objective over each parameter by itself, the most important first."""
     names = _by_importance(study, objective)
     if not names:

@@ -9,7 +9,7 @@ from pathlib import Path
 import optuna
 
 from rlexp.sweep.confirmation.ranking import Confirmed, confirmations, ranking
-from rlexp.sweep.report.best_configs import Best, scored, shown, write_best
+from rlexp.sweep.report.best_configs import BestConfig, path_from_here, scored, write_best
 from rlexp.sweep.report.page import write_report
 from rlexp.sweep.report.plots import objectives
 from rlexp.tracking.secrets import redacted
@@ -27,7 +27,7 @@ class Report:
     folder: Path
     """Of the sweep."""
     page: Path
-    best: Sequence[Best]
+    best: Sequence[BestConfig]
     sure: Sequence[Confirmed]
 
     @property
@@ -50,10 +50,10 @@ class Report:
             if each.file is None:
                 yield "no file", f"for {what}: {each.why}"
             else:
-                yield "run it again", f"python -m rlexp rerun {shown(each.file)}"
+                yield "run it again", f"python -m rlexp rerun {path_from_here(each.file)}"
         if others := [each.file.name for each in self.best[1:] if each.file]:
             yield "beside it", ", ".join(others)
-        yield "report", shown(self.page)
+        yield "report", path_from_here(self.page)
 
     def artifacts(self) -> Iterator[Path]:
         """The files for the sweep's MLflow run, all of them in its folder."""

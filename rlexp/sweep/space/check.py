@@ -19,7 +19,7 @@ from rlexp.spec.run import RunSpec, key_paths
 from rlexp.spec.sweep import COSTS, SweepSpec
 from rlexp.spec.validation import unknown_key, validate
 from rlexp.sweep.space.composed_keys import Composed, Compositions
-from rlexp.sweep.space.space import Choice, Parameter, Space, Value, encoded
+from rlexp.sweep.space.space import Choice, Parameter, Space, Value, override_value
 from rlexp.sweep.space.syntax import read_space
 
 MOST_COMBINATIONS = 64
@@ -168,7 +168,7 @@ class SweepCheck:
         changed = config.copy()
         OmegaConf.set_struct(changed, False)
         for parameter, value in values.items():
-            parsed = parser.parse_override(f"{parameter.key}={encoded(value)}").value()
+            parsed = parser.parse_override(f"{parameter.key}={override_value(value)}").value()
             OmegaConf.update(changed, parameter.key, parsed, force_add=True)
         plain = _plain(changed)
         plain.pop("sweep")
@@ -177,7 +177,7 @@ class SweepCheck:
             return RunSpec.parse(plain, known)
         except UserError as error:
             shown = " ".join(
-                f"{each.key}={encoded(value)}" for each, value in (varied or first).items()
+                f"{each.key}={override_value(value)}" for each, value in (varied or first).items()
             )
             seen = {(each.key, each.got, each.want) for each in self.problems}
             for problem in error.problems:

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from rlexp.spec.run import key_paths
-from rlexp.sweep.space.space import Value, encoded
+from rlexp.sweep.space.space import Value, override_value
 
 
 class Composed(Mapping[str, Any]):
@@ -64,7 +64,7 @@ class Compositions:
 
     def __call__(self, chosen: Mapping[str, Value]) -> Composed:
         groups = tuple(
-            f"{key}={encoded(value)}" for key, value in chosen.items() if self._is_group(key)
+            f"{key}={override_value(value)}" for key, value in chosen.items() if self._is_group(key)
         )
         if groups not in self._made:
             self._made[groups] = Composed(*self._compose(list(groups)))

@@ -141,14 +141,14 @@ class Space:
     @staticmethod
     def overrides(chosen: Mapping[Parameter, Value]) -> list[str]:
         """What a trial's command line has beside what is fixed."""
-        return [f"{each.override}={encoded(value)}" for each, value in chosen.items()]
+        return [f"{each.override}={override_value(value)}" for each, value in chosen.items()]
 
     def described(self) -> dict[str, str]:
         """Each parameter as it was written; two spaces are the same when this is."""
         return {each.name: each.text for each in self.parameters}
 
 
-def encoded(value: Value) -> str:
+def override_value(value: Value) -> str:
     """A value as it stands in an override."""
     if value is None:
         return "null"

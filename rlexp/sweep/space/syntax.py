@@ -26,7 +26,15 @@ from dataclasses import replace
 from typing import Any
 
 from rlexp.spec.errors import Problem, UserError
-from rlexp.sweep.space.space import Choice, Condition, Numbers, Parameter, Space, Value, encoded
+from rlexp.sweep.space.space import (
+    Choice,
+    Condition,
+    Numbers,
+    Parameter,
+    Space,
+    Value,
+    override_value,
+)
 
 _PLAIN = re.compile(r"[A-Za-z_][\w.\-/:@]*")
 """Texts that Hydra's grammar takes without quotes."""
@@ -163,7 +171,7 @@ def _quoted(value: Any) -> Value:
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, (list, tuple)):
-        return f"[{','.join(encoded(_quoted(each)) for each in value)}]"
+        return f"[{','.join(override_value(_quoted(each)) for each in value)}]"
     text = str(value)
     if _PLAIN.fullmatch(text) and text.lower() not in _NO_TEXTS:
         return text

@@ -9,7 +9,7 @@ import gc
 import os
 from importlib import import_module
 
-from rlexp.runtime.environment import quieten, share_cores
+from rlexp.runtime.environment import share_cores, silence_libraries
 
 SINGLE_THREADED = {
     "OPENBLAS_NUM_THREADS": "1",  # NumPy's starts its threads when it is loaded; torch has its own
@@ -68,7 +68,7 @@ def rehearse() -> None:
 
 for name, value in SINGLE_THREADED.items():
     os.environ.setdefault(name, value)
-quieten()
+silence_libraries()
 share_cores()
 for module in LOADED:
     import_module(module)

@@ -73,7 +73,7 @@ def check(address: str) -> None:
         raise _unreached(address, error) from error
 
 
-def connect(address: str) -> None:
+def connect_cluster(address: str) -> None:
     """Join a cluster, or start one on this machine.
 
     Raises:

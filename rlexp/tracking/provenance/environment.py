@@ -107,14 +107,14 @@ def versions(names: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def packages() -> list[str]:
+def installed_packages() -> list[str]:
     """Every installed package as `name==version`, in the order of their names."""
     installed = {f"{dist.name}=={dist.version}" for dist in metadata.distributions()}
     return sorted(installed, key=str.lower)
 
 
 @dataclass(frozen=True)
-class Code:
+class GitState:
     """What stands in a repository: a commit, and what was done to it since."""
 
     folder: Path
@@ -127,7 +127,7 @@ class Code:
     """Whether nothing was taken out or cut off."""
 
     @classmethod
-    def of(cls, repository: Path | None) -> Code | None:
+    def of(cls, repository: Path | None) -> GitState | None:
         """As it stands now; None without a repository."""
         if repository is None:
             return None
@@ -142,11 +142,11 @@ class Code:
         )
 
 
-def files(folder: Path, code: Code | None) -> list[Path]:
+def files(folder: Path, code: GitState | None) -> list[Path]:
     """Write `packages.txt`, and `git.diff` where there are changes, into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / "packages.txt"]
-    written[0].write_text("\n".join(packages()) + "\n", encoding="utf-8")
+    written[0].write_text("\n".join(installed_packages()) + "\n", encoding="utf-8")
     if code and code.diff:
         written.append(folder / "git.diff")
         written[1].write_text(code.diff, encoding="utf-8")

@@ -20,7 +20,7 @@ from typing import Any
 from rlexp.spec import RunSpec
 from rlexp.spec.files.model_folder import saved_path
 from rlexp.spec.run import key_paths
-from rlexp.tracking.provenance.environment import Code, cpu_name
+from rlexp.tracking.provenance.environment import GitState, cpu_name
 from rlexp.tracking.secrets import redacted, redacted_values
 from rlexp.tracking.spool.spool import flush
 from rlexp.tracking.system_metrics import gpu_names
@@ -78,7 +78,7 @@ _READ_WHOLE = 2**26  # bytes
 _CODE = Path(__file__).parents[2]
 
 
-class Origin:
+class Manifest:
     """The file, and the attempt that it is being written for.
 
     Args:
@@ -109,7 +109,7 @@ def attempts(path: Path) -> list[Facts]:
     return json.loads(path.read_text(encoding="utf-8"))["attempts"]
 
 
-def facts(spec: RunSpec, code: Code | None) -> Facts:
+def facts(spec: RunSpec, code: GitState | None) -> Facts:
     """What is known before torch is imported, of this machine, this code and this config."""
     config = spec.model_dump()
     used = dict(_paths(config))
@@ -183,7 +183,7 @@ def code_digest() -> str:
     return whole.hexdigest()[:32]
 
 
-def _git_facts(code: Code) -> Facts:
+def _git_facts(code: GitState) -> Facts:
     return {
         "folder": str(code.folder),
         "commit": code.commit,

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlexp.tracking.query.conditions import Condition
+from rlexp.tracking.query.conditions import RunFilter
 from rlexp.tracking.query.record import PARENT_TAG, Record
-from rlexp.tracking.store.read_only import answering
+from rlexp.tracking.store.read_only import store_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,7 +36,7 @@ class ClientSource:
         found = {}
         token = None
         while True:
-            with answering(self._uri):
+            with store_errors(self._uri):
                 page = self._client.search_experiments(page_token=token)
             found |= {each.experiment_id: each.name for each in page}
             token = page.token
@@ -44,7 +44,7 @@ class ClientSource:
                 return found
 
     def search(
-        self, experiments: Sequence[str], conditions: Sequence[Condition], limit: int | None = None
+        self, experiments: Sequence[str], conditions: Sequence[RunFilter], limit: int | None = None
     ) -> Iterator[Record]:
         """See `Source`."""
         # MLflow has no "or": a search for each combination of what the conditions allow.
@@ -59,7 +59,7 @@ class ClientSource:
         """See `Source`."""
         found = {}
         for metric in metrics:
-            with answering(self._uri):
+            with store_errors(self._uri):
                 logged = self._client.get_metric_history(run_id, metric)
             in_time = sorted(logged, key=lambda point: point.timestamp)
             if in_time:
@@ -69,7 +69,7 @@ class ClientSource:
     def _pages(self, experiments: Sequence[str], clause: str, size: int) -> Iterator[Record]:
         token = None
         while True:
-            with answering(self._uri):
+            with store_errors(self._uri):
                 page = self._client.search_runs(
                     list(experiments),
                     filter_string=clause,
@@ -83,7 +83,7 @@ class ClientSource:
                 return
 
 
-def _clauses(condition: Condition) -> list[str]:
+def _clauses(condition: RunFilter) -> list[str]:
     """Clauses of which one is true of every run that fits."""
     if condition.place == "attribute":
         key = f"attributes.{_ATTRIBUTES[condition.key]}"

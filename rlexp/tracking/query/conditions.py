@@ -23,7 +23,7 @@ _LABELS = {"peft": "kind"}
 
 
 @dataclass(frozen=True)
-class Condition:
+class RunFilter:
     """Something that is true of a run or not."""
 
     place: Literal["attribute", "tag", "param"]
@@ -34,7 +34,7 @@ class Condition:
     begins: bool = False
 
     @classmethod
-    def filter(cls, word: str) -> Condition:
+    def filter(cls, word: str) -> RunFilter:
         """The condition that a filter such as `algo=ppo` stands for.
 
         Raises:
@@ -45,7 +45,7 @@ class Condition:
             wanted = "key=value: a parameter such as algo.beta, a group, status, name or tags.NAME"
             raise UserError(Problem(word, f"{key!r} and {value!r}", wanted))
         if key == "name":
-            return named(value)
+            return by_name(value)
         if key == "status":
             return cls("attribute", "status", (_status(value),))
         if key.startswith("tags."):
@@ -71,19 +71,19 @@ class Condition:
         return f"{'tags.' if self.place == 'tag' else ''}{self.key}={self.values[0]}"
 
 
-def named(name: str) -> Condition:
+def by_name(name: str) -> RunFilter:
     """Runs of this name."""
-    return Condition("attribute", "name", (name,))
+    return RunFilter("attribute", "name", (name,))
 
 
-def identified(run_id: str, *, begins: bool = False) -> Condition:
+def by_id(run_id: str, *, begins: bool = False) -> RunFilter:
     """The run of this id, or those whose ids begin so."""
-    return Condition("attribute", "run_id", (run_id,), begins)
+    return RunFilter("attribute", "run_id", (run_id,), begins)
 
 
-def tagged(tag: str, *values: str, begins: bool = False) -> Condition:
+def by_tag(tag: str, *values: str, begins: bool = False) -> RunFilter:
     """Runs whose tag has one of these values; without values, runs that lack it."""
-    return Condition("tag", tag, values, begins)
+    return RunFilter("tag", tag, values, begins)
 
 
 def starts_an_id(word: str) -> bool:
@@ -96,7 +96,7 @@ def nothing_found(word: str, records: Sequence[Record]) -> Problem:
     if not records:
         return Problem(word, "no such run", "a run, but there is none here yet", FIRST_RUN)
     if "=" in word:
-        asked = Condition.filter(word)
+        asked = RunFilter.filter(word)
         values = sorted({value for each in records if (value := asked.found(each)) is not None})
         if values:
             key, _, value = str(asked).partition("=")

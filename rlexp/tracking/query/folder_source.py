@@ -11,7 +11,7 @@ from typing import Any
 
 from rlexp.tracking.query.record import Record
 from rlexp.tracking.spool.mlflow_writer import SPOOL_TAG
-from rlexp.tracking.spool.spool import SENT, SPOOL, Sent, read_events
+from rlexp.tracking.spool.spool import SENT, SPOOL, UploadState, read_events
 
 Event = dict[str, Any]
 
@@ -58,7 +58,7 @@ class FolderRecords:
             params |= {name: str(value) for name, value in event["params"].items()}
         points = self._points(folder)
         return Record(
-            run_id=Sent.load(folder / SENT).run_id or begun["id"],
+            run_id=UploadState.load(folder / SENT).run_id or begun["id"],
             name=begun["name"],
             experiment_id="",
             status=last[-1]["status"] if over else "RUNNING",

@@ -20,18 +20,18 @@ from urllib.parse import urlsplit
 
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.query.conditions import (
-    Condition,
-    identified,
-    named,
+    RunFilter,
+    by_id,
+    by_name,
+    by_tag,
     nothing_found,
     starts_an_id,
-    tagged,
 )
 from rlexp.tracking.query.record import PARENT_TAG, Record
 from rlexp.tracking.query.source import Source
 from rlexp.tracking.secrets import redacted
-from rlexp.tracking.spool.spool import SENT, Sent
-from rlexp.tracking.store.read_only import FIRST_RUN, answering, checked_file, opened
+from rlexp.tracking.spool.spool import SENT, UploadState
+from rlexp.tracking.store.read_only import FIRST_RUN, checked_file, open_read_only, store_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -76,7 +76,7 @@ class Records:
     @cached_property
     def client(self) -> MlflowClient:
         """MLflow's own client of the store, for what is not read here."""
-        return opened(self.uri)
+        return open_read_only(self.uri)
 
     def __enter__(self) -> Self:
         return self
@@ -88,17 +88,17 @@ class Records:
         """Remove what was downloaded."""
         self._downloads.cleanup()
 
-    def all(self, limit: int | None = None, conditions: Sequence[Condition] = ()) -> list[Record]:
+    def all(self, limit: int | None = None, conditions: Sequence[RunFilter] = ()) -> list[Record]:
         """Runs of which every condition is true, newest first, at most `limit`."""
         return list(self._source.search(self.experiment_ids, conditions, limit))
 
     def top(self, limit: int | None = None) -> list[Record]:
         """Sweeps, and runs that belong to none, newest first."""
-        return self.all(limit, [tagged(PARENT_TAG)])
+        return self.all(limit, [by_tag(PARENT_TAG)])
 
     def trials(self, sweep: Record) -> list[Record]:
         """The runs of a sweep, newest first."""
-        return self.all(conditions=[tagged(PARENT_TAG, sweep.run_id)])
+        return self.all(conditions=[by_tag(PARENT_TAG, sweep.run_id)])
 
     def find(self, words: Iterable[str]) -> list[Record]:
         """The runs that the words name, in their order, none twice; a sweep stands for its trials.
@@ -146,7 +146,7 @@ class Records:
 
     def get(self, run_id: str) -> Record | None:
         """The run of a whole id; None when the store has none that is active."""
-        return next(iter(self.all(1, [identified(run_id)])), None)
+        return next(iter(self.all(1, [by_id(run_id)])), None)
 
     def history(self, record: Record) -> dict[str, list[tuple[int, float]]]:
         """Each metric's points in the order of their steps, without those of the machine.
@@ -164,7 +164,7 @@ class Records:
 
     def artifacts(self, record: Record, folder: str = "") -> list[str]:
         """Paths of what stands in an artifact folder; none where there is no such folder."""
-        with answering(self.uri):
+        with store_errors(self.uri):
             found = self.client.list_artifacts(record.run_id, folder or None)
         return sorted(file.path for file in found)
 
@@ -179,7 +179,7 @@ class Records:
             if path not in self.artifacts(record, path.rpartition("/")[0]):
                 raise FileNotFoundError(f"the run {record.name} has no artifact {path}")
             target.parent.mkdir(parents=True, exist_ok=True)
-            with answering(self.uri):
+            with store_errors(self.uri):
                 self.client.download_artifacts(record.run_id, path, str(target.parent))
         return target
 
@@ -198,11 +198,11 @@ class Records:
         """Runs by whole id or name, then by folder, then by the beginning of an id."""
         if (run := self.get(word)) is not None:
             return [run]
-        if runs := self.all(conditions=[named(word)]) or self._in_folder(Path(word)):
+        if runs := self.all(conditions=[by_name(word)]) or self._in_folder(Path(word)):
             return runs
         if not starts_an_id(word):
             return []
-        begun = self.all(conditions=[identified(word, begins=True)])
+        begun = self.all(conditions=[by_id(word, begins=True)])
         if len(begun) > 1:
             fitting = ", ".join(f"{record.run_id[:12]} ({record.name})" for record in begun[:5])
             got = f"the beginning of {len(begun)} runs' ids: {fitting}"
@@ -214,20 +214,20 @@ class Records:
         places = {str(folder.absolute()), str(folder.resolve())}
         below = tuple(f"{place}/" for place in places)
         return (
-            self.all(conditions=[tagged("folder", *places)])
+            self.all(conditions=[by_tag("folder", *places)])
             or self._moved(folder)
-            or self.all(conditions=[tagged("folder", *below, begins=True)])
+            or self.all(conditions=[by_tag("folder", *below, begins=True)])
         )
 
     def _moved(self, folder: Path) -> list[Record]:
         """The run of a folder that stood elsewhere when the run began."""
         sent = folder / SENT
-        run_id = Sent.load(sent).run_id if sent.is_file() else None
+        run_id = UploadState.load(sent).run_id if sent.is_file() else None
         run = self.get(run_id) if run_id else None
         return [run] if run else []
 
     def _filtered(self, word: str) -> list[Record]:
-        return self.all(conditions=[Condition.filter(word)]) if "=" in word else []
+        return self.all(conditions=[RunFilter.filter(word)]) if "=" in word else []
 
 
 def _source(uri: str) -> Source:
@@ -237,7 +237,7 @@ def _source(uri: str) -> Source:
         return SQLiteSource(uri, checked_file(uri))
     from rlexp.tracking.query.client_source import ClientSource
 
-    return ClientSource(opened(uri), uri)
+    return ClientSource(open_read_only(uri), uri)
 
 
 def _step_of(path: str) -> int:

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from rlexp.runtime.lock import Held, hold
+from rlexp.runtime.lock import Held, lock
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.provenance.environment import HOST_TAG
-from rlexp.tracking.query.liveness import folder_here, may_be_alive
+from rlexp.tracking.query.liveness import local_folder, may_be_alive
 from rlexp.tracking.query.records import Record, Records
 from rlexp.tracking.spool.parent_run import PARENT
 from rlexp.tracking.spool.spool import SPOOL
-from rlexp.tracking.store.read_only import answering
+from rlexp.tracking.store.read_only import store_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,7 +43,7 @@ class Removal:
     models: Sequence[LoggedModel]
 
 
-def plan(records: Records, chosen: Sequence[Record], *, keep_folder: bool) -> list[Removal]:
+def plan_removal(records: Records, chosen: Sequence[Record], *, keep_folder: bool) -> list[Removal]:
     """What goes with each run, a sweep's trials before the sweep; nothing is changed.
 
     Raises:
@@ -55,7 +55,7 @@ def plan(records: Records, chosen: Sequence[Record], *, keep_folder: bool) -> li
         trials = records.trials(record) if record.is_sweep else []
         going |= {each.run_id: each for each in [*trials, record]}
     runs = sorted(going.values(), key=lambda record: record.is_sweep)
-    folders = {run.run_id: folder_here(run) for run in runs}
+    folders = {run.run_id: local_folder(run) for run in runs}
     here = {folder.resolve() for folder in folders.values() if folder}
     problems: list[Problem] = []
     for run in runs:
@@ -82,7 +82,7 @@ def remove(records: Records, removal: Removal) -> list[str]:
     if run.folder and (aside := _aside(run.folder, run)).is_dir():
         shutil.rmtree(aside)
     client = records.client
-    with answering(records.uri):
+    with store_errors(records.uri):
         for model in removal.models:
             stayed += _remove_artifacts(records, model.artifact_location, model.model_id)
             client.delete_logged_model(model.model_id)
@@ -101,7 +101,7 @@ def _alive(run: Record, folder: Path | None) -> Iterator[Problem]:
 
 
 def _registered(records: Records, run: Record) -> Iterator[Problem]:
-    with answering(records.uri):
+    with store_errors(records.uri):
         versions = records.client.search_model_versions(f"run_id = '{run.run_id}'")
     for version in versions:
         got = f"the run of the registered model {version.name}, version {version.version}"
@@ -129,7 +129,7 @@ def _unfit(run: Record, folder: Path, going: set[Path]) -> Iterator[Problem]:
 
 def _removal(records: Records, run: Record, folder: Path | None) -> Removal:
     client = records.client
-    with answering(records.uri):
+    with store_errors(records.uri):
         models = list(_models(client, run))
         artifact_uri = client.get_run(run.run_id).info.artifact_uri
         artifact_bytes = _artifact_bytes(records, run.run_id)
@@ -176,7 +176,7 @@ def _aside(folder: Path, run: Record) -> Path:
 def _set_aside(folder: Path, run: Record) -> None:
     """Rename before anything is removed: a folder that is half gone does not look like a run's."""
     try:
-        with hold(folder):
+        with lock(folder):
             folder.rename(_aside(folder, run))
     except Held as held:
         raise UserError(Problem(run.name, str(held), "a run that has ended")) from held

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from rlexp.tracking.query.conditions import Condition
+    from rlexp.tracking.query.conditions import RunFilter
 from rlexp.tracking.query.record import Record
 
 
@@ -18,7 +18,7 @@ class Source(Protocol):
         ...
 
     def search(
-        self, experiments: Sequence[str], conditions: Sequence[Condition], limit: int | None = None
+        self, experiments: Sequence[str], conditions: Sequence[RunFilter], limit: int | None = None
     ) -> Iterator[Record]:
         """Active runs of which all conditions are true, newest first, at most `limit`."""
         ...

@@ -16,9 +16,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rlexp.tracking.query.conditions import Condition
+from rlexp.tracking.query.conditions import RunFilter
 from rlexp.tracking.query.record import PARENT_TAG, Record
-from rlexp.tracking.store.read_only import silent
+from rlexp.tracking.store.read_only import unreachable_error
 
 _SECONDS = 5.0
 _CHUNK = 200  # runs
@@ -65,7 +65,7 @@ class SQLiteSource:
         return {str(number): name for number, name in self._ask(_EXPERIMENTS)}
 
     def search(
-        self, experiments: Sequence[str], conditions: Sequence[Condition], limit: int | None = None
+        self, experiments: Sequence[str], conditions: Sequence[RunFilter], limit: int | None = None
     ) -> Iterator[Record]:
         """See `Source`."""
         fitting = (
@@ -82,7 +82,7 @@ class SQLiteSource:
             found.setdefault(name, {})[step] = _number(value)
         return found
 
-    def _candidates(self, conditions: Sequence[Condition]) -> set[str] | None:
+    def _candidates(self, conditions: Sequence[RunFilter]) -> set[str] | None:
         """Ids of the only runs that may fit; None for all, where no condition can tell cheaply."""
         candidates: set[str] | None = None
         for condition in conditions:
@@ -139,7 +139,7 @@ class SQLiteSource:
         try:
             return self._connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            raise silent(self._uri, error) from error
+            raise unreachable_error(self._uri, error) from error
 
 
 def _number(value: float | None) -> float:

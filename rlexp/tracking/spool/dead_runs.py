@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlexp.runtime.lock import Held, hold
+from rlexp.runtime.lock import Held, lock
 from rlexp.tracking.provenance.environment import HOST_TAG
 from rlexp.tracking.spool.mlflow_writer import SPOOL_TAG
 from rlexp.tracking.spool.shipper import Shipper
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Life:
+class SpoolStatus:
     """What a spool tells of its run's beginnings and ends."""
 
     ids: frozenset[str]
@@ -45,7 +45,7 @@ class Life:
     """Of a sweep: whether a trial of its last attempt failed."""
 
     @classmethod
-    def of(cls, folder: Path) -> Life:
+    def of(cls, folder: Path) -> SpoolStatus:
         """Read the spool in a folder; a folder without one has not lived."""
         ids, host, ended, failed = set(), None, False, False
         if (folder / SPOOL).is_file():
@@ -75,7 +75,7 @@ def end_dead(folder: Path) -> bool:
     Raises:
         OSError: the spool cannot be written.
     """
-    life = Life.of(folder)
+    life = SpoolStatus.of(folder)
     if life.ended or not life.was_here:
         return False
     path = folder / SPOOL
@@ -87,7 +87,7 @@ def end_dead(folder: Path) -> bool:
     return True
 
 
-def mend(shipper: Shipper, enough: Callable[[], bool]) -> None:
+def close_dead_runs(shipper: Shipper, enough: Callable[[], bool]) -> None:
     """End the dead runs of an experiment: this machine's, whose folders are still there.
 
     Args:
@@ -115,9 +115,9 @@ def mend(shipper: Shipper, enough: Callable[[], bool]) -> None:
 
 def _mend(run: Run, folder: Path, living: Shipper, enough: Callable[[], bool]) -> None:
     try:
-        with hold(folder):
+        with lock(folder):
             # A folder that was used again is another run's.
-            if run.data.tags.get(SPOOL_TAG) in Life.of(folder).ids:
+            if run.data.tags.get(SPOOL_TAG) in SpoolStatus.of(folder).ids:
                 if end_dead(folder):
                     log.info("%s had died; it is ended now", folder)
                 Shipper(folder, living.uri, living.experiment).ship(enough)

@@ -17,7 +17,7 @@ Point = tuple[float, int]
 
 
 @dataclass
-class Told:
+class RunHistory:
     """The run so far."""
 
     start: Event = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Told:
     """The same for each phase that was told of."""
 
     @classmethod
-    def read(cls, spool: Path) -> Told | None:
+    def read(cls, spool: Path) -> RunHistory | None:
         """The run of a spool; None where there is none that has begun."""
         told = cls()
         if spool.is_file():

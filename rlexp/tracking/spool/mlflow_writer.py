@@ -35,7 +35,7 @@ _TABLES_IN_TAG = 60  # the UI's list of tables is a tag, and must fit into one
 _DIGEST_CHARACTERS = 8  # as long as MLflow's own: longer ones are cut off in its tables
 
 
-class Delivery:
+class MlflowWriter:
     """Takes events to one run of an open store.
 
     Args:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.tracking.secrets import redacted
-from rlexp.tracking.spool.mlflow_writer import Delivery, Event
-from rlexp.tracking.spool.spool import SENT, SPOOL, Sent, flush, read_events
+from rlexp.tracking.spool.mlflow_writer import Event, MlflowWriter
+from rlexp.tracking.spool.spool import SENT, SPOOL, UploadState, flush, read_events
 from rlexp.tracking.store.connection import Store, connect, prepare_environment
 
 _METRICS_A_CALL = 1000
@@ -46,12 +46,12 @@ class Shipper:
         self._spool = folder / SPOOL
         self.uri = uri
         self.experiment = experiment
-        self._delivery: Delivery | None = None
+        self._delivery: MlflowWriter | None = None
         self.store: Store | None = None
         """The store; None until it has been opened."""
         self.on_run: Callable[[], None] = lambda: None
         """Called when the MLflow run is known."""
-        self._sent = Sent.load(folder / SENT).checked(self._spool)
+        self._sent = UploadState.load(folder / SENT).checked(self._spool)
 
     @property
     def run_id(self) -> str | None:
@@ -147,17 +147,17 @@ class Shipper:
         begin = self._sent.offset
         self._remember(replace(self._sent.at(end, self._spool), aside=(*self._sent.aside, begin)))
 
-    def _remember(self, sent: Sent) -> None:
+    def _remember(self, sent: UploadState) -> None:
         self._sent = sent
         sent.save(self.folder / SENT)
 
-    def _open(self) -> Delivery:
+    def _open(self) -> MlflowWriter:
         if self._delivery is None:
             store = connect(self.uri, self.experiment)
             if self._sent.run_id is not None and not _has(store, self._sent.run_id):
-                self._remember(Sent())  # another store than before gets the whole run
+                self._remember(UploadState())  # another store than before gets the whole run
             self.store = store
-            self._delivery = Delivery(
+            self._delivery = MlflowWriter(
                 store, self.folder, self._sent.run_id, look_first=self._sent.lost
             )
         return self._delivery

@@ -1,8 +1,8 @@
 """The spool: everything that a run tells, one JSON line an event, written before anything else.
 
 Appending costs microseconds, so training never waits for a tracking server, and what stands in the
-spool survives the process. `Sent` remembers beside it how far the events have come on their way to
-MLflow; the two files are all that another process needs to go on.
+spool survives the process. `UploadState` remembers beside it how far the events have come on their
+way to MLflow; the two files are all that another process needs to go on.
 
 Each event has `t` (milliseconds since 1970) and `kind`; a kind's other fields are its own. Metrics
 that are not finite stand as the strings "NaN", "Infinity" and "-Infinity": JSON has no word for
@@ -95,7 +95,7 @@ def flush(path: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Sent:
+class UploadState:
     """How far a spool has been sent, and to which MLflow run."""
 
     offset: int = 0
@@ -112,7 +112,7 @@ class Sent:
     """Whether the spool has lost lines that MLflow may have: what is told again comes twice."""
 
     @classmethod
-    def load(cls, path: Path) -> Sent:
+    def load(cls, path: Path) -> UploadState:
         """What the file says; the beginning when there is none, or when a power cut ruined it.
 
         To begin again is safe: sending twice doubles nothing.
@@ -134,11 +134,11 @@ class Sent:
         sent = self.checked(spool)
         return bool(sent.aside) or next(read_events(spool, sent.offset), None) is not None
 
-    def at(self, offset: int, spool: Path) -> Sent:
+    def at(self, offset: int, spool: Path) -> UploadState:
         """The same with everything before `offset` sent."""
         return replace(self, offset=offset, check=_check(spool, offset))
 
-    def checked(self, spool: Path) -> Sent:
+    def checked(self, spool: Path) -> UploadState:
         """The same, or from the beginning again where the spool is not the one that was sent.
 
         A power cut can take lines that MLflow has already. Whatever is appended then stands before

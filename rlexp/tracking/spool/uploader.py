@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from rlexp.tracking.secrets import redacted
-from rlexp.tracking.spool.dead_runs import mend
+from rlexp.tracking.spool.dead_runs import close_dead_runs
 from rlexp.tracking.spool.shipper import FilesWait, Shipper
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ _LONGEST_PAUSE = 10.0
 _SAMPLING_INTERVAL = 10.0
 
 
-class Courier:
+class Uploader:
     """Ships in the background, with longer and longer pauses while the store does not answer.
 
     Once the store has answered, it also ends the runs there whose processes died.
@@ -124,7 +124,7 @@ class Courier:
     def _mend(self) -> None:
         """End dead runs, which is no part of this one: what fails is told and left for the next."""
         try:
-            mend(self._shipper, self._stopping.is_set)
+            close_dead_runs(self._shipper, self._stopping.is_set)
         except Exception as error:
             log.warning("A run that died could not be ended in MLflow: %s", cause_of(error))
 

@@ -25,7 +25,7 @@ _OF_THE_QUESTION = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "NOT_F
 """Codes of answers: whoever gives them is there."""
 
 
-def opened(uri: str) -> MlflowClient:
+def open_read_only(uri: str) -> MlflowClient:
     """A client of the store at a resolved address.
 
     Raises:
@@ -43,7 +43,7 @@ def opened(uri: str) -> MlflowClient:
 
 
 @contextmanager
-def answering(uri: str) -> Iterator[None]:
+def store_errors(uri: str) -> Iterator[None]:
     """A store that does not answer in this block, or answers with an error, is a `UserError`."""
     from mlflow.exceptions import MlflowException
     from requests import RequestException
@@ -54,10 +54,10 @@ def answering(uri: str) -> Iterator[None]:
     except (MlflowException, RequestException, DBAPIError) as error:
         if getattr(error, "error_code", None) in _OF_THE_QUESTION:
             raise
-        raise silent(uri, error) from error
+        raise unreachable_error(uri, error) from error
 
 
-def silent(uri: str, error: Exception) -> UserError:
+def unreachable_error(uri: str, error: Exception) -> UserError:
     """What is said of a store that does not answer, or not as a store."""
     cause = redacted(str(error)).strip().partition("\n")[0][:300]
     got = f"{redacted(uri)}, which does not answer: {cause}"
@@ -93,7 +93,7 @@ def _check_database(uri: str) -> None:
         is_store = inspect(engine).has_table(_TABLE)
         engine.dispose()
     except (SQLAlchemyError, ImportError) as error:  # ImportError: its driver is not installed
-        raise silent(uri, error) from error
+        raise unreachable_error(uri, error) from error
     if not is_store:
         raise _no_store(uri, "it has no table of experiments")
 
