@@ -1,8 +1,8 @@
 """The loop that on-policy trainers share: sample, score, learn, log, keep; and go on after a stop.
 
 A trainer derives from `OnPolicyTrainer` and says in `learn` what one batch of answers teaches.
-The loop calls transformers' TrainerCallbacks at the points where transformers' Trainer calls them, so that
-tracking, checkpoints and guards work with these trainers as with TRL's.
+The loop calls transformers' TrainerCallbacks at the points where transformers' Trainer calls them,
+so that tracking, checkpoints and guards work with these trainers as with TRL's.
 """
 
 from __future__ import annotations

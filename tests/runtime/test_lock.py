@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[2]
 HOLDS = """
 import os, sys, time
 from pathlib import Path
-from rlexp.runtime.lock import hold
-with hold(Path(sys.argv[1])):
+from rlexp.runtime.lock import lock
+with lock(Path(sys.argv[1])):
     if sys.argv[2] == "fork" and os.fork() == 0:
         print("child", os.getpid(), flush=True)
         time.sleep(600)

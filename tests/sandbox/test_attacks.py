@@ -151,8 +151,8 @@ def test_processor_time_is_limited_too(attacked: Attacked) -> None:
 ORPHANS = """
 import sys
 from rlexp.sandbox.limits import Limits
-from rlexp.sandbox.pool import Asserts, Pool, Program
-pool = Pool({means!r}, Limits(9, 60.0, 200, 8, 64, 8, 64), 2)
+from rlexp.sandbox.pool import Asserts, Program, SandboxPool
+pool = SandboxPool({means!r}, Limits(9, 60.0, 200, 8, 64, 8, 64), 2)
 pool.run([Program("x = 1", ()), Program("x = 1", ())])
 print("ready", flush=True)
 pool.run([Program("import time; time.sleep(50)", (Asserts("pass"),))] * 2)

@@ -139,8 +139,8 @@ def test_a_ctrl_c_is_for_the_run_alone_and_its_end_is_theirs(tmp_path: Path) -> 
         "import sys, time\n"
         "from scored_rewards import Process\n"
         "from rlexp.scoring.term_call import Batch\n"
-        "from rlexp.scoring.pool import Pool\n"
-        "pool = Pool({'p': Process(name='p', rounds=10**9)}, 2); pool.ready(wait=True)\n"
+        "from rlexp.scoring.pool import WorkerPool\n"
+        "pool = WorkerPool({'p': Process(name='p', rounds=10**9)}, 2); pool.ready(wait=True)\n"
         "pool.submit('p', Batch(['p'], ['c'], {}), False)\n"
         "print(*[each.process.pid for each in pool._workers], flush=True); time.sleep(100)\n"
     )
