@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
 import pytest
-import sqlalchemy
 from optuna.distributions import FloatDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
@@ -151,14 +151,14 @@ class TestAdapter:
         assert stored.user_attrs == {"run_id": "abc"} and stored.params == {"x": value}
         assert stored.intermediate_values == {3: 0.5}
 
-    def test_only_a_heartbeat_of_long_ago_is_stale(self, study: optuna.Study) -> None:
+    def test_only_a_heartbeat_of_long_ago_is_stale(
+        self, study: optuna.Study, tmp_path: Path
+    ) -> None:
         """A trial that lives and is given to another machine; a dead one that nobody finds."""
         alive, dead, _never = (internals.id_of_trial(study.ask()) for _ in range(3))
         for trial_id in (alive, dead):
             internals.record_heartbeat(study, trial_id)
-        with internals.storage_of(study).engine.begin() as connection:
-            old = (
-                "UPDATE trial_heartbeats SET heartbeat = '2001-01-01 00:00:00' WHERE trial_id = :id"
-            )
-            connection.execute(sqlalchemy.text(old), {"id": dead})
+        with sqlite3.connect(tmp_path / "study.db") as data_base:
+            old = "UPDATE trial_heartbeats SET heartbeat = '2001-01-01 00:00:00' WHERE trial_id = ?"
+            data_base.execute(old, [dead])
         assert internals.stale_trial_ids(study) == {dead}
