@@ -1,8 +1,8 @@
 """The guards at work: what is watched while a run trains, and what follows when one fires.
 
 The training's own answers and numbers are watched at every step, which costs next to nothing. A
-small probe, an evaluation on a few held-out prompts, is taken every `guards.every` steps, and sooner
-when the answers or the probe before were suspicious. A probe that comes near to reward hacking is
+small probe, an evaluation on a few held-out prompts, is taken every `guards.every` steps, and
+sooner when the answers or the probe before were suspicious. A probe that comes near to reward hacking is
 repeated with other random numbers, and the mean of the two counts.
 
 The monitor lives in the first process, and asks for its probes by yielding them: whoever drives it
@@ -255,9 +255,7 @@ class GuardMonitor:
         )
         return Probe(step, spec)
 
-    def _fire(
-        self, guard: str, step: int, finding: Finding, samples: list[ExampleSample]
-    ) -> None:
+    def _fire(self, guard: str, step: int, finding: Finding, samples: list[ExampleSample]) -> None:
         action = self.guards.action(guard)
         assert action != "off"  # those are not asked
         alert = GuardAlert(

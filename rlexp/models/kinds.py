@@ -1,4 +1,4 @@
-"""What a model is: one that writes, or one that scores texts. What differs stands here, and only here.
+"""What a model is: one that writes, or one that scores texts. What differs stands here alone.
 
 A kind is known by its head (`AlgoSpec.head`): how it is loaded and adapted, on which held-out rows
 and how it is evaluated, and what people read of it.

@@ -141,9 +141,7 @@ class DatasetBuilder:
     def _sample(self, rows: Rows) -> tuple[Rows, str]:
         """Return rows made of the policy's own answers to the rows' prompts, and a note."""
 
-        def score(
-            prompts: list[Text], answers: list[Text], columns: dict[str, Any]
-        ) -> list[Value]:
+        def score(prompts: list[Text], answers: list[Text], columns: dict[str, Any]) -> list[Value]:
             once = self.scorer.once
             return compute_on_first(lambda: list(once(prompts, answers, columns).total))
 
@@ -184,9 +182,7 @@ def shared_prompts(
     return [[row for row, keep in zip(rows, shared, strict=True) if keep] for rows in framed]
 
 
-def filter_by_prompt_length(
-    rows: Rows, spec: RunSpec, policy: Policy, notes: list[str]
-) -> Rows:
+def filter_by_prompt_length(rows: Rows, spec: RunSpec, policy: Policy, notes: list[str]) -> Rows:
     """Return the rows whose prompt is within `data.max_prompt_length`."""
     fits = _short_enough(rows, spec, policy)
     if dropped := fits.count(False):

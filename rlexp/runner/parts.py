@@ -193,4 +193,3 @@ def model_folder_resolver(spec: RunSpec) -> Callable[..., Path]:
     """Return `local_folder`, which asks the run's registry for paths that name a version there."""
     registry = spec.tracking.registry
     return partial(local_folder, registry=lambda path, key: find(path, registry, key))
-

@@ -1,7 +1,7 @@
 """How a run can be given up before its end: whoever launches it hands in a `TrialReporter`.
 
-The run reports the tracked metric that the reporter names after each evaluation, and ends when it is
-told to. What is behind the reporter, a study or anything else, the run does not know.
+The run reports the tracked metric that the reporter names after each evaluation, and ends when it
+is told to. What is behind the reporter, a study or anything else, the run does not know.
 """
 
 from __future__ import annotations

@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 Rows = list[dict[str, Any]]
 
 
-def train(
-    parts: RunParts, policy: Policy, rows: Rows, scorer: Scorer, resume: Path | None
-) -> None:
+def train(parts: RunParts, policy: Policy, rows: Rows, scorer: Scorer, resume: Path | None) -> None:
     """Train the policy, and leave it in the run's folder; every process does.
 
     Args:
