@@ -2,8 +2,8 @@
 
 The training's own answers and numbers are watched at every step, which costs next to nothing. A
 small probe, an evaluation on a few held-out prompts, is taken every `guards.every` steps, and
-sooner when the answers or the probe before were suspicious. A probe that comes near to reward hacking is
-repeated with other random numbers, and the mean of the two counts.
+sooner when the answers or the probe before were suspicious. A probe that comes near to reward
+hacking is repeated with other random numbers, and the mean of the two counts.
 
 The monitor lives in the first process, and asks for its probes by yielding them: whoever drives it
 has every process take part in each (`serve_probes`), so that a model that is spread over processes

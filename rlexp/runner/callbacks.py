@@ -123,8 +123,8 @@ class RestoreTrainerState(TrainerCallback):
 class LogJudgeUsage(TrainerCallback):
     """Adds what the run's judges have cost to what is logged; in all processes."""
 
-    def __init__(self, spending: JudgeUsage) -> None:
-        self.spending = spending
+    def __init__(self, usage: JudgeUsage) -> None:
+        self.usage = usage
 
     def on_log(
         self,
@@ -134,7 +134,7 @@ class LogJudgeUsage(TrainerCallback):
         logs: Logs = None,
         **kwargs: object,
     ) -> None:
-        amounts = self.spending.gather()
+        amounts = self.usage.gather()
         if logs:
             logs |= {name: value for name, value in amounts.items() if value}
 
