@@ -19,20 +19,15 @@ class JudgeUsage:
 
     def __init__(self, history: History = ()) -> None:
         self._before = usage().metrics()
-        self._other_processes: Amounts = dict.fromkeys(self._before, 0.0)
+        self._others: Amounts = dict.fromkeys(self._before, 0.0)
         for _, metrics in history:
-            for name in self._other_processes:
-                self._other_processes[name] = max(
-                    self._other_processes[name], metrics.get(name, 0.0)
-                )
-        self._earlier = dict(self._other_processes)
+            for name in self._others:
+                self._others[name] = max(self._others[name], metrics.get(name, 0.0))
+        self._earlier = dict(self._others)
 
     def so_far(self) -> Amounts:
         """Return what the run has used, by metric; of other processes as of the last `gather`."""
-        return {
-            name: value + self._other_processes[name]
-            for name, value in self._this_process().items()
-        }
+        return {name: value + self._others[name] for name, value in self._this_process().items()}
 
     def gather(self) -> Amounts:
         """Return the same of all processes, which all call this."""
@@ -44,7 +39,7 @@ class JudgeUsage:
             with_earlier = {name: value + self._earlier[name] for name, value in own.items()}
             amounts: list[Amounts] = gather_object([with_earlier])
             total = {name: sum(amount[name] for amount in amounts) for name in own}
-            self._other_processes = {name: total[name] - own[name] for name in own}
+            self._others = {name: total[name] - own[name] for name in own}
         return self.so_far()
 
     def notes(self) -> list[str]:
