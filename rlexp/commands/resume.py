@@ -15,6 +15,7 @@ from pathlib import Path
 from rlexp.cli.arguments import Parser, store_of
 from rlexp.cli.exit_status import import_from_here, reported
 from rlexp.launch.resume_plan import CONFIG, Resumption, plan_resume
+from rlexp.runtime.files import write_atomically
 from rlexp.runtime.lock import exclusive
 from rlexp.spec.errors import Problem, UserError
 
@@ -76,6 +77,4 @@ def _go_where_it_began(folder: Path) -> None:
 def _write(resumption: Resumption, path: Path) -> None:
     from omegaconf import OmegaConf
 
-    draft = path.with_name(f"{path.name}.new")
-    draft.write_text(OmegaConf.to_yaml(resumption.config), encoding="utf-8")
-    draft.replace(path)
+    write_atomically(path, OmegaConf.to_yaml(resumption.config))

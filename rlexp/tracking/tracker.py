@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from rlexp.runtime.files import fsync_path
 from rlexp.runtime.lock import exclusive
 from rlexp.runtime.signals import Terminated, sigterm_raises
 from rlexp.spec import RunSpec
@@ -30,7 +31,7 @@ from rlexp.tracking.sample_table import json_cell, ordered_columns
 from rlexp.tracking.secrets import redacted, redacted_values
 from rlexp.tracking.spool.history import RunHistory
 from rlexp.tracking.spool.shipper import Shipper
-from rlexp.tracking.spool.spool import SPOOL, Spool, flush
+from rlexp.tracking.spool.spool import SPOOL, Spool
 from rlexp.tracking.spool.uploader import Uploader
 from rlexp.tracking.store.connection import resolve, ui_command
 from rlexp.tracking.system_metrics import SystemMetrics
@@ -217,7 +218,7 @@ class Tracker:
 
     def flush(self) -> None:
         """Wait until the disk has all that was told: a checkpoint must not be ahead of it."""
-        flush(self.folder / SPOOL)
+        fsync_path(self.folder / SPOOL)
 
     def tag(self, key: str, value: str) -> None:
         """A tag of the MLflow run."""
