@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.runtime.files import write_atomically
+from rlexp.runtime.run_folder import MODEL, ORIGIN
 from rlexp.spec import RunSpec
 from rlexp.spec.files.model_folder import saved_path
 from rlexp.spec.run import key_paths
@@ -28,8 +29,6 @@ from rlexp.tracking.system_metrics import gpu_names
 Facts = dict[str, Any]
 """Of one attempt: plain values, lists and dictionaries."""
 
-ORIGIN = "origin.json"
-SOURCES = "sources"
 
 ENVIRONMENT = (
     "OMP_NUM_THREADS",
@@ -223,7 +222,7 @@ def _path(text: str, key: str) -> Path | None:
     try:
         if path.is_file():
             return path.resolve()
-        for folder in (path, path / "model"):
+        for folder in (path, path / MODEL):
             if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
                 return folder.resolve()
     except (OSError, ValueError):

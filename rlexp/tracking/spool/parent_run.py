@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 
 from rlexp.runtime.files import write_atomically
-
-PARENT = "parent.json"
+from rlexp.runtime.run_folder import PARENT
 
 
 def parent_run(sweep_folder: Path) -> str | None:

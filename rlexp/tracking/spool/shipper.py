@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.runtime.files import fsync_path
+from rlexp.runtime.run_folder import SENT, SPOOL
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.mlflow_writer import Event, MlflowWriter
-from rlexp.tracking.spool.spool import SENT, SPOOL, UploadState, read_events
+from rlexp.tracking.spool.spool import UploadState, read_events
 from rlexp.tracking.store.connection import Store, connect, prepare_environment
 
 _METRICS_A_CALL = 1000

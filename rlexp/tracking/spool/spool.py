@@ -21,9 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.runtime.files import write_atomically
-
-SPOOL = "spool.jsonl"
-SENT = "spool.sent"
+from rlexp.runtime.run_folder import SPOOL as SPOOL
 
 _HEAD = 64  # bytes of a line in which its kind stands
 _CHECKED = 4096  # bytes before an offset by which a spool is recognised
