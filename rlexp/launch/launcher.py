@@ -19,10 +19,10 @@ from typing import Any
 
 from rlexp.runner.pruning import TrialReporter
 from rlexp.runtime.device import is_main_process
+from rlexp.runtime.run_folder import SPOOL
 from rlexp.runtime.signals import Terminated
 from rlexp.spec.errors import Problem, Pruned, RunFailed, UserError
 from rlexp.spec.run import RunSpec
-from rlexp.tracking.spool.spool import SPOOL
 
 PR_SET_PDEATHSIG = 1
 ERROR_FILE = "error.json"

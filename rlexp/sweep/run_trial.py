@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.launch.launcher import launch
-from rlexp.launch.resume_plan import CONFIG, plan_resume
+from rlexp.launch.resume_plan import plan_resume
 from rlexp.runner.pruning import PRUNED, TrialReporter
 from rlexp.runtime.lock import is_held
+from rlexp.runtime.run_folder import CARD, CONFIG, SPOOL
 from rlexp.spec.errors import Pruned
 from rlexp.spec.run import RunSpec
 from rlexp.spec.sweep import COSTS, SweepSpec
 from rlexp.sweep.trial import attached
 from rlexp.tracking.spool.history import RunHistory
 from rlexp.tracking.spool.parent_run import parent_run
-from rlexp.tracking.spool.spool import SPOOL
 
 Config = dict[str, Any]
 
@@ -46,7 +46,7 @@ def run_trial(config: Config, folder: Path, sweep: SweepSpec, number: int) -> li
         with attached(sweep, number) as trial:
             trial.note(folder=str(folder.absolute()))
             _run(trial_config(config, folder, number, sweep), folder, trial.reporter)
-            card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+            card = json.loads((folder / CARD).read_text(encoding="utf-8"))
             trial.note(run_id=card["run_id"])
             trial.finish(card_metrics(card))
             return trial.values
