@@ -9,7 +9,7 @@ The column of tests may hold, for each row,
   `{"inputs": […], "outputs": […]}` (Hendrycks et al. 2021, arXiv:2105.09938);
 
 or any of these as JSON. Sources are run by a process in which the policy's code is not: see
-`rlexp.sandbox.judge` for what a test may ask of a program.
+`rlexp.sandbox.verifier` for what a test may ask of a program.
 """
 
 from __future__ import annotations
