@@ -19,7 +19,7 @@ from typing import Any
 
 from rlexp.spec import RunSpec
 from rlexp.spec.files.model_folder import saved_path
-from rlexp.spec.run import key_paths
+from rlexp.spec.keys import key_paths
 from rlexp.tracking.provenance.environment import GitState, cpu_name
 from rlexp.tracking.secrets import redacted, redacted_values
 from rlexp.tracking.spool.spool import flush
