@@ -15,7 +15,8 @@ from functools import cache
 from typing import Any
 
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.run import RunSpec, key_paths
+from rlexp.spec.keys import key_paths
+from rlexp.spec.run import RunSpec
 from rlexp.spec.sweep import COSTS, SweepSpec
 from rlexp.spec.validation import unknown_key, validate
 from rlexp.sweep.space.composed_keys import Composed, Compositions
