@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rlexp.evaluation.bootstrap import bootstrap_change
-from rlexp.evaluation.ratios import PERPLEXITIES, metric_of_ratio
+from rlexp.evaluation.metrics import find_metric
+from rlexp.evaluation.ratios import metric_of_ratio
 from rlexp.evaluation.results import Ratio
 
 if TYPE_CHECKING:
@@ -70,4 +71,4 @@ def change(metric: str, before: Ratio, after: Ratio, resamples: int, seed: int) 
 def _of(metric: str) -> Any:
     import numpy as np
 
-    return np.exp if metric in PERPLEXITIES else np.asarray
+    return np.exp if find_metric(metric).mean == "perplexity" else np.asarray
