@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
 
+from rlexp.evaluation.changes import finite_values
 from rlexp.evaluation.metrics import find_metric
 from rlexp.evaluation.results import Evaluation, Sample
 from rlexp.guards.alert import ExampleSample
@@ -118,7 +119,7 @@ def answers_are_suspicious(
 def _text_measures(
     old: Mapping[str, float], new: Mapping[str, float], spec: GuardsSpec
 ) -> Iterator[Measure]:
-    if (ends := _ends(old, new, "grammatical")) is not None:
+    if (ends := finite_values("grammatical", old, new)) is not None:
         words = f"grammatical sentences {ends[0]:.0%} → {ends[1]:.0%}"
         yield Measure(words, (ends[0] - ends[1]) / spec.grammatical_fall)
     factors = (
@@ -127,7 +128,7 @@ def _text_measures(
         ("length", "length in tokens", spec.length_drift),
     )
     for name, words, limit in factors:
-        ends = _ends(old, new, name)
+        ends = finite_values(name, old, new)
         if ends is None or min(ends) <= 0:
             continue
         share = _worsening(name, math.log(ends[1] / ends[0])) / math.log(limit)
@@ -166,19 +167,6 @@ def _fall(
     if spread > 0:
         fall = math.copysign(1, weight) * (fmean(old) - fmean(new)) / spread
         yield Measure(f"{words} {fmean(old):.2f} → {fmean(new):.2f}", fall / spec.gold_fall)
-
-
-def _ends(
-    old: Mapping[str, float], new: Mapping[str, float], name: str
-) -> tuple[float, float] | None:
-    ends = old.get(name), new.get(name)
-    if (
-        ends[0] is None
-        or ends[1] is None
-        or not (math.isfinite(ends[0]) and math.isfinite(ends[1]))
-    ):
-        return None
-    return ends[0], ends[1]
 
 
 def format_evidence(start: Evaluation, now: Evaluation, measures: Sequence[Measure]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ from rlexp.cards.terminal import print_card
 from rlexp.evaluation.judge_win_rate import check_judge_answers, judge_win_rate
 from rlexp.evaluation.pairwise_accuracy import evaluate_ranking
 from rlexp.evaluation.policy import evaluate
-from rlexp.evaluation.results import Evaluation, Sample
+from rlexp.evaluation.results import Evaluation
+from rlexp.evaluation.sample_rows import sample_row
 from rlexp.evaluation.win_rate import win_rate
 from rlexp.guards.monitor import GuardMonitor
 from rlexp.rendering.progress import Terminal
@@ -108,7 +108,7 @@ class Observer:
         found.to_json(self._evaluation_file(step))
         metrics = {f"eval/{name}": value for name, value in found.metrics.items()}
         self.tracker.log(metrics, step)
-        self.tracker.samples("samples", step, [_table_row(s) for s in found.samples])
+        self.tracker.samples("samples", step, [sample_row(s) for s in found.samples])
         self.metrics_at[step] = metrics
         return found
 
@@ -223,7 +223,7 @@ class Observer:
             cost,
             notes=[*self.notes, *self.spending.notes()],
             firings=self.watcher.firings,
-            watched=spec.guards.watched(),
+            guards=spec.guards,
             control=self.yardstick.control(self.before),
             frontier=self.yardstick.frontier(),
             columns=self.yardstick.columns(),
@@ -279,11 +279,3 @@ def _same_data(told: RunHistory | None, splits: Any) -> None:
     want = f"the data that the run began with ({told.digest[:8]})"
     remedy = "Put the data back as they were, or start a new run."
     raise UserError(Problem("data", got, want, remedy))
-
-
-def _table_row(sample: Sample) -> dict[str, Any]:
-    """A sample as a row of MLflow's table."""
-    found = asdict(sample)
-    terms = {f"reward_{name}": value for name, value in found.pop("terms").items()}
-    gold = {f"gold_{name}": value for name, value in found.pop("gold").items()}
-    return {"reward": found.pop("reward"), **terms, **found, **gold}
