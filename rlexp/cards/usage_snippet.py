@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from rlexp.cards.card import Card
-
-_SIDE = r" \((chosen|rejected)\)$"
-"""What a card adds to a prompt whose answers are compared."""
 
 _WRITES = """\
 inputs = {encoded}
@@ -32,7 +28,7 @@ def snippet(config: Mapping[str, Any], card: Card, adapter: bool, base_inside: b
     scores = config["algo"]["name"] == "reward"
     kind = "SequenceClassification" if scores else "CausalLM"
     head = ", num_labels=1" if scores else ""
-    prompt = repr(re.sub(_SIDE, "", card.samples[0].prompt) if card.samples else "Hello")
+    prompt = repr(card.samples[0].prompt if card.samples else "Hello")
     lines = [f"from transformers import AutoModelFor{kind}, AutoTokenizer", ""]
     load = f"AutoModelFor{kind}.from_pretrained"
     if adapter and base_inside:

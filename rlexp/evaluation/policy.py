@@ -54,13 +54,14 @@ def evaluate(
     with preserve_rng_and_modes(policy.model):
         groups = sampled(policy, rows, spec)
         completions = [completion for group in groups for completion in group]
-        asked = [row for row, group in zip(rows, groups, strict=True) for _ in group]
+        ids = [prompt_id for prompt_id, group in enumerate(groups) for _ in group]
+        asked = [rows[prompt_id] for prompt_id in ids]
         scores = score(reward, asked, completions) if reward.scores_anything else None
         gold = {
             name: score(each, asked, completions).total
             for name, each in spec.gold_checked[0].items()
         }
-        samples = _samples(asked, completions, scores, grammatical, gold)
+        samples = _samples(asked, completions, scores, grammatical, gold, ids)
         kl, surprises = drift(policy, completions, spec.batch_size, trained=trained)
         forgetting = text_nats(policy, texts, spec.batch_size) if texts else None
 
@@ -118,6 +119,7 @@ def _samples(
     scores: Scores | None,
     grammatical: Grammatical | None,
     gold: Mapping[str, Sequence[float | None]],
+    ids: Sequence[int],
 ) -> list[Sample]:
     return [
         Sample(
@@ -131,6 +133,7 @@ def _samples(
             if grammatical
             else None,
             gold={name: each[index] for name, each in gold.items()},
+            prompt_id=ids[index],
         )
         for index, (row, completion) in enumerate(zip(rows, completions, strict=True))
     ]

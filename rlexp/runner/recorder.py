@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
 from rlexp.cards.cost import Clock
 from rlexp.data.load import Splits
-from rlexp.evaluation.results import Evaluation, Sample
+from rlexp.evaluation.results import Evaluation
+from rlexp.evaluation.sample_rows import sample_row
 from rlexp.rendering.progress import Terminal
 from rlexp.runner.checkpoint_retention import KeptCheckpoints
 from rlexp.runner.judge_costs import JudgeUsage
@@ -186,7 +186,7 @@ class RunRecorder:
         evaluation.to_json(evaluation_file(self.folder, step))
         metrics = {f"eval/{name}": value for name, value in evaluation.metrics.items()}
         self.tracker.log(metrics, step)
-        self.tracker.samples("samples", step, [_table_row(s) for s in evaluation.samples])
+        self.tracker.samples("samples", step, [sample_row(s) for s in evaluation.samples])
         self.metrics_at[step] = metrics
 
     def write_file(self, file: Path, write: Callable[[Path], None]) -> None:
@@ -239,11 +239,3 @@ def _check_same_data(earlier: RunHistory | None, splits: Splits) -> None:
     want = f"the data that the run began with ({earlier.digest[:8]})"
     remedy = "Put the data back as they were, or start a new run."
     raise UserError(Problem("data", got, want, remedy))
-
-
-def _table_row(sample: Sample) -> dict[str, Any]:
-    """Return a sample as a row of MLflow's table."""
-    row = asdict(sample)
-    terms = {f"reward_{name}": value for name, value in row.pop("terms").items()}
-    gold = {f"gold_{name}": value for name, value in row.pop("gold").items()}
-    return {"reward": row.pop("reward"), **terms, **row, **gold}

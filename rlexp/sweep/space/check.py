@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
+from rlexp.evaluation.metrics import applying
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.keys import key_paths
 from rlexp.spec.run import RunSpec
@@ -25,11 +26,6 @@ from rlexp.sweep.space.syntax import read_space
 
 MOST_COMBINATIONS = 64
 """Of groups that are looked at; more would take seconds."""
-OF_LANGUAGE = (
-    *("reward", "kl", "kl_sequence", "length", "ended", "distinct_1", "distinct_2", "win_rate"),
-)
-OF_RANKING = ("accuracy", "margin")
-"""Metrics that evaluations always have, of a policy and of a reward model."""
 
 Chosen = dict[Parameter, Value]
 Compose = Callable[[list[str]], tuple[Any, Mapping[str, Any]]]
@@ -195,7 +191,7 @@ def group_test(loader: Any) -> Callable[[str], bool]:
 
 def objective_problems(spec: SweepSpec, run: RunSpec) -> Iterator[Problem]:
     """Objectives that the run does not measure; pruning that has nothing to go by."""
-    evaluated = [f"eval/{name}" for name in _evaluated(run)]
+    evaluated = [f"eval/{name}" for name in applying(run)]
     known = [*evaluated, *(f"perf/{name}" for name in COSTS)]
     for name in spec.objectives:
         if name not in known and not name.startswith("eval/reward_"):
@@ -213,16 +209,6 @@ def objective_problems(spec: SweepSpec, run: RunSpec) -> Iterator[Problem]:
         want = f"a number of steps below train.max_steps={steps}, for the pruner to go by"
         remedy = f"For example eval.every={max(1, steps // 4)}; or choose sweep/pruner=none."
         yield Problem("eval.every", str(every), want, remedy)
-
-
-def _evaluated(run: RunSpec) -> list[str]:
-    if run.algo.head == "reward":
-        return [*OF_RANKING]
-    left_out = () if run.reward.scores_anything else ("reward", "win_rate")
-    found = [name for name in OF_LANGUAGE if name not in left_out]
-    found += ["grammatical"] if run.data.grammatical else []
-    found += ["judge_win_rate"] if run.eval.judge else []
-    return found + (["perplexity"] if run.eval.texts else [])
 
 
 def unknown_settings(keys: Sequence[str], known: Sequence[str]) -> list[Problem]:
