@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from rlexp.runtime.files import write_atomically
+
 Answer = Literal["", "chosen", "rejected"]
 """Which answer of a pair a completion is; empty where it is none of a pair's."""
 
@@ -34,9 +36,6 @@ def split_marked(prompt: str) -> tuple[str, str]:
     """
     marked = _MARKED.fullmatch(prompt)
     return (marked[1], marked[2]) if marked else (prompt, "")
-
-
-from rlexp.runtime.files import write_atomically
 
 
 @dataclass(frozen=True)
