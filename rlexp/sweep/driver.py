@@ -49,7 +49,7 @@ def sweep_spec(settings: Any) -> SweepSpec:
     return found
 
 
-def sweep(
+def run_sweep(
     settings: Any, arguments: Sequence[str], launcher: Any, hydra_context: Any, config: DictConfig
 ) -> None:
     """Work on a study until its budget is met.
@@ -65,13 +65,13 @@ def sweep(
         UserError: before the first trial, for all that is wrong with space, sampler or study.
         RunFailed: too many trials in a row failed, or the study's data base stays away.
     """
-    from rlexp.sweep.confirmation.rerun import confirm
-    from rlexp.sweep.loop import Sweep
-    from rlexp.sweep.report.mlflow_parent import parent_of
-    from rlexp.sweep.report.progress import Progress
-    from rlexp.sweep.report.report import report
+    from rlexp.sweep.confirmation.rerun import run_confirmation
+    from rlexp.sweep.loop import SweepLoop
+    from rlexp.sweep.report.mlflow_parent import parent_run_logger
+    from rlexp.sweep.report.progress import SweepProgress
+    from rlexp.sweep.report.report import write_sweep_report
     from rlexp.sweep.space.check import group_test
-    from rlexp.sweep.space.composed_keys import Compositions
+    from rlexp.sweep.space.composed_keys import CompositionCache
     from rlexp.sweep.space.syntax import read_space
     from rlexp.sweep.study import open_study, patiently
 
@@ -95,16 +95,20 @@ def sweep(
     OmegaConf.save(config, Path(spec.folder) / "multirun.yaml")  # as Hydra's own sweepers do
     tracking = OmegaConf.to_container(config.tracking, resolve=True) if "tracking" in config else {}
     assert isinstance(tracking, dict)
-    with parent_of(spec, study, space, {str(key): value for key, value in tracking.items()}) as run:
-        progress = Progress(spec, study, run)
-        work = Sweep(spec, space, study, launcher, Compositions(compose, is_group), progress)
+    with parent_run_logger(
+        spec, study, space, {str(key): value for key, value in tracking.items()}
+    ) as run:
+        progress = SweepProgress(spec, study, run)
+        work = SweepLoop(
+            spec, space, study, launcher, CompositionCache(compose, is_group), progress
+        )
         progress.sweep_begins(work.budget, type(launcher).__name__)
         work.run()
         run.progress()
         progress.sweep_ends()
         if spec.confirm:
-            confirm(work, run, int(config.seed))
-        found = patiently(lambda: report(study, Path(spec.folder)))
+            run_confirmation(work, run, int(config.seed))
+        found = patiently(lambda: write_sweep_report(study, Path(spec.folder)))
         progress.tell(found)
         run.report(found)
     print(spec.folder)
@@ -115,9 +119,9 @@ def trial_spec(settings: Any, confirms: bool) -> SweepSpec:
     spec = sweep_spec(settings)
     if not confirms:
         return spec
-    from rlexp.sweep.confirmation.rerun import confirming
+    from rlexp.sweep.confirmation.rerun import confirmation_spec
 
-    return confirming(spec)
+    return confirmation_spec(spec)
 
 
 def check_samplers(spec: SweepSpec, space: Any) -> None:

@@ -35,18 +35,18 @@ from rlexp.sweep.optuna_internals import (
     record_heartbeat,
     suggest,
 )
-from rlexp.sweep.report.progress import Progress
-from rlexp.sweep.space.composed_keys import Compositions
-from rlexp.sweep.space.grid import grid, is_grid, size
-from rlexp.sweep.space.space import Space
+from rlexp.sweep.report.progress import SweepProgress
+from rlexp.sweep.space.composed_keys import CompositionCache
+from rlexp.sweep.space.grid import grid_values, is_grid, max_trials
+from rlexp.sweep.space.space import SearchSpace
 from rlexp.sweep.study import OUTAGE, patiently
-from rlexp.sweep.workers.slots import Outcome, outcome_of
+from rlexp.sweep.workers.slots import JobOutcome, outcome_from_job
 
-LOOK_EVERY = 1.0
+POLL_SECONDS = 1.0
 """Seconds between two looks at what other processes and machines have done."""
 
 
-class Sweep:
+class SweepLoop:
     """One process's work on a study.
 
     Args:
@@ -61,19 +61,19 @@ class Sweep:
     def __init__(
         self,
         spec: SweepSpec,
-        space: Space,
+        space: SearchSpace,
         study: optuna.Study,
         launcher: Any,
-        known: Compositions,
-        tell: Progress,
+        known: CompositionCache,
+        tell: SweepProgress,
     ) -> None:
         self.spec, self.space, self.study = spec, space, study
         self.known, self.tell = known, tell
         self.launcher = launcher
         self.slots = getattr(launcher, "slots", None)
         self.study.pruner = instantiate(spec.pruner)  # Hyperband's brackets matter to samplers
-        self.budget = min(spec.n_trials, size(spec, space))
-        self._under_way: dict[Future[Outcome], FrozenTrial] = {}
+        self.budget = min(spec.n_trials, max_trials(spec, space))
+        self._under_way: dict[Future[JobOutcome], FrozenTrial] = {}
         self._news: list[FrozenTrial] = []
         self._failures = 0
 
@@ -180,7 +180,7 @@ class Sweep:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             if is_grid(self.spec):
-                return optuna.samplers.GridSampler(grid(self.space), seed=self.spec.seed)
+                return optuna.samplers.GridSampler(grid_values(self.space), seed=self.spec.seed)
             seed = np.random.SeedSequence([self.spec.seed, number]).generate_state(1)[0]
             return instantiate(self.spec.sampler, seed=int(seed))
 
@@ -193,11 +193,11 @@ class Sweep:
                 self._under_way[self.slots.submit(job, trial.number)] = trial
             return
         patiently(self._tell_news)  # before a batch, which takes long
-        futures: list[Future[Outcome]] = [Future() for _ in todo]
+        futures: list[Future[JobOutcome]] = [Future() for _ in todo]
         self._under_way.update(zip(futures, todo, strict=True))
         try:
             returns = self.launcher.launch(jobs, initial_job_idx=todo[0].number)
-            outcomes = [outcome_of(done) for done in returns]
+            outcomes = [outcome_from_job(done) for done in returns]
         except Exception as error:  # a launcher whose worker died knows no more than that
             outcomes = [{"died": f"with its launcher: {type(error).__name__}: {error}"}] * len(todo)
         for future, outcome in zip(futures, outcomes, strict=True):
@@ -218,14 +218,14 @@ class Sweep:
     def _wait(self) -> None:
         """Until a trial ends, or it is time to look at what others have done."""
         if not self._under_way:
-            time.sleep(LOOK_EVERY)
+            time.sleep(POLL_SECONDS)
             return
-        for future in wait(self._under_way, LOOK_EVERY, FIRST_COMPLETED).done:
+        for future in wait(self._under_way, POLL_SECONDS, FIRST_COMPLETED).done:
             outcome = future.result()
             patiently(lambda outcome=outcome, future=future: self._ended(future, outcome))
             del self._under_way[future]
 
-    def _ended(self, future: Future[Outcome], outcome: Outcome) -> None:
+    def _ended(self, future: Future[JobOutcome], outcome: JobOutcome) -> None:
         """Bring the study up to date with a trial whose process has ended."""
         trial = self._under_way[future]
         if current_state(self.study, id_of_trial(trial)) == TrialState.RUNNING:
@@ -246,7 +246,7 @@ class Sweep:
         while self._news:
             self.tell.ended(self._news.pop(0))
 
-    def _settle(self, trial: FrozenTrial, outcome: Outcome) -> None:
+    def _settle(self, trial: FrozenTrial, outcome: JobOutcome) -> None:
         """Tell the study what a task function returned that has not told it itself."""
         if "error" in outcome:
             ownership.fail_trial(self.study, trial, ownership.ERROR, outcome["error"])
@@ -258,7 +258,7 @@ class Sweep:
         else:
             ownership.fail_trial(self.study, trial, ownership.ERROR, f"its objective is {returned}")
 
-    def _count_failures(self, trial: FrozenTrial, outcome: Outcome) -> None:
+    def _count_failures(self, trial: FrozenTrial, outcome: JobOutcome) -> None:
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
             self._failures = 0
         if trial.state != TrialState.FAIL:

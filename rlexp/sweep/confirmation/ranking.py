@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rlexp.rendering.numbers import number
 from rlexp.sweep.ownership import ERROR, WITHDRAWN, trials
-from rlexp.sweep.study import CONFIRM, sibling
+from rlexp.sweep.study import CONFIRM, sibling_study
 
 CONFIRMS, SEED = "confirms", "seed"
 """Attributes of such a trial: whom it confirms, and its seed."""
@@ -64,7 +64,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Confirmed:
+class ConfirmedTrial:
     """A trial, and its runs with other seeds."""
 
     trial: FrozenTrial
@@ -81,35 +81,35 @@ class Confirmed:
         return Estimate.of(found) if found else None
 
 
-def confirmations(study: optuna.Study) -> list[Confirmed]:
+def confirmed_trials(study: optuna.Study) -> list[ConfirmedTrial]:
     """The trials that were run again, those that the study ranked first going first."""
-    again = sibling(study, CONFIRM)
+    again = sibling_study(study, CONFIRM)
     runs = trials(again) if again else []
     runs = [run for run in runs if WITHDRAWN not in run.user_attrs]
     found = []
-    for trial in ranked(study):
+    for trial in ranked_trials(study):
         own = [run for run in runs if run.user_attrs[CONFIRMS] == trial.number]
         if own:
             found.append(_confirmed(trial, own))
     return found
 
 
-def ranked(study: optuna.Study) -> list[FrozenTrial]:
+def ranked_trials(study: optuna.Study) -> list[FrozenTrial]:
     """The complete trials, the best by the first objective going first."""
     sign = -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
     done = trials(study, TrialState.COMPLETE)
     return sorted(done, key=lambda trial: (sign * trial.values[0], trial.number))
 
 
-def leaders(study: optuna.Study) -> list[FrozenTrial]:
+def best_candidates(study: optuna.Study) -> list[FrozenTrial]:
     """Those that may be the best: all complete ones in their order, or the Pareto front."""
     if len(study.directions) == 1:
-        return ranked(study)
+        return ranked_trials(study)
     front = {trial.number for trial in study.best_trials}
-    return [trial for trial in ranked(study) if trial.number in front]
+    return [trial for trial in ranked_trials(study) if trial.number in front]
 
 
-def _confirmed(trial: FrozenTrial, runs: Sequence[FrozenTrial]) -> Confirmed:
+def _confirmed(trial: FrozenTrial, runs: Sequence[FrozenTrial]) -> ConfirmedTrial:
     """A seed may have failed, and been tried again since."""
     values = {run.user_attrs[SEED]: run.values for run in runs if run.state == TrialState.COMPLETE}
     coming = {run.user_attrs[SEED] for run in runs if not run.state.is_finished()}
@@ -118,10 +118,10 @@ def _confirmed(trial: FrozenTrial, runs: Sequence[FrozenTrial]) -> Confirmed:
         for run in runs
         if run.state == TrialState.FAIL and run.user_attrs[SEED] not in {*values, *coming}
     }
-    return Confirmed(trial, dict(sorted(values.items())), failed, sorted(coming - set(values)))
+    return ConfirmedTrial(trial, dict(sorted(values.items())), failed, sorted(coming - set(values)))
 
 
-def ranking(study: optuna.Study, found: Sequence[Confirmed]) -> Iterator[str]:
+def ranking_sentences(study: optuna.Study, found: Sequence[ConfirmedTrial]) -> Iterator[str]:
     """How sure it is that the first is the best, in sentences; none before that can be said."""
     if len(found) < 2 or not found[0].values:
         return
@@ -140,7 +140,7 @@ def ranking(study: optuna.Study, found: Sequence[Confirmed]) -> Iterator[str]:
         yield "So the ranking is not sure; further seeds may make it so: sweep.confirm=N."
 
 
-def _against(first: Confirmed, other: Confirmed, more: bool) -> tuple[str, str]:
+def _against(first: ConfirmedTrial, other: ConfirmedTrial, more: bool) -> tuple[str, str]:
     """The first against another, in words, and what is sure of it."""
     names = f"Trial {first.trial.number}", f"trial {other.trial.number}"
     shared = [seed for seed in first.values if seed in other.values]

@@ -16,18 +16,18 @@ from optuna.trial import FrozenTrial, TrialState
 from rlexp.spec.sweep import NO_PRUNER, SweepSpec
 from rlexp.sweep import ownership
 from rlexp.sweep import study as attributes
-from rlexp.sweep.confirmation.ranking import CONFIRMS, SEED, leaders
-from rlexp.sweep.loop import Sweep
-from rlexp.sweep.report.mlflow_parent import Parent
-from rlexp.sweep.report.progress import Progress
+from rlexp.sweep.confirmation.ranking import CONFIRMS, SEED, best_candidates
+from rlexp.sweep.loop import SweepLoop
+from rlexp.sweep.report.mlflow_parent import ParentRunLogger
+from rlexp.sweep.report.progress import SweepProgress
 from rlexp.sweep.study import open_study, patiently
-from rlexp.sweep.workers.slots import Outcome
+from rlexp.sweep.workers.slots import JobOutcome
 
 TAG = "confirm"
 """Of the MLflow runs."""
 
 
-def confirming(spec: SweepSpec) -> SweepSpec:
+def confirmation_spec(spec: SweepSpec) -> SweepSpec:
     """The study that confirms the one of a sweep: in the same folder, and without a pruner."""
     return spec.model_copy(
         update={
@@ -38,7 +38,7 @@ def confirming(spec: SweepSpec) -> SweepSpec:
     )
 
 
-class Confirmation(Sweep):
+class ConfirmationLoop(SweepLoop):
     """Runs what waits, and asks for nothing new."""
 
     def enqueue(self, study: optuna.Study, base_seed: int) -> None:
@@ -51,7 +51,7 @@ class Confirmation(Sweep):
             base_seed: with which its trials were run.
         """
         there = {_key(trial) for trial in ownership.trials(self.study, *ownership.BUDGETED)}
-        for trial in leaders(study)[: self.spec.confirm_best]:
+        for trial in best_candidates(study)[: self.spec.confirm_best]:
             for seed in range(base_seed + 1, base_seed + 1 + self.spec.confirm):
                 if (trial.number, seed) not in there:
                     self.study.enqueue_trial({}, _attributes(trial, seed))
@@ -78,11 +78,11 @@ class Confirmation(Sweep):
         number, seed = _key(trial)
         return f"confirm-{number}-{seed}"
 
-    def _count_failures(self, trial: FrozenTrial, outcome: Outcome) -> None:
+    def _count_failures(self, trial: FrozenTrial, outcome: JobOutcome) -> None:
         """A run that fails says something of the trial that it confirms; the others go on."""
 
 
-class ConfirmationProgress(Progress):
+class ConfirmationProgress(SweepProgress):
     """Tells of runs by whom they confirm."""
 
     def confirmation_begins(self) -> None:
@@ -99,7 +99,7 @@ class ConfirmationProgress(Progress):
         yield "seed", trial.user_attrs[SEED]
 
 
-def confirm(work: Sweep, parent: Parent, base_seed: int) -> None:
+def run_confirmation(work: SweepLoop, parent: ParentRunLogger, base_seed: int) -> None:
     """Run the best trials of a sweep again, and wait until all have ended.
 
     Args:
@@ -107,11 +107,11 @@ def confirm(work: Sweep, parent: Parent, base_seed: int) -> None:
         parent: its MLflow run, under which the new runs are folded too.
         base_seed: with which its trials were run; the seeds behind it are taken.
     """
-    spec = confirming(work.spec)
+    spec = confirmation_spec(work.spec)
     told = {attributes.OBJECTIVES: spec.objectives, attributes.SPACE: {}, attributes.CONFIG: {}}
     study = open_study(spec, told)
     tell = ConfirmationProgress(spec, study, parent)
-    again = Confirmation(spec, work.space, study, work.launcher, work.known, tell)
+    again = ConfirmationLoop(spec, work.space, study, work.launcher, work.known, tell)
     patiently(lambda: again.enqueue(work.study, base_seed))
     tell.confirmation_begins()
     again.run()

@@ -14,12 +14,12 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial
 
-from rlexp.sweep.confirmation.ranking import Confirmed, leaders
+from rlexp.sweep.confirmation.ranking import ConfirmedTrial, best_candidates
 from rlexp.sweep.study import COMMAND, FOLDER, OBJECTIVES
 
 BEST = "best.yaml"
 CONFIG = "config.yaml"
-MOST = 20
+MAX_FILES = 20
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ class BestConfig:
     why: str = ""
 
 
-def write_best(study: optuna.Study, folder: Path, sure: Sequence[Confirmed]) -> list[BestConfig]:
+def write_best_configs(
+    study: optuna.Study, folder: Path, sure: Sequence[ConfirmedTrial]
+) -> list[BestConfig]:
     """Write the files; those of earlier calls that are no longer right are removed.
 
     Args:
@@ -40,12 +42,12 @@ def write_best(study: optuna.Study, folder: Path, sure: Sequence[Confirmed]) -> 
         sure: what is known of the trials that were run again.
     """
     confirmed = {each.trial.number: each for each in sure}
-    found = leaders(study)
+    found = best_candidates(study)
     if len(study.directions) == 1:
         found = [*found[:1], *(trial for trial in found[1:] if trial.number in confirmed)]
     written = [
         _write(study, trial, folder, folder / _name(rank), confirmed.get(trial.number))
-        for rank, trial in enumerate(found[:MOST], start=1)
+        for rank, trial in enumerate(found[:MAX_FILES], start=1)
     ]
     kept = {best.file for best in written}
     for file in [folder / BEST, *folder.glob("best-*.yaml")]:
@@ -60,7 +62,7 @@ def _name(rank: int) -> str:
 
 
 def _write(
-    study: optuna.Study, trial: FrozenTrial, folder: Path, file: Path, sure: Confirmed | None
+    study: optuna.Study, trial: FrozenTrial, folder: Path, file: Path, sure: ConfirmedTrial | None
 ) -> BestConfig:
     from omegaconf import OmegaConf
 
@@ -70,12 +72,12 @@ def _write(
     config = OmegaConf.load(place / CONFIG)
     config.name = f"{study.study_name}-{config.name}"  # it is no trial of the sweep
     lines = [
-        f"Trial {trial.number} of {study.study_name}: {scored(study, trial.values)}",
+        f"Trial {trial.number} of {study.study_name}: {format_objectives(study, trial.values)}",
         *([f"With other seeds: {_estimated(study, sure)}"] if sure and sure.values else []),
         "",
-        f"    python -m rlexp rerun {path_from_here(file)}",
+        f"    python -m rlexp rerun {display_path(file)}",
         "",
-        f"Its run: {path_from_here(place)}",
+        f"Its run: {display_path(place)}",
         f"The sweep: {study.user_attrs.get(COMMAND, 'not told')}",
     ]
     comment = "\n".join(f"# {line}".rstrip() for line in lines)
@@ -92,19 +94,19 @@ def trial_folder(trial: FrozenTrial, sweep_folder: Path) -> Path:
     return place if place.is_dir() or told is None else Path(told)
 
 
-def scored(study: optuna.Study, values: Sequence[float]) -> str:
+def format_objectives(study: optuna.Study, values: Sequence[float]) -> str:
     """Objectives and their values."""
     names = study.user_attrs[OBJECTIVES]
     return ", ".join(f"{name} {value:.4g}" for name, value in zip(names, values, strict=True))
 
 
-def _estimated(study: optuna.Study, sure: Confirmed) -> str:
+def _estimated(study: optuna.Study, sure: ConfirmedTrial) -> str:
     names = study.user_attrs[OBJECTIVES]
     found = [f"{name} {sure.estimate(index)}" for index, name in enumerate(names)]
     return f"{', '.join(found)} (means of {len(sure.values)}, with 95% t intervals)"
 
 
-def path_from_here(path: Path) -> str:
+def display_path(path: Path) -> str:
     """A path as it is typed from the current folder, where it stands below."""
     try:
         return os.fspath(path.absolute().relative_to(Path.cwd()))

@@ -23,8 +23,8 @@ from rlexp.runtime.signals import Terminated
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep import study as attributes
 from rlexp.sweep.ownership import trials
-from rlexp.sweep.report.report import Report
-from rlexp.sweep.space.space import Space
+from rlexp.sweep.report.report import SweepReport
+from rlexp.sweep.space.space import SearchSpace
 from rlexp.tracking.provenance import environment
 from rlexp.tracking.query.record import SWEEP_TAG
 from rlexp.tracking.secrets import redacted_values
@@ -44,14 +44,14 @@ MENDED_WITHIN = 5.0
 log = logging.getLogger(__name__)
 
 
-class Parent:
+class ParentRunLogger:
     """Tells of the sweep what changes; does nothing where there is no tracking."""
 
     def __init__(self, spec: SweepSpec, study: optuna.Study, spool: Spool | None = None) -> None:
         self._spec, self._study, self._spool = spec, study, spool
         self._told: dict[str, Any] = {}
 
-    def begin(self, space: Space, tags: Mapping[str, str]) -> None:
+    def begin(self, space: SearchSpace, tags: Mapping[str, str]) -> None:
         """The start event, and what the sweep is, as parameters."""
         told = RunHistory.read(Path(self._spec.folder) / SPOOL)
         start: dict[str, Any] = {"id": uuid.uuid4().hex, "name": self._spec.name, "parent": None}
@@ -80,7 +80,7 @@ class Parent:
         if best:
             numbers = ", ".join(str(each.number) for each in best)
             self._append_new("tags", tags={"best": numbers})
-            self._append_new("note", text=described(self._spec, best))
+            self._append_new("note", text=best_trials_note(self._spec, best))
         values = {}
         if len(best) == 1:
             name = self._spec.objectives[0].rpartition("/")[2]
@@ -88,14 +88,14 @@ class Parent:
         metrics = {**counts, **values}
         self._append_new("metrics", step=int(sum(counts.values())), metrics=metrics)
 
-    def report(self, report: Report) -> None:
+    def report(self, report: SweepReport) -> None:
         """The report, and how sure the ranking is."""
         if self._spool is None:
             return
         for event in artifact_events(report):
             self._spool.append(event)
         if certainty := " ".join(report.certainty):
-            text = described(self._spec, best_trials(self._study))
+            text = best_trials_note(self._spec, best_trials(self._study))
             self._append_new("note", text=f"{text}\n\n{certainty}")
 
     def end(self, error: BaseException | None) -> None:
@@ -119,9 +119,9 @@ class Parent:
 
 
 @contextmanager
-def parent_of(
-    spec: SweepSpec, study: optuna.Study, space: Space, tracking: Mapping[str, Any] | None
-) -> Iterator[Parent]:
+def parent_run_logger(
+    spec: SweepSpec, study: optuna.Study, space: SearchSpace, tracking: Mapping[str, Any] | None
+) -> Iterator[ParentRunLogger]:
     """The sweep's MLflow run, begun or gone on with; it ends as the block ends.
 
     Where another process tells of this sweep already, this one only adds trials to its run.
@@ -134,15 +134,15 @@ def parent_of(
     """
     folder = Path(spec.folder)
     if not tracking or tracking["uri"] is None:
-        yield Parent(spec, study)
+        yield ParentRunLogger(spec, study)
         return
     if study.user_attrs.get(attributes.PARENT) and not (folder / SPOOL).exists():
         keep_parent_run(folder, study.user_attrs[attributes.PARENT])  # another machine's
-        yield Parent(spec, study)
+        yield ParentRunLogger(spec, study)
         return
     with ExitStack() as open_things:
         if not _taken(folder, open_things):
-            yield Parent(spec, study)
+            yield ParentRunLogger(spec, study)
             return
         yield from _told(spec, study, space, tracking)
 
@@ -162,11 +162,11 @@ def _taken(folder: Path, open_things: ExitStack) -> bool:
 
 
 def _told(
-    spec: SweepSpec, study: optuna.Study, space: Space, tracking: Mapping[str, Any]
-) -> Iterator[Parent]:
+    spec: SweepSpec, study: optuna.Study, space: SearchSpace, tracking: Mapping[str, Any]
+) -> Iterator[ParentRunLogger]:
     folder = Path(spec.folder)
     spool = Spool(folder / SPOOL)
-    parent = Parent(spec, study, spool)
+    parent = ParentRunLogger(spec, study, spool)
     tags = {
         **environment.tags(environment.repository()),
         "folder": str(folder.absolute()),
@@ -195,7 +195,7 @@ def _told(
         spool.close()
 
 
-def artifact_events(report: Report) -> Iterator[dict[str, Any]]:
+def artifact_events(report: SweepReport) -> Iterator[dict[str, Any]]:
     """What the spool of a sweep says of its report."""
     for path in report.artifacts():
         told = str(path.relative_to(report.folder))
@@ -210,7 +210,7 @@ def best_trials(study: optuna.Study) -> list[FrozenTrial]:
     return study.best_trials if len(study.directions) > 1 else [study.best_trial]
 
 
-def described(spec: SweepSpec, best: list[FrozenTrial]) -> str:
+def best_trials_note(spec: SweepSpec, best: list[FrozenTrial]) -> str:
     """The best trials in Markdown, as the MLflow run shows them."""
     title = "Best trial" if len(best) == 1 else "Best trials: none is better in all objectives"
     lines = [f"**{title}**", ""]

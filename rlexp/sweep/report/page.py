@@ -18,10 +18,20 @@ from rlexp.rendering import html
 from rlexp.rendering.numbers import NOTHING, brief, duration
 from rlexp.rendering.svg import Plot
 from rlexp.sweep import study as attributes
-from rlexp.sweep.confirmation.ranking import Confirmed, leaders, ranked, ranking
+from rlexp.sweep.confirmation.ranking import (
+    ConfirmedTrial,
+    best_candidates,
+    ranked_trials,
+    ranking_sentences,
+)
 from rlexp.sweep.ownership import ERROR, WITHDRAWN, trials
-from rlexp.sweep.report.best_configs import BestConfig, path_from_here, scored, trial_folder
-from rlexp.sweep.report.plots import objectives, sections
+from rlexp.sweep.report.best_configs import (
+    BestConfig,
+    display_path,
+    format_objectives,
+    trial_folder,
+)
+from rlexp.sweep.report.plots import objective_names, plot_sections
 from rlexp.tracking.secrets import redacted
 
 LONGEST = 200  # characters of an error
@@ -42,12 +52,12 @@ class TrialRow:
     best: bool
 
 
-def write_report(
+def write_page(
     study: optuna.Study,
     path: Path,
     folder: Path,
     best: Sequence[BestConfig] = (),
-    sure: Sequence[Confirmed] = (),
+    sure: Sequence[ConfirmedTrial] = (),
 ) -> None:
     """Write the page.
 
@@ -58,22 +68,25 @@ def write_report(
         best: the best trials, with their files.
         sure: the trials that were run again with other seeds.
     """
-    names = objectives(study)
+    names = objective_names(study)
     searched = list(study.user_attrs[attributes.SPACE])
-    drawn = list(sections(study))
+    drawn = list(plot_sections(study))
     html.write(
         path,
         "rlexp.sweep.report",
         "report.html",
         name=study.study_name,
         headline=study_headline(study),
-        progress=progress(study),
+        progress=count_states(study),
         facts=list(_facts(study, folder)),
-        best=[(each, scored(study, each.trial.values), _params(each.trial)) for each in best],
-        shown=path_from_here,
+        best=[
+            (each, format_objectives(study, each.trial.values), _params(each.trial))
+            for each in best
+        ],
+        shown=display_path,
         objectives=names,
         confirmed=[_confirmed_row(each, len(names)) for each in sure],
-        ranking=list(ranking(study, sure)),
+        ranking=list(ranking_sentences(study, sure)),
         sections=drawn,
         plots=[[each for each in one.drawings if isinstance(each, Plot)] for one in drawn],
         missing=[[each for each in one.drawings if not isinstance(each, Plot)] for one in drawn],
@@ -85,24 +98,24 @@ def write_report(
 
 def study_headline(study: optuna.Study) -> str:
     """The result in a line."""
-    found = leaders(study)
+    found = best_candidates(study)
     if not found:
         count = len(trials(study))
         return f"No result yet: {count} trials have begun" if count else "No trial yet"
     if len(study.directions) == 1:
-        return f"{scored(study, found[0].values)} in trial {found[0].number}"
-    count = len(ranked(study))
+        return f"{format_objectives(study, found[0].values)} in trial {found[0].number}"
+    count = len(ranked_trials(study))
     if len(found) == 1:
         return f"Trial {found[0].number} of {count} is the best in every objective"
     return f"{len(found)} of {count} trials are best: none is better in all objectives"
 
 
-def progress(study: optuna.Study) -> str:
+def count_states(study: optuna.Study) -> str:
     """How many trials there are of each state.
 
     >>> study = optuna.create_study()
     >>> _ = study.ask()
-    >>> progress(study)
+    >>> count_states(study)
     '1 trial: 1 running'
     """
     counts = Counter(_state(trial) for trial in trials(study))
@@ -120,11 +133,11 @@ def _state(trial: FrozenTrial) -> str:
 def _facts(study: optuna.Study, folder: Path) -> Iterator[tuple[str, str]]:
     """What is known of the sweep beside its trials."""
     told = study.user_attrs
-    arrows = zip(objectives(study), study.directions, strict=True)
+    arrows = zip(objective_names(study), study.directions, strict=True)
     yield "looks for", ", ".join(f"{name} ({each.name.lower()}d)" for name, each in arrows)
     how = [told.get(attributes.SAMPLER), told.get(attributes.PRUNER)]
     yield "by", ", ".join(str(name).rpartition(".")[2] for name in how if name)
-    yield "folder", path_from_here(folder)
+    yield "folder", display_path(folder)
     if began := [trial.datetime_start for trial in trials(study) if trial.datetime_start]:
         ended = [trial.datetime_complete for trial in trials(study) if trial.datetime_complete]
         yield "began", f"{min(began):%Y-%m-%d %H:%M}"
@@ -138,7 +151,7 @@ def _params(trial: FrozenTrial) -> list[tuple[str, str]]:
     return [(name, brief(value)) for name, value in trial.params.items()]
 
 
-def _confirmed_row(sure: Confirmed, count: int) -> dict[str, object]:
+def _confirmed_row(sure: ConfirmedTrial, count: int) -> dict[str, object]:
     remarks = [
         f"seed {seed} failed: {redacted(why)[:LONGEST]}" for seed, why in sure.failed.items()
     ]
@@ -157,10 +170,10 @@ def _rows(
     study: optuna.Study, searched: Sequence[str], folder: Path, page: Path
 ) -> Iterator[TrialRow]:
     """The complete trials in their order, then the others."""
-    order = ranked(study)
+    order = ranked_trials(study)
     done = {trial.number for trial in order}
     several = len(study.directions) > 1
-    best = {trial.number for trial in leaders(study)[: None if several else 1]}
+    best = {trial.number for trial in best_candidates(study)[: None if several else 1]}
     for trial in [*order, *(each for each in trials(study) if each.number not in done)]:
         place = trial_folder(trial, folder)
         card = place / "card.html"
@@ -173,7 +186,7 @@ def _rows(
                 brief(trial.params[name]) if name in trial.params else NOTHING for name in searched
             ],
             took=duration(trial.duration.total_seconds()) if trial.duration else NOTHING,
-            folder=path_from_here(place),
+            folder=display_path(place),
             link=os.path.relpath(card, page.absolute().parent) if card.is_file() else None,
             best=trial.number in best,
         )

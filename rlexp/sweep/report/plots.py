@@ -23,10 +23,10 @@ from rlexp.sweep.study import OBJECTIVES
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FEWEST = 4
+MIN_TRIALS = 4
 """Complete trials below which importance and a contour would be made of nothing."""
-MOST_SLICES = 12
-MOST_SHAPES = 1500
+MAX_SLICES = 12
+MAX_VECTOR_TRIALS = 1500
 """Trials beyond which dots and lines become pixels: the page would weigh more than the study."""
 SMALL, WIDE = (4.0, 2.6), (12.0, 4.2)  # inches
 DOT, LINE, CUT_SHORT = "#1f77b4", "#d62728", "#8c564b"
@@ -35,18 +35,18 @@ COLOURS = {DOT: "--after", LINE: "--warn", CUT_SHORT: "--before"}
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingPlot:
     """A plot that cannot be made, and why."""
 
     title: str
     why: str
 
 
-Drawing = Plot | Missing
+Drawing = Plot | MissingPlot
 
 
 @dataclass(frozen=True)
-class Section:
+class PlotSection:
     """Plots that stand together; wide ones have a row of their own."""
 
     title: str
@@ -54,30 +54,30 @@ class Section:
     wide: bool = False
 
 
-def sections(study: optuna.Study) -> Iterator[Section]:
+def plot_sections(study: optuna.Study) -> Iterator[PlotSection]:
     """All plots of a study, in the order in which people ask."""
-    names = objectives(study)
+    names = objective_names(study)
     targets = range(len(names))
-    first = [history(study, each) for each in targets]
-    first += [intermediate(study)] if len(names) == 1 else [pareto(study)]
-    first += [importance(study, each) for each in targets]
-    first += [contour(study, each) for each in targets]
-    yield Section("How it went, and what mattered", first)
-    yield Section("Parallel coordinates", [parallel(study)], wide=True)
+    first = [history_plot(study, each) for each in targets]
+    first += [intermediate_plot(study)] if len(names) == 1 else [pareto_plot(study)]
+    first += [importance_plot(study, each) for each in targets]
+    first += [contour_plot(study, each) for each in targets]
+    yield PlotSection("How it went, and what mattered", first)
+    yield PlotSection("Parallel coordinates", [parallel_plot(study)], wide=True)
     for each in targets:
-        yield Section(f"{names[each]} over each parameter", list(slice_plot(study, each)))
+        yield PlotSection(f"{names[each]} over each parameter", list(slice_plots(study, each)))
 
 
-def objectives(study: optuna.Study) -> list[str]:
+def objective_names(study: optuna.Study) -> list[str]:
     """The metrics that a study looks for, in the order of its directions."""
     return study.user_attrs[OBJECTIVES]
 
 
-def history(study: optuna.Study, objective: int) -> Drawing:
+def history_plot(study: optuna.Study, objective: int) -> Drawing:
     """Each trial's value, and the best so far."""
-    title = f"{objectives(study)[objective]} by trial"
-    if not complete(study):
-        return Missing(title, "no trial is complete yet")
+    title = f"{objective_names(study)[objective]} by trial"
+    if not complete_trials(study):
+        return MissingPlot(title, "no trial is complete yet")
     return _drawn(
         title,
         partial(optuna.visualization.matplotlib.plot_optimization_history, **_of(study, objective)),
@@ -85,56 +85,58 @@ def history(study: optuna.Study, objective: int) -> Drawing:
     )
 
 
-def intermediate(study: optuna.Study) -> Drawing:
+def intermediate_plot(study: optuna.Study) -> Drawing:
     """Each trial's evaluations by step; those of pruned ones end early."""
-    title = f"{objectives(study)[0]} by step"
+    title = f"{objective_names(study)[0]} by step"
     drawn = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
     trials = study.get_trials(deepcopy=False, states=drawn)
     reported = [trial for trial in trials if trial.intermediate_values]
     if not reported:
-        return Missing(title, "no trial was evaluated before its end: eval.every says how often")
+        return MissingPlot(
+            title, "no trial was evaluated before its end: eval.every says how often"
+        )
     draw = optuna.visualization.matplotlib.plot_intermediate_values
-    return _drawn(title, draw, study, partial(_tell_pruned, reported, objectives(study)[0]))
+    return _drawn(title, draw, study, partial(_tell_pruned, reported, objective_names(study)[0]))
 
 
-def pareto(study: optuna.Study) -> Drawing:
+def pareto_plot(study: optuna.Study) -> Drawing:
     """The trials that none is better than in all objectives, among the others."""
-    names = objectives(study)
+    names = objective_names(study)
     if len(names) > 3:
-        return Missing("Pareto front", f"{len(names)} objectives: it can show two or three")
-    if not complete(study):
-        return Missing("Pareto front", "no trial is complete yet")
+        return MissingPlot("Pareto front", f"{len(names)} objectives: it can show two or three")
+    if not complete_trials(study):
+        return MissingPlot("Pareto front", "no trial is complete yet")
     draw = partial(optuna.visualization.matplotlib.plot_pareto_front, target_names=names)
     return _drawn("Pareto front", draw, study)
 
 
-def importance(study: optuna.Study, objective: int) -> Drawing:
+def importance_plot(study: optuna.Study, objective: int) -> Drawing:
     """By which parameters the best trials differ from the others (PED-ANOVA, arXiv:2304.10255)."""
-    title = f"What mattered to {objectives(study)[objective]}"
+    title = f"What mattered to {objective_names(study)[objective]}"
     if why := _too_little(study, objective, parameters=1):
-        return Missing(title, why)
+        return MissingPlot(title, why)
     draw = partial(
         optuna.visualization.matplotlib.plot_param_importances,
         target=_downwards(study, objective),
-        target_name=objectives(study)[objective],
+        target_name=objective_names(study)[objective],
     )
     return _drawn(title, draw, study)
 
 
-def contour(study: optuna.Study, objective: int) -> Drawing:
+def contour_plot(study: optuna.Study, objective: int) -> Drawing:
     """The objective over the two parameters that matter most to it."""
-    title = f"{objectives(study)[objective]} over the two that mattered most"
+    title = f"{objective_names(study)[objective]} over the two that mattered most"
     if why := _too_little(study, objective, parameters=2):
-        return Missing(title, why)
+        return MissingPlot(title, why)
     first, second = _by_importance(study, objective)[:2]
     together = [
         trial.params
-        for trial in complete(study)
+        for trial in complete_trials(study)
         if first in trial.params and second in trial.params
     ]
     if any(len({str(each[name]) for each in together}) < 2 for name in (first, second)):
         why = f"too few trials have both {first} and {second}, with values that differ"
-        return Missing(title, why)
+        return MissingPlot(title, why)
     draw = partial(
         optuna.visualization.matplotlib.plot_contour,
         params=[first, second],
@@ -143,40 +145,40 @@ def contour(study: optuna.Study, objective: int) -> Drawing:
     return _drawn(title, draw, study)
 
 
-def parallel(study: optuna.Study) -> Drawing:
+def parallel_plot(study: optuna.Study) -> Drawing:
     """Each complete trial as a line through its values and its parameters."""
     title = "Each complete trial is a line; the darker it is the better"
-    if not complete(study):
-        return Missing("Parallel coordinates", "no trial is complete yet")
+    if not complete_trials(study):
+        return MissingPlot("Parallel coordinates", "no trial is complete yet")
     draw = optuna.visualization.matplotlib.plot_parallel_coordinate
-    single = {"target_name": objectives(study)[0]} if len(study.directions) == 1 else {}
+    single = {"target_name": objective_names(study)[0]} if len(study.directions) == 1 else {}
     return _drawn(title, partial(draw, **single), study, size=WIDE)
 
 
-def slice_plot(study: optuna.Study, objective: int) -> Iterator[Drawing]:
+def slice_plots(study: optuna.Study, objective: int) -> Iterator[Drawing]:
     """The objective over each parameter by itself, the most important first."""
     names = _by_importance(study, objective)
     if not names:
-        yield Missing("Slices", "no trial is complete yet")
-    for name in names[:MOST_SLICES]:
+        yield MissingPlot("Slices", "no trial is complete yet")
+    for name in names[:MAX_SLICES]:
         draw = partial(
             optuna.visualization.matplotlib.plot_slice, params=[name], **_of(study, objective)
         )
         yield _drawn(name, draw, study)
-    if left := names[MOST_SLICES:]:
-        yield Missing("Further parameters", f"{', '.join(left)}: they matter less")
+    if left := names[MAX_SLICES:]:
+        yield MissingPlot("Further parameters", f"{', '.join(left)}: they matter less")
 
 
-def complete(study: optuna.Study) -> list[FrozenTrial]:
+def complete_trials(study: optuna.Study) -> list[FrozenTrial]:
     """The trials that have a result."""
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 
 def _too_little(study: optuna.Study, objective: int, parameters: int) -> str | None:
     """Why nothing can be said of what matters, where it is so."""
-    done = complete(study)
-    if len(done) < FEWEST:
-        return f"{len(done)} complete trials: it wants {FEWEST}"
+    done = complete_trials(study)
+    if len(done) < MIN_TRIALS:
+        return f"{len(done)} complete trials: it wants {MIN_TRIALS}"
     searched = {name for trial in done for name in trial.params}
     if len(searched) < parameters:
         return "a single parameter is searched"
@@ -187,7 +189,7 @@ def _too_little(study: optuna.Study, objective: int, parameters: int) -> str | N
 
 def _of(study: optuna.Study, objective: int) -> dict[str, Any]:
     """How Optuna's plots are told which objective is meant."""
-    name = {"target_name": objectives(study)[objective]}
+    name = {"target_name": objective_names(study)[objective]}
     if len(study.directions) == 1:
         return name  # with a target Optuna would not know what is better
     return {**name, "target": lambda trial: trial.values[objective]}
@@ -201,7 +203,7 @@ def _downwards(study: optuna.Study, objective: int) -> Callable[[FrozenTrial], f
 
 def _by_importance(study: optuna.Study, objective: int) -> list[str]:
     """The parameters of complete trials; the most important first, where that can be said."""
-    names = sorted({name for trial in complete(study) for name in trial.params})
+    names = sorted({name for trial in complete_trials(study) for name in trial.params})
     if _too_little(study, objective, parameters=1):
         return names
     with warnings.catch_warnings():
@@ -233,12 +235,12 @@ def _drawn(
             figure = pyplot.gcf()
             finish(figure)
             _restyle(figure, size)
-            if len(complete(study)) > MOST_SHAPES:
+            if len(complete_trials(study)) > MAX_VECTOR_TRIALS:
                 for artist in figure.findobj(lambda each: isinstance(each, (Collection, Line2D))):
                     artist.set_rasterized(True)
             return Plot(title, as_svg(figure, COLOURS))
         except Exception as error:  # whatever it trips over, a sweep that has ended is to be told
-            return Missing(title, f"{type(error).__name__}: {' '.join(str(error).split())}")
+            return MissingPlot(title, f"{type(error).__name__}: {' '.join(str(error).split())}")
         finally:
             for number in set(pyplot.get_fignums()) - before:
                 pyplot.close(number)

@@ -12,14 +12,14 @@ from rich.console import Console
 from rlexp.rendering.numbers import brief
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep.ownership import ERROR, RETRIES, WITHDRAWN, trials
-from rlexp.sweep.report.mlflow_parent import Parent, best_trials
-from rlexp.sweep.report.report import Report
+from rlexp.sweep.report.mlflow_parent import ParentRunLogger, best_trials
+from rlexp.sweep.report.report import SweepReport
 
 
-class Progress:
+class SweepProgress:
     """Tells the terminal and the sweep's MLflow run of each trial."""
 
-    def __init__(self, spec: SweepSpec, study: optuna.Study, parent: Parent) -> None:
+    def __init__(self, spec: SweepSpec, study: optuna.Study, parent: ParentRunLogger) -> None:
         self._spec, self._study, self._parent = spec, study, parent
         self._console = Console(highlight=False)
 
@@ -66,7 +66,7 @@ class Progress:
             params = " ".join(f"{key}={brief(value)}" for key, value in trial.params.items())
             self._say("best", f"trial {trial.number}: {text}   {params}")
 
-    def tell(self, report: Report) -> None:
+    def tell(self, report: SweepReport) -> None:
         """What was written for people."""
         for what, text in report.lines():
             self._say(what, text)

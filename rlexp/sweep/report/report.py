@@ -8,10 +8,15 @@ from pathlib import Path
 
 import optuna
 
-from rlexp.sweep.confirmation.ranking import Confirmed, confirmations, ranking
-from rlexp.sweep.report.best_configs import BestConfig, path_from_here, scored, write_best
-from rlexp.sweep.report.page import write_report
-from rlexp.sweep.report.plots import objectives
+from rlexp.sweep.confirmation.ranking import ConfirmedTrial, confirmed_trials, ranking_sentences
+from rlexp.sweep.report.best_configs import (
+    BestConfig,
+    display_path,
+    format_objectives,
+    write_best_configs,
+)
+from rlexp.sweep.report.page import write_page
+from rlexp.sweep.report.plots import objective_names
 from rlexp.tracking.secrets import redacted
 
 REPORT = "report.html"
@@ -20,7 +25,7 @@ FOR_MLFLOW = "provenance"
 
 
 @dataclass(frozen=True)
-class Report:
+class SweepReport:
     """What was written."""
 
     study: optuna.Study
@@ -28,16 +33,16 @@ class Report:
     """Of the sweep."""
     page: Path
     best: Sequence[BestConfig]
-    sure: Sequence[Confirmed]
+    sure: Sequence[ConfirmedTrial]
 
     @property
     def certainty(self) -> list[str]:
         """How sure the ranking is, in sentences; none where nothing was confirmed."""
-        return list(ranking(self.study, self.sure))
+        return list(ranking_sentences(self.study, self.sure))
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """What a terminal shows of it: a word, and what it stands for."""
-        names = objectives(self.study)
+        names = objective_names(self.study)
         for each in self.sure:
             if each.values:
                 found = [f"{name} {each.estimate(index)}" for index, name in enumerate(names)]
@@ -46,14 +51,14 @@ class Report:
         for sentence in self.certainty:
             yield "how sure", sentence
         for each in self.best[:1]:
-            what = f"trial {each.trial.number}, {scored(self.study, each.trial.values)}"
+            what = f"trial {each.trial.number}, {format_objectives(self.study, each.trial.values)}"
             if each.file is None:
                 yield "no file", f"for {what}: {each.why}"
             else:
-                yield "run it again", f"python -m rlexp rerun {path_from_here(each.file)}"
+                yield "run it again", f"python -m rlexp rerun {display_path(each.file)}"
         if others := [each.file.name for each in self.best[1:] if each.file]:
             yield "beside it", ", ".join(others)
-        yield "report", path_from_here(self.page)
+        yield "report", display_path(self.page)
 
     def artifacts(self) -> Iterator[Path]:
         """The files for the sweep's MLflow run, all of them in its folder."""
@@ -65,7 +70,7 @@ class Report:
             yield copy
 
 
-def report(study: optuna.Study, folder: Path, page: Path | None = None) -> Report:
+def write_sweep_report(study: optuna.Study, folder: Path, page: Path | None = None) -> SweepReport:
     """Write the page, and the configs of the best trials.
 
     Args:
@@ -73,8 +78,8 @@ def report(study: optuna.Study, folder: Path, page: Path | None = None) -> Repor
         folder: the sweep's; where it is not on this machine, no configs can be written.
         page: the file; in the sweep's folder where none is named.
     """
-    sure = confirmations(study)
-    best = write_best(study, folder, sure) if folder.is_dir() else []
+    sure = confirmed_trials(study)
+    best = write_best_configs(study, folder, sure) if folder.is_dir() else []
     page = page or folder / REPORT
-    write_report(study, page, folder, best, sure)
-    return Report(study, folder, page, best, sure)
+    write_page(study, page, folder, best, sure)
+    return SweepReport(study, folder, page, best, sure)

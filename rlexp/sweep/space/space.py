@@ -33,7 +33,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Numbers:
+class NumberRange:
     """The numbers from `low` to `high`, both included."""
 
     low: float
@@ -90,7 +90,7 @@ class Parameter:
 
     override: str
     """The key as it is overridden, with its `+` where it has one."""
-    domain: Choice | Numbers
+    domain: Choice | NumberRange
     text: str
     """As it was written."""
     conditions: tuple[Condition, ...] = ()
@@ -109,7 +109,7 @@ class Parameter:
 
 
 @dataclass(frozen=True)
-class Space:
+class SearchSpace:
     """Parameters, groups first, and what all trials have in common.
 
     Attributes:

@@ -36,12 +36,12 @@ from rlexp.spec.errors import UserError
 from rlexp.spec.files.devices import cuda_capabilities
 
 OUTPUT = "output.log"
-STOPPING_TAKES = 20.0
+STOP_TIMEOUT = 20.0
 """Seconds that a job has to end after SIGTERM: it tells the study and MLflow."""
 
 Job = tuple[list[str], int, Path]
 """Overrides, number, and where what it prints goes to."""
-Outcome = dict[str, Any]
+JobOutcome = dict[str, Any]
 """`returned`: what the task function did; or `error`, in words; or `died`, how the process ended.
 `problems`: of a mistake that the user can put right."""
 
@@ -65,7 +65,7 @@ class Slots:
     """Runs jobs of a Hydra application, so many at once.
 
     Args:
-        application: `packed`.
+        application: `pack_application`.
         preload: module that the server imports.
         folder: of the sweep.
         environments: the environment variables of each slot; there are as many slots.
@@ -101,7 +101,7 @@ class Slots:
     ) -> None:
         self.stop()
 
-    def submit(self, overrides: Sequence[str], number: int) -> Future[Outcome]:
+    def submit(self, overrides: Sequence[str], number: int) -> Future[JobOutcome]:
         """Run the job with these overrides as soon as a slot is free."""
         output = self._folder / (_subfolder(overrides) or str(number)) / OUTPUT
         return self._waiters.submit(self._run, (list(overrides), number, output))
@@ -118,13 +118,13 @@ class Slots:
         there = list(self._processes)
         for process in there:
             process.terminate()
-        deadline = time.monotonic() + STOPPING_TAKES
+        deadline = time.monotonic() + STOP_TIMEOUT
         for process in there:
             process.join(max(0.0, deadline - time.monotonic()))
             if process.is_alive():
                 process.kill()
 
-    def _run(self, job: Job) -> Outcome:
+    def _run(self, job: Job) -> JobOutcome:
         slot = self._free.get()
         process, connection = slot.born or self._born(slot.environment)
         born, told = None, b""
@@ -154,7 +154,7 @@ class Slots:
         return process, ours
 
 
-def packed(hydra_context: Any, task_function: Any, config: Any) -> bytes:
+def pack_application(hydra_context: Any, task_function: Any, config: Any) -> bytes:
     """What Hydra hands to a launcher, for the processes of its jobs."""
     return cloudpickle.dumps((hydra_context, task_function, config, Singleton.get_state()))
 
@@ -180,7 +180,7 @@ def _gpus() -> list[str]:
     return [str(index) for index in range(len(cuda_capabilities()))]
 
 
-def job_return(outcome: Outcome, overrides: Sequence[str]) -> JobReturn:
+def job_return(outcome: JobOutcome, overrides: Sequence[str]) -> JobReturn:
     """An outcome as Hydra's own sweepers expect it."""
     done = JobReturn(overrides=list(overrides))
     if "returned" in outcome:
@@ -191,7 +191,7 @@ def job_return(outcome: Outcome, overrides: Sequence[str]) -> JobReturn:
     return done
 
 
-def outcome_of(done: JobReturn) -> Outcome:
+def outcome_from_job(done: JobReturn) -> JobOutcome:
     """What one of Hydra's launchers gave back."""
     if done.status == JobStatus.COMPLETED:
         return {"returned": done.return_value}
@@ -209,7 +209,7 @@ def _ended(code: int | None) -> str:
     return f"with exit status {code}"
 
 
-def _failed(error: BaseException) -> Outcome:
+def _failed(error: BaseException) -> JobOutcome:
     if isinstance(error, UserError):
         return {"error": str(error), "problems": [vars(each) for each in error.problems]}
     return {"error": f"{type(error).__name__}: {error}"}
@@ -237,7 +237,7 @@ def _work(connection: Any, application: bytes, environment: Mapping[str, str]) -
             )
         if done.status == JobStatus.FAILED:
             traceback.print_exception(done._return_value)
-        outcome = outcome_of(done)
+        outcome = outcome_from_job(done)
     except BaseException as error:  # Ctrl-C and exits too: the sweeper has to know
         traceback.print_exc()
         outcome = _failed(error)
