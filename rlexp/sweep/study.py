@@ -137,6 +137,11 @@ def read_study(storage: str, name: str | None = None) -> optuna.Study:
     return optuna.load_study(study_name=name or names[0], storage=base)
 
 
+def objective_names(study: optuna.Study) -> list[str]:
+    """Return the metrics that a study looks for, in the order of its directions."""
+    return study.user_attrs[OBJECTIVES]
+
+
 def sibling_study(study: optuna.Study, suffix: str) -> optuna.Study | None:
     """The study in the same data base whose name goes on with `suffix`, if there is one."""
     name = f"{study.study_name}{suffix}"

@@ -58,7 +58,7 @@ def test_the_command_line_goes_before_the_yaml() -> None:
     """A parameter that is searched although it was given a value, or in its old range."""
     params = {"a": "interval(0,1)", "b": "choice(1,2)", "algo=dpo": {"c": "range(3)"}}
     space = space_of("a=0.5", "b=interval(5,9)", "c=1", params=params)
-    assert space.described() == {"b": "interval(5,9)"}
+    assert space.descriptions() == {"b": "interval(5,9)"}
     assert space.fixed == {"a": "a=0.5", "c": "c=1"}
 
 

@@ -43,7 +43,7 @@ class SlotsLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[Any]:
         """All jobs of a sweeper that knows of no slots; their results in order."""
-        from rlexp.sweep.workers.slots import job_return
+        from rlexp.sweep.workers.jobs import job_return_from
 
         with self.slots as slots:
             self._slots = None
@@ -52,7 +52,7 @@ class SlotsLauncher(Launcher):
                 for index, overrides in enumerate(job_overrides)
             ]
             return [
-                job_return(future.result(), overrides)
+                job_return_from(future.result(), overrides)
                 for future, overrides in zip(begun, job_overrides, strict=True)
             ]
 

@@ -143,8 +143,8 @@ class SearchSpace:
         """What a trial's command line has beside what is fixed."""
         return [f"{each.override}={override_value(value)}" for each, value in chosen.items()]
 
-    def described(self) -> dict[str, str]:
-        """Each parameter as it was written; two spaces are the same when this is."""
+    def descriptions(self) -> dict[str, str]:
+        """Return each parameter as it was written; two spaces are the same when this is."""
         return {each.name: each.text for each in self.parameters}
 
 

@@ -29,7 +29,8 @@ from omegaconf import OmegaConf
 
 from rlexp.runtime.extras import install_command
 from rlexp.spec.errors import Problem, UserError
-from rlexp.sweep.workers.slots import STOP_TIMEOUT, JobOutcome, Slots
+from rlexp.sweep.workers.jobs import JobOutcome
+from rlexp.sweep.workers.slots import STOP_TIMEOUT, Slots
 
 LOCAL = "local"
 """Address of a cluster that is started here, for one sweep."""
