@@ -14,6 +14,7 @@ from typing import Any
 from rlexp.evaluation.preserved_state import preserve_rng_and_modes
 from rlexp.evaluation.ratios import averages, sample_ratios, sum_by_prompt
 from rlexp.evaluation.results import Evaluation, Sample, in_groups
+from rlexp.runtime.collective import compute_on_first
 from rlexp.spec.eval import EvalSpec
 from rlexp.spec.policy import Completion, PolicyLike
 from rlexp.spec.reward import Scores, Scoring, Value
@@ -110,7 +111,8 @@ def score(
         name for row in rows for name in row if name not in ("prompt", "completion")
     )
     columns = {name: [row.get(name) for row in rows] for name in names}
-    return reward.score(prompts, answers, columns)
+    # Every process has sampled the same: a judge that costs money is asked by one of them.
+    return compute_on_first(lambda: reward.score(prompts, answers, columns))
 
 
 def _samples(

@@ -129,7 +129,7 @@ class CardWriter:
             recorder.clock.cost(tokens=recorder.tokens()),
             notes=[*recorder.notes, *recorder.usage.notes()],
             firings=self.monitor.alerts,
-            watched=spec.guards.watched(),
+            guards=spec.guards,
             control=self.baseline.control(self.evaluator.initial),
             frontier=self.baseline.frontier(),
             columns=self.evaluator.prompt_columns(),
