@@ -27,7 +27,7 @@ is counted over all completions at once, and has no interval."""
 
 
 def _samples_text(run: RunSpec) -> bool:
-    return run.algo.head == "language"
+    return run.algo.model_kind.writes
 
 
 def _earns_reward(run: RunSpec) -> bool:
@@ -35,7 +35,7 @@ def _earns_reward(run: RunSpec) -> bool:
 
 
 def _ranks_pairs(run: RunSpec) -> bool:
-    return run.algo.head == "reward"
+    return not run.algo.model_kind.writes
 
 
 def _reads_texts(run: RunSpec) -> bool:

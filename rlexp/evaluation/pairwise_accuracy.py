@@ -8,7 +8,7 @@ average.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rlexp.evaluation.bootstrap import bootstrap_ratio
@@ -16,6 +16,7 @@ from rlexp.evaluation.policy import for_people
 from rlexp.evaluation.preserved_state import preserve_rng_and_modes
 from rlexp.evaluation.results import ANSWERS, Evaluation, Sample
 from rlexp.spec.eval import EvalSpec
+from rlexp.spec.reward import Scoring
 
 
 def evaluate_ranking(policy: Any, rows: Sequence[dict[str, Any]], spec: EvalSpec) -> Evaluation:
@@ -51,6 +52,20 @@ def evaluate_ranking(policy: Any, rows: Sequence[dict[str, Any]], spec: EvalSpec
         samples=_samples(rows, scores, texts),
         seconds=time.perf_counter() - started,
     )
+
+
+def evaluate_reward_model(
+    policy: Any,
+    rows: Sequence[dict[str, Any]],
+    reward: Scoring,
+    texts: Sequence[str],
+    spec: EvalSpec,
+    *,
+    trained: bool,
+    grammatical: Callable[[str], float] | None,
+) -> Evaluation:
+    """Call `evaluate_ranking` as all kinds of models are evaluated; the rest does not matter."""
+    return evaluate_ranking(policy, rows, spec)
 
 
 def _ids(tokenizer: Any, row: dict[str, Any], answer: str) -> list[int]:
