@@ -30,6 +30,7 @@ from rlexp.guards.alert import ExampleSample, GuardAlert
 from rlexp.guards.training_health import FEW, HEALTH, LOOK, Finding, Series
 from rlexp.runtime.checkpoints import complete_checkpoints
 from rlexp.runtime.collective import broadcast
+from rlexp.runtime.run_folder import LOOKS, step_file
 from rlexp.spec.eval import EvalSpec
 from rlexp.spec.judge import needs_rivals
 from rlexp.spec.run import RunSpec
@@ -289,7 +290,7 @@ class GuardMonitor:
         )
 
     def _file(self, step: int) -> Path:
-        return self.folder / "looks" / f"step-{step:06d}.json"
+        return self.folder / LOOKS / step_file(step)
 
 
 def takes_probes(spec: RunSpec) -> bool:

@@ -20,11 +20,11 @@ from rlexp.runner.checkpoint_retention import KeptCheckpoints
 from rlexp.runner.judge_costs import JudgeUsage
 from rlexp.runner.pruning import PRUNED
 from rlexp.runtime.device import is_main_process
+from rlexp.runtime.run_folder import CHECKPOINTS, EVALUATIONS, SPOOL, step_file
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.run import RunSpec
 from rlexp.tracking import Tracker
 from rlexp.tracking.spool.history import Event, RunHistory
-from rlexp.tracking.spool.spool import SPOOL
 
 Advance = Callable[[int, int, str], None]
 """Moves a progress bar: step, steps, and a few words."""
@@ -116,7 +116,7 @@ class RunRecorder:
         if tracker.told:
             self.clock.go_on(tracker.told.phase_seconds, tracker.told.total_seconds)
         self.usage = JudgeUsage(tracker.history)
-        self.checkpoints = KeptCheckpoints(spec.train, folder / "checkpoints", tracker)
+        self.checkpoints = KeptCheckpoints(spec.train, folder / CHECKPOINTS, tracker)
         self.notes: list[str] = list(notes)
         self.metrics_at: dict[int, dict[str, float]] = {}
 
@@ -229,7 +229,7 @@ def open_recorder(
 
 def evaluation_file(folder: Path, step: int) -> Path:
     """Return where a run's folder has the evaluation of a step."""
-    return folder / "evaluations" / f"step-{step:06d}.json"
+    return folder / EVALUATIONS / step_file(step)
 
 
 def _check_same_data(earlier: RunHistory | None, splits: Splits) -> None:
