@@ -13,16 +13,17 @@ from __future__ import annotations
 import itertools
 from argparse import Namespace
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from rlexp.config.hydra import config_loader, group_choices
 from rlexp.config.registry_choices import pin_versions, register_choice
 from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.registry_reference import is_registered
 from rlexp.spec.keys import key_paths
 from rlexp.spec.run import RunSpec
+from rlexp.spec.validation import unknown_choice
 from rlexp.tracking.store.connection import resolve
 
 MOST_JOBS_CHECKED = 256
@@ -40,11 +41,9 @@ class Command:
         from hydra.core.override_parser.overrides_parser import OverridesParser
         from hydra.errors import OverrideParseException
 
-        self.config_dir = str(
-            Path(arguments.config_path).resolve() if arguments.config_path else CONF
-        )
+        self.config_dir = Path(arguments.config_path).resolve() if arguments.config_path else CONF
         self.config_name = arguments.config_name or "config"
-        self.search_path = arguments.config_dir and Path(arguments.config_dir).resolve()
+        self.search_path = Path(arguments.config_dir).resolve() if arguments.config_dir else None
         self.multirun = bool(arguments.multirun)
         self.problems: list[Problem] = []
         self.parsed = []
@@ -63,16 +62,7 @@ class Command:
         Raises:
             UserError: with every mistake that the command line shows.
         """
-        from hydra import initialize_config_dir
-        from hydra.core.global_hydra import GlobalHydra
-
-        GlobalHydra.instance().clear()
-        with initialize_config_dir(self.config_dir, version_base="1.3"):
-            loader: Any = GlobalHydra.instance().config_loader()
-            if self.search_path:  # `--config-dir`, which only Hydra's own main would look at
-                places = loader.get_search_path()
-                places.prepend("command-line", f"file://{self.search_path}", anchor="schema")
-                loader.repository.initialize_sources(places)
+        with config_loader(self.config_dir, self.search_path) as loader:
             own = [o for o in self.parsed if not o.is_hydra_override()]
             groups = [o for o in own if self._is_group(loader, o.key_or_group)]
             values = [o for o in own if o not in groups]
@@ -127,7 +117,7 @@ class Command:
         group = override.key_or_group.partition("@")[0]
         if override.is_delete():
             return True
-        options = loader.get_group_options(group)
+        options = group_choices(loader, group)
         asked = [_unescaped(name) for name in self._values(override)]
         missing = [
             name
@@ -136,10 +126,7 @@ class Command:
             and name not in options
             and not (group == "model" and is_registered(name))
         ]
-        for name in missing:
-            near = get_close_matches(name, options, n=1)
-            remedy = f"Did you mean {group}={near[0]}?" if near else ""
-            self.problems.append(Problem(group, name, f"one of {', '.join(options)}", remedy))
+        self.problems += [unknown_choice(group, name, options) for name in missing]
         return not missing
 
     def _is_offered(self, override: Any, groups: list[Any], values: list[Any]) -> bool:

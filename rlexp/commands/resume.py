@@ -14,7 +14,8 @@ from pathlib import Path
 
 from rlexp.cli.arguments import Parser, store_of
 from rlexp.cli.exit_status import import_from_here, reported
-from rlexp.launch.resume_plan import CONFIG, Resumption, plan_resume
+from rlexp.config.stored import write_config
+from rlexp.launch.resume_plan import plan_resume
 from rlexp.runtime.lock import exclusive
 from rlexp.spec.errors import Problem, UserError
 
@@ -36,7 +37,7 @@ def _resume(argv: Sequence[str]) -> None:
     import_from_here()
     with exclusive(folder):
         resumption = plan_resume(folder, arguments.overrides)
-        _write(resumption, folder / CONFIG)
+        write_config(folder, resumption.config)
     for cut in resumption.cut_off:
         print(f"{'going on':12} {cut.name} was cut off while it was written, and is removed")
     launch(resumption.spec, folder, None, resumption.checkpoint)
@@ -71,11 +72,3 @@ def _go_where_it_began(folder: Path) -> None:
         began = Path(attempt.get("directory", ""))
         if began.is_dir():
             os.chdir(began)
-
-
-def _write(resumption: Resumption, path: Path) -> None:
-    from omegaconf import OmegaConf
-
-    draft = path.with_name(f"{path.name}.new")
-    draft.write_text(OmegaConf.to_yaml(resumption.config), encoding="utf-8")
-    draft.replace(path)

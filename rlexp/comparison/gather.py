@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from rlexp.comparison.paired_tests import RESAMPLES
 from rlexp.comparison.run_data import Key, Points, RecordedSample, Run, Value
 from rlexp.evaluation.bootstrap import bootstrap_ratio
+from rlexp.spec.keys import with_current_names
 
 TEXTS = frozenset({"step", "prompt", "completion"})
 """Columns of a samples table that are no measurements."""
@@ -115,8 +116,9 @@ def _config(record: RunSummary, source: RunSource) -> tuple[dict[str, Any], bool
 
     text = _text(source, record, "config.yaml")
     if text is not None:
-        return yaml.safe_load(text), True
-    return {name: _typed(value) for name, value in record.params.items()}, False
+        return with_current_names(yaml.safe_load(text)), True
+    typed = {name: _typed(value) for name, value in record.params.items()}
+    return with_current_names(typed), False
 
 
 def _typed(value: str) -> Any:

@@ -177,7 +177,8 @@ class GuardMonitor:
         terms = self.spec.reward.terms_by_name()
         weights = {name: term.weight.final for name, term in terms.items()}
         measures = reward_hacking.evidence(self.start, found, self.guards, weights)
-        near = reward_hacking.total_evidence(measures) >= reward_hacking.NEAR * self.guards.together
+        total = reward_hacking.total_evidence(measures)
+        near = total >= reward_hacking.NEAR * self.guards.threshold
         again = measures
         if near and self._is_on("reward_hacking"):
             other = self._look(step, self.spec.eval.seed + 1)
@@ -190,7 +191,7 @@ class GuardMonitor:
         self.series.add(step, metrics)
         self._looked = step
         looks = self.series.points[EVIDENCE]
-        if not self._is_on("reward_hacking") or pooled < self.guards.together:
+        if not self._is_on("reward_hacking") or pooled < self.guards.threshold:
             return
         if reward_hacking.has_lasted(looks, self.guards):
             words = reward_hacking.format_evidence(self.start, found, measures)

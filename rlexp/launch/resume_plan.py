@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlexp.config.overrides import Config, overridden, read_config
+from rlexp.config.overrides import overridden
+from rlexp.config.stored import CONFIG, Config, read_config
 from rlexp.runtime.checkpoints import complete_checkpoints, remove_cut_off
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.keys import key_paths, key_values
@@ -19,7 +20,6 @@ from rlexp.spec.run import RunSpec
 from rlexp.tracking.spool.history import RunHistory
 from rlexp.tracking.spool.spool import SPOOL
 
-CONFIG = "config.yaml"
 CHANGEABLE = (
     "train.max_steps",
     "train.micro_batch_size",

@@ -6,13 +6,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from rich.console import Console
 
+from rlexp.config.stored import write_config
 from rlexp.data.load import load_data
 from rlexp.launch.launcher import launch
 from rlexp.launch.new_run import new_folder
-from rlexp.launch.resume_plan import CONFIG
 from rlexp.reproduction import terminal
 from rlexp.reproduction.differences import EnvironmentDifference, environment_differences
 from rlexp.reproduction.matching import Verdict, compare_metrics, verdict
@@ -130,8 +129,7 @@ def _check_folders(then: Facts, here: Facts, config: dict[str, Any]) -> None:
 def _run(stages: list[Stage], folder: Path) -> RunFailed | None:
     """The new run; how it failed, if it did: a failure can be what is to be had again."""
     for stage in stages:
-        text = OmegaConf.to_yaml(OmegaConf.create(stage.config))
-        (folder / CONFIG).write_text(text, encoding="utf-8")
+        write_config(folder, stage.config)
         checkpoints = complete_checkpoints(folder / "checkpoints")
         try:
             launch(stage.spec, folder, None, checkpoints[-1] if checkpoints else None)
