@@ -218,7 +218,7 @@ class GuardMonitor:
         measures = reward_hacking.evidence(self.start, probe, self.guards, weights)
         evidence = reward_hacking.total_evidence(measures)
         # near the threshold once more, with other random numbers
-        near = evidence >= reward_hacking.NEAR * self.guards.together
+        near = evidence >= reward_hacking.NEAR * self.guards.threshold
         repeated = evidence
         if near and self._is_on("reward_hacking"):
             second = yield self._probe(step, self.spec.eval.seed + 1)
@@ -231,7 +231,7 @@ class GuardMonitor:
         self.series.add(step, metrics)
         self._last_probe = step
         # judge
-        if not self._is_on("reward_hacking") or pooled < self.guards.together:
+        if not self._is_on("reward_hacking") or pooled < self.guards.threshold:
             return
         if reward_hacking.has_lasted(self.series.points[EVIDENCE], self.guards):
             what = reward_hacking.format_evidence(self.start, probe, measures)

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from rich.console import Console
 
+from rlexp.config.stored import write_config
 from rlexp.data.load import load_data
 from rlexp.launch.launcher import launch
 from rlexp.launch.new_run import new_folder
@@ -19,7 +19,7 @@ from rlexp.reproduction.plan import Stage, plan_reproduction
 from rlexp.reproduction.recorded import COMPARED, Points, RecordedRun, read_recorded_run
 from rlexp.reproduction.result import keep
 from rlexp.runtime.checkpoints import complete_checkpoints
-from rlexp.runtime.run_folder import CHECKPOINTS, CONFIG, ORIGIN, PROVENANCE, SPOOL
+from rlexp.runtime.run_folder import CHECKPOINTS, ORIGIN, PROVENANCE, SPOOL
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.keys import value_at
 from rlexp.spec.rows import rows_read
@@ -129,8 +129,7 @@ def _check_folders(then: Facts, here: Facts, config: dict[str, Any]) -> None:
 def _run(stages: list[Stage], folder: Path) -> RunFailed | None:
     """The new run; how it failed, if it did: a failure can be what is to be had again."""
     for stage in stages:
-        text = OmegaConf.to_yaml(OmegaConf.create(stage.config))
-        (folder / CONFIG).write_text(text, encoding="utf-8")
+        write_config(folder, stage.config)
         checkpoints = complete_checkpoints(folder / CHECKPOINTS)
         try:
             launch(stage.spec, folder, None, checkpoints[-1] if checkpoints else None)

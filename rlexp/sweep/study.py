@@ -21,6 +21,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from rlexp.spec.errors import Problem, RunFailed, UserError
+from rlexp.spec.keys import with_current_names
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep.optuna_internals import storage_of
 from rlexp.tracking.secrets import redacted
@@ -205,7 +206,8 @@ def _name_objectives(study: optuna.Study, names: list[str]) -> None:
 
 def _differences(there: optuna.Study, now: Mapping[str, Any], spec: SweepSpec) -> list[Problem]:
     """What the study is about and the sweep is not, or the other way round."""
-    before = there.user_attrs
+    before = dict(there.user_attrs)
+    before[CONFIG] = with_current_names(before.get(CONFIG, now[CONFIG]))
     pairs = [
         ("sweep.direction", [each.name.lower() for each in there.directions], spec.directions),
         ("sweep.objective", before.get(OBJECTIVES, now[OBJECTIVES]), now[OBJECTIVES]),

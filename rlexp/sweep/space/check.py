@@ -14,12 +14,13 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
+from rlexp.config.hydra import group_choices
 from rlexp.evaluation.metrics import applying
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.keys import key_paths
 from rlexp.spec.run import RunSpec
 from rlexp.spec.sweep import COSTS, SweepSpec
-from rlexp.spec.validation import unknown_key, validate
+from rlexp.spec.validation import unknown_choice, unknown_key, validate
 from rlexp.sweep.space.composed_keys import ComposedKeys, CompositionCache
 from rlexp.sweep.space.space import Choice, Parameter, SearchSpace, Value, override_value
 from rlexp.sweep.space.syntax import read_space
@@ -79,17 +80,14 @@ class SweepCheck:
 
     def _with_choices_that_exist(self, space: SearchSpace) -> Iterator[Parameter]:
         for parameter in space.parameters:
-            options = self._loader.get_group_options(parameter.key.partition("@")[0])
+            options = group_choices(self._loader, parameter.key.partition("@")[0])
             domain = parameter.domain
             if not options or not isinstance(domain, Choice):
                 yield parameter
                 continue
             missing = [each for each in domain.values if each not in (*options, None, "null")]
             for name in missing:
-                near = get_close_matches(str(name), options, n=1)
-                remedy = f"Did you mean {parameter.key}={near[0]}?" if near else ""
-                want = f"one of {', '.join(options)}"
-                self.problems.append(Problem(parameter.key, str(name), want, remedy))
+                self.problems.append(unknown_choice(parameter.key, str(name), options))
             left = tuple(each for each in domain.values if each not in missing)
             if left:
                 yield replace(parameter, domain=Choice(left))
