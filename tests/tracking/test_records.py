@@ -15,12 +15,13 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 from stored_runs import BEGAN, StoredRuns
 
+from rlexp.runtime.run_folder import SENT
 from rlexp.spec.errors import UserError
 from rlexp.tracking.query import records as records_module
 from rlexp.tracking.query.client_source import ClientSource
 from rlexp.tracking.query.conditions import RunFilter
 from rlexp.tracking.query.records import Records
-from rlexp.tracking.spool.spool import SENT, UploadState
+from rlexp.tracking.spool.spool import UploadState
 from rlexp.tracking.store.read_only import open_read_only
 
 

@@ -17,10 +17,11 @@ from told_runs import FIVE, losses, only_run, told
 from tracking_servers import Gateway, Server, served
 from tracking_spec import tracking_spec
 
+from rlexp.runtime.run_folder import SENT, SPOOL
 from rlexp.spec import UserError
 from rlexp.tracking import Tracker
 from rlexp.tracking.spool.shipper import FilesWait, Shipper
-from rlexp.tracking.spool.spool import SENT, SPOOL, Spool, UploadState
+from rlexp.tracking.spool.spool import Spool, UploadState
 
 PASSWORD = "pa55-w0rd-of-the-server"
 

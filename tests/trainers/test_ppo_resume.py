@@ -144,7 +144,7 @@ def learn_from_fixed_rollouts(folder: Path, share: slice) -> dict[str, Any]:
     with trainer.policy.reference() as trainer.reference:
         seen = trainer._averaged(trainer.learn(rollouts))
     weights = torch.cat([each.flatten() for each in trainer.actor_critic.parameters()])
-    return {"weights": weights.tolist(), "seen": seen, "beta": trainer.numbers["beta"]}
+    return {"weights": weights.tolist(), "seen": seen, "beta": trainer.extra_state["beta"]}
 
 
 @pytest.mark.long
