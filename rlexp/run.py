@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rlexp.models.kinds import KINDS
 from rlexp.runner.parts import set_up
 from rlexp.runner.pruning import TrialReporter
 from rlexp.runtime.collective import broadcast
 from rlexp.runtime.device import prepare
+from rlexp.spec.model_kind import KINDS
 from rlexp.spec.rows import rows_are_sampled
 from rlexp.spec.run import RunSpec
 
@@ -52,7 +52,7 @@ def run(
 
         # the policy, and the rows that it learns from and is evaluated on
         sampled = rows_are_sampled(spec.algo, spec.data)
-        kind = KINDS[spec.algo.head]
+        kind = spec.algo.model_kind
         policy = parts.load(KINDS["language"] if sampled else kind)
         scorer = parts.open_scorer()
         dataset = DatasetBuilder(spec, folder, parts.splits, policy, parts.recorder, scorer)

@@ -11,8 +11,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from rlexp.algos.common.trl import OWNED, Training, common_arguments, trl_trainer
-from rlexp.spec.algo import Head, PairAlgo
+from rlexp.spec.algo import PairAlgo
 from rlexp.spec.data import KIND_COLUMNS
+from rlexp.spec.model_kind import Head
 
 
 class RewardModel(PairAlgo):

@@ -21,7 +21,8 @@ from rlexp.config.registry_choices import pin_versions, register_choice
 from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.registry_reference import is_registered
-from rlexp.spec.run import RunSpec, key_paths
+from rlexp.spec.keys import key_paths
+from rlexp.spec.run import RunSpec
 from rlexp.tracking.store.connection import resolve
 
 MOST_JOBS_CHECKED = 256

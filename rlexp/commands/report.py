@@ -17,7 +17,7 @@ from rlexp.cli.arguments import Parser, store_of
 from rlexp.spec.errors import Problem, UserError
 
 if TYPE_CHECKING:
-    from rlexp.sweep.report.report import Report
+    from rlexp.sweep.report.report import SweepReport
 
 KEY = "report"
 STORAGE = "sweep.storage="
@@ -43,7 +43,7 @@ def run(argv: list[str]) -> int:
     _check_page(options.html)
     found = None if storage else _folder(options.study, uri, experiment)
 
-    from rlexp.sweep.report.report import report
+    from rlexp.sweep.report.report import write_sweep_report
     from rlexp.sweep.study import FOLDER, read_study
 
     if found is None:
@@ -55,7 +55,7 @@ def run(argv: list[str]) -> int:
     if options.html is None and not folder.is_dir():
         got = f"none, and the sweep's folder {folder} is not on this machine"
         raise UserError(Problem("--html", got, "a file to write"))
-    written = report(study, folder, options.html)
+    written = write_sweep_report(study, folder, options.html)
     _tell(written)
     return 0
 
@@ -131,13 +131,13 @@ def _storage_of(folder: Path) -> tuple[str, str | None]:
     raise UserError(Problem(str(folder), cause, want, f"Name it: {STORAGE}…"))
 
 
-def _tell(written: Report) -> None:
+def _tell(written: SweepReport) -> None:
     from rich.console import Console
 
-    from rlexp.sweep.report.page import progress, study_headline
+    from rlexp.sweep.report.page import count_states, study_headline
 
     console = Console(highlight=False)
-    said = [("sweep", f"{written.study.study_name}: {progress(written.study)}")]
+    said = [("sweep", f"{written.study.study_name}: {count_states(written.study)}")]
     said += [("best", study_headline(written.study)), *written.lines()]
     if sent := _sent(written):
         said.append(("MLflow", sent))
@@ -145,7 +145,7 @@ def _tell(written: Report) -> None:
         console.print(f"{what:12} {text}", markup=False, soft_wrap=True)
 
 
-def _sent(written: Report) -> str | None:
+def _sent(written: SweepReport) -> str | None:
     """What became of the files in the sweep's MLflow run; None where it has none."""
     from rlexp.runtime.lock import Held, lock
     from rlexp.runtime.run_folder import SPOOL
@@ -173,7 +173,7 @@ def _sent(written: Report) -> str | None:
     return "has it among the artifacts of the sweep's run"
 
 
-def _append(written: Report, path: Path) -> None:
+def _append(written: SweepReport, path: Path) -> None:
     from rlexp.sweep.report.mlflow_parent import artifact_events
     from rlexp.tracking.spool.spool import Spool
 

@@ -19,10 +19,11 @@ from pathlib import Path
 
 from rlexp.cli.arguments import Parser, store_of
 from rlexp.cli.exit_status import import_from_here, reported
-from rlexp.config.overrides import Config, hidden, overridden, read_config, value_at
+from rlexp.config.overrides import Config, hidden, overridden, read_config
 from rlexp.config.registry_choices import pin_versions
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.run import RunSpec, key_paths
+from rlexp.spec.keys import key_paths, value_at
+from rlexp.spec.run import RunSpec
 
 GROUPS = ("data", "eval", "guards", "hardware", "peft", "reward", "tracking")
 """Those that no other key followed from when the config was composed."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.run import key_paths
+from rlexp.spec.keys import key_paths, value_at
 from rlexp.spec.validation import unknown_key
 from rlexp.tracking.secrets import HIDDEN
 
@@ -130,10 +130,3 @@ def hidden(config: Config) -> list[Problem]:
         and HIDDEN in value
         and not key.startswith("tracking.tags.")
     ]
-
-
-def value_at(config: Any, key: str) -> Any:
-    """The value of a key's full path; None where there is none."""
-    for name in key.split("."):
-        config = config.get(name) if isinstance(config, dict) else None
-    return config

@@ -22,6 +22,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol
 
+from rlexp.evaluation.metrics import METRICS
 from rlexp.evaluation.policy import distinct
 from rlexp.evaluation.results import Evaluation
 from rlexp.guards import reward_hacking
@@ -29,6 +30,7 @@ from rlexp.guards.alert import ExampleSample, GuardAlert
 from rlexp.guards.training_health import FEW, HEALTH, LOOK, Finding, Series
 from rlexp.runtime.checkpoints import complete_checkpoints
 from rlexp.runtime.collective import broadcast
+from rlexp.runtime.run_folder import LOOKS, step_file
 from rlexp.spec.eval import EvalSpec
 from rlexp.spec.judge import needs_rivals
 from rlexp.spec.run import RunSpec
@@ -38,15 +40,10 @@ from rlexp.tracking.spool.history import STOPPED, Event
 
 FIRED = "guard"
 """Event in the spool: a guard has fired."""
+PROBE_METRICS = frozenset(metric.name for metric in METRICS if metric.guards)
 ROLLOUT_METRICS = {
-    "grammatical": "rollout/grammatical",
-    "distinct_2": "rollout/distinct_2",
-    "length": "rollout/length",
+    metric.name: f"rollout/{metric.name}" for metric in METRICS if metric.guards == "rollout"
 }
-PROBE_METRICS = (
-    *("reward", "kl", "grammatical", "length", "distinct_2"),
-    *("perplexity", "reference_perplexity"),
-)
 EVIDENCE = f"{LOOK}evidence"
 RESAMPLES = 20
 """Bootstrap resamples of a probe, whose intervals are not shown."""
@@ -293,12 +290,12 @@ class GuardMonitor:
         )
 
     def _file(self, step: int) -> Path:
-        return self.folder / "looks" / f"step-{step:06d}.json"
+        return self.folder / LOOKS / step_file(step)
 
 
 def takes_probes(spec: RunSpec) -> bool:
     """Return whether anything is watched that needs held-out prompts."""
-    return spec.algo.head == "language" and bool(NEEDS_PROBES & set(spec.guards.watched()))
+    return spec.algo.model_kind.writes and bool(NEEDS_PROBES & set(spec.guards.watched()))
 
 
 def serve_probes(probes: Probes | None, take: Callable[[Probe], Evaluation]) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlexp.config.overrides import Config, hidden, overridden, read_config, value_at
+from rlexp.config.overrides import Config, hidden, overridden, read_config
 from rlexp.config.registry_choices import pin_versions
 from rlexp.runtime.checkpoints import step_of
 from rlexp.runtime.paths import CONF
@@ -22,7 +22,9 @@ from rlexp.runtime.run_folder import CHECKPOINTS, CONFIG, MODEL
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.model_folder import is_adapter, saved_config
 from rlexp.spec.files.registry_reference import is_registered
-from rlexp.spec.run import PARTS, RunSpec, key_paths
+from rlexp.spec.keys import key_paths, value_at
+from rlexp.spec.model_kind import kind_of_config
+from rlexp.spec.run import PARTS, RunSpec
 from rlexp.tracking.query.folder_source import run_folders
 from rlexp.tracking.query.record import Record
 from rlexp.tracking.query.records import Records
@@ -271,6 +273,4 @@ def _scores_texts(model: NamedModel) -> bool:
     folder = Path(model.path)
     if not folder.is_dir():
         return False
-    config = saved_config(folder)
-    kinds = [*(config.get("architectures") or []), config.get("task_type") or ""]
-    return any("SequenceClassification" in kind or kind == "SEQ_CLS" for kind in kinds)
+    return not kind_of_config(saved_config(folder)).writes

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rlexp.config.overrides import Config, overridden, read_config
 from rlexp.runtime.checkpoints import complete_checkpoints, remove_cut_off
 from rlexp.runtime.run_folder import CHECKPOINTS, CONFIG, SPOOL
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.run import RunSpec, key_paths
+from rlexp.spec.keys import key_paths, key_values
+from rlexp.spec.run import RunSpec
 from rlexp.tracking.spool.history import RunHistory
 
 CHANGEABLE = (
@@ -100,7 +100,7 @@ def _may_be_new(key: str) -> bool:
 
 def _other_run(before: Config, after: Config, folder: Path) -> Iterator[Problem]:
     """Each key that has another value and would make it another run."""
-    old, new = _leaves(before), _leaves(after)
+    old, new = dict(key_values(before)), dict(key_values(after))
     for key in dict.fromkeys([*old, *new]):
         if old.get(key) == new.get(key):
             continue
@@ -111,15 +111,6 @@ def _other_run(before: Config, after: Config, folder: Path) -> Iterator[Problem]
                 f"model=local model.path={folder / CHECKPOINTS}/step-… {key}={new.get(key)} …"
             )
             yield Problem(key, str(new.get(key)), want, remedy)
-
-
-def _leaves(config: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(config, dict) or not config:
-        return {prefix: config}
-    found: dict[str, Any] = {}
-    for name, value in config.items():
-        found |= _leaves(value, f"{prefix}.{name}" if prefix else str(name))
-    return found
 
 
 def _steps_left(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 from rlexp.runtime.cache import cache_folder, made_once
+from rlexp.spec.model_kind import kind_of_task
 
 ADAPTER = "adapter_model.safetensors"
 
@@ -22,19 +22,15 @@ def merge(adapter: Path, base: Path, target: Path) -> None:
         base: folder of the weights that it belongs to, unquantised.
         target: where the plain transformers folder goes.
     """
+    import transformers
     from peft import PeftModel
-    from transformers import (
-        AutoModelForCausalLM,
-        AutoModelForSequenceClassification,
-        AutoTokenizer,
-    )
+    from transformers import AutoTokenizer
 
-    task = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))["task_type"]
-    kind: Any = AutoModelForCausalLM
-    head = {}
-    if task == "SEQ_CLS":
-        kind, head = AutoModelForSequenceClassification, {"num_labels": 1}
-    weights = kind.from_pretrained(base, dtype="auto", use_safetensors=True, **head)
+    config = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    kind = kind_of_task(config["task_type"])
+    weights = getattr(transformers, kind.auto_class).from_pretrained(
+        base, dtype="auto", use_safetensors=True, **kind.config
+    )
     dtype = weights.dtype
     whole = PeftModel.from_pretrained(weights.float(), str(adapter)).merge_and_unload()
     whole.to(dtype).save_pretrained(target)

@@ -10,10 +10,10 @@ from rlexp.models.locate import FolderOf, local_folder, model_folder
 from rlexp.models.memory import available_bytes, full_training_bytes, parameter_count
 from rlexp.models.policy import Policy, adapter_config, load_weights
 from rlexp.models.tokenizer import PLAIN, frames_as_chat, load_tokenizer
-from rlexp.spec.algo import Head
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.devices import has_bf16
 from rlexp.spec.files.model_folder import vocabulary
+from rlexp.spec.model_kind import KINDS, Head
 from rlexp.spec.peft import LoraPeft, NoPeft, QloraPeft
 
 GIB = 2**30
@@ -57,7 +57,7 @@ def load_policy(
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         got = f"a tokenizer of {len(tokenizer)} tokens for a model that embeds fewer"
         raise UserError(Problem("model.tokenizer", got, "the model's own tokenizer (null)"))
-    ends_at_padding = model.generation_config if head == "language" else model.config
+    ends_at_padding = model.generation_config if KINDS[head].writes else model.config
     ends_at_padding.pad_token_id = tokenizer.pad_token_id
     had_template = spec.model.chat_template is not None or _brings_template(folder)
     return Policy(

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlexp.spec.algo import Head, VllmSpec
+from rlexp.spec.algo import VllmSpec
 from rlexp.spec.model import ModelSpec
+from rlexp.spec.model_kind import KINDS, Head
 from rlexp.spec.peft import LoraPeft
 from rlexp.spec.policy import Completion
 from rlexp.spec.reward import Text
@@ -188,13 +189,12 @@ def load_weights(
     spec: ModelSpec, folder: Path, dtype: Any, quantization: Any = None, head: Head = "language"
 ) -> Any:
     """The model in `folder`, safetensors only; a reward head that is not there begins random."""
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+    import transformers
 
-    scores = {"num_labels": 1} if head == "reward" else {}
-    kind = AutoModelForSequenceClassification if scores else AutoModelForCausalLM
-    return kind.from_pretrained(
+    kind = KINDS[head]
+    return getattr(transformers, kind.auto_class).from_pretrained(
         folder,
-        **scores,
+        **kind.config,
         dtype=dtype,
         attn_implementation=spec.attention,
         trust_remote_code=spec.trust_remote_code,
@@ -213,5 +213,5 @@ def adapter_config(peft: LoraPeft, head: Head = "language") -> Any:
         lora_dropout=peft.dropout,
         target_modules=peft.target_modules,
         use_dora=peft.kind == "dora",
-        task_type="CAUSAL_LM" if head == "language" else "SEQ_CLS",
+        task_type=KINDS[head].task,
     )

@@ -15,11 +15,12 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rlexp.config.overrides import hidden, value_at
+from rlexp.config.overrides import hidden
 from rlexp.reproduction.recorded import RecordedRun
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.keys import key_paths, value_at
 from rlexp.spec.peft import NoPeft
-from rlexp.spec.run import RunSpec, key_paths
+from rlexp.spec.run import RunSpec
 from rlexp.tracking.provenance.manifest import Facts, code_digest
 from rlexp.tracking.secrets import HIDDEN
 

@@ -9,7 +9,6 @@ from typing import Any
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from rlexp.config.overrides import value_at
 from rlexp.data.load import load_data
 from rlexp.launch.launcher import launch
 from rlexp.launch.new_run import new_folder
@@ -22,6 +21,7 @@ from rlexp.reproduction.result import keep
 from rlexp.runtime.checkpoints import complete_checkpoints
 from rlexp.runtime.run_folder import CHECKPOINTS, CONFIG, ORIGIN, PROVENANCE, SPOOL
 from rlexp.spec.errors import Problem, RunFailed, UserError
+from rlexp.spec.keys import value_at
 from rlexp.spec.rows import rows_read
 from rlexp.spec.run import RunSpec
 from rlexp.tracking.provenance import manifest

@@ -14,6 +14,7 @@ from rlexp.evaluation.results import Evaluation
 from rlexp.evaluation.win_rate import WinRate
 from rlexp.runner.evaluator import Evaluator
 from rlexp.runtime.collective import broadcast
+from rlexp.runtime.run_folder import EVALUATIONS
 from rlexp.spec.checks.eval import no_such_column
 from rlexp.spec.errors import UserError
 from rlexp.spec.judge import JudgeSpec
@@ -39,7 +40,7 @@ class BestOfNBaseline:
 
     @property
     def _folder(self) -> Path:
-        return self.evaluator.folder / "evaluations"
+        return self.evaluator.folder / EVALUATIONS
 
     def sample_baseline(self) -> None:
         """Sample the policy before training, unless an earlier attempt has; in every process."""

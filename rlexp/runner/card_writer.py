@@ -30,11 +30,11 @@ from rlexp.guards.monitor import GuardMonitor
 from rlexp.runner.best_of_n import BestOfNBaseline
 from rlexp.runner.evaluator import Evaluator
 from rlexp.runner.recorder import RunRecorder
+from rlexp.runtime.run_folder import CARD, CARD_PAGE, CHECKPOINTS, CONFIG, MODEL, SPOOL
 from rlexp.spec.errors import Pruned
 from rlexp.spec.files.model_folder import is_adapter
 from rlexp.spec.run import RunSpec
 from rlexp.tracking.spool.history import RunHistory
-from rlexp.tracking.spool.spool import SPOOL
 
 
 class CardWriter:
@@ -98,14 +98,14 @@ class CardWriter:
     def _note_checkpoints(self, step: int) -> None:
         """Tell the tracker of the final model, and people which checkpoint is the best."""
         recorder = self.recorder
-        recorder.tracker.checkpoint(step, self.folder / "model", recorder.metrics_at[step])
+        recorder.tracker.checkpoint(step, self.folder / MODEL, recorder.metrics_at[step])
         if best := recorder.checkpoints.keep():
-            path = self.folder / "checkpoints" / best.folder
+            path = self.folder / CHECKPOINTS / best.folder
             value = f"{best.metric} {best.value:.4g} at step {best.step}"
             recorder.tag("best", f"{value}: {path.absolute()}")
             recorder.notes.append(f"best checkpoint: {value} (checkpoints/{best.folder})")
         if self.monitor.stopped:
-            recorder.notes.append(self.monitor.resume_hint(self.folder / "checkpoints"))
+            recorder.notes.append(self.monitor.resume_hint(self.folder / CHECKPOINTS))
 
     def card(self, status: str, final: Evaluation | None) -> Card:
         """Return what is known of the run; `final` is None if it did not reach its end."""
@@ -129,7 +129,7 @@ class CardWriter:
             recorder.clock.cost(tokens=recorder.tokens()),
             notes=[*recorder.notes, *recorder.usage.notes()],
             firings=self.monitor.alerts,
-            watched=spec.guards.watched(),
+            guards=spec.guards,
             control=self.baseline.control(self.evaluator.initial),
             frontier=self.baseline.frontier(),
             columns=self.evaluator.prompt_columns(),
@@ -145,25 +145,25 @@ class CardWriter:
         if final is not None:
             self._write_model_card(card)
         if self.spec.tracking.log_model and final is not None:
-            tracker.artifact(self.folder / "model")
+            tracker.artifact(self.folder / MODEL)
 
     def _write_files(self, card: Card, final: Evaluation | None) -> None:
-        card.to_json(self.folder / "card.json")
-        config = (self.folder / "config.yaml").read_text(encoding="utf-8")
+        card.to_json(self.folder / CARD)
+        config = (self.folder / CONFIG).read_text(encoding="utf-8")
         write_card_page(
             card,
-            self.folder / "card.html",
+            self.folder / CARD_PAGE,
             self.recorder.tracker.history,
             config,
             before=self.evaluator.initial,
             after=final,
         )
-        for name in ("card.json", "card.html"):
+        for name in (CARD, CARD_PAGE):
             self.recorder.tracker.artifact(self.folder / name)
 
     def _write_model_card(self, card: Card) -> None:
         history = RunHistory.read(self.folder / SPOOL)
-        model, steps = self.folder / "model", self.monitor.last_step
+        model, steps = self.folder / MODEL, self.monitor.last_step
         weights = Weights(steps, adapter=is_adapter(model))
         tags = history.start["tags"] if history else {}
         model_card(config_in(self.folder), card, tags, weights).save(model / NAME)
@@ -200,4 +200,4 @@ def description_of(spec: RunSpec, folder: Path) -> str:
 
 def config_in(folder: Path) -> dict[str, Any]:
     """Return the composed config of the run in a folder."""
-    return yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))

@@ -17,12 +17,12 @@ from rlexp.data.derived.label_pairs import label_pairs
 from rlexp.data.derived.preference_sampling import sample_rows
 from rlexp.data.load import Splits
 from rlexp.data.prompt_templates import frame
-from rlexp.models.kinds import ModelKind
 from rlexp.models.policy import Policy
 from rlexp.runner.recorder import Recorder
 from rlexp.runtime.collective import broadcast, compute_on_first
 from rlexp.scoring import Scorer
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.model_kind import ModelKind
 from rlexp.spec.policy import Completion
 from rlexp.spec.reward import Text, Value
 from rlexp.spec.rows import pairs_are_matched

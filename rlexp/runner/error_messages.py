@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rlexp.runtime.checkpoints import complete_checkpoints, remove_cut_off, step_of
+from rlexp.runtime.run_folder import CHECKPOINTS
 from rlexp.spec.errors import RunFailed, UserError
 from rlexp.spec.run import RunSpec
 
@@ -61,8 +62,8 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
         if isinstance(error, (RunFailed, UserError)) or not _disk_refuses(error):
             raise
         free = shutil.disk_usage(folder).free
-        cut_off = remove_cut_off(folder / "checkpoints")
-        kept = complete_checkpoints(folder / "checkpoints")
+        cut_off = remove_cut_off(folder / CHECKPOINTS)
+        kept = complete_checkpoints(folder / CHECKPOINTS)
         what = f"the checkpoint of step {step_of(cut_off[-1])}" if cut_off else "the run's files"
         after = f"it goes on from step {step_of(kept[-1])}" if kept else "it begins again"
         raise RunFailed(

@@ -11,16 +11,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from rlexp.algos.evaluate import Evaluate
+from rlexp.evaluation.metrics import METRICS
 from rlexp.evaluation.results import Evaluation
-from rlexp.models.kinds import KINDS
 from rlexp.models.policy import Policy
 from rlexp.runner.dataset import DatasetBuilder, shared_prompts
 from rlexp.runner.parts import RunParts, set_up
 from rlexp.scoring import Scorer
 from rlexp.spec.model import ModelSpec
+from rlexp.spec.model_kind import KINDS
 from rlexp.spec.run import RunSpec
 
-OF_REFERENCE = ("kl", "kl_sequence", "reference_perplexity")
+OF_REFERENCE = tuple(metric.name for metric in METRICS if metric.of_reference)
 """Metrics that say something of a reference."""
 
 
@@ -40,7 +41,7 @@ def run_evaluation(spec: RunSpec, folder: Path, parent: str | None = None) -> No
     second = algo.examined(spec.model) if algo.model is not None else None
     models = [spec.model, *([second] if second else [])]
     with set_up(spec, folder, parent, models=models) as parts:
-        policy = parts.load(KINDS[algo.head])
+        policy = parts.load(algo.model_kind)
         scorer = parts.open_scorer()
         step = spec.train.max_steps
         if second is None:
@@ -52,7 +53,7 @@ def run_evaluation(spec: RunSpec, folder: Path, parent: str | None = None) -> No
 
 
 def _evaluate_one(parts: RunParts, policy: Policy, scorer: Scorer, step: int) -> Evaluation:
-    spec, kind, evaluator = parts.spec, KINDS[parts.spec.algo.head], parts.evaluator
+    spec, kind, evaluator = parts.spec, parts.spec.algo.model_kind, parts.evaluator
     dataset = DatasetBuilder(spec, parts.folder, parts.splits, policy, parts.recorder, scorer)
     rows = dataset.eval_rows(kind)
     evaluator.begin(kind, policy, rows, scorer)

@@ -15,13 +15,13 @@ from rlexp.evaluation.judge_win_rate import check_judge_answers
 from rlexp.evaluation.results import Evaluation
 from rlexp.evaluation.win_rate import win_rate
 from rlexp.guards.monitor import Probe
-from rlexp.models.kinds import ModelKind
 from rlexp.models.policy import Policy
 from rlexp.runner.pruning import TrialReporter
 from rlexp.runner.recorder import Recorder, evaluation_file
 from rlexp.runtime.collective import broadcast, compute_on_first
 from rlexp.scoring import Scorer
 from rlexp.spec.eval import EvalSpec
+from rlexp.spec.model_kind import ModelKind
 from rlexp.spec.run import RunSpec
 
 Rows = list[dict[str, Any]]

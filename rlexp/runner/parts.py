@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from rlexp.data.load import Splits, load_data
 from rlexp.data.perplexity_texts import with_texts_of
-from rlexp.models.kinds import ModelKind
 from rlexp.models.locate import fetch, local_folder
 from rlexp.registry.versions import find
 from rlexp.runner.error_messages import explain_failures, explain_full_disk
@@ -25,6 +24,7 @@ from rlexp.runtime.environment import hub_closed, share_cores, silence_libraries
 from rlexp.scoring import Scorer
 from rlexp.scoring.all_gather import AllGather, SingleProcess
 from rlexp.spec.model import ModelSpec
+from rlexp.spec.model_kind import ModelKind
 from rlexp.spec.rows import rows_read
 from rlexp.spec.run import RunSpec
 

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
 from rlexp.cards.cost import Clock
 from rlexp.data.load import Splits
-from rlexp.evaluation.results import Evaluation, Sample
+from rlexp.evaluation.results import Evaluation
+from rlexp.evaluation.sample_rows import sample_row
 from rlexp.rendering.progress import Terminal
 from rlexp.runner.checkpoint_retention import KeptCheckpoints
 from rlexp.runner.judge_costs import JudgeUsage
 from rlexp.runner.pruning import PRUNED
 from rlexp.runtime.device import is_main_process
+from rlexp.runtime.run_folder import CHECKPOINTS, EVALUATIONS, SPOOL, step_file
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.run import RunSpec
 from rlexp.tracking import Tracker
 from rlexp.tracking.spool.history import Event, RunHistory
-from rlexp.tracking.spool.spool import SPOOL
 
 Advance = Callable[[int, int, str], None]
 """Moves a progress bar: step, steps, and a few words."""
@@ -116,7 +116,7 @@ class RunRecorder:
         if tracker.told:
             self.clock.go_on(tracker.told.phase_seconds, tracker.told.total_seconds)
         self.usage = JudgeUsage(tracker.history)
-        self.checkpoints = KeptCheckpoints(spec.train, folder / "checkpoints", tracker)
+        self.checkpoints = KeptCheckpoints(spec.train, folder / CHECKPOINTS, tracker)
         self.notes: list[str] = list(notes)
         self.metrics_at: dict[int, dict[str, float]] = {}
 
@@ -186,7 +186,7 @@ class RunRecorder:
         evaluation.to_json(evaluation_file(self.folder, step))
         metrics = {f"eval/{name}": value for name, value in evaluation.metrics.items()}
         self.tracker.log(metrics, step)
-        self.tracker.samples("samples", step, [_table_row(s) for s in evaluation.samples])
+        self.tracker.samples("samples", step, [sample_row(s) for s in evaluation.samples])
         self.metrics_at[step] = metrics
 
     def write_file(self, file: Path, write: Callable[[Path], None]) -> None:
@@ -229,7 +229,7 @@ def open_recorder(
 
 def evaluation_file(folder: Path, step: int) -> Path:
     """Return where a run's folder has the evaluation of a step."""
-    return folder / "evaluations" / f"step-{step:06d}.json"
+    return folder / EVALUATIONS / step_file(step)
 
 
 def _check_same_data(earlier: RunHistory | None, splits: Splits) -> None:
@@ -239,11 +239,3 @@ def _check_same_data(earlier: RunHistory | None, splits: Splits) -> None:
     want = f"the data that the run began with ({earlier.digest[:8]})"
     remedy = "Put the data back as they were, or start a new run."
     raise UserError(Problem("data", got, want, remedy))
-
-
-def _table_row(sample: Sample) -> dict[str, Any]:
-    """Return a sample as a row of MLflow's table."""
-    row = asdict(sample)
-    terms = {f"reward_{name}": value for name, value in row.pop("terms").items()}
-    gold = {f"gold_{name}": value for name, value in row.pop("gold").items()}
-    return {"reward": row.pop("reward"), **terms, **row, **gold}

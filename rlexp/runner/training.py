@@ -22,6 +22,7 @@ from rlexp.runner.callbacks import (
 from rlexp.runner.parts import RunParts
 from rlexp.runtime.checkpoints import step_of
 from rlexp.runtime.device import is_main_process, mixed_bf16
+from rlexp.runtime.run_folder import CHECKPOINTS, MODEL
 from rlexp.scoring import Scorer
 from rlexp.scoring.checkpointing import load_moments, save_moments
 from rlexp.spec.errors import Pruned
@@ -46,7 +47,7 @@ def train(parts: RunParts, policy: Policy, rows: Rows, scorer: Scorer, resume: P
     Raises:
         Pruned: a reporter has given the run up.
     """
-    spec, checkpoints, recorder = parts.spec, parts.folder / "checkpoints", parts.recorder
+    spec, checkpoints, recorder = parts.spec, parts.folder / CHECKPOINTS, parts.recorder
     evaluate = EvaluateEvery(spec.eval.every, parts.evaluator.evaluate_step)
     bf16 = mixed_bf16(spec.hardware, parts.device)
     with recorder.bar("training") as advance:
@@ -69,7 +70,7 @@ def train(parts: RunParts, policy: Policy, rows: Rows, scorer: Scorer, resume: P
     # otherwise be in another precision than the one before.
     policy.model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     merged = spec.peft.kind != "none" and spec.peft.save == "merged"
-    save_policy(policy, parts.folder / "model", merged=merged, write=is_main_process())
+    save_policy(policy, parts.folder / MODEL, merged=merged, write=is_main_process())
 
 
 def _callbacks(

@@ -10,11 +10,9 @@ from rlexp.spec.data import Kind
 from rlexp.spec.errors import Problem
 from rlexp.spec.hardware import HardwareSpec
 from rlexp.spec.model import ModelSpec
+from rlexp.spec.model_kind import KINDS, Head, ModelKind
 from rlexp.spec.part import Component, Part
 from rlexp.spec.train import TrainSpec
-
-Head = Literal["language", "reward"]
-"""The next token's logits, or one number for a whole text."""
 
 
 class PreferenceSampling(Part):
@@ -52,6 +50,11 @@ class AlgoSpec(Component):
     """Peak learning rate of AdamW."""
     trl: dict[str, Any]
     """Anything else, passed to TRL's config verbatim; names are checked."""
+
+    @property
+    def model_kind(self) -> ModelKind:
+        """What it trains, by its head."""
+        return KINDS[self.head]
 
     @property
     def sampling(self) -> PreferenceSampling | None:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from rlexp.spec.errors import Problem
+from rlexp.spec.keys import RENAMED
 
 
 def validate(
@@ -45,7 +46,7 @@ def _problem(prefix: str, detail: Any, known: list[str]) -> Problem:
 
 def unknown_key(key: str, known: Iterable[str]) -> Problem:
     """The problem of a key that no part has, with the nearest right one."""
-    near = nearest(key, known)
+    near = RENAMED.get(key) or nearest(key, known)
     remedy = f"Did you mean {near}?" if near else "`--cfg job` shows all keys."
     return Problem(key, "an unknown key", "a key of the config", remedy)
 

@@ -27,11 +27,11 @@ from rlexp.tracking.secrets import redacted
 
 OUTAGE = (StorageInternalError, SQLAlchemyError)
 """What Optuna raises when its data base does not answer."""
-ANSWERS_WITHIN = 5
+CONNECT_TIMEOUT = 5
 """Seconds that a data base server may take for its first word."""
-LOCKED_FOR = 60
+LOCK_TIMEOUT = 60
 """Seconds that a process waits for another one to finish writing to a SQLite file."""
-TABLES_TRIED = 6
+TABLE_ATTEMPTS = 6
 """Times that a fresh data base is tried, half a second apart, while another machine fills it."""
 PATIENCE = 600.0
 """Seconds without the data base before a sweep gives up; nothing that was told is lost."""
@@ -48,7 +48,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-def address(storage: str) -> str:
+def storage_url(storage: str) -> str:
     """The data base's address, of a SQLite file with its absolute path."""
     head, three, path = storage.partition(":///")
     if urlsplit(storage).scheme.startswith("sqlite") and three:
@@ -70,11 +70,11 @@ def open_storage(
         UserError: the package that talks to it is missing.
         OUTAGE: it does not answer.
     """
-    url = address(storage)
+    url = storage_url(storage)
     scheme = urlsplit(url).scheme
-    waits = {"timeout": LOCKED_FOR} if scheme.startswith("sqlite") else {}
+    waits = {"timeout": LOCK_TIMEOUT} if scheme.startswith("sqlite") else {}
     if scheme.startswith(("postgresql", "mysql")):
-        waits = {"connect_timeout": ANSWERS_WITHIN}
+        waits = {"connect_timeout": CONNECT_TIMEOUT}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -121,7 +121,7 @@ def read_study(storage: str, name: str | None = None) -> optuna.Study:
     """
     if Path(storage).is_dir():
         storage = f"sqlite:///{Path(storage) / 'study.db'}"
-    file = Path(address(storage).partition(":///")[2])
+    file = Path(storage_url(storage).partition(":///")[2])
     if urlsplit(storage).scheme.startswith("sqlite") and not file.is_file():
         want = "the folder of a sweep, or the address of its data base"
         raise UserError(Problem("study", f"no file {file}", want))
@@ -137,7 +137,12 @@ def read_study(storage: str, name: str | None = None) -> optuna.Study:
     return optuna.load_study(study_name=name or names[0], storage=base)
 
 
-def sibling(study: optuna.Study, suffix: str) -> optuna.Study | None:
+def objective_names(study: optuna.Study) -> list[str]:
+    """Return the metrics that a study looks for, in the order of its directions."""
+    return study.user_attrs[OBJECTIVES]
+
+
+def sibling_study(study: optuna.Study, suffix: str) -> optuna.Study | None:
     """The study in the same data base whose name goes on with `suffix`, if there is one."""
     name = f"{study.study_name}{suffix}"
     if name not in optuna.get_all_study_names(storage_of(study)):
@@ -156,7 +161,7 @@ def open_study(spec: SweepSpec, attributes: Mapping[str, Any]) -> optuna.Study:
         UserError: the data base does not answer, or holds another study of this name.
     """
     if urlsplit(spec.storage).scheme.startswith("sqlite"):
-        file = Path(address(spec.storage).partition(":///")[2])
+        file = Path(storage_url(spec.storage).partition(":///")[2])
         file.parent.mkdir(parents=True, exist_ok=True)
     with _reached(spec.storage):
         storage = _with_tables(spec)
@@ -179,7 +184,7 @@ def open_study(spec: SweepSpec, attributes: Mapping[str, Any]) -> optuna.Study:
 
 def _with_tables(spec: SweepSpec) -> RDBStorage:
     """The data base, in which several machines may be making the tables at this moment."""
-    for _ in range(TABLES_TRIED):
+    for _ in range(TABLE_ATTEMPTS):
         try:
             return open_storage(spec.storage, spec.heartbeat)
         except SQLAlchemyError as error:

@@ -17,7 +17,7 @@ from typed_commands import typed
 from rlexp.__main__ import main
 from rlexp.builtin import tiny
 from rlexp.spec.run import RunSpec
-from rlexp.sweep.confirmation.ranking import confirmations
+from rlexp.sweep.confirmation.ranking import confirmed_trials
 from rlexp.sweep.study import read_study
 
 GRID = ["sweep/sampler=grid", "sweep/pruner=none", "sweep.n_trials=2"]
@@ -72,7 +72,7 @@ def test_the_best_trial_comes_to_the_same_score_again(swept: Path) -> None:
 def test_confirmed_trials_have_other_seeds_and_the_same_settings(swept: Path) -> None:
     """Seeds that are the trial's own; trials of the budget; a pruner or a setting that differs."""
     study = study_in(swept)
-    found = {each.trial.number: each.values for each in confirmations(study)}
+    found = {each.trial.number: each.values for each in confirmed_trials(study)}
     assert {number: list(values) for number, values in found.items()} == {0: [1, 2], 1: [1, 2]}
     for number, values in found.items():
         own = config_of(sweep_folder(swept) / str(number))

@@ -14,25 +14,25 @@ from optuna.distributions import FloatDistribution
 from some_studies import SPACE, add, confirm, new_study, parameters, searched, trial_folder
 
 from rlexp.rendering.svg import Plot
-from rlexp.sweep.confirmation.ranking import Estimate, confirmations, ranking
+from rlexp.sweep.confirmation.ranking import Estimate, confirmed_trials, ranking_sentences
 from rlexp.sweep.report import plots
-from rlexp.sweep.report.best_configs import write_best
-from rlexp.sweep.report.plots import Missing, sections
-from rlexp.sweep.report.report import report
+from rlexp.sweep.report.best_configs import write_best_configs
+from rlexp.sweep.report.plots import MissingPlot, plot_sections
+from rlexp.sweep.report.report import write_sweep_report
 
 ONE = {"algo.beta": SPACE["algo.beta"]}
 
 
 def drawn(study: optuna.Study) -> tuple[set[str], dict[str, str]]:
     """Titles of the plots that there are, and of those that there are not, with the reason."""
-    found = [each for section in sections(study) for each in section.drawings]
-    missing = {each.title: each.why for each in found if isinstance(each, Missing)}
+    found = [each for section in plot_sections(study) for each in section.drawings]
+    missing = {each.title: each.why for each in found if isinstance(each, MissingPlot)}
     return {each.title for each in found if isinstance(each, Plot)}, missing
 
 
 def page(study: optuna.Study, folder: Path) -> str:
     folder.mkdir(exist_ok=True)
-    return report(study, folder).page.read_text(encoding="utf-8")
+    return write_sweep_report(study, folder).page.read_text(encoding="utf-8")
 
 
 def few(count: int) -> optuna.Study:
@@ -124,21 +124,21 @@ def test_several_objectives_have_a_front_and_plots_each() -> None:
 @pytest.mark.parametrize(
     ("kind", "draw", "why"),
     [
-        ("none", plots.history, "no trial is complete yet"),
-        ("two", plots.importance, "2 complete trials: it wants 4"),
-        ("two", plots.intermediate, "eval.every says how often"),
-        ("one parameter", plots.contour, "a single parameter"),
-        ("alike", plots.importance, "all trials came to the same value"),
-        ("nothing shared", plots.contour, "too few trials have"),
-        ("four objectives", plots.pareto, "4 objectives"),
+        ("none", plots.history_plot, "no trial is complete yet"),
+        ("two", plots.importance_plot, "2 complete trials: it wants 4"),
+        ("two", plots.intermediate_plot, "eval.every says how often"),
+        ("one parameter", plots.contour_plot, "a single parameter"),
+        ("alike", plots.importance_plot, "all trials came to the same value"),
+        ("nothing shared", plots.contour_plot, "too few trials have"),
+        ("four objectives", plots.pareto_plot, "4 objectives"),
     ],
 )
 def test_a_plot_that_cannot_be_made_says_why(kind: str, draw: Any, why: str) -> None:
     """An empty frame, or a plot that is silently gone."""
     study = STUDIES[kind]()
-    of_one = draw in (plots.history, plots.importance, plots.contour)
+    of_one = draw in (plots.history_plot, plots.importance_plot, plots.contour_plot)
     drawing = draw(study, 0) if of_one else draw(study)
-    assert isinstance(drawing, Missing) and why in drawing.why
+    assert isinstance(drawing, MissingPlot) and why in drawing.why
 
 
 def test_importance_knows_which_end_is_good() -> None:
@@ -149,7 +149,7 @@ def test_importance_knows_which_end_is_good() -> None:
         params = parameters(index)
         quality = 1.0 if params["algo.loss_type"] == "[ipo]" else params["algo.beta"] / 10
         add(study, 0.5, quality, params=params)
-    assert next(iter(plots.slice_plot(study, 1))).title == "algo.loss_type"
+    assert next(iter(plots.slice_plots(study, 1))).title == "algo.loss_type"
 
 
 def test_trials_stand_in_their_order_with_what_became_of_them(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ class TestBest:
         study = searched(16)
         number = study.best_trial.number
         trial_folder(tmp_path, number)
-        (best,) = write_best(study, tmp_path, [])
+        (best,) = write_best_configs(study, tmp_path, [])
         assert best.file and best.file == tmp_path / "best.yaml"
         text = best.file.read_text(encoding="utf-8")
         assert yaml.safe_load(text)["algo"] == {"beta": number / 10}
@@ -183,20 +183,20 @@ class TestBest:
         study = new_study("maximize", "minimize")
         for reward, kl in ((0.1, 0.1), (0.9, 0.9), (0.5, 0.5), (0.4, 0.8)):
             trial_folder(tmp_path, add(study, reward, kl, params=parameters(0)))
-        found = {each.trial.number: each.file for each in write_best(study, tmp_path, [])}
+        found = {each.trial.number: each.file for each in write_best_configs(study, tmp_path, [])}
         names = {number: file.name for number, file in found.items() if file}
         assert names == {1: "best.yaml", 2: "best-2.yaml", 0: "best-3.yaml"}
         trial_folder(tmp_path, add(study, 1.0, 0.0, params=parameters(0)))
         mine = tmp_path / "best-of-all.yaml"
         mine.touch()
-        write_best(study, tmp_path, [])
+        write_best_configs(study, tmp_path, [])
         assert sorted(tmp_path.glob("best*.yaml")) == [mine, tmp_path / "best.yaml"]
 
     def test_of_a_trial_on_another_machine_says_where(self, tmp_path: Path) -> None:
         """A crash, or the second best passed off as the best."""
         study = new_study()
         add(study, 0.9, params=parameters(0), attrs={"folder": "/elsewhere/multirun/some/0"})
-        (best,) = write_best(study, tmp_path, [])
+        (best,) = write_best_configs(study, tmp_path, [])
         assert best.file is None and "/elsewhere/multirun/some/0" in best.why
 
     def test_no_secret_goes_to_mlflow(
@@ -207,7 +207,7 @@ class TestBest:
         study = new_study()
         folder = trial_folder(tmp_path, add(study, 0.9, params=parameters(0)))
         (folder / "config.yaml").write_text("{name: x, data: {path: 'db://open-sesame'}}")
-        written = report(study, tmp_path)
+        written = write_sweep_report(study, tmp_path)
         assert "open-sesame" in (tmp_path / "best.yaml").read_text(encoding="utf-8")
         sent = {file.name: file.read_text(encoding="utf-8") for file in written.artifacts()}
         assert set(sent) == {"best.yaml", "report.html"}
@@ -229,7 +229,7 @@ class TestCertainty:
             sign = -1 if directions == ("minimize",) else 1
             add(study, sign * value, params=parameters(0))
         confirm(study, values)
-        return " ".join(ranking(study, confirmations(study)))
+        return " ".join(ranking_sentences(study, confirmed_trials(study)))
 
     def test_pairs_are_by_seed(self) -> None:
         """Two groups of numbers compared as if seeds had nothing in common: they overlap."""

@@ -29,9 +29,9 @@ class SlotsLauncher(Launcher):
     def slots(self) -> Any:
         """Where jobs are submitted one by one; made when it is asked for, and anew once stopped."""
         if self._slots is None or self._slots.stopped:
-            from rlexp.sweep.workers.slots import packed
+            from rlexp.sweep.workers.slots import pack_application
 
-            application = packed(self.hydra_context, self.task_function, self.config)
+            application = pack_application(self.hydra_context, self.task_function, self.config)
             self._slots = self._made(application, str(self.config.hydra.sweep.dir))
         return self._slots
 
@@ -43,7 +43,7 @@ class SlotsLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[Any]:
         """All jobs of a sweeper that knows of no slots; their results in order."""
-        from rlexp.sweep.workers.slots import job_return
+        from rlexp.sweep.workers.jobs import job_return_from
 
         with self.slots as slots:
             self._slots = None
@@ -52,7 +52,7 @@ class SlotsLauncher(Launcher):
                 for index, overrides in enumerate(job_overrides)
             ]
             return [
-                job_return(future.result(), overrides)
+                job_return_from(future.result(), overrides)
                 for future, overrides in zip(begun, job_overrides, strict=True)
             ]
 
@@ -82,22 +82,22 @@ class RayLauncher(SlotsLauncher):
         self.address, self.cpus, self.gpus, self.resources = address, cpus, gpus, resources
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
-        from rlexp.sweep.workers.ray_cluster import check
+        from rlexp.sweep.workers.ray_cluster import check_address
 
-        check(self.address)
+        check_address(self.address)
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def _made(self, application: bytes, folder: str) -> Any:
         from rlexp.sweep.workers.ray_cluster import (
             ClusterSlots,
-            Share,
+            ResourceShare,
             connect_cluster,
-            gpus_of_a_job,
-            threads_of_a_job,
+            gpus_per_job,
+            threads_override,
         )
 
         connect_cluster(self.address)
-        gpus = gpus_of_a_job(self.config) if self.gpus is None else self.gpus
-        share = Share(self.cpus, gpus, self.resources)
-        also = threads_of_a_job(self.config, self.cpus)
+        gpus = gpus_per_job(self.config) if self.gpus is None else self.gpus
+        share = ResourceShare(self.cpus, gpus, self.resources)
+        also = threads_override(self.config, self.cpus)
         return ClusterSlots(application, self.preload, folder, self.n_jobs, share, also)

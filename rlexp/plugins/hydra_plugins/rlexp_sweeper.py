@@ -26,6 +26,6 @@ class StudySweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        from rlexp.sweep.driver import sweep
+        from rlexp.sweep.driver import run_sweep
 
-        return sweep(self.settings, arguments, self.launcher, self._context, self._config)
+        return run_sweep(self.settings, arguments, self.launcher, self._context, self._config)

@@ -9,10 +9,9 @@ import math
 from difflib import get_close_matches
 from typing import Any, TypeGuard, cast, get_args
 
-from rlexp.spec.components import component_class
-from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.components import component_of
+from rlexp.spec.errors import Problem
 from rlexp.spec.reward import Normalize, RewardSpec, Term, Weight
-from rlexp.spec.validation import validate
 
 MIX_KEYS = ("weight", "normalize", "clip", "needs")
 """Keys of a term that are the mix's."""
@@ -55,7 +54,7 @@ def read_term(
     if "clip" in config:
         clip = read_clip(config["clip"], key, problems)
     needs = _needs(config.get("needs") or {}, name, names, key, problems)
-    reward = _reward(name, config, key, problems)
+    reward = _reward(config, key, problems)
     if reward is None or weight is None or len(problems) > problems_before:
         return None
     return Term(reward, weight, normalize, clip, needs)
@@ -85,24 +84,15 @@ def read_clip(given: object, key: str, problems: Problems) -> Clip:
     return None
 
 
-def _reward(name: str, config: dict[str, Any], key: str, problems: Problems) -> RewardSpec | None:
-    try:
-        kind = component_class(config, RewardSpec, key)
-    except UserError as error:
-        problems += error.problems
-        return None
-    has_terms = kind.terms_by_name is not RewardSpec.terms_by_name
-    if has_terms or not kind.scores_anything:
-        problems.append(Problem(key, kind.__name__, "a single reward", "Name its terms here."))
-        return None
-    fields = {
-        field: value for field, value in config.items() if field not in ("_target_", *MIX_KEYS)
-    }
-    known = [f"{key}.{field}" for field in (*MIX_KEYS, *kind.model_fields)]
-    reward = validate(kind, fields, key, known, problems)
-    if reward is not None:
-        problems += [problem.under(key) for problem in reward.problems()]
-    return reward
+def _reward(config: dict[str, Any], key: str, problems: Problems) -> RewardSpec | None:
+    def refused(kind: type[RewardSpec]) -> Problem | None:
+        if kind.scores_anything and kind.terms_by_name is RewardSpec.terms_by_name:
+            return None
+        return Problem(key, kind.__name__, "a single reward", "Name its terms here.")
+
+    own = {field: value for field, value in config.items() if field not in MIX_KEYS}
+    known = [f"{key}.{field}" for field in MIX_KEYS]
+    return component_of(own, RewardSpec, key, known, problems, refused)
 
 
 def _weight(given: object, key: str, problems: Problems) -> Weight | None:

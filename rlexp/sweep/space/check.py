@@ -14,21 +14,18 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
+from rlexp.evaluation.metrics import applying
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.run import RunSpec, key_paths
+from rlexp.spec.keys import key_paths
+from rlexp.spec.run import RunSpec
 from rlexp.spec.sweep import COSTS, SweepSpec
 from rlexp.spec.validation import unknown_key, validate
-from rlexp.sweep.space.composed_keys import Composed, Compositions
-from rlexp.sweep.space.space import Choice, Parameter, Space, Value, override_value
+from rlexp.sweep.space.composed_keys import ComposedKeys, CompositionCache
+from rlexp.sweep.space.space import Choice, Parameter, SearchSpace, Value, override_value
 from rlexp.sweep.space.syntax import read_space
 
-MOST_COMBINATIONS = 64
+MAX_COMBINATIONS = 64
 """Of groups that are looked at; more would take seconds."""
-OF_LANGUAGE = (
-    *("reward", "kl", "kl_sequence", "length", "ended", "distinct_1", "distinct_2", "win_rate"),
-)
-OF_RANKING = ("accuracy", "margin")
-"""Metrics that evaluations always have, of a policy and of a reward model."""
 
 Chosen = dict[Parameter, Value]
 Compose = Callable[[list[str]], tuple[Any, Mapping[str, Any]]]
@@ -50,7 +47,7 @@ class SweepCheck:
     def __init__(self, loader: Any, compose: Compose, arguments: Sequence[str]) -> None:
         self._loader, self._arguments = loader, arguments
         self._is_group = group_test(loader)
-        self._compositions = Compositions(compose, self._is_group)
+        self._compositions = CompositionCache(compose, self._is_group)
         self.problems: list[Problem] = []
         self.known: set[str] = set()
 
@@ -65,14 +62,14 @@ class SweepCheck:
         except UserError as error:
             self.problems += error.problems
             return
-        space = Space(tuple(self._with_choices_that_exist(space)), space.fixed)
+        space = SearchSpace(tuple(self._with_choices_that_exist(space)), space.fixed)
         if not space.parameters and not self.problems:
             remedy = "For example: 'algo.learning_rate=tag(log,interval(1e-4,1e-2))'."
             self.problems.append(Problem("sweep.params", "nothing", "something to search", remedy))
         for chosen in self._combinations(space):
             self._try_values(space, chosen, spec)
 
-    def _spec(self, base: Composed) -> SweepSpec | None:
+    def _spec(self, base: ComposedKeys) -> SweepSpec | None:
         found = _plain(base.config)["sweep"]
         known = [f"sweep.{key}" for key in key_paths(found)]
         spec = validate(SweepSpec, found, "sweep", known, self.problems)
@@ -80,7 +77,7 @@ class SweepCheck:
             self.problems += spec.problems()
         return spec
 
-    def _with_choices_that_exist(self, space: Space) -> Iterator[Parameter]:
+    def _with_choices_that_exist(self, space: SearchSpace) -> Iterator[Parameter]:
         for parameter in space.parameters:
             options = self._loader.get_group_options(parameter.key.partition("@")[0])
             domain = parameter.domain
@@ -97,12 +94,12 @@ class SweepCheck:
             if left:
                 yield replace(parameter, domain=Choice(left))
 
-    def _combinations(self, space: Space) -> Iterator[Chosen]:
+    def _combinations(self, space: SearchSpace) -> Iterator[Chosen]:
         """Each combination of groups, with the other parameters at their first value."""
         groups = [each for each in space.parameters if self._is_group(each.key)]
         seen = set()
         choices = [each.domain.to_check for each in groups]
-        for values in itertools.islice(itertools.product(*choices), MOST_COMBINATIONS):
+        for values in itertools.islice(itertools.product(*choices), MAX_COMBINATIONS):
             first = dict(zip(groups, values, strict=True))
             chosen = self._assigned(space, first)
             key = tuple((each.name, chosen.get(each)) for each in groups)
@@ -110,41 +107,41 @@ class SweepCheck:
                 seen.add(key)
                 yield chosen
 
-    def _assigned(self, space: Space, decided: Chosen) -> Chosen:
+    def _assigned(self, space: SearchSpace, decided: Chosen) -> Chosen:
         def suggest(parameter: Parameter) -> Value:
             return decided.get(parameter, parameter.domain.to_check[0])
 
         composed = self._composed(space)
         return space.assign(suggest, composed)
 
-    def _composed(self, space: Space) -> Callable[[Mapping[str, Value]], Composed]:
+    def _composed(self, space: SearchSpace) -> Callable[[Mapping[str, Value]], ComposedKeys]:
         """The compositions; a key that none has is taken to be in all, for the spec to judge."""
         searched = {each.key for each in space.parameters}
 
-        def compose(chosen: Mapping[str, Value]) -> Composed:
+        def compose(chosen: Mapping[str, Value]) -> ComposedKeys:
             found = self._compositions(chosen)
             self.known |= found.keys_there
             return found
 
         everywhere = searched - self.known
         if everywhere:
-            for values in itertools.islice(self._group_values(space), MOST_COMBINATIONS):
+            for values in itertools.islice(self._group_values(space), MAX_COMBINATIONS):
                 compose(values)
             everywhere = searched - self.known
         everywhere = {key for key in everywhere if not self._is_group(key)}
 
-        def with_unknown(chosen: Mapping[str, Value]) -> Composed:
+        def with_unknown(chosen: Mapping[str, Value]) -> ComposedKeys:
             found = compose(chosen)
             return found.with_chosen({**dict.fromkeys(everywhere), **chosen})
 
         return with_unknown
 
-    def _group_values(self, space: Space) -> Iterator[dict[str, Value]]:
+    def _group_values(self, space: SearchSpace) -> Iterator[dict[str, Value]]:
         groups = [each for each in space.parameters if self._is_group(each.key)]
         for values in itertools.product(*(each.domain.to_check for each in groups)):
             yield {each.key: value for each, value in zip(groups, values, strict=True)}
 
-    def _try_values(self, space: Space, first: Chosen, spec: SweepSpec | None) -> None:
+    def _try_values(self, space: SearchSpace, first: Chosen, spec: SweepSpec | None) -> None:
         config = self._compositions({each.key: value for each, value in first.items()}).config
         run = self._judged(config, first, {})
         if spec is not None and run is not None:
@@ -194,7 +191,7 @@ def group_test(loader: Any) -> Callable[[str], bool]:
 
 def objective_problems(spec: SweepSpec, run: RunSpec) -> Iterator[Problem]:
     """Objectives that the run does not measure; pruning that has nothing to go by."""
-    evaluated = [f"eval/{name}" for name in _evaluated(run)]
+    evaluated = [f"eval/{name}" for name in applying(run)]
     known = [*evaluated, *(f"perf/{name}" for name in COSTS)]
     for name in spec.objectives:
         if name not in known and not name.startswith("eval/reward_"):
@@ -212,16 +209,6 @@ def objective_problems(spec: SweepSpec, run: RunSpec) -> Iterator[Problem]:
         want = f"a number of steps below train.max_steps={steps}, for the pruner to go by"
         remedy = f"For example eval.every={max(1, steps // 4)}; or choose sweep/pruner=none."
         yield Problem("eval.every", str(every), want, remedy)
-
-
-def _evaluated(run: RunSpec) -> list[str]:
-    if run.algo.head == "reward":
-        return [*OF_RANKING]
-    left_out = () if run.reward.scores_anything else ("reward", "win_rate")
-    found = [name for name in OF_LANGUAGE if name not in left_out]
-    found += ["grammatical"] if run.data.grammatical else []
-    found += ["judge_win_rate"] if run.eval.judge else []
-    return found + (["perplexity"] if run.eval.texts else [])
 
 
 def unknown_settings(keys: Sequence[str], known: Sequence[str]) -> list[Problem]:

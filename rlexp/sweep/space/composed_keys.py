@@ -7,11 +7,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from rlexp.spec.run import key_paths
+from rlexp.spec.keys import key_paths
 from rlexp.sweep.space.space import Value, override_value
 
 
-class Composed(Mapping[str, Any]):
+class ComposedKeys(Mapping[str, Any]):
     """The keys, and the groups, of a composed config; what was chosen goes before them."""
 
     def __init__(self, config: DictConfig, choices: Mapping[str, Any]) -> None:
@@ -20,9 +20,9 @@ class Composed(Mapping[str, Any]):
         self.keys_there = frozenset(key_paths(OmegaConf.to_container(config)))
         self._chosen: Mapping[str, Value] = {}
 
-    def with_chosen(self, chosen: Mapping[str, Value]) -> Composed:
+    def with_chosen(self, chosen: Mapping[str, Value]) -> ComposedKeys:
         """The same config, in which these values have been chosen."""
-        other = object.__new__(Composed)
+        other = object.__new__(ComposedKeys)
         other.__dict__.update(self.__dict__)
         other._chosen = chosen
         return other
@@ -46,7 +46,7 @@ class Composed(Mapping[str, Any]):
         return len(self.keys_there)
 
 
-class Compositions:
+class CompositionCache:
     """From the values chosen so far to the config that they make; each is composed once.
 
     Args:
@@ -60,12 +60,12 @@ class Compositions:
         is_group: Callable[[str], bool],
     ) -> None:
         self._compose, self._is_group = compose, is_group
-        self._made: dict[tuple[str, ...], Composed] = {}
+        self._made: dict[tuple[str, ...], ComposedKeys] = {}
 
-    def __call__(self, chosen: Mapping[str, Value]) -> Composed:
+    def __call__(self, chosen: Mapping[str, Value]) -> ComposedKeys:
         groups = tuple(
             f"{key}={override_value(value)}" for key, value in chosen.items() if self._is_group(key)
         )
         if groups not in self._made:
-            self._made[groups] = Composed(*self._compose(list(groups)))
+            self._made[groups] = ComposedKeys(*self._compose(list(groups)))
         return self._made[groups].with_chosen(chosen)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rlexp.spec.errors import Problem
 from rlexp.spec.sweep import SweepSpec
-from rlexp.sweep.space.space import Choice, Parameter, Space
+from rlexp.sweep.space.space import Choice, Parameter, SearchSpace
 
 SAMPLER = "optuna.samplers.GridSampler"
 
@@ -18,7 +18,7 @@ def is_grid(spec: SweepSpec) -> bool:
     return spec.sampler.get("_target_") == SAMPLER
 
 
-def grid_problems(space: Space) -> list[Problem]:
+def grid_problems(space: SearchSpace) -> list[Problem]:
     """Parameters that have no grid."""
     problems = [
         Problem(
@@ -43,14 +43,14 @@ def grid_problems(space: Space) -> list[Problem]:
     return problems
 
 
-def grid(space: Space) -> Mapping[str, Sequence[Any]]:
+def grid_values(space: SearchSpace) -> Mapping[str, Sequence[Any]]:
     """All values of each parameter, for Optuna's grid sampler."""
     return {each.name: _points(each) or () for each in space.parameters}
 
 
-def size(spec: SweepSpec, space: Space) -> int:
+def max_trials(spec: SweepSpec, space: SearchSpace) -> int:
     """Trials that there can be: the combinations of a grid, else as many as are asked for."""
-    return prod(map(len, grid(space).values())) if is_grid(spec) else spec.n_trials
+    return prod(map(len, grid_values(space).values())) if is_grid(spec) else spec.n_trials
 
 
 def _points(parameter: Parameter) -> Sequence[Any] | None:

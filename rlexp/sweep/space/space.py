@@ -33,7 +33,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Numbers:
+class NumberRange:
     """The numbers from `low` to `high`, both included."""
 
     low: float
@@ -90,7 +90,7 @@ class Parameter:
 
     override: str
     """The key as it is overridden, with its `+` where it has one."""
-    domain: Choice | Numbers
+    domain: Choice | NumberRange
     text: str
     """As it was written."""
     conditions: tuple[Condition, ...] = ()
@@ -109,7 +109,7 @@ class Parameter:
 
 
 @dataclass(frozen=True)
-class Space:
+class SearchSpace:
     """Parameters, groups first, and what all trials have in common.
 
     Attributes:
@@ -143,8 +143,8 @@ class Space:
         """What a trial's command line has beside what is fixed."""
         return [f"{each.override}={override_value(value)}" for each, value in chosen.items()]
 
-    def described(self) -> dict[str, str]:
-        """Each parameter as it was written; two spaces are the same when this is."""
+    def descriptions(self) -> dict[str, str]:
+        """Return each parameter as it was written; two spaces are the same when this is."""
         return {each.name: each.text for each in self.parameters}
 
 

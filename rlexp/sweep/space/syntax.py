@@ -29,9 +29,9 @@ from rlexp.spec.errors import Problem, UserError
 from rlexp.sweep.space.space import (
     Choice,
     Condition,
-    Numbers,
+    NumberRange,
     Parameter,
-    Space,
+    SearchSpace,
     Value,
     override_value,
 )
@@ -45,7 +45,7 @@ WANTED = "choice(…), range(…) or interval(…)"
 
 def read_space(
     params: Mapping[str, Any], arguments: Sequence[str], is_group: Callable[[str], bool]
-) -> Space:
+) -> SearchSpace:
     """The space of `sweep.params` and of the command line's overrides.
 
     Raises:
@@ -60,7 +60,7 @@ def read_space(
     # What others depend on is decided first.
     found.sort(key=lambda each: (not is_group(each.key), bool(each.conditions)))
     keys = [each.key for each in found]
-    return Space(tuple(replace(each, name=_name(each, keys)) for each in found), fixed)
+    return SearchSpace(tuple(replace(each, name=_name(each, keys)) for each in found), fixed)
 
 
 def _name(parameter: Parameter, keys: Sequence[str]) -> str:
@@ -127,7 +127,7 @@ def _of_yaml(
                 yield Parameter(override.get_key_element(), domain, str(value), conditions)
 
 
-def _domain(override: Any, place: str, problems: list[Problem]) -> Choice | Numbers | None:
+def _domain(override: Any, place: str, problems: list[Problem]) -> Choice | NumberRange | None:
     """What an override of Hydra's sweep syntax says; None after telling why it says nothing."""
     value, text = override.value(), str(override.input_line).partition("=")[2]
     try:
@@ -144,14 +144,14 @@ def _domain(override: Any, place: str, problems: list[Problem]) -> Choice | Numb
     return None
 
 
-def _range(values: list[Any], step: float) -> Numbers:
+def _range(values: list[Any], step: float) -> NumberRange:
     if not values:
         raise ValueError("There is no number in it")
     kind = int if all(isinstance(each, int) for each in (*values, step)) else float
-    return Numbers(kind(min(values)), kind(max(values)), kind(abs(step)))
+    return NumberRange(kind(min(values)), kind(max(values)), kind(abs(step)))
 
 
-def _interval(value: Any) -> Numbers:
+def _interval(value: Any) -> NumberRange:
     low, high, log = value.start, value.end, "log" in value.tags
     if unknown := set(value.tags) - {"log", "int"}:
         raise ValueError(f"tag() knows log and int, not {', '.join(sorted(unknown))}")
@@ -163,7 +163,7 @@ def _interval(value: Any) -> Numbers:
         raise ValueError("It ends before it begins")
     if log and low <= 0:
         raise ValueError("A logarithm begins above 0")
-    return Numbers(low, high, log=log)
+    return NumberRange(low, high, log=log)
 
 
 def _quoted(value: Any) -> Value:

@@ -15,7 +15,7 @@ SINGLE_THREADED = {
     "OPENBLAS_NUM_THREADS": "1",  # NumPy's starts its threads when it is loaded; torch has its own
     "JE_ARROW_MALLOC_CONF": "background_thread:false",  # of pyarrow's memory
 }
-LOADED = (
+MODULES = (
     "alembic.command",
     "alembic.migration",
     "matplotlib.backends.backend_svg",
@@ -45,7 +45,7 @@ LOADED = (
 )
 
 
-def rehearse() -> None:
+def make_first_calls() -> None:
     """What each trial does first: its command line is read, and its study asked for."""
     import optuna
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -72,7 +72,7 @@ for name, value in SINGLE_THREADED.items():
     os.environ.setdefault(name, value)
 silence_libraries()
 share_cores()
-for module in LOADED:
+for module in MODULES:
     import_module(module)
-rehearse()
+make_first_calls()
 gc.freeze()  # else the first collection in each trial copies the memory that all of them share

@@ -29,11 +29,12 @@ from omegaconf import OmegaConf
 
 from rlexp.runtime.extras import install_command
 from rlexp.spec.errors import Problem, UserError
-from rlexp.sweep.workers.slots import STOPPING_TAKES, Outcome, Slots
+from rlexp.sweep.workers.jobs import JobOutcome
+from rlexp.sweep.workers.slots import STOP_TIMEOUT, Slots
 
 LOCAL = "local"
 """Address of a cluster that is started here, for one sweep."""
-ANSWERS_WITHIN = 5.0
+CONNECT_TIMEOUT = 5.0
 """Seconds that a cluster may take to take a connection."""
 PLUGINS = str(Path(__file__).parents[2] / "plugins")
 
@@ -41,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Share:
+class ResourceShare:
     """What a trial has of its machine."""
 
     cpus: float
@@ -55,7 +56,7 @@ class Share:
         return all(machine.get(name, 0.0) >= amount for name, amount in wanted.items())
 
 
-def check(address: str) -> None:
+def check_address(address: str) -> None:
     """What can be known of a cluster in seconds, and without Ray.
 
     Raises:
@@ -68,7 +69,7 @@ def check(address: str) -> None:
     if not host:
         return
     try:
-        socket.create_connection((host, int(port)), ANSWERS_WITHIN).close()
+        socket.create_connection((host, int(port)), CONNECT_TIMEOUT).close()
     except (OSError, ValueError) as error:
         raise _unreached(address, error) from error
 
@@ -95,7 +96,7 @@ def connect_cluster(address: str) -> None:
             signal.signal(signal.SIGTERM, before)  # Ray's would leave without ending the trials
 
 
-def gpus_of_a_job(config: Any) -> int:
+def gpus_per_job(config: Any) -> int:
     """One for each of its processes, where the cluster has any and the config wants them."""
     import ray  # pyright: ignore[reportMissingImports]
 
@@ -105,7 +106,7 @@ def gpus_of_a_job(config: Any) -> int:
     return int(OmegaConf.select(config, "hardware.processes", default=1))
 
 
-def threads_of_a_job(config: Any, cpus: float) -> list[str]:
+def threads_override(config: Any, cpus: float) -> list[str]:
     """The override that shares its cores among its processes, where the config leaves it open."""
     if "hardware" not in config or config.hardware.get("threads", cpus) is not None:
         return []
@@ -123,7 +124,7 @@ class ClusterSlots:
     """Runs jobs of a Hydra application on a cluster, so many at once.
 
     Args:
-        application: as `rlexp.sweep.workers.slots.packed` makes it.
+        application: as `rlexp.sweep.workers.slots.pack_application` makes it.
         preload: module that is imported on each machine before its first job.
         folder: of the sweep.
         n_jobs: at once.
@@ -137,7 +138,7 @@ class ClusterSlots:
         preload: str,
         folder: str,
         n_jobs: int,
-        share: Share,
+        share: ResourceShare,
         also: Sequence[str] = (),
     ) -> None:
         self._told = (application, preload, folder, str(Path.cwd()))
@@ -157,7 +158,7 @@ class ClusterSlots:
     def __exit__(self, *raised: object) -> None:
         self.stop()
 
-    def submit(self, overrides: Sequence[str], number: int) -> Future[Outcome]:
+    def submit(self, overrides: Sequence[str], number: int) -> Future[JobOutcome]:
         """Run the job with these overrides as soon as a slot is free."""
         return self._waiters.submit(self._run, [*overrides, *self._also], number)
 
@@ -169,14 +170,14 @@ class ClusterSlots:
         self._waiters.shutdown(wait=False, cancel_futures=True)
         actors = list(self._actors)
         ending = [actor.stop.remote() for actor in actors]
-        ray.wait(ending, num_returns=len(ending), timeout=STOPPING_TAKES + 5.0)
+        ray.wait(ending, num_returns=len(ending), timeout=STOP_TIMEOUT + 5.0)
         for actor in actors:
             ray.kill(actor)
             self._ready.put(None)
         self._waiters.shutdown()
         ray.shutdown()
 
-    def _run(self, overrides: list[str], number: int) -> Outcome:
+    def _run(self, overrides: list[str], number: int) -> JobOutcome:
         import ray  # pyright: ignore[reportMissingImports]
         from ray.exceptions import RayActorError, RayError  # pyright: ignore[reportMissingImports]
 
@@ -184,7 +185,7 @@ class ClusterSlots:
         if actor is None:
             return {"died": "with the sweep"}
         try:
-            outcome: Outcome = ray.get(actor.run.remote(overrides, number))
+            outcome: JobOutcome = ray.get(actor.run.remote(overrides, number))
         except RayActorError as error:
             ray.kill(actor)  # it may live behind a broken network
             self._actors.discard(actor)
@@ -238,7 +239,7 @@ class ClusterSlot:
     def ready(self) -> None:
         """Come back at once, which tells that there is a place for it."""
 
-    def run(self, overrides: list[str], number: int) -> Outcome:
+    def run(self, overrides: list[str], number: int) -> JobOutcome:
         """What came of a job."""
         if self._missing:
             got = f"{self._missing}, which {platform.node()} does not have"
