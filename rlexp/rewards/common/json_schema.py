@@ -80,7 +80,7 @@ def value_text(value: object, key: str | None) -> str:
 
 
 def canonical_value(value: object) -> str:
-    """Return a cell of the data as text: JSON as `value_text` writes it, whether it was parsed already or not.
+    """Return a cell of the data as text: JSON as `value_text` writes it, parsed already or not.
 
     >>> canonical_value('{"b":1, "a":2}'), canonical_value("yes")
     ('{"a": 2, "b": 1}', 'yes')
