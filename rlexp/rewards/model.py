@@ -57,7 +57,7 @@ class Model(NeuralReward):
     model it says nothing."""
 
     def problems(self) -> list[Problem]:
-        """The models must be there, and score."""
+        """Return a problem for each model that is not there, or gives no score."""
         problems: list[Problem] = []
         if repeated := sorted({path for path in self.path if self.path.count(path) > 1}):
             problems.append(Problem("reward.path", f"{repeated[0]} twice", "different models"))

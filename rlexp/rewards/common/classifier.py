@@ -85,7 +85,7 @@ class MaybeClassifier(NeuralReward):
         return self.place if self.path else "workers"
 
     def problems(self) -> list[Problem]:
-        """A classifier must be there, and fit."""
+        """Return a problem where no classifier is there, or one that does not fit."""
         if self.path is None:
             return []
         try:
