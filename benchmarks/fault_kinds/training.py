@@ -9,9 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+from rlexp.runtime.run_folder import SPOOL
 from rlexp.tracking.spool.dead_runs import SpoolStatus
 from rlexp.tracking.spool.history import RunHistory
-from rlexp.tracking.spool.spool import SPOOL
 
 ROOT = Path(__file__).parents[2]
 STEPS = 30

@@ -14,9 +14,9 @@ def register_choice(choice: str, registry: str | None) -> None:
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
-    from rlexp.registry.versions import find
+    from rlexp.registry.versions import find_version
 
-    version = find(choice, registry, "model")
+    version = find_version(choice, registry, "model")
     config = OmegaConf.load(CONF / "model" / "registry.yaml")
     told = {"name": version.name, "path": version.path, **version.described}
     # A slash in a choice is Hydra's for a group within the group.
@@ -33,9 +33,9 @@ def pin_versions(config: dict[str, Any]) -> dict[str, Any]:
     """
     if not any(is_registered(value) for value in _texts(config)):
         return config
-    from rlexp.registry.versions import pinned
+    from rlexp.registry.versions import pin_references
 
-    return pinned(config, config["tracking"]["registry"])
+    return pin_references(config, config["tracking"]["registry"])
 
 
 def _texts(config: Any) -> Iterator[str]:

@@ -27,7 +27,7 @@ from rlexp.spec.eval import EvalSpec
 from rlexp.spec.judge import needs_rivals
 from rlexp.spec.run import RunSpec
 from rlexp.spec.text import Text, content_of, joined
-from rlexp.tracking.metric_names import tracked
+from rlexp.tracking.metric_names import tracked_metrics
 from rlexp.tracking.spool.history import STOPPED
 
 FIRED = "guard"
@@ -144,7 +144,7 @@ class GuardMonitor:
         """Judge a step by what the trainer logs of it; look where that is due."""
         heard = {name: fmean(values) for name, values in self._heard.items()}
         self._heard.clear()
-        self.series.add(step, tracked(logs) | heard)
+        self.series.add(step, tracked_metrics(logs) | heard)
         if heard:
             self.observer.tracker.log(heard, step)
         if step < self.spec.train.max_steps and self._is_due(step):

@@ -11,7 +11,7 @@ import yaml
 from rlexp.runtime import lock
 from rlexp.runtime.run_folder import CONFIG, ORIGIN, PACKAGES
 from rlexp.spec.errors import Problem, UserError
-from rlexp.tracking.provenance.manifest import Facts, attempts
+from rlexp.tracking.provenance.manifest import Facts, read_attempts
 from rlexp.tracking.query.records import Record, Records
 
 COMPARED = ("train/", "rollout/", "eval/")
@@ -71,7 +71,7 @@ def read_recorded_run(records: Records, word: str) -> RecordedRun:
     return RecordedRun(
         record=record,
         config=yaml.safe_load(files[CONFIG].read_text(encoding="utf-8")),
-        attempts=attempts(_artifact(records, record, ORIGIN)),
+        attempts=read_attempts(_artifact(records, record, ORIGIN)),
         packages=dict(line.split("==", 1) for line in lines),
         metrics={
             name: dict(points)

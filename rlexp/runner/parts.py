@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.models.locate import local_folder
-from rlexp.registry.versions import find
+from rlexp.registry.versions import find_version
 from rlexp.runner.resolved_settings import resolved_settings
 from rlexp.scoring import Scorer
 from rlexp.scoring.all_gather import AllGather, SingleProcess
@@ -20,7 +20,7 @@ from rlexp.spec.run import RunSpec
 def model_folder_resolver(spec: RunSpec) -> Callable[..., Path]:
     """`local_folder`, which asks the run's registry for paths that name a version there."""
     registry = spec.tracking.registry
-    return partial(local_folder, registry=lambda path, key: find(path, registry, key))
+    return partial(local_folder, registry=lambda path, key: find_version(path, registry, key))
 
 
 def load_parts(
@@ -33,14 +33,14 @@ def load_parts(
 ) -> Any:
     """The policy, with all parts of the run prepared; the observer, if there is one, is told."""
     from rlexp.models.load import load_policy
-    from rlexp.tracking.provenance.manifest import weights
+    from rlexp.tracking.provenance.manifest import describe_weights
 
     from_place = model_folder_resolver(spec)
 
     def located(path: str, revision: str | None, key: str) -> Path:
         folder = from_place(path, revision, key)
         if observer:
-            observer.tracker.origin(weights={key: weights(folder)})
+            observer.tracker.origin(weights={key: describe_weights(folder)})
         return folder
 
     bar = observer.terminal.bar("pre-training") if observer else nullcontext(lambda *told: None)

@@ -9,7 +9,7 @@ from typing import Any
 
 from rlexp.runtime.device import mixed_bf16
 from rlexp.spec.run import RunSpec
-from rlexp.tracking.provenance.manifest import weights
+from rlexp.tracking.provenance.manifest import describe_weights
 
 
 def resolved_settings(spec: RunSpec, policy: Any) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def resolved_settings(spec: RunSpec, policy: Any) -> dict[str, Any]:
         found["model.dtype"] = str(policy.model.dtype).removeprefix("torch.")
     if spec.peft.kind == "auto":
         found["peft.kind"] = "none" if policy.adapter is None else "lora"
-    files = weights(policy.folder)
+    files = describe_weights(policy.folder)
     if files["commit"]:
         found["model.revision"] = files["commit"]
     return {"resolved": found, "torch": _torch(device), "weights": {"policy": files}}

@@ -6,7 +6,7 @@ import time
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from rlexp.tracking.metric_names import tracked
+from rlexp.tracking.metric_names import tracked_metrics
 from rlexp.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def tracking_callback(tracker: Tracker) -> TrainerCallback:
             self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any
         ) -> None:
             if logs and state.is_world_process_zero:
-                metrics = tracked(logs)
+                metrics = tracked_metrics(logs)
                 if "perf/tokens" in metrics:
                     metrics["perf/tokens"] += self._uncounted
                 if "train/mean_loss" in metrics:

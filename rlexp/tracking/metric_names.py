@@ -88,7 +88,7 @@ def tracked_name(name: str, *, sampled: bool) -> str | None:
     return f"train/{_safe(name)}"
 
 
-def tracked(logs: Mapping[str, Any]) -> dict[str, float]:
+def tracked_metrics(logs: Mapping[str, Any]) -> dict[str, float]:
     """A trainer's logs under rlexp's names. Values that are no numbers are left out.
 
     A whole log is NaN where a trainer had nothing to average (the length of ended completions when

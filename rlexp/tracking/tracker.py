@@ -27,7 +27,7 @@ from rlexp.runtime.signals import Terminated, sigterm_raises
 from rlexp.spec import RunSpec
 from rlexp.spec.errors import Pruned
 from rlexp.tracking.provenance import environment
-from rlexp.tracking.provenance.manifest import Manifest, copy_sources, facts
+from rlexp.tracking.provenance.manifest import Manifest, collect_facts, copy_sources
 from rlexp.tracking.sample_table import json_cell, ordered_columns
 from rlexp.tracking.secrets import redacted, redacted_values
 from rlexp.tracking.spool.history import RunHistory
@@ -276,7 +276,7 @@ class Tracker:
             self.artifact(path)
         if copy_sources(spec, place / SOURCES):
             self.artifact(place / SOURCES, SOURCES)
-        self.origin(**facts(spec, code))
+        self.origin(**collect_facts(spec, code))
 
     def _sample_machine(self) -> None:
         if self._machine is None:

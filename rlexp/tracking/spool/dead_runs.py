@@ -67,7 +67,7 @@ class SpoolStatus:
         return self.host == platform.node()
 
 
-def end_dead(folder: Path) -> bool:
+def close_dead_run(folder: Path) -> bool:
     """Write the end of a run that did not come to it. Hold its lock meanwhile.
 
     Returns:
@@ -119,7 +119,7 @@ def _mend(run: Run, folder: Path, living: Shipper, enough: Callable[[], bool]) -
         with lock(folder):
             # A folder that was used again is another run's.
             if run.data.tags.get(SPOOL_TAG) in SpoolStatus.of(folder).ids:
-                if end_dead(folder):
+                if close_dead_run(folder):
                     log.info("%s had died; it is ended now", folder)
                 Shipper(folder, living.uri, living.experiment).ship(enough)
     except (Held, FileNotFoundError, PermissionError):

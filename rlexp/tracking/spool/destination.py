@@ -10,7 +10,7 @@ from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.store.connection import resolve
 
 
-def address_of(folder: Path) -> tuple[str | None, str]:
+def tracking_address(folder: Path) -> tuple[str | None, str]:
     """The resolved tracking address and the experiment of a run or a sweep.
 
     Returns:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlexp.tracking.provenance.environment import HOST_TAG
-from rlexp.tracking.spool.parent_run import keep_parent_run, parent_run
-from rlexp.tracking.store.connection import Store, time_for
+from rlexp.tracking.spool.parent_run import parent_run, write_parent_run
+from rlexp.tracking.store.connection import Store, upload_timeout
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -97,7 +97,7 @@ class MlflowWriter:
             # Somebody has sent to it, and what they noted of that is gone.
             self.look_first |= not made
         if event.get("sweep"):
-            keep_parent_run(self._folder, self.run_id)
+            write_parent_run(self._folder, self.run_id)
         if not made:
             self._go_on(_tag_values(event["tags"]))
 
@@ -169,10 +169,10 @@ class MlflowWriter:
         path = self._folder / event["path"]
         if path.is_dir():
             sizes = [file.stat().st_size for file in path.rglob("*") if file.is_file()]
-            with time_for(max(sizes, default=0)):
+            with upload_timeout(max(sizes, default=0)):
                 self._client.log_artifacts(self._run, str(path), event["folder"])
         elif path.exists():
-            with time_for(path.stat().st_size):
+            with upload_timeout(path.stat().st_size):
                 self._client.log_artifact(self._run, str(path), event["folder"])
         else:
             raise FileNotFoundError(f"{path} is no longer there")

@@ -35,7 +35,7 @@ _FILES = ("artifact", "table")
 log = logging.getLogger(__name__)
 
 
-class FilesWait(Exception):
+class FilesDeferred(Exception):
     """MLflow answers and has the rest, but its artifact store takes no files for now."""
 
 
@@ -133,7 +133,7 @@ class Shipper:
             else:
                 self._remember(self._sent.at(end, self._spool))
         if failure is not None:
-            raise FilesWait(f"{len(self._sent.aside)} files wait") from failure
+            raise FilesDeferred(f"{len(self._sent.aside)} files wait") from failure
 
     def _ship_aside(self, enough: Callable[[], bool]) -> Exception | None:
         """Send what waits for the artifact store; what went wrong, if it still takes nothing."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.dead_runs import close_dead_runs
-from rlexp.tracking.spool.shipper import FilesWait, Shipper
+from rlexp.tracking.spool.shipper import FilesDeferred, Shipper
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class Uploader:
                 self._sample_now_and_then()
             self._shipper.ship(self._given_up.is_set)
         except Exception as error:
-            what = "no files" if isinstance(error, FilesWait) else "nothing"
+            what = "no files" if isinstance(error, FilesDeferred) else "nothing"
             failure = f"{self._where}: {cause_of(error)}"
             if self._failure is None:
                 log.warning(
