@@ -37,7 +37,7 @@ class Training:
 
     def start(self) -> None:
         """Resume, or begin where nothing that has begun is left."""
-        begun = SpoolStatus.of(self.folder).ids
+        begun = SpoolStatus.read(self.folder).ids
         self._run(["resume", str(self.folder)] if begun else self._begin)
 
     def sync(self) -> int:

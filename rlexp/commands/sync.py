@@ -115,7 +115,7 @@ def _sync(
 
     if (
         not UploadState.load(folder / SENT).is_behind(folder / SPOOL)
-        and SpoolStatus.of(folder).ended
+        and SpoolStatus.read(folder).ended
     ):
         return None
     if is_held(folder):
@@ -147,8 +147,8 @@ def _send(folder: Path, uri: str, experiment: str, silent: dict[str, str]) -> Ou
     from rlexp.tracking.spool.shipper import Shipper
     from rlexp.tracking.spool.uploader import cause_of
 
-    life = SpoolStatus.of(folder)
-    if not life.ended and not life.was_here:
+    life = SpoolStatus.read(folder)
+    if not life.ended and not life.ran_on_this_machine:
         where = life.host or "a machine that its spool no longer names"
         return Outcome(f"ran on {where}, and may be alive there: call sync on that machine")
     died = close_dead_run(folder)

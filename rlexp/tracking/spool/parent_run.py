@@ -10,7 +10,7 @@ from rlexp.runtime.run_folder import PARENT
 
 
 def parent_run(sweep_folder: Path) -> str | None:
-    """The sweep's MLflow run; None when it has none, or when MLflow has not answered yet."""
+    """Return the sweep's MLflow run; None when it has none, or when MLflow has not answered yet."""
     path = sweep_folder / PARENT
     return json.loads(path.read_text(encoding="utf-8"))["run_id"] if path.is_file() else None
 
