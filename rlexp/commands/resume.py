@@ -67,9 +67,9 @@ def _folder(word: str, overrides: Sequence[str]) -> Path:
 
 def _go_where_it_began(folder: Path) -> None:
     """Paths in a config are relative to where the run was started."""
-    from rlexp.tracking.provenance.manifest import attempts
+    from rlexp.tracking.provenance.manifest import read_attempts
 
-    for attempt in attempts(folder / PROVENANCE / ORIGIN)[:1]:
+    for attempt in read_attempts(folder / PROVENANCE / ORIGIN)[:1]:
         began = Path(attempt.get("directory", ""))
         if began.is_dir():
             os.chdir(began)

@@ -35,7 +35,7 @@ from rlexp.spec.eval import EvalSpec
 from rlexp.spec.judge import needs_rivals
 from rlexp.spec.run import RunSpec
 from rlexp.spec.text import Text, content_of, joined
-from rlexp.tracking.metric_names import tracked
+from rlexp.tracking.metric_names import tracked_metrics
 from rlexp.tracking.spool.history import STOPPED, Event
 
 FIRED = "guard"
@@ -181,7 +181,7 @@ class GuardMonitor:
         """Judge a step by what the trainer logs of it, and by a probe where one is due."""
         rollout = {name: fmean(values) for name, values in self._rollout.items()}
         self._rollout.clear()
-        self.series.add(step, tracked(logs) | rollout)
+        self.series.add(step, tracked_metrics(logs) | rollout)
         if rollout:
             self.recorder.log(rollout, step)
         if step < self.spec.train.max_steps and self._is_due(step):

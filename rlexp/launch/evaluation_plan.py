@@ -147,13 +147,13 @@ class Finder:
         return self._of_run(record.folder, word)
 
     def _of_run(self, run: Path, word: str) -> NamedModel:
-        from rlexp.registry.promote import chosen
+        from rlexp.registry.promote import choose_weights
 
         config = read_config(run / CONFIG)
         if str(value_at(config, "algo._target_")).startswith(ALGO):
             remedy = f"Once more: python -m rlexp rerun {run}"
             raise UserError(Problem(word, "an evaluation", "a run that trained a model", remedy))
-        weights = chosen(run, "unfinished", self._checkpoint or MODEL)
+        weights = choose_weights(run, "unfinished", self._checkpoint or MODEL)
         name = str(config["name"])
         if self._checkpoint:
             name += f"-{weights.place.name}"

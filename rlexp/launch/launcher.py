@@ -20,7 +20,7 @@ from typing import Any
 from rlexp.config.stored import read_config
 from rlexp.runner.pruning import TrialReporter
 from rlexp.runtime.device import is_main_process
-from rlexp.runtime.run_folder import SPOOL
+from rlexp.runtime.run_folder import CONFIG, SPOOL
 from rlexp.runtime.signals import Terminated
 from rlexp.spec.errors import Problem, Pruned, RunFailed, UserError
 from rlexp.spec.run import RunSpec

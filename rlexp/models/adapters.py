@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from rlexp.runtime.cache import cache_folder, made_once
+from rlexp.runtime.cache import cache_folder, make_once
 from rlexp.spec.model_kind import kind_of_task
 
 ADAPTER = "adapter_model.safetensors"
@@ -45,7 +45,7 @@ def whole_weights(adapter: Path, base: Path) -> Path:
     states = [(name, state.st_size, state.st_mtime_ns) for name, state in files]
     digest = hashlib.sha256(b"\n".join([*told, repr(states).encode()])).hexdigest()[:16]
     target = cache_folder() / "merged" / digest
-    return made_once(target, lambda draft: merge(adapter, base, draft))
+    return make_once(target, lambda draft: merge(adapter, base, draft))
 
 
 ADAPTER_CONFIG = "adapter_config.json"

@@ -10,7 +10,7 @@ from rlexp.config.stored import read_config
 from rlexp.runtime import lock
 from rlexp.runtime.run_folder import CONFIG, ORIGIN, PACKAGES
 from rlexp.spec.errors import Problem, UserError
-from rlexp.tracking.provenance.manifest import Facts, attempts
+from rlexp.tracking.provenance.manifest import Facts, read_attempts
 from rlexp.tracking.query.records import Record, Records
 
 COMPARED = ("train/", "rollout/", "eval/")
@@ -70,7 +70,7 @@ def read_recorded_run(records: Records, word: str) -> RecordedRun:
     return RecordedRun(
         record=record,
         config=read_config(files[CONFIG]),
-        attempts=attempts(_artifact(records, record, ORIGIN)),
+        attempts=read_attempts(_artifact(records, record, ORIGIN)),
         packages=dict(line.split("==", 1) for line in lines),
         metrics={
             name: dict(points)
