@@ -21,6 +21,7 @@ from optuna.trial import TrialState, create_trial
 
 from rlexp.sweep import study as attributes
 from rlexp.sweep.confirmation.ranking import CONFIRMS, SEED
+from rlexp.sweep.optuna_internals import storage_of
 
 SPACE: Mapping[str, BaseDistribution] = {
     "algo.learning_rate": FloatDistribution(3e-4, 6e-3, log=True),
@@ -119,7 +120,7 @@ def confirm(study: optuna.Study, values: Mapping[int, list[float | None]]) -> No
     """Runs of some trials with the seeds 1, 2, …; None for one that failed."""
     again = optuna.create_study(
         study_name=f"{study.study_name}{attributes.CONFIRM}",
-        storage=study._storage,
+        storage=storage_of(study),
         directions=study.directions,
     )
     for number, found in values.items():

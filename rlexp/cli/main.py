@@ -13,8 +13,8 @@ from typing import Any
 
 from rlexp.cli.exit_status import import_from_here, reported
 from rlexp.runtime.paths import CONF
+from rlexp.runtime.run_folder import SPOOL
 from rlexp.spec.errors import Problem, UserError
-from rlexp.tracking.spool.spool import SPOOL
 
 PLUGINS = str(Path(__file__).parents[1] / "plugins")
 """Hydra finds its plugins in `hydra_plugins` of `sys.path`, once, when it is first used."""

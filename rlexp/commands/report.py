@@ -148,9 +148,9 @@ def _tell(written: Report) -> None:
 def _sent(written: Report) -> str | None:
     """What became of the files in the sweep's MLflow run; None where it has none."""
     from rlexp.runtime.lock import Held, lock
+    from rlexp.runtime.run_folder import SPOOL
     from rlexp.tracking.spool.destination import address_of
     from rlexp.tracking.spool.shipper import Shipper
-    from rlexp.tracking.spool.spool import SPOOL
     from rlexp.tracking.spool.uploader import cause_of
 
     if not (written.folder / SPOOL).is_file():

@@ -14,8 +14,10 @@ from pathlib import Path
 
 from rlexp.cli.arguments import Parser, store_of
 from rlexp.cli.exit_status import import_from_here, reported
-from rlexp.launch.resume_plan import CONFIG, Resumption, plan_resume
+from rlexp.launch.resume_plan import Resumption, plan_resume
+from rlexp.runtime.files import write_atomically
 from rlexp.runtime.lock import exclusive
+from rlexp.runtime.run_folder import CONFIG, ORIGIN, PROVENANCE
 from rlexp.spec.errors import Problem, UserError
 
 
@@ -65,9 +67,9 @@ def _folder(word: str, overrides: Sequence[str]) -> Path:
 
 def _go_where_it_began(folder: Path) -> None:
     """Paths in a config are relative to where the run was started."""
-    from rlexp.tracking.provenance.manifest import ORIGIN, attempts
+    from rlexp.tracking.provenance.manifest import attempts
 
-    for attempt in attempts(folder / "provenance" / ORIGIN)[:1]:
+    for attempt in attempts(folder / PROVENANCE / ORIGIN)[:1]:
         began = Path(attempt.get("directory", ""))
         if began.is_dir():
             os.chdir(began)
@@ -76,6 +78,4 @@ def _go_where_it_began(folder: Path) -> None:
 def _write(resumption: Resumption, path: Path) -> None:
     from omegaconf import OmegaConf
 
-    draft = path.with_name(f"{path.name}.new")
-    draft.write_text(OmegaConf.to_yaml(resumption.config), encoding="utf-8")
-    draft.replace(path)
+    write_atomically(path, OmegaConf.to_yaml(resumption.config))

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from rlexp.cli.arguments import Parser
 from rlexp.runtime.lock import Held, is_held, lock
+from rlexp.runtime.run_folder import SENT, SPOOL
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.destination import address_of
-from rlexp.tracking.spool.spool import SENT, SPOOL, UploadState, torn_lines
+from rlexp.tracking.spool.spool import UploadState, torn_lines
 from rlexp.tracking.store.connection import KEY, resolve
 
 PLACES = ("outputs", "multirun")

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from rlexp.runtime.files import write_atomically
+
 Answer = Literal["", "chosen", "rejected"]
 """Which answer of a pair a completion is; empty where it is none of a pair's."""
 
@@ -93,10 +95,8 @@ class Evaluation:
     def to_json(self, path: Path) -> None:
         """Write all of it to a file, in one step; floats come back with the same bits."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(path.name + ".new")
         # Python's words for what is not finite, which `json.loads` reads: only rlexp reads this.
-        draft.write_text(json.dumps(asdict(self), ensure_ascii=False), encoding="utf-8")
-        draft.replace(path)
+        write_atomically(path, json.dumps(asdict(self), ensure_ascii=False))
 
     @classmethod
     def from_json(cls, path: Path) -> Evaluation:

@@ -18,6 +18,7 @@ from rlexp.config.overrides import Config, hidden, overridden, read_config, valu
 from rlexp.config.registry_choices import pin_versions
 from rlexp.runtime.checkpoints import step_of
 from rlexp.runtime.paths import CONF
+from rlexp.runtime.run_folder import CHECKPOINTS, CONFIG, MODEL
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.model_folder import is_adapter, saved_config
 from rlexp.spec.files.registry_reference import is_registered
@@ -34,7 +35,6 @@ FILLED_IN = ("train", "scoring", "model", "hardware", "eval", "guards", "trackin
 EVALUATES = "evaluates"
 """Tag of the MLflow run: what was evaluated."""
 ALGO = "rlexp.algos.evaluate"
-CONFIG, MODEL, CHECKPOINTS = "config.yaml", "model", "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -144,13 +144,13 @@ class Finder:
         return self._of_run(record.folder, word)
 
     def _of_run(self, run: Path, word: str) -> NamedModel:
-        from rlexp.registry.promote import FINAL, chosen
+        from rlexp.registry.promote import chosen
 
         config = read_config(run / CONFIG)
         if str(value_at(config, "algo._target_")).startswith(ALGO):
             remedy = f"Once more: python -m rlexp rerun {run}"
             raise UserError(Problem(word, "an evaluation", "a run that trained a model", remedy))
-        weights = chosen(run, "unfinished", self._checkpoint or FINAL)
+        weights = chosen(run, "unfinished", self._checkpoint or MODEL)
         name = str(config["name"])
         if self._checkpoint:
             name += f"-{weights.place.name}"

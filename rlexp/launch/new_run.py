@@ -8,9 +8,9 @@ from typing import Any
 
 from rlexp.launch.launcher import launch
 from rlexp.runtime.paths import CONF
+from rlexp.runtime.run_folder import CONFIG, SPOOL
 from rlexp.spec.errors import UserError
 from rlexp.spec.run import RunSpec
-from rlexp.tracking.spool.spool import SPOOL
 
 
 def new_folder() -> Path:
@@ -35,7 +35,7 @@ def launch_new_run(config: dict[str, Any], spec: RunSpec) -> Path:
 
     folder = new_folder()
     text = OmegaConf.to_yaml(OmegaConf.create(config))
-    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    (folder / CONFIG).write_text(text, encoding="utf-8")
     try:
         launch(spec, folder, None)
     except UserError:

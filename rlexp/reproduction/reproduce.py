@@ -13,7 +13,6 @@ from rlexp.config.overrides import value_at
 from rlexp.data.load import load_data
 from rlexp.launch.launcher import launch
 from rlexp.launch.new_run import new_folder
-from rlexp.launch.resume_plan import CONFIG
 from rlexp.reproduction import terminal
 from rlexp.reproduction.differences import EnvironmentDifference, environment_differences
 from rlexp.reproduction.matching import Verdict, compare_metrics, verdict
@@ -21,6 +20,7 @@ from rlexp.reproduction.plan import Stage, plan_reproduction
 from rlexp.reproduction.recorded import COMPARED, Points, RecordedRun, read_recorded_run
 from rlexp.reproduction.result import keep
 from rlexp.runtime.checkpoints import complete_checkpoints
+from rlexp.runtime.run_folder import CHECKPOINTS, CONFIG, ORIGIN, PROVENANCE, SPOOL
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.rows import rows_read
 from rlexp.spec.run import RunSpec
@@ -28,8 +28,7 @@ from rlexp.tracking.provenance import manifest
 from rlexp.tracking.provenance.environment import GitState, repository
 from rlexp.tracking.provenance.manifest import Facts
 from rlexp.tracking.query.records import Records
-from rlexp.tracking.spool.spool import SPOOL, read_events
-from rlexp.tracking.tracker import PROVENANCE
+from rlexp.tracking.spool.spool import read_events
 
 
 def reproduce(
@@ -69,7 +68,7 @@ def reproduce(
     console.print()
     folder = new_folder()
     failure = _run(stages, folder)
-    made = manifest.attempts(folder / PROVENANCE / manifest.ORIGIN)[-1]
+    made = manifest.attempts(folder / PROVENANCE / ORIGIN)[-1]
     late = [each for each in environment_differences(recorded, made, uri) if each not in found]
     whole = recorded.record.status == "FINISHED"
     matches = compare_metrics(recorded.metrics, _metrics(folder), whole=whole)
@@ -132,7 +131,7 @@ def _run(stages: list[Stage], folder: Path) -> RunFailed | None:
     for stage in stages:
         text = OmegaConf.to_yaml(OmegaConf.create(stage.config))
         (folder / CONFIG).write_text(text, encoding="utf-8")
-        checkpoints = complete_checkpoints(folder / "checkpoints")
+        checkpoints = complete_checkpoints(folder / CHECKPOINTS)
         try:
             launch(stage.spec, folder, None, checkpoints[-1] if checkpoints else None)
         except (UserError, RunFailed) as error:

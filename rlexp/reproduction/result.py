@@ -16,9 +16,10 @@ from rlexp.reproduction.matching import Match, verdict
 from rlexp.reproduction.plan import REPRODUCES, Stage
 from rlexp.reproduction.recorded import RecordedRun
 from rlexp.runtime import lock
+from rlexp.runtime.run_folder import SPOOL
 from rlexp.tracking.secrets import redacted, redacted_values
 from rlexp.tracking.spool.shipper import Shipper
-from rlexp.tracking.spool.spool import SPOOL, Spool
+from rlexp.tracking.spool.spool import Spool
 
 RESULT = "reproduction.json"
 VERDICT_TAG = "reproduced"

@@ -9,7 +9,7 @@ The column of tests may hold, for each row,
   `{"inputs": […], "outputs": […]}` (Hendrycks et al. 2021, arXiv:2105.09938);
 
 or any of these as JSON. Sources are run by a process in which the policy's code is not: see
-`rlexp.sandbox.judge` for what a test may ask of a program.
+`rlexp.sandbox.verifier` for what a test may ask of a program.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from rlexp.sandbox.means import IN_WORDS, STRONGEST_FIRST, Means
 from rlexp.sandbox.pool import Asserts, Prints, Program, SandboxPool, Test, Verdict
 from rlexp.sandbox.worker import CannotStart
 from rlexp.spec.errors import Problem, RunFailed, UserError
-from rlexp.spec.reward import Place, RewardSpec, Text, Value
+from rlexp.spec.reward import DataColumn, DataColumns, Place, RewardSpec, Text, Value
 from rlexp.spec.text import content_of
 
 log = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ class Code(RewardSpec):
         log.info("the sandbox of reward=%s: %s", self.name, IN_WORDS[self._means()])
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[Value]:
         """Score n completions.
 
@@ -190,7 +190,7 @@ class Code(RewardSpec):
     def _limits(self) -> Limits:
         return Limits(**{name: getattr(self, name) for name in Limits.__dataclass_fields__})
 
-    def _column(self, name: str, columns: dict[str, list[Any]]) -> list[Any]:
+    def _column(self, name: str, columns: DataColumns) -> list[Any]:
         if name not in columns:
             has = ", ".join(sorted(columns)) or "it has no extra ones"
             key = "reward.column" if name == self.column else "reward.setup_column"

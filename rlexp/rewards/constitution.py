@@ -11,14 +11,14 @@ probability.
 from __future__ import annotations
 
 import random
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator
 
 from rlexp.rewards.judging.answer_parsing import places
 from rlexp.rewards.judging.endpoint_judge import EndpointJudge, missing_placeholders
 from rlexp.spec.errors import Problem
-from rlexp.spec.reward import Text
+from rlexp.spec.reward import DataColumn, Text
 
 SHOWN = frozenset({"principles", "prompt", "first", "second"})
 
@@ -73,7 +73,7 @@ class Constitution(EndpointJudge):
         return places(self.rubric) - SHOWN
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[float | None]:
         """Compare n completions, each with others to the same prompt.
 

@@ -20,7 +20,7 @@ from pydantic import AfterValidator, ValidationInfo, field_validator
 from rlexp.rewards.base import texts_of
 from rlexp.rewards.common import json_schema
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.reward import RewardSpec, Text, Value
+from rlexp.spec.reward import DataColumn, RewardSpec, Text, Value
 
 FLAGS = {"ignorecase": re.IGNORECASE, "multiline": re.MULTILINE, "dotall": re.DOTALL}
 
@@ -132,7 +132,7 @@ class Format(RewardSpec):
         return {self.column} if self.column else set()
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[Value]:
         texts = texts_of(completions)
         if self.column is None:

@@ -16,7 +16,7 @@ from rlexp.rewards.judging.answer_cache import Answer
 from rlexp.rewards.judging.answer_parsing import conversation_text, filled, places, score_in
 from rlexp.rewards.judging.endpoint_judge import EndpointJudge, missing_placeholders
 from rlexp.spec.errors import Problem
-from rlexp.spec.reward import Text
+from rlexp.spec.reward import DataColumn, DataColumns, Text
 
 SCORED = frozenset({"prompt", "completion", "low", "high"})
 COMPARED = frozenset({"prompt", "first", "second"})
@@ -89,7 +89,7 @@ class Judge(EndpointJudge):
         return places(self.pair_rubric) - COMPARED
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[float | None]:
         """Ask about n completions.
 
@@ -118,7 +118,7 @@ class Judge(EndpointJudge):
         return self.pair_rubric, {}
 
     def _scores(
-        self, prompts: list[Text], completions: list[Text], columns: dict[str, list[Any]]
+        self, prompts: list[Text], completions: list[Text], columns: DataColumns
     ) -> list[float | None]:
         low, high = self.scale
         questions = [
@@ -138,7 +138,7 @@ class Judge(EndpointJudge):
         prompts: list[Text],
         completions: list[Text],
         references: list[Any],
-        columns: dict[str, list[Any]],
+        columns: DataColumns,
     ) -> list[float | None]:
         there = [index for index, text in enumerate(references) if text is not None]
         preferences = self.prefer(

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from rlexp.rewards.base import texts_of
-from rlexp.spec.reward import RewardSpec, Text
+from rlexp.spec.reward import DataColumn, RewardSpec, Text
 from rlexp.spec.text import UNSPACED
 
 _LETTER = rf"[^\W{UNSPACED}]"  # of a script that puts spaces between words
@@ -75,7 +75,7 @@ class Keyword(RewardSpec):
         return must_not
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[float]:
         wanted = [self._pattern(concept) for concept in self.must]
         unwanted = [self._pattern(concept) for concept in self.must_not]

@@ -19,7 +19,7 @@ from pydantic import Field
 from rlexp.rewards.base import column_of, texts_of
 from rlexp.runtime.extras import missing_packages
 from rlexp.spec.errors import Problem
-from rlexp.spec.reward import RewardSpec, Text, Value
+from rlexp.spec.reward import DataColumn, RewardSpec, Text, Value
 from rlexp.spec.text import UNSPACED
 
 MARK = "####"
@@ -58,7 +58,7 @@ class Math(RewardSpec):
         return {self.column}
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[Value]:
         """Score n completions.
 

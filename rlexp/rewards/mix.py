@@ -16,7 +16,7 @@ from rlexp.rewards.common.mix_term import read_clip, read_normalize, read_term
 from rlexp.scoring import Scorer
 from rlexp.scoring.term_call import under_own_key
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.reward import RewardSpec, Scores, Term, Text, Value
+from rlexp.spec.reward import DataColumn, DataColumns, RewardSpec, Scores, Term, Text, Value
 
 REMEDY = "Add one: +reward@reward.terms.length=length +reward.terms.length.weight=1"
 
@@ -79,13 +79,11 @@ class Mix(RewardSpec):
         return terms
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[Value]:
         return list(self.score(prompts, completions, columns).total)
 
-    def score(
-        self, prompts: list[Text], completions: list[Text], columns: dict[str, list[Any]]
-    ) -> Scores:
+    def score(self, prompts: list[Text], completions: list[Text], columns: DataColumns) -> Scores:
         """Total, and each term before its weight, by the weights that schedules end with.
 
         Raises:

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field
 
 from rlexp.rewards.common.classifier import NeuralReward, classifier_problems, loaded, logits, seen
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.reward import Text
+from rlexp.spec.reward import DataColumn, Text
 
 
 def _listed(paths: Any) -> Any:
@@ -69,7 +69,7 @@ class Model(NeuralReward):
             loaded(str(folder), self._device, 1)
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[float]:
         members = [self._scores(path, prompts, completions) for path in self.path]
         return members[0] if len(members) == 1 else pessimistic(members, self.disagreement)

@@ -21,7 +21,7 @@ from pydantic import field_validator
 from rlexp.rewards.common.user_function import load_function, required_parameters, source_of
 from rlexp.scoring.term_call import error_text
 from rlexp.spec.errors import RunFailed
-from rlexp.spec.reward import Place, RewardSpec, Text, Value
+from rlexp.spec.reward import DataColumn, Place, RewardSpec, Text, Value
 
 
 class Python(RewardSpec):
@@ -57,7 +57,7 @@ class Python(RewardSpec):
         return set(required_parameters(self.function)) - {"prompts", "completions"}
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[Value]:
         """Score n completions.
 

@@ -5,12 +5,10 @@ It is 1 minus the distinct-n of Li et al. 2016 (arXiv:1510.03055), with the sign
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
 from rlexp.rewards.base import texts_of, words_of
-from rlexp.spec.reward import RewardSpec, Text
+from rlexp.spec.reward import DataColumn, RewardSpec, Text
 
 
 class Repetition(RewardSpec):
@@ -28,7 +26,7 @@ class Repetition(RewardSpec):
     """Words in a row that count as one phrase."""
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[float]:
         return [self._penalty(words_of(text.casefold())) for text in texts_of(completions)]
 

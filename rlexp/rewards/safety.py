@@ -24,7 +24,7 @@ from rlexp.rewards.base import column_of, texts_of, words_of
 from rlexp.rewards.common.classifier import MaybeClassifier, classes, classifier_problems, unnamed
 from rlexp.rewards.keyword import folded, phrases
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.reward import Text, Value
+from rlexp.spec.reward import DataColumn, DataColumns, Text, Value
 from rlexp.spec.text import content_of
 
 TRUTHS = {"true": True, "1": True, "false": False, "0": False}
@@ -83,7 +83,7 @@ class Safety(MaybeClassifier):
         return {self.column} if self.column else set()
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[Value]:
         """Score n completions.
 
@@ -114,7 +114,7 @@ class Safety(MaybeClassifier):
         share = self.probabilities(self.path, texts)[:, outputs].sum(-1).tolist()
         return [word or p >= self.threshold for word, p in zip(said, share, strict=True)]
 
-    def _harmful(self, prompts: list[Text], columns: dict[str, list[Any]]) -> list[bool | None]:
+    def _harmful(self, prompts: list[Text], columns: DataColumns) -> list[bool | None]:
         if self.column is None:
             words = phrases(self.harmful)
             return [words.search(folded(_asked(prompt))) is not None for prompt in prompts]

@@ -20,7 +20,7 @@ from pydantic import ValidationInfo, field_validator
 from rlexp.rewards.base import texts_of
 from rlexp.rewards.common.classifier import MaybeClassifier, classes, classifier_problems, unnamed
 from rlexp.spec.errors import Problem
-from rlexp.spec.reward import Text
+from rlexp.spec.reward import DataColumn, Text
 
 
 class Sentiment(MaybeClassifier):
@@ -56,7 +56,7 @@ class Sentiment(MaybeClassifier):
         return negative
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[float]:
         openings = columns.get("opening") if self.scope == "whole" else None
         texts = texts_of(completions, openings)

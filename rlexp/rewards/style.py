@@ -20,7 +20,7 @@ were not labelled for it. Where it matters, take a classifier or `reward=judge`.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -28,7 +28,7 @@ from rlexp.rewards.base import texts_of, words_of
 from rlexp.rewards.common.style_lexicons import formality, politeness
 from rlexp.runtime.extras import missing_packages
 from rlexp.spec.errors import Problem
-from rlexp.spec.reward import RewardSpec, Text
+from rlexp.spec.reward import DataColumn, RewardSpec, Text
 
 MARKED = {"formality": formality, "politeness": politeness}
 
@@ -64,7 +64,7 @@ class Style(RewardSpec):
         return missing_packages("textstat", "rewards", "reward.measure")
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[float]:
         texts = texts_of(completions)
         if self.measure == "readability":

@@ -13,14 +13,14 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import combinations
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from rlexp.rewards.base import texts_of, words_of
 from rlexp.runtime.extras import missing_packages
 from rlexp.spec.errors import Problem
-from rlexp.spec.reward import RewardSpec, Text
+from rlexp.spec.reward import DataColumn, RewardSpec, Text
 
 FEET = {"iamb": "01", "trochee": "10", "anapaest": "001", "dactyl": "100"}
 """Syllables of a foot, 1 stressed."""
@@ -67,7 +67,7 @@ class Verse(RewardSpec):
         return missing_packages("pronouncing", "verse", "reward")
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[float]:
         return [self._value(text) for text in texts_of(completions)]
 

@@ -17,7 +17,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def work(pipe: Connection) -> None:
-    """Load the terms that come first, and answer each batch with a `Called` or an exception."""
+    """Load the terms that come first, and answer each batch with a `TermResult` or an exception."""
     try:
         terms = pipe.recv()
     except EOFError:
@@ -28,11 +28,11 @@ def work(pipe: Connection) -> None:
     pipe.send(None)
     while True:
         try:
-            name, batch, forgiving = pipe.recv()
+            name, batch, allow_missing = pipe.recv()
         except EOFError:
             return
         try:
-            pipe.send(call(terms[name], batch, forgiving))
+            pipe.send(call(terms[name], batch, allow_missing))
         except (UserError, RunFailed) as error:
             pipe.send(error)
 

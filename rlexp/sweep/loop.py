@@ -27,6 +27,14 @@ from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep import ownership
 from rlexp.sweep.heartbeat import beating
+from rlexp.sweep.optuna_internals import (
+    current_state,
+    current_trial,
+    id_of_trial,
+    live_trial,
+    record_heartbeat,
+    suggest,
+)
 from rlexp.sweep.report.progress import Progress
 from rlexp.sweep.space.composed_keys import Compositions
 from rlexp.sweep.space.grid import grid, is_grid, size
@@ -94,7 +102,7 @@ class Sweep:
             how = "with its sweep or its machine"
             with suppress(UpdateFinishedTrialError):  # another machine was quicker
                 if not ownership.handle_dead_trial(self.study, trial, how, self.spec.max_retries):
-                    self.tell.ended(ownership.storage_of(self.study).get_trial(trial._trial_id))
+                    self.tell.ended(current_trial(self.study, id_of_trial(trial)))
         claimed: list[FrozenTrial] = []
         occupied = self._occupied()
         while len(occupied | {each.number for each in claimed}) < self.spec.n_jobs:
@@ -149,18 +157,18 @@ class Sweep:
             warnings.simplefilter("ignore")  # that heartbeats are for Optuna's own loop
             self.study.sampler = self._sampler(0)  # asked for nothing yet: `_decide` samples
             trial = self.study.ask()
-        ownership.take_ownership(self.study, trial._trial_id)
-        return ownership.storage_of(self.study).get_trial(trial._trial_id)
+        ownership.take_ownership(self.study, id_of_trial(trial))
+        return current_trial(self.study, id_of_trial(trial))
 
     def _decide(self, frozen: FrozenTrial) -> FrozenTrial:
         """Give a trial its parameters and its command line."""
         self.study.sampler = self._sampler(frozen.number)
-        trial = optuna.trial.Trial(self.study, frozen._trial_id)
+        trial = live_trial(self.study, id_of_trial(frozen))
         chosen = self.space.assign(
-            lambda parameter: trial._suggest(parameter.name, parameter.distribution), self.known
+            lambda parameter: suggest(trial, parameter.name, parameter.distribution), self.known
         )
         trial.set_user_attr(ownership.OVERRIDES, self.space.overrides(chosen))
-        return ownership.storage_of(self.study).get_trial(frozen._trial_id)
+        return current_trial(self.study, id_of_trial(frozen))
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """The sampler of one trial.
@@ -220,7 +228,7 @@ class Sweep:
     def _ended(self, future: Future[Outcome], outcome: Outcome) -> None:
         """Bring the study up to date with a trial whose process has ended."""
         trial = self._under_way[future]
-        if ownership.state_of(self.study, trial) == TrialState.RUNNING:
+        if current_state(self.study, id_of_trial(trial)) == TrialState.RUNNING:
             if "died" in outcome:
                 again = ownership.handle_dead_trial(
                     self.study, trial, outcome["died"], self.spec.max_retries
@@ -228,7 +236,7 @@ class Sweep:
                 self.tell.died(trial, outcome["died"], again)
             else:
                 self._settle(trial, outcome)
-        now = ownership.storage_of(self.study).get_trial(trial._trial_id)
+        now = current_trial(self.study, id_of_trial(trial))
         if now.state.is_finished():
             self._news.append(now)
         self._count_failures(now, outcome)
@@ -274,7 +282,7 @@ class Sweep:
         def beat() -> None:
             for trial in list(self._under_way.values()):
                 with suppress(*OUTAGE):  # the loop tells of an outage
-                    ownership.storage_of(self.study).record_heartbeat(trial._trial_id)
+                    record_heartbeat(self.study, id_of_trial(trial))
 
         with beating(self.spec.heartbeat, beat):
             yield

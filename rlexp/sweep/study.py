@@ -22,6 +22,7 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.sweep import SweepSpec
+from rlexp.sweep.optuna_internals import storage_of
 from rlexp.tracking.secrets import redacted
 
 OUTAGE = (StorageInternalError, SQLAlchemyError)
@@ -139,9 +140,9 @@ def read_study(storage: str, name: str | None = None) -> optuna.Study:
 def sibling(study: optuna.Study, suffix: str) -> optuna.Study | None:
     """The study in the same data base whose name goes on with `suffix`, if there is one."""
     name = f"{study.study_name}{suffix}"
-    if name not in optuna.get_all_study_names(study._storage):
+    if name not in optuna.get_all_study_names(storage_of(study)):
         return None
-    return optuna.load_study(study_name=name, storage=study._storage)
+    return optuna.load_study(study_name=name, storage=storage_of(study))
 
 
 def open_study(spec: SweepSpec, attributes: Mapping[str, Any]) -> optuna.Study:

@@ -24,12 +24,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from rlexp.runtime.lock import Held, lock
+from rlexp.runtime.run_folder import SPOOL
 from rlexp.tracking.provenance import environment
 from rlexp.tracking.secrets import redacted_values
 from rlexp.tracking.spool.dead_runs import SpoolStatus
 from rlexp.tracking.spool.parent_run import parent_run
 from rlexp.tracking.spool.shipper import Shipper
-from rlexp.tracking.spool.spool import SPOOL, Spool
+from rlexp.tracking.spool.spool import Spool
 from rlexp.tracking.spool.uploader import cause_of
 from rlexp.tracking.store.connection import resolve
 

@@ -20,25 +20,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from rlexp.runtime.files import fsync_path
 from rlexp.runtime.lock import exclusive
+from rlexp.runtime.run_folder import CONFIG, PROVENANCE, SOURCES, SPOOL, step_file
 from rlexp.runtime.signals import Terminated, sigterm_raises
 from rlexp.spec import RunSpec
 from rlexp.spec.errors import Pruned
 from rlexp.tracking.provenance import environment
-from rlexp.tracking.provenance.manifest import SOURCES, Manifest, copy_sources, facts
+from rlexp.tracking.provenance.manifest import Manifest, copy_sources, facts
 from rlexp.tracking.sample_table import json_cell, ordered_columns
 from rlexp.tracking.secrets import redacted, redacted_values
 from rlexp.tracking.spool.history import RunHistory
 from rlexp.tracking.spool.shipper import Shipper
-from rlexp.tracking.spool.spool import SPOOL, Spool, flush
+from rlexp.tracking.spool.spool import Spool
 from rlexp.tracking.spool.uploader import Uploader
 from rlexp.tracking.store.connection import resolve, ui_command
 from rlexp.tracking.system_metrics import SystemMetrics
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
-PROVENANCE = "provenance"
-"""Folder inside the run's, of the files that tell where it comes from."""
 PATIENCE = 30.0
 """Seconds that the end of a run waits for a slow store."""
 _PATIENCE_WHEN_KILLED = 5.0
@@ -160,7 +160,7 @@ class Tracker:
             step: optimizer step at which they were sampled.
             rows: columns by name; lists of chat messages are written out as text.
         """
-        file = f"{name}/step-{step:06d}.json"
+        file = f"{name}/{step_file(step)}"
         if self.told and file in self.told.tables:
             return
         columns = ordered_columns(rows)
@@ -217,7 +217,7 @@ class Tracker:
 
     def flush(self) -> None:
         """Wait until the disk has all that was told: a checkpoint must not be ahead of it."""
-        flush(self.folder / SPOOL)
+        fsync_path(self.folder / SPOOL)
 
     def tag(self, key: str, value: str) -> None:
         """A tag of the MLflow run."""
@@ -268,9 +268,9 @@ class Tracker:
         place = self.folder / PROVENANCE
         code = environment.GitState.of(repository)
         written = environment.files(place, code)
-        config = self.folder / "config.yaml"
+        config = self.folder / CONFIG
         if config.is_file():
-            written.append(place / "config.yaml")
+            written.append(place / CONFIG)
             written[-1].write_text(redacted(config.read_text(encoding="utf-8")), encoding="utf-8")
         for path in written:
             self.artifact(path)

@@ -74,7 +74,7 @@ class OnPolicyTrainer(ABC):
         reference: gives the logits of the model before training; None outside of `train` and where
             it is not wanted.
         micro: sequences in memory at once.
-        numbers: those beside the weights that a resumed training must find again.
+        extra_state: numbers beside the weights that a resumed training must find again.
     """
 
     def __init__(self, task: TrainerInputs, module: Any, groups: list[dict[str, Any]]) -> None:
@@ -90,7 +90,7 @@ class OnPolicyTrainer(ABC):
         self.accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
         self.task, self.policy, self.model = task, task.policy, task.policy.model
         self.reference: Any = None
-        self.numbers: dict[str, float] = {}
+        self.extra_state: dict[str, float] = {}
         self.micro = arguments.per_device_train_batch_size
         self.share = self.micro * arguments.gradient_accumulation_steps
         if device.type == "cpu":
@@ -250,17 +250,21 @@ class OnPolicyTrainer(ABC):
             self.control = answer or self.control
 
     def _save(self, folder: Path) -> None:
+        first, more = self.accelerator.is_main_process, self.more_weights()
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint.save_random_state(folder, self.accelerator.process_index)
-        if self.accelerator.is_main_process:
-            self.model.save_pretrained(folder)
+        # All processes ask for the states, which are gathered where they are sharded; one writes.
+        self.model.save_pretrained(folder, is_main_process=first)
+        critic = None if more is None else more.state_dict()
+        optimizer = self.optimizer.state_dict()
+        if first:
             self.policy.tokenizer.save_pretrained(folder)
-            if (more := self.more_weights()) is not None:
-                checkpoint.save_tensors(more.state_dict(), folder / "critic.safetensors")
+            if critic is not None:
+                checkpoint.save_tensors(critic, folder / "critic.safetensors")
             rest = {
-                "optimizer": checkpoint.save_optimizer(self.optimizer, folder),
+                "optimizer": checkpoint.save_optimizer(optimizer, folder),
                 "scheduler": self.scheduler.state_dict(),
-                "numbers": self.numbers,
+                "numbers": self.extra_state,
             }
             (folder / "training.json").write_text(json.dumps(rest), encoding="utf-8")
             self.state.save_to_json(str(folder / "trainer_state.json"))
@@ -273,7 +277,7 @@ class OnPolicyTrainer(ABC):
             more.load_state_dict(checkpoint.load_tensors(folder / "critic.safetensors"))
         checkpoint.load_optimizer(self.optimizer, folder, rest["optimizer"])
         self.scheduler.load_state_dict(rest["scheduler"])
-        self.numbers = rest["numbers"]
+        self.extra_state = rest["numbers"]
         steps, first = self.state.max_steps, self.state.is_world_process_zero
         self.state = TrainerState.load_from_json(str(folder / "trainer_state.json"))
         self.state.max_steps, self.state.is_world_process_zero = steps, first

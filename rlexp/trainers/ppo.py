@@ -124,7 +124,7 @@ class PpoTrainer(OnPolicyTrainer):
                 critic_body.gradient_checkpointing_enable({"use_reentrant": False})
         super().__init__(task, self.actor_critic, groups)
         self.knobs = knobs
-        self.numbers["beta"] = knobs.beta  # moves where it is adaptive
+        self.extra_state["beta"] = knobs.beta  # moves where it is adaptive
 
     def learn(self, rollouts: Rollouts) -> dict[str, float]:
         experience, seen = self.look_back(rollouts)
@@ -140,7 +140,7 @@ class PpoTrainer(OnPolicyTrainer):
     def look_back(self, rollouts: Rollouts) -> tuple[Experience, dict[str, float]]:
         """Everything that is held fixed while the policy learns from its answers."""
         knobs, sequences = self.knobs, rollouts.sequences
-        mask, beta = sequences.mask, self.numbers["beta"]
+        mask, beta = sequences.mask, self.extra_state["beta"]
         log_probs, values, entropy, reference = self._before(sequences)
         kl = kl_per_token(log_probs, reference, knobs.kl_estimator)
         scores = rollouts.scores - knobs.missing_end_penalty * ~rollouts.ended
@@ -165,7 +165,9 @@ class PpoTrainer(OnPolicyTrainer):
             count = self.total(torch.ones_like(kl_sequence))
             mean_kl = (self.total(kl_sequence) / count).item()
             batch = self.share * self.accelerator.num_processes
-            self.numbers["beta"] = adapted(beta, mean_kl, knobs.kl_target, batch, knobs.kl_horizon)
+            self.extra_state["beta"] = adapted(
+                beta, mean_kl, knobs.kl_target, batch, knobs.kl_horizon
+            )
         return Experience(sequences, log_probs, values, advantages, returns), seen
 
     @torch.no_grad()

@@ -132,12 +132,12 @@ class ReinforceTrainer(OnPolicyTrainer):
             return leave_one_out(returns, self.task.generations)
         if self.knobs.baseline == "none":
             return torch.zeros_like(returns)
-        before = self.numbers.get("average")
+        before = self.extra_state.get("average")
         mean = (self.total(returns.sum()) / self.total(torch.ones_like(returns).sum())).item()
         decay = self.knobs.decay
         if before is None:  # the first batch has its own mean, which errs by one answer in n
             before = mean
-        self.numbers["average"] = decay * before + (1 - decay) * mean
+        self.extra_state["average"] = decay * before + (1 - decay) * mean
         return torch.full_like(returns, before)
 
     @torch.no_grad()

@@ -17,6 +17,7 @@ from tracking_servers import postgresql
 
 from rlexp.spec.errors import UserError
 from rlexp.sweep import ownership
+from rlexp.sweep.optuna_internals import id_of_trial
 from rlexp.sweep.study import read_study
 
 DRIVER = "postgresql+psycopg"
@@ -139,7 +140,7 @@ def test_a_trial_that_ends_while_it_is_looked_at_is_not_dead(
     storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}", heartbeat_interval=60)
     study = optuna.create_study(storage=storage)
     trial = study.ask()
-    ownership.take_ownership(study, trial._trial_id)
+    ownership.take_ownership(study, id_of_trial(trial))
 
     def ends(owner: ownership.Owner) -> bool:
         study.tell(trial, 1.0)

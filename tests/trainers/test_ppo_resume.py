@@ -78,9 +78,8 @@ def in_process_of_its_own(*arguments: str, **environment: str) -> subprocess.Pop
     )
 
 
-@pytest.mark.parametrize(
-    "kind", ["shared", *(pytest.param(kind, marks=pytest.mark.long) for kind in KINDS[1:])]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_training_goes_on_bit_for_bit(kind: str, tmp_path: Path) -> None:
     """Anything that a checkpoint forgets: moments, the schedule, random states, the order of the
     prompts, the adaptive coefficient, the moving average, the critic."""
@@ -145,7 +144,7 @@ def learn_from_fixed_rollouts(folder: Path, share: slice) -> dict[str, Any]:
     with trainer.policy.reference() as trainer.reference:
         seen = trainer._averaged(trainer.learn(rollouts))
     weights = torch.cat([each.flatten() for each in trainer.actor_critic.parameters()])
-    return {"weights": weights.tolist(), "seen": seen, "beta": trainer.numbers["beta"]}
+    return {"weights": weights.tolist(), "seen": seen, "beta": trainer.extra_state["beta"]}
 
 
 @pytest.mark.long

@@ -37,7 +37,7 @@ _SHOUTED = re.compile(
 )
 _LOWER_START = re.compile(r"(?:^|[.!?]\s+)[a-z]|\bi\b")
 _LONG_LETTERS = 7
-_USUAL = 0.1
+_NEUTRAL_POINTS = 0.1
 """Points a word of text that is neither formal nor not."""
 
 _SENTENCE = r"(?:^|[.!?\n]\s*)[\"'(]*"
@@ -75,7 +75,7 @@ _POSITIVE, _NEGATIVE = 0.12, -0.13
 
 
 def formality(text: str) -> float:
-    """From -1 (chat) to 1 (contract); 0 for a text without words.
+    """Return formality from -1 (chat) to 1 (contract); 0 for a text without words.
 
     Points a word, +1 for one of seven letters or more, +2 for a formal word; -2 for a contraction,
     -3 for a colloquial word, a smiley, shouting or letters in a row, -1 for a sentence or an I in
@@ -101,11 +101,11 @@ def formality(text: str) -> float:
         - normal.count("!")
         - 0.5 * len(_PRONOUN.findall(normal))
     )
-    return math.tanh(2 * (points / len(words) - _USUAL))
+    return math.tanh(2 * (points / len(words) - _NEUTRAL_POINTS))
 
 
 def politeness(text: str) -> float:
-    """From -1 to 1: tanh of the sum of the strategies' values, each counted once; 0 for none.
+    """Return politeness from -1 to 1: tanh of the sum of the strategies' values; 0 for none.
 
     >>> politeness("Could you please look at this? Thank you!") > 0.8
     True

@@ -25,7 +25,7 @@ from rlexp.rewards.judging.usage import record_usage
 from rlexp.spec.errors import Problem, RunFailed
 from rlexp.spec.judge import JudgeSpec, Preference
 from rlexp.spec.part import Part
-from rlexp.spec.reward import Text
+from rlexp.spec.reward import DataColumns, Text
 
 T = TypeVar("T")
 
@@ -93,7 +93,7 @@ class EndpointJudge(JudgeSpec):
         prompts: list[Text],
         firsts: list[Text],
         seconds: list[Text],
-        columns: dict[str, list[Any]],
+        columns: DataColumns,
     ) -> list[Preference | None]:
         """Ask about each pair in both orders.
 
@@ -132,7 +132,7 @@ class EndpointJudge(JudgeSpec):
         beside {prompt}, {first}, {second} and columns of the data."""
 
     def win_shares(
-        self, prompts: list[Text], completions: list[Text], columns: dict[str, list[Any]]
+        self, prompts: list[Text], completions: list[Text], columns: DataColumns
     ) -> list[float | None]:
         """How often each completion is preferred to others to its prompt, in [0, 1].
 

@@ -22,14 +22,14 @@ LOADED = (
     "matplotlib.figure",
     "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.tracking.client",
-    "optuna.storages._rdb.models",
     "peft",
-    "rlexp.runner.callbacks",
     "rlexp.evaluation.likelihood",
     "rlexp.models.load",
     "rlexp.models.sampling.rollout",
     "rlexp.models.saving",
-    "rlexp.runner.recorder",
+    "rlexp.runner.card_writer",
+    "rlexp.runner.dataset",
+    "rlexp.runner.training",
     "rlexp.run",
     "rlexp.sweep.run_trial",
     "scipy.stats",
@@ -51,14 +51,16 @@ def rehearse() -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from optuna.storages import RDBStorage
 
+    from rlexp.sweep.optuna_internals import id_of_trial, record_heartbeat, set_trial_attribute
+
     OverridesParser.create().parse_overrides(["a=b", "a.b=[1e-3,'c']", "hydra.a=${b}"])
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = RDBStorage("sqlite://")  # in memory
     study = optuna.create_study(storage=storage)
     trial = study.ask()
-    storage.set_trial_user_attr(trial._trial_id, "owner", {})
-    storage.record_heartbeat(trial._trial_id)
+    set_trial_attribute(study, id_of_trial(trial), "owner", {})
+    record_heartbeat(study, id_of_trial(trial))
     trial.report(0.0, step=1)
     study.tell(trial, 0.0)
     optuna.load_study(study_name=study.study_name, storage=storage).get_trials()

@@ -17,19 +17,18 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from rlexp.runtime.files import write_atomically
+from rlexp.runtime.run_folder import MODEL, ORIGIN
 from rlexp.spec import RunSpec
 from rlexp.spec.files.model_folder import saved_path
 from rlexp.spec.run import key_paths
 from rlexp.tracking.provenance.environment import GitState, cpu_name
 from rlexp.tracking.secrets import redacted, redacted_values
-from rlexp.tracking.spool.spool import flush
 from rlexp.tracking.system_metrics import gpu_names
 
 Facts = dict[str, Any]
 """Of one attempt: plain values, lists and dictionaries."""
 
-ORIGIN = "origin.json"
-SOURCES = "sources"
 
 ENVIRONMENT = (
     "OMP_NUM_THREADS",
@@ -96,10 +95,10 @@ class Manifest:
         for name, value in redacted_values(facts).items():
             merges = isinstance(value, dict) and isinstance(now.get(name), dict)
             now[name] = {**now[name], **value} if merges else value
-        draft = self.path.with_name(f"{ORIGIN}.new")
-        draft.write_text(json.dumps({"attempts": self._attempts}, indent=1), encoding="utf-8")
-        flush(draft)  # a power cut must not leave an empty file behind for the next attempt
-        draft.replace(self.path)  # another thread may be sending it
+        text = json.dumps({"attempts": self._attempts}, indent=1)
+        # In one step, since another thread may be sending it; durably, since a power cut must not
+        # leave an empty file behind for the next attempt.
+        write_atomically(self.path, text, durable=True)
 
 
 def attempts(path: Path) -> list[Facts]:
@@ -223,7 +222,7 @@ def _path(text: str, key: str) -> Path | None:
     try:
         if path.is_file():
             return path.resolve()
-        for folder in (path, path / "model"):
+        for folder in (path, path / MODEL):
             if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
                 return folder.resolve()
     except (OSError, ValueError):

@@ -6,11 +6,11 @@ import platform
 from pathlib import Path
 
 from rlexp.runtime.lock import is_held
+from rlexp.runtime.run_folder import SPOOL
 from rlexp.tracking.provenance.environment import HOST_TAG
 from rlexp.tracking.query.record import Record
 from rlexp.tracking.spool.dead_runs import SpoolStatus
 from rlexp.tracking.spool.mlflow_writer import SPOOL_TAG
-from rlexp.tracking.spool.spool import SPOOL
 
 
 def local_folder(record: Record) -> Path | None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+from rlexp.runtime.run_folder import SENT
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.query.conditions import (
     RunFilter,
@@ -30,7 +31,7 @@ from rlexp.tracking.query.conditions import (
 from rlexp.tracking.query.record import PARENT_TAG, Record
 from rlexp.tracking.query.source import Source
 from rlexp.tracking.secrets import redacted
-from rlexp.tracking.spool.spool import SENT, UploadState
+from rlexp.tracking.spool.spool import UploadState
 from rlexp.tracking.store.read_only import FIRST_RUN, checked_file, open_read_only, store_errors
 
 if TYPE_CHECKING:

@@ -14,19 +14,16 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from rlexp.runtime.lock import Held, lock
+from rlexp.runtime.run_folder import CHECKPOINTS, CONFIG, PARENT, SPOOL
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.provenance.environment import HOST_TAG
 from rlexp.tracking.query.liveness import local_folder, may_be_alive
 from rlexp.tracking.query.records import Record, Records
-from rlexp.tracking.spool.parent_run import PARENT
-from rlexp.tracking.spool.spool import SPOOL
 from rlexp.tracking.store.read_only import store_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
-
-CONFIG = "config.yaml"
 
 
 @dataclass(frozen=True)
@@ -137,7 +134,7 @@ def _removal(records: Records, run: Record, folder: Path | None) -> Removal:
         record=run,
         folder=folder,
         folder_bytes=_bytes(folder) if folder else 0,
-        checkpoints=len(list(folder.glob("checkpoints/step-*"))) if folder else 0,
+        checkpoints=len(list(folder.glob(f"{CHECKPOINTS}/step-*"))) if folder else 0,
         artifact_uri=artifact_uri,
         artifact_bytes=artifact_bytes,
         models=models,

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlexp.runtime.lock import Held, lock
+from rlexp.runtime.run_folder import SPOOL
 from rlexp.tracking.provenance.environment import HOST_TAG
 from rlexp.tracking.spool.mlflow_writer import SPOOL_TAG
 from rlexp.tracking.spool.shipper import Shipper
-from rlexp.tracking.spool.spool import SPOOL, Spool, read_events
+from rlexp.tracking.spool.spool import Spool, read_events
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

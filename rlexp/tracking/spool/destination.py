@@ -5,12 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rlexp.runtime.run_folder import CONFIG, HYDRA_CONFIG, SWEEP_CONFIG
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.store.connection import resolve
-
-CONFIG = "config.yaml"
-_SWEEP_CONFIG = "multirun.yaml"
-_HYDRA = Path(".hydra") / "hydra.yaml"
 
 
 def address_of(folder: Path) -> tuple[str | None, str]:
@@ -24,7 +21,7 @@ def address_of(folder: Path) -> tuple[str | None, str]:
     """
     from omegaconf import OmegaConf
 
-    for path in (folder / CONFIG, folder / _SWEEP_CONFIG):
+    for path in (folder / CONFIG, folder / SWEEP_CONFIG):
         if path.is_file():
             tracking: Any = OmegaConf.select(OmegaConf.load(path), "tracking")
             if tracking is not None:
@@ -39,7 +36,7 @@ def _typed_in(folder: Path) -> Path | None:
     """The folder where the command was typed: addresses of files are relative to it."""
     from omegaconf import OmegaConf
 
-    for path in (folder / _HYDRA, folder / _SWEEP_CONFIG):
+    for path in (folder / HYDRA_CONFIG, folder / SWEEP_CONFIG):
         if path.is_file():
             typed: Any = OmegaConf.select(OmegaConf.load(path), "hydra.runtime.cwd")
             if typed is not None:

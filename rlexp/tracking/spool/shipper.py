@@ -17,9 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rlexp.runtime.files import fsync_path
+from rlexp.runtime.run_folder import SENT, SPOOL
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.mlflow_writer import Event, MlflowWriter
-from rlexp.tracking.spool.spool import SENT, SPOOL, UploadState, flush, read_events
+from rlexp.tracking.spool.spool import UploadState, read_events
 from rlexp.tracking.store.connection import Store, connect, prepare_environment
 
 _METRICS_A_CALL = 1000
@@ -113,7 +115,9 @@ class Shipper:
         for batch, end in behind:
             if enough():
                 return
-            flush(self._spool)  # MLflow must not have what a power cut could still take from it
+            fsync_path(
+                self._spool
+            )  # MLflow must not have what a power cut could still take from it
             files = batch[0]["kind"] in _FILES
             if files and failure is not None:
                 self._put_aside(end)

@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-SPOOL = "spool.jsonl"
-SENT = "spool.sent"
+from rlexp.runtime.files import write_atomically
+from rlexp.runtime.run_folder import SPOOL as SPOOL
 
 _HEAD = 64  # bytes of a line in which its kind stands
 _CHECKED = 4096  # bytes before an offset by which a spool is recognised
@@ -31,8 +31,8 @@ class Spool:
     """Appends events to the spool. Any thread may append; readers never see half an event.
 
     A line is handed to the operating system at once: it outlives a killed process. What a power cut
-    leaves of the last second is for `read_events` to make sense of; `flush` is for those who may
-    wait.
+    leaves of the last second is for `read_events` to make sense of; `files.fsync_path` is for those
+    who may wait.
     """
 
     def __init__(self, path: Path) -> None:
@@ -82,18 +82,6 @@ def torn_lines(path: Path) -> int:
         return sum(1 for line in file if line.endswith(b"\n") and _parsed(line) is None)
 
 
-def flush(path: Path) -> None:
-    """Wait until the disk has what was appended: milliseconds, so never in the training's thread.
-
-    Raises `OSError` when the disk fails.
-    """
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @dataclass(frozen=True)
 class UploadState:
     """How far a spool has been sent, and to which MLflow run."""
@@ -125,9 +113,7 @@ class UploadState:
 
     def save(self, path: Path) -> None:
         """Replace the file in one step: a reader finds the old state or the new one."""
-        draft = path.with_name(path.name + ".new")
-        draft.write_text(json.dumps(asdict(self)), encoding="utf-8")
-        draft.replace(path)
+        write_atomically(path, json.dumps(asdict(self)))
 
     def is_behind(self, spool: Path) -> bool:
         """Whether the spool holds events that have not been sent."""
