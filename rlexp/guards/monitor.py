@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol
 
-from rlexp.evaluation.metrics import METRICS
+from rlexp.evaluation.metrics import is_probed, rollout_metrics
 from rlexp.evaluation.policy import distinct
 from rlexp.evaluation.results import Evaluation
 from rlexp.guards import reward_hacking
@@ -40,10 +40,6 @@ from rlexp.tracking.spool.history import STOPPED, Event
 
 FIRED = "guard"
 """Event in the spool: a guard has fired."""
-PROBE_METRICS = frozenset(metric.name for metric in METRICS if metric.guards)
-ROLLOUT_METRICS = {
-    metric.name: f"rollout/{metric.name}" for metric in METRICS if metric.guards == "rollout"
-}
 EVIDENCE = f"{LOOK}evidence"
 RESAMPLES = 20
 """Bootstrap resamples of a probe, whose intervals are not shown."""
@@ -320,7 +316,7 @@ def _next_probe(probes: Probes, evaluation: Evaluation) -> Probe | None:
 
 def _rollout_metrics(at: Callable[[str], float | None]) -> dict[str, float]:
     """Return what the training's answers tell at one of its ends."""
-    metrics = {name: at(metric) for name, metric in ROLLOUT_METRICS.items()}
+    metrics = {name: at(metric) for name, metric in rollout_metrics().items()}
     kl, entropy = at("rollout/kl"), at("rollout/entropy")
     if kl is not None and entropy is not None:  # together they are a cross-entropy
         metrics["reference_perplexity"] = math.exp(min(kl + entropy, 700.0))
@@ -328,8 +324,7 @@ def _rollout_metrics(at: Callable[[str], float | None]) -> dict[str, float]:
 
 
 def _probe_metrics(probe: Evaluation) -> dict[str, float]:
-    names = [name for name in probe.metrics if name in PROBE_METRICS or name.startswith("gold_")]
-    return {f"{LOOK}{name}": probe.metrics[name] for name in names}
+    return {f"{LOOK}{name}": value for name, value in probe.metrics.items() if is_probed(name)}
 
 
 def _text(completion: Text) -> str:
