@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from rlexp.evaluation.results import Evaluation
@@ -83,7 +85,7 @@ class SaveBetweenRollouts(TrainerCallback):
         self.due = self.due and not ends
 
 
-def steps_a_rollout(arguments: Any) -> int:
+def steps_a_rollout(arguments: TrainingArguments) -> int:
     """Optimizer steps after which a trainer of these transformers or TRL arguments samples anew."""
     accumulated = arguments.gradient_accumulation_steps
     batches = getattr(arguments, "steps_per_generation", None) or accumulated
@@ -104,18 +106,19 @@ class RestoreTrainerState(TrainerCallback):
         args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
-        lr_scheduler: Any = None,
-        train_dataloader: Any = None,
+        lr_scheduler: LRScheduler | None = None,
+        train_dataloader: DataLoader | None = None,
         **kwargs: object,
     ) -> None:
         if state.global_step == 0:
             return
+        assert lr_scheduler is not None and state.epoch is not None  # a trainer gives both
         state.compute_steps(args, state.max_steps)
         lr_scheduler.last_epoch -= 1
         lr_scheduler.step()  # the same place of what may be another schedule
         batches = getattr(train_dataloader, "batch_sampler", None)
-        sampler: Any = getattr(getattr(batches, "batch_sampler", batches), "sampler", None)
-        if hasattr(sampler, "repeat_count"):
+        sampler = getattr(getattr(batches, "batch_sampler", batches), "sampler", None)
+        if sampler is not None and hasattr(sampler, "repeat_count"):
             for _ in range(int(state.epoch)):
                 next(iter(sampler))  # draws the order of one pass
 

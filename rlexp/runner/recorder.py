@@ -54,7 +54,7 @@ class Recorder(Protocol):
         """Return the events of a kind that earlier attempts at the run have left."""
         ...
 
-    def event(self, kind: str, **fields: Any) -> None:
+    def event(self, kind: str, **fields: object) -> None:
         """Keep something that MLflow has no place for."""
         ...
 
@@ -62,7 +62,7 @@ class Recorder(Protocol):
         """Keep metrics of a step."""
         ...
 
-    def provenance(self, **facts: Any) -> None:
+    def provenance(self, **facts: object) -> None:
         """Keep more of what decides the run's numbers."""
         ...
 
@@ -92,9 +92,9 @@ class SilentRecorder:
     def earlier_events(self, kind: str) -> Sequence[Event]:
         return ()
 
-    def event(self, kind: str, **fields: Any) -> None: ...
+    def event(self, kind: str, **fields: object) -> None: ...
     def log(self, metrics: Mapping[str, float], step: int) -> None: ...
-    def provenance(self, **facts: Any) -> None: ...
+    def provenance(self, **facts: object) -> None: ...
     def evaluation(self, step: int, evaluation: Evaluation) -> None: ...
     def write_file(self, file: Path, write: Callable[[Path], None]) -> None: ...
 
@@ -165,7 +165,7 @@ class RunRecorder:
     def earlier_events(self, kind: str) -> Sequence[Event]:
         return self.tracker.told.events.get(kind, []) if self.tracker.told else []
 
-    def event(self, kind: str, **fields: Any) -> None:
+    def event(self, kind: str, **fields: object) -> None:
         self.tracker.event(kind, **fields)
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
@@ -179,7 +179,7 @@ class RunRecorder:
         """Leave a table among the MLflow run's artifacts."""
         self.tracker.samples(name, step, rows)
 
-    def provenance(self, **facts: Any) -> None:
+    def provenance(self, **facts: object) -> None:
         self.tracker.origin(**facts)
 
     def evaluation(self, step: int, evaluation: Evaluation) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Any
 
 from rlexp.spec.algo import AlgoSpec, RolloutAlgo
 from rlexp.spec.errors import Problem, Problems
 from rlexp.spec.files.devices import likely_device
 from rlexp.spec.hardware import HardwareSpec
 from rlexp.spec.model import ModelSpec
+from rlexp.spec.peft import PeftSpec
 from rlexp.spec.train import TrainSpec
 
 
@@ -41,7 +41,7 @@ def vllm_is_there(algo: AlgoSpec, hardware: HardwareSpec) -> Problems:
     return found
 
 
-def reference_can_follow(algo: AlgoSpec, peft: Any) -> Problems:
+def reference_can_follow(algo: AlgoSpec, peft: PeftSpec) -> Problems:
     """`sync_ref_model` moves a reference that is held in memory; not every run has one."""
     key, want = "algo.trl.sync_ref_model", "a reference in memory that can follow the policy"
     if not algo.trl.get("sync_ref_model"):

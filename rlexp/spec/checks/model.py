@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any
 
 from rlexp.spec.checks.new_model import MADE_HERE
 from rlexp.spec.errors import Problem, Problems
@@ -13,7 +12,7 @@ from rlexp.spec.files.model_folder import is_adapter
 from rlexp.spec.files.registry_reference import is_registered
 from rlexp.spec.hardware import HardwareSpec
 from rlexp.spec.model import ModelSpec
-from rlexp.spec.peft import QloraPeft
+from rlexp.spec.peft import PeftSpec, QloraPeft
 
 
 def model_is_there(model: ModelSpec) -> Problems:
@@ -49,7 +48,7 @@ def chat_template_is_there(model: ModelSpec) -> Problems:
     return [Problem("model.chat_template", template, "null, plain, chatml or a Jinja file")]
 
 
-def adapter_fits(peft: Any, hardware: HardwareSpec) -> Problems:
+def adapter_fits(peft: PeftSpec, hardware: HardwareSpec) -> Problems:
     found: Problems = []
     if isinstance(peft, QloraPeft):
         if importlib.util.find_spec("bitsandbytes") is None:
