@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from rlexp.config.overrides import Config, overridden, read_config
+from rlexp.config.overrides import overridden
+from rlexp.config.stored import Config, read_config
 from rlexp.runtime.checkpoints import complete_checkpoints, remove_cut_off
+from rlexp.runtime.run_folder import CHECKPOINTS, CONFIG, SPOOL
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.run import RunSpec, key_paths
+from rlexp.spec.keys import key_paths, key_values
+from rlexp.spec.run import RunSpec
 from rlexp.tracking.spool.history import RunHistory
-from rlexp.tracking.spool.spool import SPOOL
 
-CONFIG = "config.yaml"
 CHANGEABLE = (
     "train.max_steps",
     "train.micro_batch_size",
@@ -85,13 +85,13 @@ def plan_resume(folder: Path, overrides: Sequence[str]) -> Resumption:
         spec = RunSpec.parse(config, list(key_paths(config)))
     except UserError as error:
         problems += error.problems
-    checkpoints = complete_checkpoints(folder / "checkpoints")
+    checkpoints = complete_checkpoints(folder / CHECKPOINTS)
     if spec is not None:
         done = max(told.points, default=0)
         problems += _steps_left(folder, told, before["train"]["max_steps"], done, spec)
     if problems or spec is None:
         raise UserError(problems)
-    cut = tuple(remove_cut_off(folder / "checkpoints"))
+    cut = tuple(remove_cut_off(folder / CHECKPOINTS))
     return Resumption(spec, config, checkpoints[-1] if checkpoints else None, cut)
 
 
@@ -101,7 +101,7 @@ def _may_be_new(key: str) -> bool:
 
 def _other_run(before: Config, after: Config, folder: Path) -> Iterator[Problem]:
     """Each key that has another value and would make it another run."""
-    old, new = _leaves(before), _leaves(after)
+    old, new = dict(key_values(before)), dict(key_values(after))
     for key in dict.fromkeys([*old, *new]):
         if old.get(key) == new.get(key):
             continue
@@ -109,18 +109,9 @@ def _other_run(before: Config, after: Config, folder: Path) -> Iterator[Problem]
             want = f"{old.get(key)}, with which the run began"
             remedy = (
                 "With another value start a new run: python -m rlexp "
-                f"model=local model.path={folder / 'checkpoints'}/step-… {key}={new.get(key)} …"
+                f"model=local model.path={folder / CHECKPOINTS}/step-… {key}={new.get(key)} …"
             )
             yield Problem(key, str(new.get(key)), want, remedy)
-
-
-def _leaves(config: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(config, dict) or not config:
-        return {prefix: config}
-    found: dict[str, Any] = {}
-    for name, value in config.items():
-        found |= _leaves(value, f"{prefix}.{name}" if prefix else str(name))
-    return found
 
 
 def _steps_left(

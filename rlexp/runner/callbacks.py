@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from rlexp.evaluation.results import Evaluation
 from rlexp.guards.divergence import check_numbers
+from rlexp.guards.monitor import GuardMonitor, Probe, serve_probes
 from rlexp.runner.judge_costs import JudgeUsage
 from rlexp.runtime.checkpoints import seal
-from rlexp.spec.run import RunSpec
-from rlexp.tracking.callback import tracking_callback
+from rlexp.runtime.collective import broadcast
+
+Logs = dict[str, Any] | None
+"""What a trainer logs of a step."""
 
 
 class Checkpoints(TrainerCallback):
@@ -32,7 +35,13 @@ class Checkpoints(TrainerCallback):
     ) -> None:
         self.folder, self.flush, self.saved = folder, flush, saved
 
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
         self.flush()
         self.saved(state.global_step, seal(self.folder, state.global_step))
 
@@ -40,7 +49,13 @@ class Checkpoints(TrainerCallback):
 class BarrierOnSave(TrainerCallback):
     """Waits until every process has written its part of a checkpoint, its random state."""
 
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
         PartialState().wait_for_everyone()
 
 
@@ -54,7 +69,13 @@ class SaveBetweenRollouts(TrainerCallback):
     def __init__(self) -> None:
         self.due = False
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
         cycle = steps_a_rollout(args)
         self.due = self.due or control.should_save
         ends = state.global_step % cycle == 0 or state.global_step >= state.max_steps
@@ -80,12 +101,12 @@ class RestoreTrainerState(TrainerCallback):
 
     def on_train_begin(
         self,
-        args: Any,
-        state: Any,
-        control: Any,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
         lr_scheduler: Any = None,
         train_dataloader: Any = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         if state.global_step == 0:
             return
@@ -102,11 +123,18 @@ class RestoreTrainerState(TrainerCallback):
 class LogJudgeUsage(TrainerCallback):
     """Adds what the run's judges have cost to what is logged; in all processes."""
 
-    def __init__(self, spending: JudgeUsage) -> None:
-        self.spending = spending
+    def __init__(self, usage: JudgeUsage) -> None:
+        self.usage = usage
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        amounts = self.spending.gather()
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Logs = None,
+        **kwargs: object,
+    ) -> None:
+        amounts = self.usage.gather()
         if logs:
             logs |= {name: value for name, value in amounts.items() if value}
 
@@ -114,82 +142,88 @@ class LogJudgeUsage(TrainerCallback):
 class StopOnNaN(TrainerCallback):
     """Ends a run that has diverged, before a checkpoint of it is kept."""
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Logs = None,
+        **kwargs: object,
+    ) -> None:
         check_numbers(logs or {}, state.global_step)
 
 
 class EvaluateEvery(TrainerCallback):
-    """Calls `evaluate(step)` every so many steps; the last step is left to the run's end."""
+    """Evaluates every so many steps, in all processes; the last step is left to the run's end.
 
-    def __init__(self, every: int, evaluate: Callable[[int], None]) -> None:
-        self.every, self.evaluate = every, evaluate
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        step = state.global_step
-        if self.every and step % self.every == 0 and step < state.max_steps:
-            self.evaluate(step)
-
-
-class StopPrunedTrial(TrainerCallback):
-    """Ends a trial that its sweep's pruner has given up, in all processes at the same step.
+    A run that is to be given up then ends its training, without a checkpoint of that step.
 
     Args:
-        every: steps between evaluations, after which it is decided.
-        hopeless: asked in the first process, behind the evaluation.
+        every: steps; 0 never evaluates.
+        evaluate: given the step, evaluates, and says whether to give the run up; collective.
 
     Attributes:
-        step: at which it was given up; None while there is hope.
+        pruned_at: step at which it was given up; None while it is worth going on.
     """
 
-    def __init__(self, every: int, hopeless: Callable[[], bool]) -> None:
-        self.every, self.hopeless = every, hopeless
-        self.step: int | None = None
+    def __init__(self, every: int, evaluate: Callable[[int], bool]) -> None:
+        self.every, self.evaluate = every, evaluate
+        self.pruned_at: int | None = None
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
         step = state.global_step
         if not self.every or step % self.every or step >= state.max_steps:
             return
-        (hopeless,) = broadcast_object_list([self.hopeless()])
-        if hopeless:
-            self.step = step
+        if self.evaluate(step):
+            self.pruned_at = step
             control.should_training_stop, control.should_save = True, False
 
 
-class Guards(TrainerCallback):
-    """Lets the guards judge each step by its logs, in the first process; they come last of all.
+class CheckGuards(TrainerCallback):
+    """Lets the guards judge each step by its logs; it comes last of all, in all processes.
+
+    Where a guard stops the run, no checkpoint is kept of that step: the last one before it is what
+    to go on from.
 
     Args:
-        watcher: a `rlexp.guards.monitor.GuardMonitor`.
+        monitor: the first process's; None in the others.
+        take_probe: evaluates the policy as the monitor asks; collective.
     """
 
-    def __init__(self, watcher: Any) -> None:
-        self.watcher = watcher
+    def __init__(
+        self, monitor: GuardMonitor | None, take_probe: Callable[[Probe], Evaluation]
+    ) -> None:
+        self.monitor, self.take_probe = monitor, take_probe
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.watcher.go_on(state.global_step)
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        if self.monitor:
+            self.monitor.restore(state.global_step)
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if logs and "loss" in logs:  # trainers also log once at the end
-            self.watcher.after_step(state.global_step, logs)
-
-
-class StopByGuard(TrainerCallback):
-    """Ends the training when a guard says so, in all processes at the same step.
-
-    No checkpoint is kept of that step: the last one before it is what to go on from.
-
-    Args:
-        stopped: asked in the first process, behind the guards.
-    """
-
-    def __init__(self, stopped: Callable[[], bool]) -> None:
-        self.stopped = stopped
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if not logs or "loss" not in logs:
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Logs = None,
+        **kwargs: object,
+    ) -> None:
+        if not logs or "loss" not in logs:  # trainers also log once at the end
             return
-        (stopped,) = broadcast_object_list([self.stopped()])
-        if stopped:
+        step = state.global_step
+        serve_probes(self.monitor.check_step(step, logs) if self.monitor else None, self.take_probe)
+        if broadcast(self.monitor is not None and self.monitor.stopped is not None):
             control.should_training_stop, control.should_save = True, False
 
 
@@ -199,7 +233,13 @@ class BestMetric(TrainerCallback):
     def __init__(self, check: Callable[[], None]) -> None:
         self.check, self.checked = check, False
 
-    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
         if not self.checked:
             self.check()
         self.checked = True
@@ -211,7 +251,14 @@ class ProgressBar(TrainerCallback):
     def __init__(self, advance: Callable[[int, int, str], None]) -> None:
         self.advance = advance
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Logs = None,
+        **kwargs: object,
+    ) -> None:
         shown = {name: (logs or {}).get(name) for name in ("reward", "loss", "kl")}
         text = "  ".join(
             f"{name} {value:.3f}" for name, value in shown.items() if value is not None
@@ -220,26 +267,12 @@ class ProgressBar(TrainerCallback):
             self.advance(state.global_step, state.max_steps, text)
 
 
-def callbacks_of_all(spending: JudgeUsage) -> list[TrainerCallback]:
-    """What every process does between steps."""
+def checkpoint_callbacks(usage: JudgeUsage) -> list[TrainerCallback]:
+    """Return what every process does between steps before anything is recorded."""
     return [
-        LogJudgeUsage(spending),
+        LogJudgeUsage(usage),
         StopOnNaN(),
         RestoreTrainerState(),
         SaveBetweenRollouts(),
         BarrierOnSave(),
-    ]
-
-
-def observing_callbacks(
-    spec: RunSpec, checkpoints: Path, observer: Any, advance: Callable[[int, int, str], None]
-) -> list[TrainerCallback]:
-    """What the first process does between steps, in this order: record, look, keep, judge."""
-    return [
-        tracking_callback(observer.tracker),
-        BestMetric(observer.checkpoints.check_metric),
-        EvaluateEvery(spec.eval.every, observer.look_during),
-        Checkpoints(checkpoints, observer.tracker.flush, observer.checkpoint_saved),
-        ProgressBar(advance),
-        Guards(observer.watcher),
     ]

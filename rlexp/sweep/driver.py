@@ -14,6 +14,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.keys import key_values
 from rlexp.spec.sweep import SweepSpec
 from rlexp.spec.validation import validate
 from rlexp.sweep.space.space import SearchSpace
@@ -181,18 +182,9 @@ def _in_common(config: DictConfig, searched: set[str]) -> dict[str, str]:
     plain = OmegaConf.to_container(
         OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     )
-    found = _leaves(plain)
     return {
         key: str(value)
-        for key, value in found.items()
-        if not any(key == each or key.startswith(f"{each}.") for each in (*FREE, *searched))
+        for key, value in key_values(plain)
+        if value != {}
+        and not any(key == each or key.startswith(f"{each}.") for each in (*FREE, *searched))
     }
-
-
-def _leaves(config: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(config, dict):
-        return {prefix: config}
-    found: dict[str, Any] = {}
-    for name, value in config.items():
-        found |= _leaves(value, f"{prefix}.{name}" if prefix else str(name))
-    return found

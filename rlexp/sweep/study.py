@@ -21,6 +21,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from rlexp.spec.errors import Problem, RunFailed, UserError
+from rlexp.spec.keys import with_current_names
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep.optuna_internals import storage_of
 from rlexp.tracking.secrets import redacted
@@ -208,7 +209,8 @@ def _changed_settings(
     stored: optuna.Study, now: Mapping[str, Any], spec: SweepSpec
 ) -> list[Problem]:
     """Return what the stored study is about and the sweep is not, or the other way round."""
-    before = stored.user_attrs
+    before = dict(stored.user_attrs)
+    before[CONFIG] = with_current_names(before.get(CONFIG, now[CONFIG]))
     pairs = [
         (
             "sweep.direction",

@@ -14,7 +14,7 @@ import yaml
 from huggingface_hub import ModelCard
 from peft import LoraConfig, get_peft_model
 from runs import SMALL, run_here, spec_of
-from tiny_policy import TinyPolicy
+from tiny_policy import TinyPolicy, policy_of
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlexp.builtin import tiny
@@ -23,8 +23,8 @@ from rlexp.cards.model_card import Weights, model_card
 from rlexp.models import adapters
 from rlexp.models.adapters import whole_weights
 from rlexp.models.policy import Policy
-from rlexp.models.saving import name_base
-from rlexp.runtime.cache import made_once
+from rlexp.models.saving import name_base, save_policy
+from rlexp.runtime.cache import make_once
 from rlexp.runtime.checkpoints import complete_checkpoints
 from rlexp.runtime.environment import hub_closed
 from rlexp.spec.errors import UserError
@@ -169,6 +169,21 @@ def test_an_adapters_folder_begins_another_run(made: Any, tmp_path: Path) -> Non
     assert second.before["kl"] == 0
 
 
+@pytest.mark.parametrize("kind", ["whole", "adapter", "merged"])
+def test_processes_that_do_not_write_take_part_in_saving(kind: str, tmp_path: Path) -> None:
+    """A sharded model whose state dict the first process waits for alone, for ever; a second
+    process that writes over what the first one writes."""
+    policy = policy_of(TinyPolicy(), tmp_path / "base")
+    if kind != "whole":
+        policy.model = get_peft_model(policy.model, LoraConfig(target_modules="all-linear"))
+    gathered: list[str] = []
+    policy.model.register_state_dict_post_hook(lambda *called: gathered.append(kind))
+    (tmp_path / "run").mkdir()
+    save_policy(policy, tmp_path / "run" / "model", merged=kind == "merged", write=False)
+    assert gathered == [kind]
+    assert not [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+
+
 def test_an_adapter_names_its_base_as_everybody_does(tmp_path: Path) -> None:
     """An adapter whose base is a path of the machine that trained it."""
     model = get_peft_model(TinyPolicy().model, LoraConfig(target_modules="all-linear"))
@@ -211,7 +226,7 @@ def test_half_a_download_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        made_once(tmp_path / "model", cut_off)
+        make_once(tmp_path / "model", cut_off)
     assert not (tmp_path / "model").exists()
-    made_once(tmp_path / "model", lambda draft: draft.joinpath("a").touch())
+    make_once(tmp_path / "model", lambda draft: draft.joinpath("a").touch())
     assert [each.name for each in (tmp_path / "model").iterdir()] == ["a"]

@@ -18,13 +18,15 @@ def toy(tmp_path: Path) -> Toy:
 
 
 def test_the_budget_is_met_and_each_trial_has_the_folder_of_its_number(toy: Toy) -> None:
-    """A trial too many or too few; a folder under another trial's number; no place named."""
+    """A trial too many or too few; a folder under another trial's number; no place named; a study
+    from which the best trial cannot be run again."""
     output = toy.sweep()
     assert toy.states() == ["COMPLETE"] * 4
     assert output.strip().splitlines()[-1] == "swept"
     for trial in toy.study.trials:
         ((_, x),) = toy.attempts(trial.number)
         assert float(x) == trial.params["x"] == trial.value
+        assert trial.user_attrs[OVERRIDES] == [f"x={trial.params['x']}"]
 
 
 @pytest.mark.long
@@ -160,13 +162,6 @@ def test_arguments_that_sampler_or_pruner_refuse_are_told_before_the_first_trial
     output = toy.sweep("sweep/sampler=grid", "+sweep.pruner.patience=1", status=2)
     assert "x: got interval(0,1)" in output and "NopPruner() takes no arguments" in output
     assert not (toy.folder / "swept/0").exists()
-
-
-def test_trials_know_their_overrides(toy: Toy) -> None:
-    """A study from which the best trial cannot be run again."""
-    toy.sweep("sweep.n_trials=1", "ends=returns")
-    (trial,) = toy.study.trials
-    assert trial.user_attrs[OVERRIDES] == [f"x={trial.params['x']}"]
 
 
 @pytest.mark.long

@@ -72,7 +72,7 @@ def run(config, number, folder, trial):
         os.kill(os.getpid(), signal.SIGKILL)
     if config.ends == "raises":
         raise ValueError("this trial fails")
-    if config.ends == "pruned" and trial.report({{"loss": float(number)}}, 1):
+    if config.ends == "pruned" and trial.report(1, float(number)):
         from rlexp.spec.errors import Pruned
         raise Pruned(1)
     if config.ends == "diverges" and number == 1:

@@ -15,6 +15,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial
 
+from rlexp.runtime.files import write_atomically
 from rlexp.sweep.confirmation.ranking import ConfirmedTrial, best_candidates
 from rlexp.sweep.study import COMMAND, FOLDER, objective_names
 
@@ -92,9 +93,7 @@ def _write(
         f"The sweep: {study.user_attrs.get(COMMAND, 'not told')}",
     ]
     comment = "\n".join(f"# {line}".rstrip() for line in lines)
-    draft = file.with_name(f"{file.name}.new")
-    draft.write_text(f"{comment}\n{OmegaConf.to_yaml(config)}", encoding="utf-8")
-    draft.replace(file)
+    write_atomically(file, f"{comment}\n{OmegaConf.to_yaml(config)}")
     return BestConfig(trial, file)
 
 

@@ -17,21 +17,19 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig
 
+from rlexp.config.hydra import group_choices
+from rlexp.evaluation.metrics import applying
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.run import RunSpec, key_paths
+from rlexp.spec.keys import key_paths
+from rlexp.spec.run import RunSpec
 from rlexp.spec.sweep import COSTS, SweepSpec
-from rlexp.spec.validation import unknown_key, validate
+from rlexp.spec.validation import unknown_choice, unknown_key, validate
 from rlexp.sweep.space.composed_keys import ComposedKeys, CompositionCache
 from rlexp.sweep.space.space import Choice, Parameter, SearchSpace, Value, override_value
 from rlexp.sweep.space.syntax import read_space
 
 MAX_COMBINATIONS = 64
 """Combinations of groups that are looked at; more would take seconds."""
-OF_LANGUAGE = (
-    *("reward", "kl", "kl_sequence", "length", "ended", "distinct_1", "distinct_2", "win_rate"),
-)
-OF_RANKING = ("accuracy", "margin")
-"""Metrics that evaluations always have, of a policy and of a reward model."""
 
 Chosen = dict[Parameter, Value]
 Compose = Callable[[list[str]], tuple[DictConfig, Mapping[str, Any]]]
@@ -86,17 +84,14 @@ class SweepCheck:
     def _without_missing_choices(self, space: SearchSpace) -> Iterator[Parameter]:
         """Return the parameters, without the choices of a group that do not exist."""
         for parameter in space.parameters:
-            options = self._loader.get_group_options(parameter.key.partition("@")[0])
+            options = group_choices(self._loader, parameter.key.partition("@")[0])
             domain = parameter.domain
             if not options or not isinstance(domain, Choice):
                 yield parameter
                 continue
             missing = [value for value in domain.values if value not in (*options, None, "null")]
             for name in missing:
-                near = get_close_matches(str(name), options, n=1)
-                remedy = f"Did you mean {parameter.key}={near[0]}?" if near else ""
-                want = f"one of {', '.join(options)}"
-                self.problems.append(Problem(parameter.key, str(name), want, remedy))
+                self.problems.append(unknown_choice(parameter.key, str(name), options))
             existing = tuple(value for value in domain.values if value not in missing)
             if existing:
                 yield replace(parameter, domain=Choice(existing))
@@ -205,7 +200,7 @@ def group_test(loader: ConfigLoader) -> Callable[[str], bool]:
 
 def objective_problems(spec: SweepSpec, run: RunSpec) -> Iterator[Problem]:
     """Return objectives that the run does not measure, and pruning that has nothing to go by."""
-    evaluated = [f"eval/{name}" for name in _evaluated(run)]
+    evaluated = [f"eval/{name}" for name in applying(run)]
     known = [*evaluated, *(f"perf/{name}" for name in COSTS)]
     for name in spec.objectives:
         if name not in known and not name.startswith("eval/reward_"):
@@ -223,16 +218,6 @@ def objective_problems(spec: SweepSpec, run: RunSpec) -> Iterator[Problem]:
         want = f"a number of steps below train.max_steps={steps}, for the pruner to go by"
         remedy = f"For example eval.every={max(1, steps // 4)}; or choose sweep/pruner=none."
         yield Problem("eval.every", str(every), want, remedy)
-
-
-def _evaluated(run: RunSpec) -> list[str]:
-    if run.algo.head == "reward":
-        return [*OF_RANKING]
-    left_out = () if run.reward.scores_anything else ("reward", "win_rate")
-    found = [name for name in OF_LANGUAGE if name not in left_out]
-    found += ["grammatical"] if run.data.grammatical else []
-    found += ["judge_win_rate"] if run.eval.judge else []
-    return found + (["perplexity"] if run.eval.texts else [])
 
 
 def unknown_settings(keys: Sequence[str], known: Sequence[str]) -> list[Problem]:

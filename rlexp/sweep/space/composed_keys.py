@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from rlexp.spec.run import key_paths
+from rlexp.spec.keys import key_paths
 from rlexp.sweep.space.space import Value, override_value
 
 
