@@ -1,6 +1,6 @@
-"""Whose a trial is, and whether its process is alive: who may go on with a trial that died.
+"""Ownership of trials: which process has a trial, and who may resume one whose process died.
 
-A trial is RUNNING from the moment in which somebody claims it. Its owner, a process, stands in its
+A trial is RUNNING from the moment in which a process claims it. Its owner, a process, stands in its
 attributes: the sweeper at first, then the trial's own process. A trial whose owner died goes back
 to WAITING, with the parameters, the number and the folder that it has, and is claimed again.
 
@@ -65,8 +65,8 @@ class Owner:
     """When it was started, in seconds since 1970."""
 
     @classmethod
-    def here(cls) -> Self:
-        """This process."""
+    def this_process(cls) -> Self:
+        """Return the owner that this process is."""
         return cls(platform.node(), os.getpid(), psutil.Process().create_time())
 
     @property
@@ -75,7 +75,7 @@ class Owner:
         return self.host == platform.node()
 
     @property
-    def is_here(self) -> bool:
+    def is_this_process(self) -> bool:
         """Whether it is this very process."""
         return self.is_local and self.pid == os.getpid() and self._was_created(psutil.Process())
 
@@ -100,7 +100,7 @@ def trials(study: optuna.Study, *states: TrialState) -> list[FrozenTrial]:
 def take_ownership(study: optuna.Study, trial_id: int) -> None:
     """Make this process a trial's owner, with a sign of life first."""
     record_heartbeat(study, trial_id)
-    set_trial_attribute(study, trial_id, OWNER, asdict(Owner.here()))
+    set_trial_attribute(study, trial_id, OWNER, asdict(Owner.this_process()))
 
 
 def claim_waiting(study: optuna.Study, candidates: Iterable[FrozenTrial]) -> FrozenTrial | None:
@@ -143,7 +143,7 @@ def handle_dead_trial(study: optuna.Study, trial: FrozenTrial, how: str, max_ret
     if OVERRIDES not in trial.user_attrs:
         fail_trial(study, trial, WITHDRAWN, "the sweep died before the trial had its parameters")
         return False
-    if (owner := trial.user_attrs.get(OWNER)) and Owner(**owner).is_here:
+    if (owner := trial.user_attrs.get(OWNER)) and Owner(**owner).is_this_process:
         # It never reached a process of its own, so this was no attempt.
         requeue(study, trial)
         return True
@@ -186,7 +186,7 @@ def _is_dead(trial: FrozenTrial, stale: set[int], grace: float) -> bool:
     if not owner.is_local:
         return id_of_trial(trial) in stale
     # What this very process claimed and does not know of, it lost when the data base was away.
-    return owner.is_here or not owner.is_alive()
+    return owner.is_this_process or not owner.is_alive()
 
 
 def is_surplus(study: optuna.Study, number: int, n_trials: int) -> bool:
