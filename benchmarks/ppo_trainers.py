@@ -192,7 +192,7 @@ def with_rlexp(job: Job, critic: str) -> None:
     from rlexp.runtime.device import keep_freed_memory
     from rlexp.runtime.paths import CONF
     from rlexp.trainers.config import PpoConfig
-    from rlexp.trainers.loop import TrainerInputs
+    from rlexp.trainers.inputs import TrainerInputs
     from rlexp.trainers.ppo import PpoTrainer
     from rlexp.trainers.rollouts import GenerationConfig
 

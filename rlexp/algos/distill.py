@@ -61,12 +61,12 @@ class Distill(RolloutAlgo):
 
     def problems(self) -> list[Problem]:
         """The teacher must be there, and write."""
-        found = super().problems()
+        problems = super().problems()
         try:
             folder = local_companion(self.teacher, KEY)
         except UserError as error:
-            return [*found, *error.problems]
-        return [*found, *(auxiliary_model_problems(folder, KEY, *WRITER) if folder else [])]
+            return [*problems, *error.problems]
+        return [*problems, *(auxiliary_model_problems(folder, KEY, *WRITER) if folder else [])]
 
     def fits_model(self, model: ModelSpec) -> list[Problem]:
         """The teacher must read the policy's tokens."""

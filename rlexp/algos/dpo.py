@@ -56,14 +56,14 @@ class Dpo(PairAlgo):
 
     def problems(self) -> list[Problem]:
         """Losses and their weights must match; two losses want label smoothing."""
-        found = []
+        problems = []
         if self.loss_weights is not None and len(self.loss_weights) != len(self.loss_type):
             want = f"{len(self.loss_type)} weights, one for each of algo.loss_type"
-            found.append(Problem("algo.loss_weights", str(self.loss_weights), want))
+            problems.append(Problem("algo.loss_weights", str(self.loss_weights), want))
         if "exo_pair" in self.loss_type and self.label_smoothing == 0:
             want = "above 0 for exo_pair, such as 0.001"
-            found.append(Problem("algo.label_smoothing", "0", want))
-        return found
+            problems.append(Problem("algo.label_smoothing", "0", want))
+        return problems
 
     def build_trainer(self, training: Training) -> TrainerLike:
         """TRL's DPOTrainer on rows of prompt, chosen and rejected."""

@@ -11,7 +11,6 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,51 +24,17 @@ from transformers import (
     TrainerCallback,
     TrainerControl,
     TrainerState,
-    TrainingArguments,
     get_scheduler,
 )
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from rlexp.trainers import checkpoint
-from rlexp.trainers.rollouts import (
-    GenerationConfig,
-    Reward,
-    Rollouts,
-    Row,
-    TrainablePolicy,
-    sample_rollouts,
-)
+from rlexp.trainers.inputs import TrainerInputs
+from rlexp.trainers.rollouts import Rollouts, Row, sample_rollouts
 
 CPU_MICROBATCH = 24
 """Sequences at once on a CPU, which gains nothing from more, while smaller microbatches of answers
 of similar length waste less on padding: a fifth of the time of a step of 64."""
-
-
-@dataclass(frozen=True)
-class TrainerInputs:
-    """What is trained, on what and how.
-
-    Attributes:
-        arguments: transformers' own; those that the loop reads are the output folder, batch sizes,
-            steps, learning rate and its schedule, AdamW's constants, gradient clipping and
-            checkpointing, logging and saving, precision and seed.
-        policy: its model has the adapter, where there is one.
-        rows: with a `prompt` (text or messages) and the columns that the reward reads.
-        reward: called as TRL calls reward functions.
-        sampling: how answers are drawn.
-        callbacks: transformers', called as its Trainer calls them.
-        generations: answers a prompt.
-        keeps_reference: whether the model as it was before training is wanted.
-    """
-
-    arguments: TrainingArguments
-    policy: TrainablePolicy
-    rows: list[Row]
-    reward: Reward
-    sampling: GenerationConfig
-    callbacks: list[TrainerCallback]
-    generations: int
-    keeps_reference: bool
 
 
 class OnPolicyTrainer(ABC):

@@ -31,7 +31,8 @@ from rlexp.trainers.advantages import (
 )
 from rlexp.trainers.config import PpoConfig
 from rlexp.trainers.critic import ActorCritic
-from rlexp.trainers.loop import OnPolicyTrainer, TrainerInputs, trainable_parameters
+from rlexp.trainers.inputs import TrainerInputs
+from rlexp.trainers.loop import OnPolicyTrainer, trainable_parameters
 from rlexp.trainers.rollouts import Rollouts
 from rlexp.trainers.sequences import Sequences, score_tokens
 

@@ -42,7 +42,8 @@ import torch
 from torch import Tensor
 
 from rlexp.trainers.config import ReinforceConfig
-from rlexp.trainers.loop import OnPolicyTrainer, TrainerInputs, trainable_parameters
+from rlexp.trainers.inputs import TrainerInputs
+from rlexp.trainers.loop import OnPolicyTrainer, trainable_parameters
 from rlexp.trainers.rollouts import Rollouts
 from rlexp.trainers.sequences import Sequences, score_tokens
 

@@ -26,7 +26,7 @@ from rlexp.models.policy import AdapterOff
 from rlexp.models.sampling.rollout import roll_out
 from rlexp.runtime.paths import CONF
 from rlexp.trainers.config import Baseline, PpoConfig, ReinforceConfig
-from rlexp.trainers.loop import TrainerInputs
+from rlexp.trainers.inputs import TrainerInputs
 from rlexp.trainers.rollouts import GenerationConfig
 
 PAD, END = 0, 1
@@ -165,13 +165,13 @@ def all_answers(vocabulary: int, longest: int) -> list[tuple[int, ...]]:
 
 def answer_log_probs(model: Any, prompt: int, answers: list[tuple[int, ...]]) -> Tensor:
     """log pi(answer | prompt) of each answer in float64; (len(answers),)."""
-    found = torch.empty(len(answers), dtype=torch.float64)
+    log_probs = torch.empty(len(answers), dtype=torch.float64)
     for length in {len(answer) for answer in answers}:
         places = [i for i, answer in enumerate(answers) if len(answer) == length]
         ids = torch.tensor([[prompt, *answers[i]] for i in places])
         logits = model.eval()(ids).logits[:, :-1].double().log_softmax(-1)
-        found[places] = logits.gather(2, ids[:, 1:, None])[..., 0].sum(1)
-    return found
+        log_probs[places] = logits.gather(2, ids[:, 1:, None])[..., 0].sum(1)
+    return log_probs
 
 
 def divergence(p: Tensor, q: Tensor) -> float:

@@ -114,7 +114,9 @@ def values_clipped_the_optimistic_way(patch: pytest.MonkeyPatch) -> None:
 @fault
 def temperature_forgotten(patch: pytest.MonkeyPatch) -> None:
     def wrapper(right: Any) -> Any:
-        return lambda model, some, temperature, **wanted: right(model, some, 1.0, **wanted)
+        return lambda model, sequences, temperature, **wanted: right(
+            model, sequences, 1.0, **wanted
+        )
 
     wrapped(patch, critic, "score_tokens", wrapper)
     wrapped(patch, ppo, "score_tokens", wrapper)
@@ -123,8 +125,8 @@ def temperature_forgotten(patch: pytest.MonkeyPatch) -> None:
 @fault
 def dropout_left_on(patch: pytest.MonkeyPatch) -> None:
     def wrapper(right: Any) -> Any:
-        def judged(model: Any, some: Sequences, temperature: float, **wanted: Any) -> Any:
-            return right(model.train(), some, temperature, **wanted)
+        def judged(model: Any, sequences: Sequences, temperature: float, **wanted: Any) -> Any:
+            return right(model.train(), sequences, temperature, **wanted)
 
         return judged
 
@@ -142,10 +144,13 @@ def positions_counted_from_the_padding(patch: pytest.MonkeyPatch) -> None:
 @fault
 def padding_attended_to(patch: pytest.MonkeyPatch) -> None:
     def wrapper(right: Any) -> Any:
-        def judged(model: Any, some: Sequences, temperature: float, **wanted: Any) -> Any:
-            everything = torch.ones_like(some.attention_mask)
+        def judged(model: Any, sequences: Sequences, temperature: float, **wanted: Any) -> Any:
+            everything = torch.ones_like(sequences.attention_mask)
             return right(
-                model, Sequences(some.input_ids, everything, some.mask), temperature, **wanted
+                model,
+                Sequences(sequences.input_ids, everything, sequences.mask),
+                temperature,
+                **wanted,
             )
 
         return judged

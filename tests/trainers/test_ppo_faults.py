@@ -115,19 +115,21 @@ def differences(trainer: PpoTrainer) -> tuple[float, float]:
     loss, _ = trainer.loss(experience, torch.arange(len(ANSWERS)), tokens)
     trainer.actor_critic.zero_grad()
     loss.backward()
-    ours = gradient(model, head)
-    theirs = gradient(twin, twin_head)
-    return abs(loss.item() - paper.item()), float((ours - theirs).norm() / theirs.norm())
+    trainer_gradient = gradient(model, head)
+    paper_gradient = gradient(twin, twin_head)
+    return abs(loss.item() - paper.item()), float(
+        (trainer_gradient - paper_gradient).norm() / paper_gradient.norm()
+    )
 
 
 def gradient(*modules: Any) -> Tensor:
     return torch.cat(
         [
-            torch.zeros_like(each).flatten().double()
-            if each.grad is None
-            else each.grad.flatten().double()
+            torch.zeros_like(parameter).flatten().double()
+            if parameter.grad is None
+            else parameter.grad.flatten().double()
             for module in modules
-            for each in module.parameters()
+            for parameter in module.parameters()
         ]
     )
 

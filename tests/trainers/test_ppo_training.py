@@ -75,8 +75,10 @@ def gradient(trainer: PpoTrainer, rollouts: Rollouts, parts: Sequence[Tensor]) -
     tokens = rollouts.sequences.mask.sum()
     for part in parts:
         trainer.loss(moved, part, tokens)[0].backward()
-    gradients = [each.grad for each in trainer.actor_critic.parameters() if each.grad is not None]
-    return torch.cat([each.flatten() for each in gradients])
+    gradients = [
+        weight.grad for weight in trainer.actor_critic.parameters() if weight.grad is not None
+    ]
+    return torch.cat([gradient.flatten() for gradient in gradients])
 
 
 def test_parts_and_padding_change_nothing(tmp_path: Path) -> None:
@@ -94,8 +96,8 @@ def test_parts_and_padding_change_nothing(tmp_path: Path) -> None:
         torch.cat([mask, zeros.float()], 1),
     )
     padded = Rollouts(wider, rollouts.scores, rollouts.ended)
-    found = gradient(trainer, padded, [torch.arange(8)])
-    torch.testing.assert_close(found, whole, rtol=1e-5, atol=1e-6)
+    with_padding = gradient(trainer, padded, [torch.arange(8)])
+    torch.testing.assert_close(with_padding, whole, rtol=1e-5, atol=1e-6)
 
 
 def test_micro_batches_train_the_same(tmp_path: Path) -> None:
@@ -106,7 +108,7 @@ def test_micro_batches_train_the_same(tmp_path: Path) -> None:
         trainer = trainer_of(tmp_path, micro=micro, steps=2, minibatches=2, adam_epsilon=1e-3)
         torch.manual_seed(0)
         trainer.train()
-        trained.append(torch.cat([each.flatten() for each in trainer.model.parameters()]))
+        trained.append(torch.cat([weight.flatten() for weight in trainer.model.parameters()]))
     torch.testing.assert_close(*trained, rtol=0, atol=2e-5)
 
 
@@ -179,8 +181,10 @@ def test_a_separate_critic_leaves_the_policy_alone(tmp_path: Path) -> None:
         experience, _ = trainer.compute_experience(rollouts)
     _, seen = trainer.loss(experience, torch.arange(8), rollouts.sequences.mask.sum())
     seen["value_loss"].backward()
-    assert all(each.grad is None for each in trainer.model.parameters())
-    assert any(each.grad is not None and each.grad.abs().sum() > 0 for each in body.parameters())
+    assert all(weight.grad is None for weight in trainer.model.parameters())
+    assert any(
+        weight.grad is not None and weight.grad.abs().sum() > 0 for weight in body.parameters()
+    )
 
 
 def test_conversations_and_columns_reach_the_reward(tmp_path: Path) -> None:
@@ -203,7 +207,7 @@ def test_conversations_and_columns_reach_the_reward(tmp_path: Path) -> None:
     rollouts, seen = sample_rollouts(policy, rows, GenerationConfig(4, 1.0, 0, 1.0), judge)
     assert asked["prompts"] == [talk, talk]
     assert asked["opening"] == ["x", "y"]
-    assert [[each["role"] for each in answer] for answer in asked["completions"]] == [
+    assert [[message["role"] for message in answer] for answer in asked["completions"]] == [
         ["assistant"]
     ] * 2
     assert rollouts.scores.tolist() == [1.0, 2.0]
@@ -223,7 +227,7 @@ def test_a_run_of_ppo_leaves_what_every_run_leaves(tmp_path: Path) -> None:
     assert all(f'"train/{name}"' in spool for name in (*names, "explained_variance", "grad_norm"))
     assert '"perf/tokens_per_second"' in spool
     assert (folder / "model" / "adapter_model.safetensors").is_file()
-    saved = {each.name for each in (folder / "checkpoints" / "step-000002").iterdir()}
+    saved = {path.name for path in (folder / "checkpoints" / "step-000002").iterdir()}
     assert {"critic.safetensors", "optimizer.safetensors", "training.json"} <= saved
     assert not [name for name in saved if name.endswith((".bin", ".pt", ".pth", ".pkl"))]
 

@@ -10,7 +10,7 @@ from rlexp.algos.common.trl import Training, common_arguments
 from rlexp.spec.algo import RolloutAlgo
 
 if TYPE_CHECKING:
-    from rlexp.trainers.loop import TrainerInputs
+    from rlexp.trainers.inputs import TrainerInputs
 
 
 def trainer_inputs(
@@ -26,7 +26,7 @@ def trainer_inputs(
     """
     from transformers import TrainingArguments
 
-    from rlexp.trainers.loop import TrainerInputs
+    from rlexp.trainers.inputs import TrainerInputs
     from rlexp.trainers.rollouts import GenerationConfig
 
     add_adapter(training.policy)
