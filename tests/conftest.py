@@ -13,7 +13,7 @@ from runs import run_here
 from stored_runs import StoredRuns
 
 from rlexp.builtin import tiny
-from rlexp.tracking.store.schema import tables_made
+from rlexp.tracking.store.schema import ensure_tables
 
 collect_ignore = ["models/standin_vllm"]
 """Looked through for doctests, it would be what every later test imports as vLLM."""
@@ -27,7 +27,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     place = tmp_path_factory.getbasetemp()
     path = (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / "tables.db"
-    with tables_made(f"sqlite:///{path}"):
+    with ensure_tables(f"sqlite:///{path}"):
         return path
 
 

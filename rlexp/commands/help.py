@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from rlexp.config.hydra import choice_files
 from rlexp.runtime.paths import CONF
 
 FIRST_COMMANDS = {
@@ -82,7 +83,7 @@ def groups() -> dict[str, str | None]:
 
 def choices(group: str) -> dict[str, str]:
     """The choices of a group, each with the first comment line of its yaml."""
-    return {file.stem: _description(file) for file in sorted((CONF / group).glob("*.yaml"))}
+    return {file.stem: _description(file) for file in choice_files(group)}
 
 
 def _description(file: Path) -> str:

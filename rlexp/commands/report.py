@@ -149,13 +149,13 @@ def _sent(written: SweepReport) -> str | None:
     """What became of the files in the sweep's MLflow run; None where it has none."""
     from rlexp.runtime.lock import Held, lock
     from rlexp.runtime.run_folder import SPOOL
-    from rlexp.tracking.spool.destination import address_of
+    from rlexp.tracking.spool.destination import tracking_address
     from rlexp.tracking.spool.shipper import Shipper
     from rlexp.tracking.spool.uploader import cause_of
 
     if not (written.folder / SPOOL).is_file():
         return None
-    uri, experiment = address_of(written.folder)
+    uri, experiment = tracking_address(written.folder)
     if uri is None:
         return None
     try:

@@ -19,8 +19,10 @@ from pathlib import Path
 
 from rlexp.cli.arguments import Parser, store_of
 from rlexp.cli.exit_status import import_from_here, reported
-from rlexp.config.overrides import Config, hidden, overridden, read_config
-from rlexp.config.registry_choices import pin_versions
+from rlexp.config.overrides import overridden
+from rlexp.config.registry_choices import parse_pinned
+from rlexp.config.stored import Config, missing_secrets, read_config
+from rlexp.runtime.run_folder import CONFIG
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.keys import key_paths, value_at
 from rlexp.spec.run import RunSpec
@@ -29,7 +31,7 @@ GROUPS = ("data", "eval", "guards", "hardware", "peft", "reward", "tracking")
 """Those that no other key followed from when the config was composed."""
 RERUN_OF = "rerun_of"
 """Tag of the new MLflow run: the id of the earlier one, or the file."""
-BEST, CONFIG = "best.yaml", "config.yaml"
+BEST = "best.yaml"
 
 
 def run(argv: list[str]) -> int:
@@ -103,11 +105,9 @@ def _planned(before: Config, overrides: Sequence[str], what: str) -> tuple[Confi
     """
     problems: list[Problem] = []
     config = overridden(before, overrides, GROUPS, lambda key: True, problems)
-    problems += hidden(config)
+    problems += missing_secrets(config)
     try:
-        RunSpec.parse(config, list(key_paths(before)))
-        config = pin_versions(config)
-        spec = RunSpec.parse(config)
+        config, spec = parse_pinned(config, list(key_paths(before)))
     except UserError as error:
         problems += _explained(error.problems, before, config, what)
         raise UserError(problems) from error

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from rlexp.cli.arguments import Parser, store_of
 from rlexp.cli.exit_status import import_from_here, reported
-from rlexp.launch.resume_plan import Resumption, plan_resume
-from rlexp.runtime.files import write_atomically
+from rlexp.config.stored import write_config
+from rlexp.launch.resume_plan import plan_resume
 from rlexp.runtime.lock import exclusive
-from rlexp.runtime.run_folder import CONFIG, ORIGIN, PROVENANCE
+from rlexp.runtime.run_folder import ORIGIN, PROVENANCE
 from rlexp.spec.errors import Problem, UserError
 
 
@@ -38,7 +38,7 @@ def _resume(argv: Sequence[str]) -> None:
     import_from_here()
     with exclusive(folder):
         resumption = plan_resume(folder, arguments.overrides)
-        _write(resumption, folder / CONFIG)
+        write_config(folder, resumption.config)
     for cut in resumption.cut_off:
         print(f"{'going on':12} {cut.name} was cut off while it was written, and is removed")
     launch(resumption.spec, folder, None, resumption.checkpoint)
@@ -67,15 +67,9 @@ def _folder(word: str, overrides: Sequence[str]) -> Path:
 
 def _go_where_it_began(folder: Path) -> None:
     """Paths in a config are relative to where the run was started."""
-    from rlexp.tracking.provenance.manifest import attempts
+    from rlexp.tracking.provenance.manifest import read_attempts
 
-    for attempt in attempts(folder / PROVENANCE / ORIGIN)[:1]:
+    for attempt in read_attempts(folder / PROVENANCE / ORIGIN)[:1]:
         began = Path(attempt.get("directory", ""))
         if began.is_dir():
             os.chdir(began)
-
-
-def _write(resumption: Resumption, path: Path) -> None:
-    from omegaconf import OmegaConf
-
-    write_atomically(path, OmegaConf.to_yaml(resumption.config))

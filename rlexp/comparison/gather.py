@@ -18,6 +18,7 @@ from rlexp.comparison.run_data import Key, Points, RecordedSample, Run, Value
 from rlexp.evaluation.bootstrap import bootstrap_ratio
 from rlexp.evaluation.results import ANSWERS
 from rlexp.evaluation.sample_rows import NOT_MEASURED, with_answer
+from rlexp.spec.keys import with_current_names
 
 MEGABYTES = "system/process_memory_megabytes"
 
@@ -114,8 +115,9 @@ def _config(record: RunSummary, source: RunSource) -> tuple[dict[str, Any], bool
 
     text = _text(source, record, "config.yaml")
     if text is not None:
-        return yaml.safe_load(text), True
-    return {name: _typed(value) for name, value in record.params.items()}, False
+        return with_current_names(yaml.safe_load(text)), True
+    typed = {name: _typed(value) for name, value in record.params.items()}
+    return with_current_names(typed), False
 
 
 def _typed(value: str) -> Any:

@@ -183,6 +183,11 @@ def without_lone_term(names: Iterable[str], measured: Sequence[Mapping[str, obje
     return names
 
 
+def reference_metrics() -> tuple[str, ...]:
+    """Return the metrics that say something of the distance to a reference."""
+    return tuple(metric.name for metric in METRICS if metric.of_reference)
+
+
 def is_probed(name: str) -> bool:
     """Return whether the guards' small evaluations keep a metric: gold rewards they always do."""
     return bool(find_metric(name).guards) or name.startswith(GOLD)

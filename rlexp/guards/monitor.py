@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol
 
-from rlexp.evaluation.metrics import METRICS
+from rlexp.evaluation.metrics import is_probed, rollout_metrics
 from rlexp.evaluation.policy import distinct
 from rlexp.evaluation.results import Evaluation
 from rlexp.guards import reward_hacking
@@ -35,15 +35,11 @@ from rlexp.spec.eval import EvalSpec
 from rlexp.spec.judge import needs_rivals
 from rlexp.spec.run import RunSpec
 from rlexp.spec.text import Text, content_of, joined
-from rlexp.tracking.metric_names import tracked
+from rlexp.tracking.metric_names import tracked_metrics
 from rlexp.tracking.spool.history import STOPPED, Event
 
 FIRED = "guard"
 """Event in the spool: a guard has fired."""
-PROBE_METRICS = frozenset(metric.name for metric in METRICS if metric.guards)
-ROLLOUT_METRICS = {
-    metric.name: f"rollout/{metric.name}" for metric in METRICS if metric.guards == "rollout"
-}
 EVIDENCE = f"{LOOK}evidence"
 RESAMPLES = 20
 """Bootstrap resamples of a probe, whose intervals are not shown."""
@@ -181,7 +177,7 @@ class GuardMonitor:
         """Judge a step by what the trainer logs of it, and by a probe where one is due."""
         rollout = {name: fmean(values) for name, values in self._rollout.items()}
         self._rollout.clear()
-        self.series.add(step, tracked(logs) | rollout)
+        self.series.add(step, tracked_metrics(logs) | rollout)
         if rollout:
             self.recorder.log(rollout, step)
         if step < self.spec.train.max_steps and self._is_due(step):
@@ -218,7 +214,7 @@ class GuardMonitor:
         measures = reward_hacking.evidence(self.start, probe, self.guards, weights)
         evidence = reward_hacking.total_evidence(measures)
         # near the threshold once more, with other random numbers
-        near = evidence >= reward_hacking.NEAR * self.guards.together
+        near = evidence >= reward_hacking.NEAR * self.guards.threshold
         repeated = evidence
         if near and self._is_on("reward_hacking"):
             second = yield self._probe(step, self.spec.eval.seed + 1)
@@ -231,7 +227,7 @@ class GuardMonitor:
         self.series.add(step, metrics)
         self._last_probe = step
         # judge
-        if not self._is_on("reward_hacking") or pooled < self.guards.together:
+        if not self._is_on("reward_hacking") or pooled < self.guards.threshold:
             return
         if reward_hacking.has_lasted(self.series.points[EVIDENCE], self.guards):
             what = reward_hacking.format_evidence(self.start, probe, measures)
@@ -320,7 +316,7 @@ def _next_probe(probes: Probes, evaluation: Evaluation) -> Probe | None:
 
 def _rollout_metrics(at: Callable[[str], float | None]) -> dict[str, float]:
     """Return what the training's answers tell at one of its ends."""
-    metrics = {name: at(metric) for name, metric in ROLLOUT_METRICS.items()}
+    metrics = {name: at(metric) for name, metric in rollout_metrics().items()}
     kl, entropy = at("rollout/kl"), at("rollout/entropy")
     if kl is not None and entropy is not None:  # together they are a cross-entropy
         metrics["reference_perplexity"] = math.exp(min(kl + entropy, 700.0))
@@ -328,8 +324,7 @@ def _rollout_metrics(at: Callable[[str], float | None]) -> dict[str, float]:
 
 
 def _probe_metrics(probe: Evaluation) -> dict[str, float]:
-    names = [name for name in probe.metrics if name in PROBE_METRICS or name.startswith("gold_")]
-    return {f"{LOOK}{name}": probe.metrics[name] for name in names}
+    return {f"{LOOK}{name}": value for name, value in probe.metrics.items() if is_probed(name)}
 
 
 def _text(completion: Text) -> str:

@@ -5,7 +5,7 @@ al. 2022, arXiv:2210.10760; Skalse et al. 2022, arXiv:2209.13085). No single mea
 shortly before the sentences break, samples repeat each other and grow to the length limit, each by
 no more than another honest task might bring. So two small looks at the same prompts, before
 training and now, sampled with the same random numbers, are compared in all measures, and the guard
-fires when they add up to `together`. Variety and length count for less than one each, so that a
+fires when they add up to `threshold`. Variety and length count for less than one each, so that a
 task that asks for brevity is not accused by them; the perplexity of held-out texts counts nothing,
 since it rises as far in sound runs without a reference (CPO) as in those that game their reward.
 
@@ -31,11 +31,11 @@ from rlexp.spec.guards import GuardsSpec
 
 SHOWN = 3
 SUSPICIOUS_ANSWERS = 0.3
-"""Share of `together` in the training's own answers at which a look is worth its price. Sound runs
+"""Share of `threshold` in the training's own answers at which a look is worth its price. Sound runs
 of the film reviews end at a quarter of it."""
 SUSPICIOUS, NEAR = 0.35, 0.7
-"""Shares of `together` at which the next look comes after two steps and `patience` begins to count,
-and at which the next one comes after one step, and each look is repeated."""
+"""Shares of `threshold` at which the next look comes after two steps and `patience` begins to
+count, and at which the next one comes after one step, and each look is repeated."""
 MINOR = 0.75
 """What variety and length count at most."""
 CAUSE = "the reward is paid for text that people would not call better"
@@ -80,9 +80,9 @@ def total_evidence(measures: Sequence[Measure]) -> float:
 
 def wait(evidence: float, spec: GuardsSpec) -> int:
     """Steps to the next look after one that found so much."""
-    if evidence >= NEAR * spec.together:
+    if evidence >= NEAR * spec.threshold:
         return 1
-    return 2 if evidence >= SUSPICIOUS * spec.together else spec.every
+    return 2 if evidence >= SUSPICIOUS * spec.threshold else spec.every
 
 
 def has_lasted(looks: Sequence[tuple[int, float]], spec: GuardsSpec) -> bool:
@@ -93,7 +93,7 @@ def has_lasted(looks: Sequence[tuple[int, float]], spec: GuardsSpec) -> bool:
         looks: step and evidence of each, by step; the last one is judged.
         spec: how long is long enough.
     """
-    since, limit = None, SUSPICIOUS * spec.together
+    since, limit = None, SUSPICIOUS * spec.threshold
     for step, evidence in looks:
         since = (step if since is None else since) if evidence >= limit else None
     falls = len(looks) > 1 and looks[-1][1] < looks[-2][1]
@@ -113,7 +113,7 @@ def answers_are_suspicious(
         spec: what is too much of each.
     """
     worse = [each for each in _text_measures(start, now, spec) if each.share > 0]
-    return total_evidence(worse) >= SUSPICIOUS_ANSWERS * spec.together
+    return total_evidence(worse) >= SUSPICIOUS_ANSWERS * spec.threshold
 
 
 def _text_measures(

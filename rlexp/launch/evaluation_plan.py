@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlexp.config.overrides import Config, hidden, overridden, read_config
-from rlexp.config.registry_choices import pin_versions
+from rlexp.config.hydra import composed_config
+from rlexp.config.overrides import overridden
+from rlexp.config.registry_choices import parse_pinned
+from rlexp.config.stored import Config, missing_secrets, read_config
 from rlexp.runtime.checkpoints import step_of
-from rlexp.runtime.paths import CONF
 from rlexp.runtime.run_folder import CHECKPOINTS, CONFIG, MODEL
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.model_folder import is_adapter, saved_config
 from rlexp.spec.files.registry_reference import is_registered
-from rlexp.spec.keys import key_paths, value_at
+from rlexp.spec.keys import value_at
 from rlexp.spec.model_kind import kind_of_config
 from rlexp.spec.run import PARTS, RunSpec
 from rlexp.tracking.query.folder_source import run_folders
@@ -146,13 +147,13 @@ class Finder:
         return self._of_run(record.folder, word)
 
     def _of_run(self, run: Path, word: str) -> NamedModel:
-        from rlexp.registry.promote import chosen
+        from rlexp.registry.promote import choose_weights
 
         config = read_config(run / CONFIG)
         if str(value_at(config, "algo._target_")).startswith(ALGO):
             remedy = f"Once more: python -m rlexp rerun {run}"
             raise UserError(Problem(word, "an evaluation", "a run that trained a model", remedy))
-        weights = chosen(run, "unfinished", self._checkpoint or MODEL)
+        weights = choose_weights(run, "unfinished", self._checkpoint or MODEL)
         name = str(config["name"])
         if self._checkpoint:
             name += f"-{weights.place.name}"
@@ -185,11 +186,9 @@ def _planned(model: NamedModel, other: NamedModel | None, overrides: Sequence[st
     config = overridden(before, overrides, groups, lambda key: True, problems)
     of_run = model.run is not None and other is None and config["reward"] == before["reward"]
     config = _evaluating(config, model, other, of_run)
-    problems += hidden(config)
+    problems += missing_secrets(config)
     try:
-        RunSpec.parse(config, [*key_paths(config)])
-        config = pin_versions(config)
-        spec = RunSpec.parse(config)
+        config, spec = parse_pinned(config)
     except UserError as error:
         raise UserError([*problems, *error.problems]) from error
     if problems:
@@ -223,14 +222,9 @@ def _of_defaults(model: NamedModel) -> Config:
 
 
 def _composed(*overrides: str) -> Config:
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", [*overrides, "~algo"])
-    whole = OmegaConf.to_container(config)
+    whole = OmegaConf.to_container(composed_config([*overrides, "~algo"]))
     assert isinstance(whole, dict)
     return {str(key): value for key, value in whole.items() if key != "sweep"}
 

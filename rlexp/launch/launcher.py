@@ -17,9 +17,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from rlexp.config.stored import read_config
 from rlexp.runner.pruning import TrialReporter
 from rlexp.runtime.device import is_main_process
-from rlexp.runtime.run_folder import SPOOL
+from rlexp.runtime.run_folder import CONFIG, SPOOL
 from rlexp.runtime.signals import Terminated
 from rlexp.spec.errors import Problem, Pruned, RunFailed, UserError
 from rlexp.spec.run import RunSpec
@@ -87,7 +88,7 @@ def _launch_many(
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # else torch warns; the worker sets its own
     (folder / ERROR_FILE).unlink(missing_ok=True)
     reports_to = json.dumps(reporter.to_config()) if reporter else ""
-    passed_on = [str(folder / "config.yaml"), parent or "", str(resume or ""), reports_to]
+    passed_on = [str(folder / CONFIG), parent or "", str(resume or ""), reports_to]
     try:
         elastic_launch(config, entrypoint=sys.executable)(
             "-u", "-m", "rlexp.launch.launcher", *passed_on
@@ -129,16 +130,13 @@ def _worker(
     config_path: Path, parent: str | None, resume: Path | None, reports_to: str | None
 ) -> None:
     """Do the run as one process of many, of which rank 0 records and prints."""
-    from omegaconf import OmegaConf
-
     from rlexp.run import run
 
     _die_with_parent()
     folder = config_path.parent
-    resolved: Any = OmegaConf.to_container(OmegaConf.load(config_path), resolve=True)
     try:
         reporter = _reporter(reports_to) if reports_to and is_main_process() else None
-        run(RunSpec.parse(resolved), folder, parent, resume, reporter)
+        run(RunSpec.parse(read_config(config_path)), folder, parent, resume, reporter)
     except (UserError, RunFailed) as error:
         _write_error(error, folder)
         raise SystemExit(error.exit_status) from error

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlexp.config.overrides import Config, overridden, read_config
+from rlexp.config.overrides import overridden
+from rlexp.config.stored import Config, read_config
 from rlexp.runtime.checkpoints import complete_checkpoints, remove_cut_off
 from rlexp.runtime.run_folder import CHECKPOINTS, CONFIG, SPOOL
 from rlexp.spec.errors import Problem, UserError

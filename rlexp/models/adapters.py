@@ -6,9 +6,10 @@ import hashlib
 import json
 from pathlib import Path
 
-from rlexp.runtime.cache import cache_folder, made_once
+from rlexp.runtime.cache import cache_folder, make_once
 from rlexp.spec.model_kind import kind_of_task
 
+ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER = "adapter_model.safetensors"
 
 
@@ -22,33 +23,26 @@ def merge(adapter: Path, base: Path, target: Path) -> None:
         base: folder of the weights that it belongs to, unquantised.
         target: where the plain transformers folder goes.
     """
-    import transformers
     from peft import PeftModel
     from transformers import AutoTokenizer
 
     config = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    kind = kind_of_task(config["task_type"])
-    weights = getattr(transformers, kind.auto_class).from_pretrained(
-        base, dtype="auto", use_safetensors=True, **kind.config
-    )
+    weights = kind_of_task(config["task_type"]).load(base, dtype="auto")
     dtype = weights.dtype
-    whole = PeftModel.from_pretrained(weights.float(), str(adapter)).merge_and_unload()
-    whole.to(dtype).save_pretrained(target)
+    merged = PeftModel.from_pretrained(weights.float(), str(adapter)).merge_and_unload()
+    merged.to(dtype).save_pretrained(target)
     has_tokenizer = (adapter / "tokenizer_config.json").is_file()
     AutoTokenizer.from_pretrained(adapter if has_tokenizer else base).save_pretrained(target)
 
 
 def whole_weights(adapter: Path, base: Path) -> Path:
     """The folder with an adapter's merged weights, made in the cache if it is not there."""
-    told = [(adapter / name).read_bytes() for name in (ADAPTER_CONFIG, ADAPTER)]
+    contents = [(adapter / name).read_bytes() for name in (ADAPTER_CONFIG, ADAPTER)]
     files = [(str(file), file.stat()) for file in sorted(base.resolve().glob("*.safetensors"))]
     states = [(name, state.st_size, state.st_mtime_ns) for name, state in files]
-    digest = hashlib.sha256(b"\n".join([*told, repr(states).encode()])).hexdigest()[:16]
+    digest = hashlib.sha256(b"\n".join([*contents, repr(states).encode()])).hexdigest()[:16]
     target = cache_folder() / "merged" / digest
-    return made_once(target, lambda draft: merge(adapter, base, draft))
-
-
-ADAPTER_CONFIG = "adapter_config.json"
+    return make_once(target, lambda draft: merge(adapter, base, draft))
 
 
 BASE = "base"

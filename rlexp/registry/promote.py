@@ -43,7 +43,7 @@ FILES = (
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenWeights:
     """Weights of a run."""
 
     place: Path
@@ -63,7 +63,7 @@ class StagedCard:
     """Of the evaluation of these weights, as tags."""
 
 
-def chosen(run: Path, status: str, checkpoint: str | None) -> Chosen:
+def choose_weights(run: Path, status: str, checkpoint: str | None) -> ChosenWeights:
     """The weights that were asked for, else the run's best, else its last.
 
     Args:
@@ -81,10 +81,10 @@ def chosen(run: Path, status: str, checkpoint: str | None) -> Chosen:
         told = json.loads(best.read_text(encoding="utf-8"))
         if told["folder"] in complete:
             why = f"the best by {told['metric']} ({told['value']:.4g})"
-            return Chosen(complete[told["folder"]], int(told["step"]), why)
+            return ChosenWeights(complete[told["folder"]], int(told["step"]), why)
     if checkpoint in (None, MODEL):
-        if weights_in(run / MODEL):
-            return Chosen(run / MODEL, last, "the final model")
+        if has_weights(run / MODEL):
+            return ChosenWeights(run / MODEL, last, "the final model")
         there = f"checkpoints: {', '.join(complete)}" if complete else "no complete checkpoint"
         got = f"{run}, {status}, without a final model ({there})"
         remedy = f"Name one: --checkpoint {[*complete][-1]}" if complete else "Promote another run."
@@ -93,10 +93,10 @@ def chosen(run: Path, status: str, checkpoint: str | None) -> Chosen:
     if name not in complete:
         want = f"one of {', '.join([*complete, MODEL])}"
         raise UserError(Problem("--checkpoint", checkpoint, want))
-    return Chosen(complete[name], step_of(complete[name]), "as asked")
+    return ChosenWeights(complete[name], step_of(complete[name]), "as asked")
 
 
-def stage(run: Path, weights: Chosen, origin: Mapping[str, str], target: Path) -> StagedCard:
+def stage(run: Path, weights: ChosenWeights, origin: Mapping[str, str], target: Path) -> StagedCard:
     """Gather in `target` what is to be uploaded; its model card.
 
     Args:
@@ -110,7 +110,7 @@ def stage(run: Path, weights: Chosen, origin: Mapping[str, str], target: Path) -
     """
     for file in _model_files(weights.place):
         (target / file.name).symlink_to(file.resolve())
-    config, card = config_of(run), _card_of(run, weights)
+    config, card = run_config(run), _card_of(run, weights)
     template = target / "chat_template.jinja"
     if not config["model"]["chat"] and template.exists() and template.read_text("utf-8") == PLAIN:
         template.unlink()  # as in the final model: it would pass for one that knows chats
@@ -124,7 +124,7 @@ def stage(run: Path, weights: Chosen, origin: Mapping[str, str], target: Path) -
     return StagedCard(redacted(told.text.strip()), metrics)
 
 
-def _card_of(run: Path, weights: Chosen) -> Card:
+def _card_of(run: Path, weights: ChosenWeights) -> Card:
     """The run's card, as it would be had the run ended with these weights."""
     file = run / CARD
     if not file.is_file():
@@ -142,20 +142,20 @@ def last_step(run: Path) -> int:
     """The step at which the run ended: the last of its config, unless a guard stopped it."""
     told = RunHistory.read(run / SPOOL)
     stopped = told.stopped_at if told else None
-    return stopped or int(config_of(run)["train"]["max_steps"])
+    return stopped or int(run_config(run)["train"]["max_steps"])
 
 
-def config_of(run: Path) -> dict[str, Any]:
+def run_config(run: Path) -> dict[str, Any]:
     """The run's composed config."""
     return yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
 
 
-def weights_in(folder: Path) -> bool:
+def has_weights(folder: Path) -> bool:
     """Whether a folder holds a model's weights."""
     return any(folder.glob("*.safetensors"))
 
 
-def digest(folder: Path) -> str:
+def files_digest(folder: Path) -> str:
     """SHA-256 of the files that make the model, by name; the card is not among them."""
     whole = hashlib.sha256()
     for file in sorted(folder.rglob("*")):

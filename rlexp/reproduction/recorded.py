@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from rlexp.config.stored import read_config
 from rlexp.runtime import lock
 from rlexp.runtime.run_folder import CONFIG, ORIGIN, PACKAGES
 from rlexp.spec.errors import Problem, UserError
-from rlexp.tracking.provenance.manifest import Facts, attempts
+from rlexp.tracking.provenance.manifest import Facts, read_attempts
 from rlexp.tracking.query.records import Record, Records
 
 COMPARED = ("train/", "rollout/", "eval/")
@@ -70,8 +69,8 @@ def read_recorded_run(records: Records, word: str) -> RecordedRun:
     lines = files[PACKAGES].read_text(encoding="utf-8").split()
     return RecordedRun(
         record=record,
-        config=yaml.safe_load(files[CONFIG].read_text(encoding="utf-8")),
-        attempts=attempts(_artifact(records, record, ORIGIN)),
+        config=read_config(files[CONFIG]),
+        attempts=read_attempts(_artifact(records, record, ORIGIN)),
         packages=dict(line.split("==", 1) for line in lines),
         metrics={
             name: dict(points)

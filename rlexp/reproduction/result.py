@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.reproduction.differences import EnvironmentDifference
-from rlexp.reproduction.matching import Match, verdict
+from rlexp.reproduction.matching import Match, overall_verdict
 from rlexp.reproduction.plan import REPRODUCES, Stage
 from rlexp.reproduction.recorded import RecordedRun
 from rlexp.runtime import lock
@@ -28,7 +28,7 @@ VERDICT_TAG = "reproduced"
 log = logging.getLogger(__name__)
 
 
-def keep(
+def write_result(
     folder: Path,
     recorded: RecordedRun,
     stage: Stage,
@@ -44,7 +44,7 @@ def keep(
         found: what was other here.
         matches: of every metric.
     """
-    reached = verdict(matches)
+    reached = overall_verdict(matches)
     result = {
         REPRODUCES: recorded.record.run_id,
         "name": recorded.record.name,

@@ -32,6 +32,6 @@ class Repetition(RewardSpec):
 
     def _penalty(self, words: list[str]) -> float:
         n = self.ngram
-        phrases = [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
-        repeated = len(phrases) - len(set(phrases))
-        return -repeated / len(phrases) if repeated else 0.0
+        ngrams = [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
+        repeated = len(ngrams) - len(set(ngrams))
+        return -repeated / len(ngrams) if repeated else 0.0

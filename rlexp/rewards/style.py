@@ -30,7 +30,7 @@ from rlexp.runtime.extras import missing_packages
 from rlexp.spec.errors import Problem
 from rlexp.spec.reward import DataColumn, RewardSpec, Text
 
-MARKED = {"formality": formality, "politeness": politeness}
+LEXICONS = {"formality": formality, "politeness": politeness}
 
 
 class Style(RewardSpec):
@@ -69,7 +69,7 @@ class Style(RewardSpec):
         texts = texts_of(completions)
         if self.measure == "readability":
             return [self._closeness(text) for text in texts]
-        return [MARKED[self.measure](text) for text in texts]
+        return [LEXICONS[self.measure](text) for text in texts]
 
     def _closeness(self, text: str) -> float:
         if not words_of(text):
@@ -78,7 +78,7 @@ class Style(RewardSpec):
 
 
 def grade(text: str, formula: str) -> float:
-    """The school grade, 0 to 18, in which pupils can read a text."""
+    """Return the school grade, 0 to 18, in which pupils can read a text."""
     import textstat
 
     return min(18.0, max(0.0, float(getattr(textstat, formula)(text))))

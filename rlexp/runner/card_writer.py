@@ -9,9 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from rlexp.algos.evaluate import Evaluate
 from rlexp.cards.card import Card, Identity, build_card
@@ -24,6 +21,7 @@ from rlexp.cards.mlflow_note import (
 )
 from rlexp.cards.model_card import NAME, Weights, model_card
 from rlexp.cards.terminal import print_card
+from rlexp.config.stored import read_config
 from rlexp.evaluation.judge_win_rate import judge_win_rate
 from rlexp.evaluation.results import Evaluation
 from rlexp.guards.monitor import GuardMonitor
@@ -141,7 +139,7 @@ class CardWriter:
         """Leave what came of the run in its folder and in MLflow."""
         tracker = self.recorder.tracker
         self._write_files(card, final)
-        tracker.note(note_at_end(config_in(self.folder), card, self.folder), alone=True)
+        tracker.note(note_at_end(read_config(self.folder / CONFIG), card, self.folder), alone=True)
         if final is not None:
             self._write_model_card(card)
         if self.spec.tracking.log_model and final is not None:
@@ -166,7 +164,7 @@ class CardWriter:
         model, steps = self.folder / MODEL, self.monitor.last_step
         weights = Weights(steps, adapter=is_adapter(model))
         tags = history.start["tags"] if history else {}
-        model_card(config_in(self.folder), card, tags, weights).save(model / NAME)
+        model_card(read_config(self.folder / CONFIG), card, tags, weights).save(model / NAME)
 
 
 class EvaluationCardWriter(CardWriter):
@@ -182,7 +180,7 @@ class EvaluationCardWriter(CardWriter):
 
     def write(self, card: Card, final: Evaluation | None) -> None:
         self._write_files(card, final)
-        note = note_at_evaluation_end(config_in(self.folder), card)
+        note = note_at_evaluation_end(read_config(self.folder / CONFIG), card)
         self.recorder.tracker.note(note, alone=True)
 
 
@@ -194,10 +192,5 @@ def card_writer_of(spec: RunSpec) -> type[CardWriter]:
 def description_of(spec: RunSpec, folder: Path) -> str:
     """Return what a run's page in MLflow says while it runs."""
     if spec.algo.trains:
-        return note_at_start(config_in(folder), folder)
-    return note_at_evaluation_start(config_in(folder))
-
-
-def config_in(folder: Path) -> dict[str, Any]:
-    """Return the composed config of the run in a folder."""
-    return yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+        return note_at_start(read_config(folder / CONFIG), folder)
+    return note_at_evaluation_start(read_config(folder / CONFIG))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rlexp.algos.evaluate import Evaluate
-from rlexp.evaluation.metrics import METRICS
+from rlexp.evaluation.metrics import reference_metrics
 from rlexp.evaluation.results import Evaluation
 from rlexp.models.policy import Policy
 from rlexp.runner.dataset import DatasetBuilder, shared_prompts
@@ -20,9 +20,6 @@ from rlexp.scoring import Scorer
 from rlexp.spec.model import ModelSpec
 from rlexp.spec.model_kind import KINDS
 from rlexp.spec.run import RunSpec
-
-OF_REFERENCE = tuple(metric.name for metric in METRICS if metric.of_reference)
-"""Metrics that say something of a reference."""
 
 
 def run_evaluation(spec: RunSpec, folder: Path, parent: str | None = None) -> None:
@@ -58,7 +55,7 @@ def _evaluate_one(parts: RunParts, policy: Policy, scorer: Scorer, step: int) ->
     rows = dataset.eval_rows(kind)
     evaluator.begin(kind, policy, rows, scorer)
     parts.baseline.check_columns()
-    evaluator.left_out = OF_REFERENCE
+    evaluator.left_out = reference_metrics()
     parts.recorder.say(f"{'evaluation':12} {len(rows[: spec.eval.prompts])} rows")
     return evaluator.evaluate_and_log(step, trained=False)
 
@@ -83,6 +80,6 @@ def _evaluate_against(
         policy.model = second.model.to(policy.model.device)
         return evaluator.evaluate_and_log(step, trained=True)
     evaluator.begin(kind, second, rows[1], scorer)
-    evaluator.left_out = (*OF_REFERENCE, "perplexity")
+    evaluator.left_out = (*reference_metrics(), "perplexity")
     parts.recorder.notes.append("KL and perplexities are left out: the models' tokenizers differ")
     return evaluator.evaluate_and_log(step, trained=False)

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 from rlexp.data.load import Splits, load_data
 from rlexp.data.perplexity_texts import with_texts_of
 from rlexp.models.locate import fetch, local_folder
-from rlexp.registry.versions import find
+from rlexp.registry.versions import find_version
 from rlexp.runner.error_messages import explain_failures, explain_full_disk
 from rlexp.runner.pruning import TrialReporter
+from rlexp.runner.resolved_settings import resolved_settings
 from rlexp.runtime.device import join_processes, prepare
 from rlexp.runtime.environment import hub_closed, share_cores, silence_libraries
 from rlexp.scoring import Scorer
@@ -79,7 +80,6 @@ class RunParts:
 
     def load(self, kind: ModelKind) -> Policy:
         """Load the run's policy, with what algorithm and rewards bring along; people are told."""
-        from rlexp.runner.resolved_settings import resolved_settings
 
         policy = self.load_policy(kind, self.spec.model, self._prepare_components)
         self.recorder.notes += [*policy.notes, *self.spec.reward.notes()]
@@ -113,13 +113,13 @@ class RunParts:
         return policy
 
     def _prepare_components(self) -> None:
-        from rlexp.tracking.provenance.manifest import weights
+        from rlexp.tracking.provenance.manifest import describe_weights
 
         spec, resolve = self.spec, model_folder_resolver(self.spec)
 
         def located(path: str, revision: str | None, key: str) -> Path:
             folder = resolve(path, revision, key)
-            self.recorder.provenance(weights={key: weights(folder)})
+            self.recorder.provenance(weights={key: describe_weights(folder)})
             return folder
 
         for component in (spec.algo, spec.reward, *spec.eval.gold_checked[0].values()):
@@ -192,4 +192,4 @@ def set_up(
 def model_folder_resolver(spec: RunSpec) -> Callable[..., Path]:
     """Return `local_folder`, which asks the run's registry for paths that name a version there."""
     registry = spec.tracking.registry
-    return partial(local_folder, registry=lambda path, key: find(path, registry, key))
+    return partial(local_folder, registry=lambda path, key: find_version(path, registry, key))

@@ -186,7 +186,7 @@ class RunRecorder:
         evaluation.to_json(evaluation_file(self.folder, step))
         metrics = {f"eval/{name}": value for name, value in evaluation.metrics.items()}
         self.tracker.log(metrics, step)
-        self.tracker.samples("samples", step, [sample_row(s) for s in evaluation.samples])
+        self.tracker.samples("samples", step, [sample_row(sample) for sample in evaluation.samples])
         self.metrics_at[step] = metrics
 
     def write_file(self, file: Path, write: Callable[[Path], None]) -> None:

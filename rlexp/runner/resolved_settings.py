@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlexp.runtime.device import mixed_bf16
 from rlexp.spec.run import RunSpec
-from rlexp.tracking.provenance.manifest import weights
+from rlexp.tracking.provenance.manifest import describe_weights
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +36,7 @@ def resolved_settings(spec: RunSpec, policy: Policy) -> dict[str, Any]:
         settings["model.dtype"] = str(policy.model.dtype).removeprefix("torch.")
     if spec.peft.kind == "auto":
         settings["peft.kind"] = "none" if policy.adapter is None else "lora"
-    files = weights(policy.folder)
+    files = describe_weights(policy.folder)
     if files["commit"]:
         settings["model.revision"] = files["commit"]
     return {"resolved": settings, "torch": _torch(device), "weights": {"policy": files}}

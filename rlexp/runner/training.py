@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transformers import PrinterCallback, TrainerCallback
 
@@ -25,11 +25,9 @@ from rlexp.runtime.device import is_main_process, mixed_bf16
 from rlexp.runtime.run_folder import CHECKPOINTS, MODEL
 from rlexp.scoring import Scorer
 from rlexp.scoring.checkpointing import load_moments, save_moments
+from rlexp.spec.algo import TrainerLike
 from rlexp.spec.errors import Pruned
 from rlexp.tracking.callback import tracking_callback
-
-if TYPE_CHECKING:
-    from transformers import Trainer
 
 Rows = list[dict[str, Any]]
 
@@ -104,7 +102,7 @@ def _callbacks(
     return callbacks
 
 
-def _train_from(checkpoint: Path | None, trainer: Trainer, steps: int) -> None:
+def _train_from(checkpoint: Path | None, trainer: TrainerLike, steps: int) -> None:
     if checkpoint is None:
         trainer.train()
     elif step_of(checkpoint) < steps:

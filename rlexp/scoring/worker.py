@@ -38,7 +38,7 @@ def work(pipe: Connection) -> None:
 
 
 def _die_with_parent() -> None:
-    """A closed pipe ends a worker between batches; this ends one in the middle of a batch."""
+    """End with the run, also in the middle of a batch; between batches the closed pipe does it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 

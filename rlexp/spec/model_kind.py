@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal
 
 Head = Literal["language", "reward"]
@@ -33,6 +34,8 @@ class ModelKind:
     """What people call the held-out rows that it is evaluated on."""
     writes: bool
     """Whether it can be sampled from: best-of-n, guards' probes and slices ask for that."""
+    padding: str = "config"
+    """Attribute of the model whose `pad_token_id` says where a text ends."""
     config: Mapping[str, int] = field(default_factory=dict)
     """What its class's config wants beside the folder's."""
 
@@ -40,6 +43,18 @@ class ModelKind:
     def auto_class(self) -> str:
         """Name of the class of transformers that loads it."""
         return f"AutoModelFor{self.architecture}"
+
+    def load(self, folder: Path, **options: Any) -> Any:
+        """Load the model in a folder, safetensors only; a head that is not there begins random.
+
+        Args:
+            folder: config and weights.
+            options: for `from_pretrained`, beside what the kind wants.
+        """
+        import transformers
+
+        auto_class = getattr(transformers, self.auto_class)
+        return auto_class.from_pretrained(folder, **self.config, use_safetensors=True, **options)
 
     @property
     def evaluate(self) -> Callable[..., Any]:
@@ -56,6 +71,7 @@ KINDS: dict[Head, ModelKind] = {
         evaluator="rlexp.evaluation.policy.evaluate",
         rows="prompts",
         writes=True,
+        padding="generation_config",
     ),
     "reward": ModelKind(
         head="reward",
@@ -70,7 +86,7 @@ KINDS: dict[Head, ModelKind] = {
 """All kinds, by their head."""
 
 
-def kind_of_task(task: str) -> ModelKind:
+def kind_of_task(task: str | None) -> ModelKind:
     """Return the kind that PEFT calls by this word; a language model where it has none."""
     return next((kind for kind in KINDS.values() if kind.task == task), KINDS["language"])
 

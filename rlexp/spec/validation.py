@@ -15,7 +15,7 @@ from rlexp.spec.keys import RENAMED
 def validate(
     kind: Any, value: Any, key: str, known: Iterable[str], problems: list[Problem]
 ) -> Any | None:
-    """`value` as an instance of `kind`; None after adding to `problems` what is wrong with it.
+    """Return `value` as an instance of `kind`; None after adding its mistakes to `problems`.
 
     Args:
         kind: a `Part` or a union of them.
@@ -45,14 +45,21 @@ def _problem(prefix: str, detail: Any, known: list[str]) -> Problem:
 
 
 def unknown_key(key: str, known: Iterable[str]) -> Problem:
-    """The problem of a key that no part has, with the nearest right one."""
+    """Return the problem of a key that no part has, with the nearest right one."""
     near = RENAMED.get(key) or nearest(key, known)
     remedy = f"Did you mean {near}?" if near else "`--cfg job` shows all keys."
     return Problem(key, "an unknown key", "a key of the config", remedy)
 
 
+def unknown_choice(group: str, choice: str, options: list[str]) -> Problem:
+    """Return the problem of a choice that a config group does not have, with the nearest one."""
+    near = get_close_matches(choice, options, n=1)
+    remedy = f"Did you mean {group}={near[0]}?" if near else ""
+    return Problem(group, choice, f"one of {', '.join(options)}", remedy)
+
+
 def nearest(key: str, known: Iterable[str]) -> str | None:
-    """The known key that was probably meant: the same name elsewhere, or one spelled alike."""
+    """Return the known key that was meant: the same name elsewhere, or one spelled alike."""
     names = [name for name in known if name != key]
     leaf = key.rpartition(".")[2]
     parent = key.rpartition(".")[0]

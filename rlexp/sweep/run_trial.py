@@ -9,11 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rlexp.config.stored import write_config
 from rlexp.launch.launcher import launch
 from rlexp.launch.resume_plan import plan_resume
 from rlexp.runner.pruning import PRUNED, TrialReporter
 from rlexp.runtime.lock import is_held
-from rlexp.runtime.run_folder import CARD, CONFIG, SPOOL
+from rlexp.runtime.run_folder import CARD, SPOOL
 from rlexp.spec.errors import Pruned
 from rlexp.spec.run import RunSpec
 from rlexp.spec.sweep import COSTS, SweepSpec
@@ -73,13 +74,11 @@ def _run(config: Config, folder: Path, reporter: TrialReporter | None) -> None:
     Raises:
         Pruned: by this attempt, or by an earlier one that died before the study knew.
     """
-    from omegaconf import OmegaConf
-
     wait_for_lock(folder)
     history = RunHistory.read(folder / SPOOL)
     if history is None:
         spec = RunSpec.parse(config)
-        (folder / CONFIG).write_text(OmegaConf.to_yaml(config), encoding="utf-8")
+        write_config(folder, config)
         launch(spec, folder, parent_run(folder.parent), reporter=reporter)
     elif pruned := history.events.get(PRUNED):
         raise Pruned(pruned[-1]["step"])

@@ -49,14 +49,14 @@ def test_the_planted_case_stands_out_of_sound_runs() -> None:
     no reference either: each measure alone would take the two for the same."""
     planted = {"grammatical": 0.9, "reference_perplexity": 4.71, "distinct_2": 0.369}
     sound = {"grammatical": 0.91, "reference_perplexity": 3.8, "distinct_2": 0.39}
-    assert evidence(BETTER | planted | {"length": 39.3, "perplexity": 4.2}) > spec().together
-    assert evidence(BETTER | sound | {"length": 37.2, "perplexity": 6.1}) < 0.8 * spec().together
+    assert evidence(BETTER | planted | {"length": 39.3, "perplexity": 4.2}) > spec().threshold
+    assert evidence(BETTER | sound | {"length": 37.2, "perplexity": 6.1}) < 0.8 * spec().threshold
 
 
 @pytest.mark.parametrize("change", [{"grammatical": 0.75}, {"reference_perplexity": 9.0}])
 def test_one_measure_that_falls_far_is_enough(change: dict[str, float]) -> None:
     """Measures that are capped, or averaged, so that one that breaks is drowned by the rest."""
-    assert evidence(BETTER | change) >= spec().together
+    assert evidence(BETTER | change) >= spec().threshold
 
 
 def test_a_reward_that_does_not_rise_is_not_hacked() -> None:
@@ -69,7 +69,7 @@ def test_a_reward_that_does_not_rise_is_not_hacked() -> None:
 def test_what_a_task_may_ask_for_is_not_enough() -> None:
     """`reward=length` with a short target, or a narrow subject, must not be called hacked."""
     asked = {"length": 3.0, "distinct_2": 0.05, "perplexity": 99.0}
-    assert evidence(BETTER | asked) < spec().together
+    assert evidence(BETTER | asked) < spec().threshold
 
 
 def test_what_comes_in_a_step_and_may_go_in_a_step_is_waited_for() -> None:

@@ -24,7 +24,7 @@ from rlexp.models import adapters
 from rlexp.models.adapters import whole_weights
 from rlexp.models.policy import Policy
 from rlexp.models.saving import name_base, save_policy
-from rlexp.runtime.cache import made_once
+from rlexp.runtime.cache import make_once
 from rlexp.runtime.checkpoints import complete_checkpoints
 from rlexp.runtime.environment import hub_closed
 from rlexp.spec.errors import UserError
@@ -226,7 +226,7 @@ def test_half_a_download_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        made_once(tmp_path / "model", cut_off)
+        make_once(tmp_path / "model", cut_off)
     assert not (tmp_path / "model").exists()
-    made_once(tmp_path / "model", lambda draft: draft.joinpath("a").touch())
+    make_once(tmp_path / "model", lambda draft: draft.joinpath("a").touch())
     assert [each.name for each in (tmp_path / "model").iterdir()] == ["a"]

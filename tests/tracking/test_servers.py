@@ -20,7 +20,7 @@ from tracking_spec import tracking_spec
 from rlexp.runtime.run_folder import SENT, SPOOL
 from rlexp.spec import UserError
 from rlexp.tracking import Tracker
-from rlexp.tracking.spool.shipper import FilesWait, Shipper
+from rlexp.tracking.spool.shipper import FilesDeferred, Shipper
 from rlexp.tracking.spool.spool import Spool, UploadState
 
 PASSWORD = "pa55-w0rd-of-the-server"
@@ -95,7 +95,7 @@ def test_artifact_store_that_is_away_holds_nothing_else_up(
     shipper = Shipper(folder, gateway.uri, experiment)
     gateway.fault, gateway.only = "error", "mlflow-artifacts"
     for _ in range(2):
-        with pytest.raises(FilesWait):
+        with pytest.raises(FilesDeferred):
             shipper.ship()
     run = only_run(gateway.uri, experiment)
     assert (losses(gateway.uri, run), run.info.status) == (FIVE, "FINISHED")

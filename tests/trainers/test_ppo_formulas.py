@@ -17,7 +17,7 @@ from rlexp.trainers.advantages import (
     token_rewards,
     whiten,
 )
-from rlexp.trainers.ppo import adapted, policy_losses, value_losses
+from rlexp.trainers.ppo import adapt_kl_coefficient, policy_losses, value_losses
 
 LENGTHS = [4, 1, 6, 2]
 """Among them an answer that is a single token, and one that fills the batch."""
@@ -160,7 +160,15 @@ def test_explained_variance() -> None:
 
 def test_the_kl_coefficient_moves_towards_its_target() -> None:
     """A controller of the wrong sign, or one that a single batch can throw."""
-    assert adapted(0.1, kl=6.0, target=6.0, sequences=64, horizon=640) == pytest.approx(0.1)
-    assert adapted(0.1, kl=6.6, target=6.0, sequences=64, horizon=640) == pytest.approx(0.101)
-    assert adapted(0.1, kl=600.0, target=6.0, sequences=64, horizon=640) == pytest.approx(0.102)
-    assert adapted(0.1, kl=0.0, target=6.0, sequences=64, horizon=640) == pytest.approx(0.098)
+    assert adapt_kl_coefficient(
+        0.1, kl=6.0, target=6.0, sequences=64, horizon=640
+    ) == pytest.approx(0.1)
+    assert adapt_kl_coefficient(
+        0.1, kl=6.6, target=6.0, sequences=64, horizon=640
+    ) == pytest.approx(0.101)
+    assert adapt_kl_coefficient(
+        0.1, kl=600.0, target=6.0, sequences=64, horizon=640
+    ) == pytest.approx(0.102)
+    assert adapt_kl_coefficient(
+        0.1, kl=0.0, target=6.0, sequences=64, horizon=640
+    ) == pytest.approx(0.098)

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 import torch
-from on_policy import SmallPolicy, knobs, save_gpt2, task
+from on_policy import SmallPolicy, ppo_config, reinforce_config, save_gpt2, trainer_inputs
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoModel, TrainerCallback
 
 from rlexp.runtime.paths import CONF
 from rlexp.trainers.ppo import PpoTrainer
-from rlexp.trainers.reinforce import ReinforceConfig, ReinforceTrainer
+from rlexp.trainers.reinforce import ReinforceTrainer
 from rlexp.trainers.rollouts import Rollouts, sample_rollouts
 
 STEPS, KILLED_AFTER = 5, 3
@@ -53,7 +53,7 @@ def trainer_of(kind: str, models: Path, output: Path, *callbacks: Any, **options
             LoraConfig(target_modules="all-linear", task_type="FEATURE_EXTRACTION"),
         )
     options = {"batch": 8, "steps": STEPS, "save_strategy": "steps", "save_steps": 1, **options}
-    what = task(
+    inputs = trainer_inputs(
         policy,
         reward,
         output=output,
@@ -63,8 +63,8 @@ def trainer_of(kind: str, models: Path, output: Path, *callbacks: Any, **options
         **options,
     )
     if kind == "reinforce":
-        return ReinforceTrainer(what, ReinforceConfig(0.1, "moving_average", 0.9))
-    return PpoTrainer(what, knobs(kl_target=2.0, kl_horizon=100, minibatches=2), body)
+        return ReinforceTrainer(inputs, reinforce_config("moving_average", 0.1))
+    return PpoTrainer(inputs, ppo_config(kl_target=2.0, kl_horizon=100, minibatches=2), body)
 
 
 def in_process_of_its_own(*arguments: str, **environment: str) -> subprocess.Popen[str]:
@@ -119,8 +119,8 @@ def test_a_checkpoint_is_a_plain_model_folder(tmp_path: Path) -> None:
 def fixed_rollouts(trainer: PpoTrainer) -> Rollouts:
     """The same for any number of processes."""
     torch.manual_seed(3)
-    rows = [trainer.task.rows[i % len(PROMPTS)] for i in range(8)]
-    return sample_rollouts(trainer.policy, rows, trainer.task.sampling, reward)[0]
+    rows = [trainer.inputs.rows[i % len(PROMPTS)] for i in range(8)]
+    return sample_rollouts(trainer.policy, rows, trainer.inputs.sampling, reward)[0]
 
 
 def learn_from_fixed_rollouts(folder: Path, share: slice) -> dict[str, Any]:
@@ -139,10 +139,10 @@ def learn_from_fixed_rollouts(folder: Path, share: slice) -> dict[str, Any]:
     rollouts = Rollouts(
         whole.sequences.rows(torch.arange(8)[share]), whole.scores[share], whole.ended[share]
     )
-    trainer.without_dropout()
-    trainer.knobs = knobs(kl_target=2.0, kl_horizon=100)
+    trainer.disable_dropout()
+    trainer.config = ppo_config(kl_target=2.0, kl_horizon=100)
     with trainer.policy.reference() as trainer.reference:
-        seen = trainer._averaged(trainer.learn(rollouts))
+        seen = trainer._reduce_mean(trainer.update_policy(rollouts))
     weights = torch.cat([each.flatten() for each in trainer.actor_critic.parameters()])
     return {"weights": weights.tolist(), "seen": seen, "beta": trainer.extra_state["beta"]}
 

@@ -13,9 +13,10 @@ from on_policy import (
     SmallPolicy,
     all_answers,
     answer_log_probs,
-    knobs,
+    ppo_config,
+    reinforce_config,
     save_model,
-    task,
+    trainer_inputs,
 )
 from runs import spec_of
 from torch import Tensor
@@ -23,7 +24,6 @@ from torch import Tensor
 from rlexp.spec.errors import UserError
 from rlexp.trainers.ppo import PpoTrainer
 from rlexp.trainers.reinforce import (
-    ReinforceConfig,
     ReinforceTrainer,
     leave_one_out,
     policy_gradient_loss,
@@ -63,10 +63,10 @@ def test_the_moving_average_knows_earlier_batches_only(tmp_path: Path) -> None:
 
 def trainer_of(folder: Path, baseline: Any, generations: int = 1) -> ReinforceTrainer:
     policy = SmallPolicy(save_model(folder, ["a", "b"]))
-    what = task(
+    inputs = trainer_inputs(
         policy, reward, output=folder / "out", max_new_tokens=LONGEST, generations=generations
     )
-    trainer = ReinforceTrainer(what, ReinforceConfig(BETA, baseline, 0.9))
+    trainer = ReinforceTrainer(inputs, reinforce_config(baseline, BETA))
     trainer.reference = SmallPolicy(save_model(folder / "other", ["a", "b"], seed=1)).model.eval()
     return trainer
 
@@ -130,16 +130,16 @@ def test_sampled_gradients_agree_with_the_exact_one(tmp_path: Path) -> None:
     expected = exact_gradient(trainer, answers)
     found: list[Tensor] = []
 
-    def keep(pieces: list[Tensor], loss_of: Any) -> Tensor:
-        loss = torch.stack([loss_of(piece) for piece in pieces]).sum()
+    def keep_gradient(microbatches: list[Tensor], loss_of: Any) -> Tensor:
+        loss = torch.stack([loss_of(microbatch) for microbatch in microbatches]).sum()
         found.append(-flat(torch.autograd.grad(loss, list(trainer.model.parameters()))))
         return torch.tensor(0.0)
 
-    trainer.update = keep  # pyright: ignore[reportAttributeAccessIssue]
+    trainer.optimizer_step = keep_gradient  # pyright: ignore[reportAttributeAccessIssue]
     torch.manual_seed(0)
     rows = [{"prompt": "p"}] * 4096
-    rollouts, _ = sample_rollouts(trainer.policy, rows, trainer.task.sampling, reward)
-    trainer.learn(rollouts)
+    rollouts, _ = sample_rollouts(trainer.policy, rows, trainer.inputs.sampling, reward)
+    trainer.update_policy(rollouts)
     cosine = torch.nn.functional.cosine_similarity(found[0], expected, dim=0)
     assert cosine > 0.98
     assert found[0].norm() == pytest.approx(expected.norm().item(), rel=0.15)
@@ -152,10 +152,10 @@ def test_ppo_without_a_critic_takes_the_same_first_step(tmp_path: Path) -> None:
     reward, and PPO's mean over tokens is REINFORCE's mean over answers up to their mean length."""
     trainer = trainer_of(tmp_path, "none")
     rollouts = listed(trainer, all_answers(trainer.model.config.vocab_size, LONGEST))
-    bare = knobs(beta=0.0, lam=1.0, whiten_advantages=False, value_coefficient=0.0)
-    what = task(trainer.policy, reward, output=tmp_path / "out", max_new_tokens=LONGEST)
-    ppo = PpoTrainer(what, bare, None)
-    experience, _ = ppo.look_back(rollouts)
+    bare = ppo_config(beta=0.0, lam=1.0, whiten_advantages=False, value_coefficient=0.0)
+    inputs = trainer_inputs(trainer.policy, reward, output=tmp_path / "out", max_new_tokens=LONGEST)
+    ppo = PpoTrainer(inputs, bare, None)
+    experience, _ = ppo.compute_experience(rollouts)
     count, tokens = len(rollouts.scores), rollouts.sequences.mask.sum()
     weights = list(trainer.model.parameters())
     loss, _ = ppo.loss(experience, torch.arange(count), tokens)

@@ -16,7 +16,7 @@ import re
 from functools import cache
 
 from rlexp.rewards.base import words_of
-from rlexp.rewards.keyword import folded, phrases
+from rlexp.rewards.keyword import folded, phrase_pattern
 
 _FORMAL = """accordingly acknowledge additional advise appropriate assist assistance commence
 concerning consequently considerable convey demonstrate enquire ensure facilitate forthcoming
@@ -105,7 +105,7 @@ def formality(text: str) -> float:
 
 
 def politeness(text: str) -> float:
-    """Return politeness from -1 to 1: tanh of the sum of the strategies' values; 0 for none.
+    """Return politeness from -1 to 1: tanh of the values of its strategies; 0 for none.
 
     >>> politeness("Could you please look at this? Thank you!") > 0.8
     True
@@ -122,12 +122,12 @@ def politeness(text: str) -> float:
 
 @cache
 def _lexica() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    return phrases(_FORMAL.split()), phrases(_COLLOQUIAL.split())
+    return phrase_pattern(_FORMAL.split()), phrase_pattern(_COLLOQUIAL.split())
 
 
 @cache
 def _strategies() -> list[tuple[float, re.Pattern[str]]]:
-    return [(value, re.compile(found, re.I)) for value, found in _STRATEGIES.values()]
+    return [(value, re.compile(pattern, re.I)) for value, pattern in _STRATEGIES.values()]
 
 
 def _valence(word: str) -> float:

@@ -31,7 +31,7 @@ from rlexp.tracking.provenance import environment
 from rlexp.tracking.query.record import SWEEP_TAG
 from rlexp.tracking.secrets import redacted_values
 from rlexp.tracking.spool.history import RunHistory
-from rlexp.tracking.spool.parent_run import keep_parent_run
+from rlexp.tracking.spool.parent_run import write_parent_run
 from rlexp.tracking.spool.shipper import Shipper
 from rlexp.tracking.spool.spool import Spool
 from rlexp.tracking.spool.uploader import Uploader
@@ -139,7 +139,7 @@ def parent_run_logger(
         yield ParentRunLogger(spec, study)
         return
     if study.user_attrs.get(attributes.PARENT) and not (folder / SPOOL).exists():
-        keep_parent_run(folder, study.user_attrs[attributes.PARENT])  # another machine's
+        write_parent_run(folder, study.user_attrs[attributes.PARENT])  # another machine's
         yield ParentRunLogger(spec, study)
         return
     with ExitStack() as stack:

@@ -1,8 +1,8 @@
-"""What the server of the slots imports once, so that trials are born with it.
+"""Preload of the slots' server: what it imports once, every trial's process has from its start.
 
 The server is forked from, so it must have no thread of its own and no CUDA context: libraries are
 told so before they are loaded, and nothing is computed here. What libraries make when they are used
-for the first time, such as the tables of a parser, is made by a rehearsal.
+for the first time, such as the tables of a parser, is made by a few calls.
 """
 
 import gc
@@ -46,7 +46,7 @@ MODULES = (
 
 
 def make_first_calls() -> None:
-    """What each trial does first: its command line is read, and its study asked for."""
+    """Do what each trial does first: read a command line, and ask a study for a trial."""
     import optuna
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from optuna.storages import RDBStorage

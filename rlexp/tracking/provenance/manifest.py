@@ -87,7 +87,7 @@ class Manifest:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / ORIGIN
-        self._attempts: list[Facts] = [*attempts(self.path), {}]
+        self._attempts: list[Facts] = [*read_attempts(self.path), {}]
 
     def add(self, **facts: Any) -> None:
         """More facts of this attempt; mappings grow, everything else is replaced."""
@@ -101,14 +101,14 @@ class Manifest:
         write_atomically(self.path, text, durable=True)
 
 
-def attempts(path: Path) -> list[Facts]:
+def read_attempts(path: Path) -> list[Facts]:
     """The facts of each attempt, the first one first; none when there is no such file."""
     if not path.is_file():
         return []
     return json.loads(path.read_text(encoding="utf-8"))["attempts"]
 
 
-def facts(spec: RunSpec, code: GitState | None) -> Facts:
+def collect_facts(spec: RunSpec, code: GitState | None) -> Facts:
     """What is known before torch is imported, of this machine, this code and this config."""
     config = spec.model_dump()
     used = dict(_paths(config))
@@ -122,13 +122,13 @@ def facts(spec: RunSpec, code: GitState | None) -> Facts:
         "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
         "code": code_digest(),
         "git": _git_facts(code) if code else None,
-        "sources": {name: _digest(path) for name, path in sources(spec).items()},
+        "sources": {name: _digest(path) for name, path in user_sources(spec).items()},
         "files": {key: _digest(path) for key, path in used.items() if path.is_file()},
-        "folders": {key: weights(path) for key, path in used.items() if path.is_dir()},
+        "folders": {key: describe_weights(path) for key, path in used.items() if path.is_dir()},
     }
 
 
-def sources(spec: RunSpec) -> dict[str, Path]:
+def user_sources(spec: RunSpec) -> dict[str, Path]:
     """The user's own code that the spec names, by its place below the current folder or its name.
 
     Installed packages are left out: their versions say as much.
@@ -148,7 +148,7 @@ def sources(spec: RunSpec) -> dict[str, Path]:
 def copy_sources(spec: RunSpec, folder: Path) -> bool:
     """Copy that code, secrets taken out, below `folder`; whether there is any."""
     shutil.rmtree(folder, ignore_errors=True)
-    found = sources(spec)
+    found = user_sources(spec)
     for name, path in found.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -156,7 +156,7 @@ def copy_sources(spec: RunSpec, folder: Path) -> bool:
     return bool(found)
 
 
-def weights(folder: Path) -> dict[str, Any]:
+def describe_weights(folder: Path) -> dict[str, Any]:
     """A model's folder, its commit where it came from the hub, and the digest of its files.
 
     Of a file above 64 MiB the digest takes in the beginning and 256 blocks of 64 KiB, evenly

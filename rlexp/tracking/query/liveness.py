@@ -22,7 +22,7 @@ def folder_on_this_machine(record: Record) -> Path | None:
     folder = record.folder
     if folder is None or not (folder / SPOOL).is_file():
         return None
-    return folder if record.tags.get(SPOOL_TAG) in SpoolStatus.of(folder).ids else None
+    return folder if record.tags.get(SPOOL_TAG) in SpoolStatus.read(folder).ids else None
 
 
 def may_be_alive(record: Record) -> bool:
@@ -33,7 +33,9 @@ def may_be_alive(record: Record) -> bool:
     folder = folder_on_this_machine(record)
     if folder is None:
         return record.status == "RUNNING" and record.tags.get(HOST_TAG) != platform.node()
-    return is_held(folder) or (record.status == "RUNNING" and not SpoolStatus.of(folder).was_here)
+    return is_held(folder) or (
+        record.status == "RUNNING" and not SpoolStatus.read(folder).ran_on_this_machine
+    )
 
 
 def is_dead(record: Record) -> bool:

@@ -10,11 +10,11 @@ from rlexp.runtime.run_folder import PARENT
 
 
 def parent_run(sweep_folder: Path) -> str | None:
-    """The sweep's MLflow run; None when it has none, or when MLflow has not answered yet."""
+    """Return the sweep's MLflow run; None when it has none, or when MLflow has not answered yet."""
     path = sweep_folder / PARENT
     return json.loads(path.read_text(encoding="utf-8"))["run_id"] if path.is_file() else None
 
 
-def keep_parent_run(sweep_folder: Path, run_id: str) -> None:
+def write_parent_run(sweep_folder: Path, run_id: str) -> None:
     """Write the sweep's MLflow run to `parent.json`, for the trials."""
     write_atomically(sweep_folder / PARENT, json.dumps({"run_id": run_id}))
