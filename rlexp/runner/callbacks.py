@@ -1,4 +1,7 @@
-"""What happens between the steps of a training: checkpoints, evaluations, guards, a bar."""
+"""What happens between the steps of a training: checkpoints, evaluations, guards, a bar.
+
+Parameters without a type have the one that transformers' TrainerCallback gives them.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +40,7 @@ class Checkpoints(TrainerCallback):
     ) -> None:
         self.folder, self.flush, self.saved = folder, flush, saved
 
-    def on_save(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
+    def on_save(self, args, state, control, **kwargs) -> None:
         self.flush()
         self.saved(state.global_step, seal(self.folder, state.global_step))
 
@@ -51,13 +48,7 @@ class Checkpoints(TrainerCallback):
 class BarrierOnSave(TrainerCallback):
     """Waits until every process has written its part of a checkpoint, its random state."""
 
-    def on_save(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
+    def on_save(self, args, state, control, **kwargs) -> None:
         PartialState().wait_for_everyone()
 
 
@@ -71,13 +62,7 @@ class SaveBetweenRollouts(TrainerCallback):
     def __init__(self) -> None:
         self.due = False
 
-    def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
+    def on_step_end(self, args, state, control, **kwargs) -> None:
         cycle = steps_a_rollout(args)
         self.due = self.due or control.should_save
         ends = state.global_step % cycle == 0 or state.global_step >= state.max_steps
@@ -129,14 +114,7 @@ class LogJudgeUsage(TrainerCallback):
     def __init__(self, usage: JudgeUsage) -> None:
         self.usage = usage
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: Logs = None,
-        **kwargs: object,
-    ) -> None:
+    def on_log(self, args, state, control, logs: Logs = None, **kwargs) -> None:
         amounts = self.usage.gather()
         if logs:
             logs |= {name: value for name, value in amounts.items() if value}
@@ -145,14 +123,7 @@ class LogJudgeUsage(TrainerCallback):
 class StopOnNaN(TrainerCallback):
     """Ends a run that has diverged, before a checkpoint of it is kept."""
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: Logs = None,
-        **kwargs: object,
-    ) -> None:
+    def on_log(self, args, state, control, logs: Logs = None, **kwargs) -> None:
         check_numbers(logs or {}, state.global_step)
 
 
@@ -173,13 +144,7 @@ class EvaluateEvery(TrainerCallback):
         self.every, self.evaluate = every, evaluate
         self.pruned_at: int | None = None
 
-    def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
+    def on_step_end(self, args, state, control, **kwargs) -> None:
         step = state.global_step
         if not self.every or step % self.every or step >= state.max_steps:
             return
@@ -204,24 +169,11 @@ class CheckGuards(TrainerCallback):
     ) -> None:
         self.monitor, self.take_probe = monitor, take_probe
 
-    def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
         if self.monitor:
             self.monitor.restore(state.global_step)
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: Logs = None,
-        **kwargs: object,
-    ) -> None:
+    def on_log(self, args, state, control, logs: Logs = None, **kwargs) -> None:
         if not logs or "loss" not in logs:  # trainers also log once at the end
             return
         step = state.global_step
@@ -236,13 +188,7 @@ class BestMetric(TrainerCallback):
     def __init__(self, check: Callable[[], None]) -> None:
         self.check, self.checked = check, False
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
+    def on_log(self, args, state, control, **kwargs) -> None:
         if not self.checked:
             self.check()
         self.checked = True
@@ -254,14 +200,7 @@ class ProgressBar(TrainerCallback):
     def __init__(self, advance: Callable[[int, int, str], None]) -> None:
         self.advance = advance
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: Logs = None,
-        **kwargs: object,
-    ) -> None:
+    def on_log(self, args, state, control, logs: Logs = None, **kwargs) -> None:
         shown = {name: (logs or {}).get(name) for name in ("reward", "loss", "kl")}
         text = "  ".join(
             f"{name} {value:.3f}" for name, value in shown.items() if value is not None
