@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def storage_of(study: optuna.Study) -> RDBStorage:
-    """Return the study's data base; a study in memory has a storage without heartbeats."""
+    """Return the study's data base, in Optuna's cache; one in memory has no heartbeats."""
     return cast("RDBStorage", study._storage)
 
 

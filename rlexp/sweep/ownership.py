@@ -38,9 +38,6 @@ from rlexp.sweep.optuna_internals import (
     set_trial_state,
     stale_trial_ids,
 )
-from rlexp.sweep.optuna_internals import (
-    storage_of as storage_of,
-)
 
 OWNER = "owner"
 OVERRIDES = "overrides"
