@@ -46,7 +46,7 @@ def run(
         run_evaluation(spec, folder, parent)
         return
     with set_up(spec, folder, parent, models=[spec.model], reporter=reporter) as parts:
-        from rlexp.guards.monitor import serve_probes
+        from rlexp.guards.probes import serve_probes
         from rlexp.runner.dataset import DatasetBuilder
         from rlexp.runner.training import train
 

@@ -5,10 +5,6 @@ small probe, an evaluation on a few held-out prompts, is taken every `guards.eve
 sooner when the answers or the probe before were suspicious. A probe that comes near to reward
 hacking is repeated with other random numbers, and the mean of the two counts.
 
-The monitor lives in the first process, and asks for its probes by yielding them: whoever drives it
-has every process take part in each (`serve_probes`), so that a model that is spread over processes
-can be watched too.
-
 Nothing here draws from the training's random numbers, and what decides is in the spool or in
 `looks/`, so that a run that is resumed decides as if it had not stopped.
 """
@@ -16,8 +12,7 @@ Nothing here draws from the training's random numbers, and what decides is in th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol
@@ -27,11 +22,10 @@ from rlexp.evaluation.policy import distinct
 from rlexp.evaluation.results import Evaluation
 from rlexp.guards import reward_hacking
 from rlexp.guards.alert import ExampleSample, GuardAlert
+from rlexp.guards.probes import Probe, Probes, takes_probes
 from rlexp.guards.training_health import FEW, HEALTH, LOOK, Finding, Series
 from rlexp.runtime.checkpoints import complete_checkpoints
-from rlexp.runtime.collective import broadcast
 from rlexp.runtime.run_folder import LOOKS, step_file
-from rlexp.spec.eval import EvalSpec
 from rlexp.spec.judge import needs_rivals
 from rlexp.spec.run import RunSpec
 from rlexp.spec.text import Text, content_of, joined
@@ -43,22 +37,8 @@ FIRED = "guard"
 EVIDENCE = f"{LOOK}evidence"
 RESAMPLES = 20
 """Bootstrap resamples of a probe, whose intervals are not shown."""
-NEEDS_PROBES = frozenset({"reward_hacking", "kl_budget", "forgetting", "collapse"})
-"""Guards that go by held-out prompts."""
 
 Tokenize = Callable[[Sequence[Text]], Sequence[Sequence[int]]]
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A small evaluation that the monitor asks for."""
-
-    step: int
-    spec: EvalSpec
-
-
-Probes = Generator[Probe, Evaluation, None]
-"""Asks for probes one by one, and is sent what each has measured."""
 
 
 class GuardRecorder(Protocol):
@@ -287,31 +267,6 @@ class GuardMonitor:
 
     def _file(self, step: int) -> Path:
         return self.folder / LOOKS / step_file(step)
-
-
-def takes_probes(spec: RunSpec) -> bool:
-    """Return whether anything is watched that needs held-out prompts."""
-    return spec.algo.model_kind.writes and bool(NEEDS_PROBES & set(spec.guards.watched()))
-
-
-def serve_probes(probes: Probes | None, take: Callable[[Probe], Evaluation]) -> None:
-    """Take the probes that the first process's monitor asks for, in every process.
-
-    Args:
-        probes: the monitor's; None in the other processes.
-        take: evaluates the policy; collective.
-    """
-    probe = broadcast(next(probes, None) if probes is not None else None)
-    while probe is not None:
-        evaluation = take(probe)
-        probe = broadcast(_next_probe(probes, evaluation) if probes is not None else None)
-
-
-def _next_probe(probes: Probes, evaluation: Evaluation) -> Probe | None:
-    try:
-        return probes.send(evaluation)
-    except StopIteration:
-        return None
 
 
 def _rollout_metrics(at: Callable[[str], float | None]) -> dict[str, float]:

@@ -17,7 +17,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from rlexp.evaluation.results import Evaluation
 from rlexp.guards.divergence import check_numbers
-from rlexp.guards.monitor import GuardMonitor, Probe, serve_probes
+from rlexp.guards.monitor import GuardMonitor
+from rlexp.guards.probes import Probe, serve_probes
 from rlexp.runner.judge_costs import JudgeUsage
 from rlexp.runtime.checkpoints import seal
 from rlexp.runtime.collective import broadcast

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from rlexp.evaluation.judge_win_rate import check_judge_answers
 from rlexp.evaluation.results import Evaluation
 from rlexp.evaluation.win_rate import win_rate
-from rlexp.guards.monitor import Probe
+from rlexp.guards.probes import Probe
 from rlexp.models.policy import Policy
 from rlexp.runner.pruning import TrialReporter
 from rlexp.runner.recorder import Recorder, evaluation_file

@@ -85,9 +85,7 @@ def run_sweep(
 
     # check
     spec = sweep_spec(settings)
-    if (folder := str(config.hydra.sweep.dir)) != spec.folder:
-        want = f"{spec.folder}, which is sweep.folder"
-        raise UserError(Problem("hydra.sweep.dir", folder, want, f"Set sweep.folder={folder}."))
+    _check_folder(spec, str(config.hydra.sweep.dir))
     loader = hydra_context.config_loader
     is_group = group_test(loader)
     space = read_space(spec.params, arguments, is_group)
@@ -102,10 +100,7 @@ def run_sweep(
     study = open_study(spec, _study_attributes(spec, space, config))
     Path(spec.folder).mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, Path(spec.folder) / "multirun.yaml")  # as Hydra's own sweepers do
-    tracking = OmegaConf.to_container(config.tracking, resolve=True) if "tracking" in config else {}
-    assert isinstance(tracking, dict)
-    tracking = {str(key): value for key, value in tracking.items()}
-    with parent_run_logger(spec, study, space, tracking) as parent_run:
+    with parent_run_logger(spec, study, space, _tracking_settings(config)) as parent_run:
         # run the trials
         progress = SweepProgress(spec, study, parent_run)
         compositions = CompositionCache(compose, is_group)
@@ -122,6 +117,18 @@ def run_sweep(
         progress.report_written(report)
         parent_run.log_report(report)
     print(spec.folder)
+
+
+def _tracking_settings(config: DictConfig) -> dict[str, Any]:
+    settings = OmegaConf.to_container(config.tracking, resolve=True) if "tracking" in config else {}
+    assert isinstance(settings, dict)
+    return {str(key): value for key, value in settings.items()}
+
+
+def _check_folder(spec: SweepSpec, folder: str) -> None:
+    if folder != spec.folder:
+        want = f"{spec.folder}, which is sweep.folder"
+        raise UserError(Problem("hydra.sweep.dir", folder, want, f"Set sweep.folder={folder}."))
 
 
 def trial_spec(settings: Any, confirms: bool) -> SweepSpec:
