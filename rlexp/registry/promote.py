@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from rlexp.cards.card import Card
-from rlexp.cards.model_card import NAME, Weights, hub_id, model_card, of_step
+from rlexp.cards.model_card import NAME, Weights, card_at_step, hub_id, model_card
 from rlexp.evaluation.results import Evaluation
 from rlexp.models.adapters import ADAPTER_CONFIG, BASE, base_of
 from rlexp.models.tokenizer import PLAIN
@@ -135,7 +135,7 @@ def _card_of(run: Path, weights: ChosenWeights) -> Card:
         return card
     evaluation = run / EVALUATIONS / step_file(weights.step)
     found = Evaluation.from_json(evaluation) if evaluation.is_file() else None
-    return of_step(card, found.metrics if found else {}, found.intervals if found else {})
+    return card_at_step(card, found.metrics if found else {}, found.intervals if found else {})
 
 
 def last_step(run: Path) -> int:
