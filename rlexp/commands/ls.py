@@ -102,7 +102,7 @@ def _nothing(records: Records, filters: Sequence[RunFilter]) -> str:
     problems = [
         no_such_run(str(each), runs)
         for each in filters
-        if all(each.found(run) is None for run in runs)
+        if all(each.value_of(run) is None for run in runs)
     ]
     if problems:
         raise UserError(problems)
