@@ -80,7 +80,7 @@ class Distill(RolloutAlgo):
             return []
         return vocabulary_problems(folder, KEY, policy_vocabulary(model), REMEDY) if folder else []
 
-    def prepare(self, device: torch.device, local_folder: Callable[..., Path]) -> None:
+    def prepare(self, device: torch.device | str, local_folder: Callable[..., Path]) -> None:
         """Fetch the teacher."""
         folder = local_folder(saved_path(self.teacher, KEY), self.teacher_revision, KEY)
         if wrong := auxiliary_model_problems(folder, KEY, *WRITER):

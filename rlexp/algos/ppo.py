@@ -89,7 +89,7 @@ class Ppo(PpoConfig, RolloutAlgo):
             vocabulary_problems(folder, CRITIC, policy_vocabulary(model), REMEDY) if folder else []
         )
 
-    def prepare(self, device: torch.device, local_folder: Callable[..., Path]) -> None:
+    def prepare(self, device: torch.device | str, local_folder: Callable[..., Path]) -> None:
         """Fetch what the critic starts from."""
         if self.critic_path is None:
             return

@@ -92,7 +92,8 @@ def averages(
             continue
         metrics[name] = metric_of_ratio(name, sum(sums) / sum(counts))
         known = [(total, count) for total, count in zip(sums, counts, strict=True) if count]
-        ends = bootstrap_ratio(*map(list, zip(*known, strict=True)), resamples, seed)
+        totals, known_counts = [total for total, _ in known], [count for _, count in known]
+        ends = bootstrap_ratio(totals, known_counts, resamples, seed)
         if ends:
             intervals[name] = (metric_of_ratio(name, ends[0]), metric_of_ratio(name, ends[1]))
     return metrics, intervals
