@@ -139,7 +139,8 @@ class KilledSweep:
 
     def _starts(self, number: int) -> list[str]:
         """The MLflow run of each attempt at a trial."""
-        from rlexp.tracking.spool.spool import SPOOL, read_events
+        from rlexp.runtime.run_folder import SPOOL
+        from rlexp.tracking.spool.spool import read_events
 
         spool = self.place / str(number) / SPOOL
         events = (event for event, _ in read_events(spool)) if spool.is_file() else ()

@@ -14,8 +14,9 @@ from typing import Any
 import yaml
 from runs import composed
 
+from rlexp.runtime.run_folder import SPOOL
 from rlexp.tracking.spool.shipper import Shipper
-from rlexp.tracking.spool.spool import SPOOL, Spool
+from rlexp.tracking.spool.spool import Spool
 
 PROMPTS = tuple(f"The film number {index}" for index in range(24))
 STEPS = 30

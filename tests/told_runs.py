@@ -8,8 +8,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from tracking_spec import tracking_spec
 
+from rlexp.runtime.run_folder import SPOOL
 from rlexp.tracking import Tracker
-from rlexp.tracking.spool.spool import SPOOL
 
 FIVE = [(step, step / 8) for step in range(5)]
 """What a run of `told` logs as train/loss."""

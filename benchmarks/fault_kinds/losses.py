@@ -9,7 +9,8 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from rlexp.tracking.spool.spool import SPOOL, read_events
+from rlexp.runtime.run_folder import SPOOL
+from rlexp.tracking.spool.spool import read_events
 
 OF_THE_MACHINE = ("perf/", "system/")
 _SHOWN = 5

@@ -11,7 +11,8 @@ from pathlib import Path
 from fault_kinds.kills import again_and_again
 from fault_kinds.losses import Losses
 from rlexp.runtime.checkpoints import complete_checkpoints, step_of
-from rlexp.tracking.spool.spool import SENT, SPOOL, read_events
+from rlexp.runtime.run_folder import SENT, SPOOL
+from rlexp.tracking.spool.spool import read_events
 
 CUTS_A_RUN = 3
 

@@ -15,8 +15,9 @@ from tracking_spec import tracking_spec
 
 from fault_kinds.losses import Losses
 from fault_kinds.training import EXPERIMENT, Training
+from rlexp.runtime.run_folder import SPOOL
 from rlexp.tracking import Tracker
-from rlexp.tracking.spool.spool import SPOOL, read_events
+from rlexp.tracking.spool.spool import read_events
 
 SECONDS = 30.0
 STEPS_OF_THE_SPOOL = 2000

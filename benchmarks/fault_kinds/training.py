@@ -9,9 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+from rlexp.runtime.run_folder import SPOOL
 from rlexp.tracking.spool.dead_runs import SpoolStatus
 from rlexp.tracking.spool.history import RunHistory
-from rlexp.tracking.spool.spool import SPOOL
 
 ROOT = Path(__file__).parents[2]
 STEPS = 30
@@ -37,7 +37,7 @@ class Training:
 
     def start(self) -> None:
         """Resume, or begin where nothing that has begun is left."""
-        begun = SpoolStatus.of(self.folder).ids
+        begun = SpoolStatus.read(self.folder).ids
         self._run(["resume", str(self.folder)] if begun else self._begin)
 
     def sync(self) -> int:

@@ -8,7 +8,7 @@ answer. What is minimised lies between the forward and the reverse KL divergence
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
@@ -20,7 +20,7 @@ from rlexp.algos.common.auxiliary_model import (
 )
 from rlexp.algos.common.rollouts import rollout_arguments, server_answers, with_rollouts
 from rlexp.algos.common.trl import OWNED_OF_ROLLOUTS, Training, trl_trainer
-from rlexp.spec.algo import RolloutAlgo
+from rlexp.spec.algo import RolloutAlgo, TrainerLike, TrlField
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.model_folder import saved_path
 from rlexp.spec.model import ModelSpec
@@ -41,7 +41,6 @@ class Distill(RolloutAlgo):
     )
     owned: ClassVar[dict[str, str]] = {
         **OWNED_OF_ROLLOUTS,
-        "beta": "algo.divergence",
         "teacher_model_name_or_path": "algo.teacher",
         "teacher_model_revision": "algo.teacher_revision",
     }
@@ -51,23 +50,23 @@ class Distill(RolloutAlgo):
     be the policy's: probabilities are compared token by token."""
     teacher_revision: str | None
     """Hub branch, tag or commit of the teacher; null takes the main branch."""
-    divergence: float = Field(ge=0, le=1)
+    divergence: Annotated[float, TrlField("beta")] = Field(ge=0, le=1)
     """0 is the forward KL(teacher || policy), which covers all that the teacher might say; 1 the
     reverse KL(policy || teacher), which keeps to what it would; between them the generalised
     Jensen-Shannon divergence."""
-    temperature: float = Field(gt=0)
+    temperature: Annotated[float, TrlField()] = Field(gt=0)
     """Softmax temperature of the rollouts, and of both models in the divergence."""
 
     _folder: Path | None = PrivateAttr(default=None)
 
     def problems(self) -> list[Problem]:
         """The teacher must be there, and write."""
-        found = super().problems()
+        problems = super().problems()
         try:
             folder = local_companion(self.teacher, KEY)
         except UserError as error:
-            return [*found, *error.problems]
-        return [*found, *(auxiliary_model_problems(folder, KEY, *WRITER) if folder else [])]
+            return [*problems, *error.problems]
+        return [*problems, *(auxiliary_model_problems(folder, KEY, *WRITER) if folder else [])]
 
     def fits_model(self, model: ModelSpec) -> list[Problem]:
         """The teacher must read the policy's tokens."""
@@ -84,7 +83,7 @@ class Distill(RolloutAlgo):
             raise UserError(wrong)
         self._folder = folder
 
-    def build_trainer(self, training: Training) -> Any:
+    def build_trainer(self, training: Training) -> TrainerLike:
         """TRL's DistillationTrainer on prompts.
 
         Raises:
@@ -97,7 +96,7 @@ class Distill(RolloutAlgo):
         from transformers import AutoModelForCausalLM
         from trl import DistillationConfig, DistillationTrainer
 
-        arguments = DistillationConfig(beta=self.divergence, **rollout_arguments(self, training))
+        arguments = DistillationConfig(**rollout_arguments(self, training))
         policy = training.policy
         teacher = AutoModelForCausalLM.from_pretrained(
             self._folder, dtype=policy.model.dtype, use_safetensors=True

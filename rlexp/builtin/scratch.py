@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlexp.builtin.new_model import deterministic_cpu, new_model, new_tokenizer
-from rlexp.runtime.cache import cache_folder, made_once, make_writable
+from rlexp.runtime.cache import cache_folder, ensure_writable, make_once
 from rlexp.spec.model import Shape
 
 FORMAT = 1
@@ -34,11 +34,11 @@ def ensure_scratch_model(shape: Shape, texts: Sequence[str], seed: int) -> Path:
     Raises:
         UserError: the cache cannot be written to.
     """
-    told = hashlib.sha256(json.dumps([FORMAT, shape.model_dump(), seed]).encode())
+    digest = hashlib.sha256(json.dumps([FORMAT, shape.model_dump(), seed]).encode())
     for text in texts:
-        told.update(hashlib.sha256(text.encode()).digest())
+        digest.update(hashlib.sha256(text.encode()).digest())
     models = cache_folder() / "models"
-    make_writable(models)
+    ensure_writable(models)
 
     def make(draft: Path) -> None:
         with deterministic_cpu():
@@ -56,4 +56,4 @@ def ensure_scratch_model(shape: Shape, texts: Sequence[str], seed: int) -> Path:
             model.save_pretrained(draft)
             tokenizer.save_pretrained(draft)
 
-    return made_once(models / f"scratch-{told.hexdigest()[:16]}", make)
+    return make_once(models / f"scratch-{digest.hexdigest()[:16]}", make)

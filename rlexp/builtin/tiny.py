@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rlexp.builtin import grammar, pretraining
 from rlexp.builtin.pretraining import Progress, Recipe
-from rlexp.runtime.cache import cache_folder, make_writable
+from rlexp.runtime.cache import cache_folder, ensure_writable
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "recipe.json")
 
@@ -40,7 +40,7 @@ def ensure_tiny_model(
     folder = models / f"tiny-{_fingerprint(recipe)}"
     if _complete(folder):
         return folder
-    make_writable(models)
+    ensure_writable(models)
     from filelock import FileLock
 
     # One lock for every recipe: whoever holds it knows that any workshop it finds is a dead one's.

@@ -85,7 +85,7 @@ def _print_pair(name: str, pair: Pair, console: Console) -> None:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column()
-    grid.add_row(name, Text(_short(pair.prompt), style="italic"))
+    grid.add_row(name, Text(_short(pair.shown_prompt), style="italic"))
     for when, text, reward in (
         ("before", pair.before, pair.reward_before),
         ("after", pair.after, pair.reward_after),

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from rlexp.cli.exit_status import import_from_here, reported
 from rlexp.runtime.paths import CONF
+from rlexp.runtime.run_folder import SPOOL
 from rlexp.spec.errors import Problem, UserError
-from rlexp.tracking.spool.spool import SPOOL
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -18,7 +18,7 @@ from itertools import islice
 
 from rlexp.cli.arguments import Parser, store_of
 from rlexp.spec.errors import Problem, UserError
-from rlexp.tracking.query.conditions import RunFilter, nothing_found
+from rlexp.tracking.query.conditions import RunFilter, no_such_run
 from rlexp.tracking.query.liveness import is_dead
 from rlexp.tracking.query.records import Record, Records
 from rlexp.tracking.secrets import redacted
@@ -99,7 +99,7 @@ def _nothing(records: Records, filters: Sequence[RunFilter]) -> str:
     if not runs:
         return f"No runs in {redacted(records.uri)} yet. {FIRST_RUN}"
     problems = [
-        nothing_found(str(condition), runs)
+        no_such_run(str(condition), runs)
         for condition in filters
         if all(condition.found(run) is None for run in runs)
     ]

@@ -16,7 +16,13 @@ from pathlib import Path
 
 from rlexp.cli.arguments import Parser, store_of
 from rlexp.cli.exit_status import import_from_here
-from rlexp.registry.upload import Upload, name_problems, register, registered, set_alias
+from rlexp.registry.upload import (
+    Upload,
+    name_problems,
+    register_version,
+    registered_version,
+    set_alias,
+)
 from rlexp.registry.versions import DESCRIBED, DESCRIBING
 from rlexp.runtime.environment import silence_libraries
 from rlexp.spec.errors import Problem, UserError
@@ -62,18 +68,18 @@ def _parsed(words: list[str]) -> Namespace:
 
 def _promoted(records: Records, record: Record, options: Namespace) -> tuple[str, str]:
     """Register the weights unless they are there; the version, and a line about it."""
-    from rlexp.registry.promote import chosen, config_of, digest, stage
+    from rlexp.registry.promote import choose_weights, files_digest, run_config, stage
 
     folder = _folder_here(record)
-    weights = chosen(folder, record.status, options.checkpoint)
+    weights = choose_weights(folder, record.status, options.checkpoint)
     description = f"{weights.place.relative_to(folder)} of {record.name}: {weights.why}"
     with tempfile.TemporaryDirectory(prefix="rlexp-") as place:
         staged = Path(place)
         card = stage(folder, weights, record.tags, staged)
-        fingerprint = digest(staged)
-        if version := registered(records, record, options.name, fingerprint):
+        fingerprint = files_digest(staged)
+        if version := registered_version(records, record, options.name, fingerprint):
             return version, f"{'there':10} {options.name} version {version} is {description}"
-        model = config_of(folder)["model"]
+        model = run_config(folder)["model"]
         tags = {
             "run": record.name,
             "step": str(weights.step),
@@ -82,7 +88,7 @@ def _promoted(records: Records, record: Record, options: Namespace) -> tuple[str
             **card.metrics,
         }
         upload = Upload(staged, weights.place, weights.step, fingerprint, card.text, tags)
-        version = register(records, record, options.name, upload)
+        version = register_version(records, record, options.name, upload)
     return version, f"{'promoted':10} {options.name} version {version} is {description}"
 
 

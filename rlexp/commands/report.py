@@ -17,7 +17,7 @@ from rlexp.cli.arguments import Parser, page_problems, store_of
 from rlexp.spec.errors import Problem, UserError
 
 if TYPE_CHECKING:
-    from rlexp.sweep.report.report import Report
+    from rlexp.sweep.report.report import SweepReport
 
 KEY = "report"
 STORAGE = "sweep.storage="
@@ -45,7 +45,7 @@ def run(argv: list[str]) -> int:
     folder = None if storage else _folder(options.study, uri, experiment)
     address, name = _storage_of(folder) if folder else (storage, options.study)
 
-    from rlexp.sweep.report.report import report
+    from rlexp.sweep.report.report import write_sweep_report
     from rlexp.sweep.study import FOLDER, read_study
 
     study = read_study(address, name)
@@ -53,7 +53,7 @@ def run(argv: list[str]) -> int:
     if options.html is None and not folder.is_dir():
         got = f"none, and the sweep's folder {folder} is not on this machine"
         raise UserError(Problem("--html", got, "a file to write"))
-    _print(report(study, folder, options.html))
+    _print(write_sweep_report(study, folder, options.html))
     return 0
 
 
@@ -119,13 +119,13 @@ def _storage_of(folder: Path) -> tuple[str, str | None]:
     raise UserError(Problem(str(folder), cause, want, f"Name it: {STORAGE}…"))
 
 
-def _print(written: Report) -> None:
+def _print(written: SweepReport) -> None:
     from rich.console import Console
 
-    from rlexp.sweep.report.page import progress, study_headline
+    from rlexp.sweep.report.page import count_states, study_headline
 
     console = Console(highlight=False)
-    lines = [("sweep", f"{written.study.study_name}: {progress(written.study)}")]
+    lines = [("sweep", f"{written.study.study_name}: {count_states(written.study)}")]
     lines += [("best", study_headline(written.study)), *written.lines()]
     if sent := _sent(written):
         lines.append(("MLflow", sent))
@@ -133,17 +133,17 @@ def _print(written: Report) -> None:
         console.print(f"{label:12} {text}", markup=False, soft_wrap=True)
 
 
-def _sent(written: Report) -> str | None:
+def _sent(written: SweepReport) -> str | None:
     """What became of the files in the sweep's MLflow run; None where it has none."""
     from rlexp.runtime.lock import Held, lock
-    from rlexp.tracking.spool.destination import address_of
+    from rlexp.runtime.run_folder import SPOOL
+    from rlexp.tracking.spool.destination import tracking_address
     from rlexp.tracking.spool.shipper import Shipper
-    from rlexp.tracking.spool.spool import SPOOL
     from rlexp.tracking.spool.uploader import cause_of
 
     if not (written.folder / SPOOL).is_file():
         return None
-    uri, experiment = address_of(written.folder)
+    uri, experiment = tracking_address(written.folder)
     if uri is None:
         return None
     try:
@@ -161,7 +161,7 @@ def _sent(written: Report) -> str | None:
     return "has it among the artifacts of the sweep's run"
 
 
-def _append(written: Report, path: Path) -> None:
+def _append(written: SweepReport, path: Path) -> None:
     from rlexp.sweep.report.mlflow_parent import artifact_events
     from rlexp.tracking.spool.spool import Spool
 

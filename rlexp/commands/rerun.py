@@ -21,7 +21,8 @@ from rlexp.cli.arguments import Parser, lookup_store
 from rlexp.cli.exit_status import import_from_here, reported
 from rlexp.config.overrides import overridden
 from rlexp.config.registry_choices import parse_pinned
-from rlexp.config.stored import CONFIG, Config, missing_secrets, read_config
+from rlexp.config.stored import Config, missing_secrets, read_config
+from rlexp.runtime.run_folder import CONFIG
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.keys import key_paths, value_at
 from rlexp.spec.run import RunSpec

@@ -17,6 +17,7 @@ from rlexp.cli.exit_status import import_from_here, reported
 from rlexp.config.stored import write_config
 from rlexp.launch.resume_plan import plan_resume
 from rlexp.runtime.lock import exclusive
+from rlexp.runtime.run_folder import ORIGIN, PROVENANCE
 from rlexp.spec.errors import Problem, UserError
 
 
@@ -64,9 +65,9 @@ def _folder(word: str, overrides: Sequence[str]) -> Path:
 
 def _change_to_start_directory(folder: Path) -> None:
     """Change to where the run was started: paths in its config are relative to that."""
-    from rlexp.tracking.provenance.manifest import ORIGIN, attempts
+    from rlexp.tracking.provenance.manifest import read_attempts
 
-    for attempt in attempts(folder / "provenance" / ORIGIN)[:1]:
+    for attempt in read_attempts(folder / PROVENANCE / ORIGIN)[:1]:
         directory = Path(attempt.get("directory", ""))
         if directory.is_dir():
             os.chdir(directory)

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from rlexp.cli.arguments import Parser
 from rlexp.runtime.lock import Held, is_held, lock
+from rlexp.runtime.run_folder import SENT, SPOOL
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.secrets import redacted
-from rlexp.tracking.spool.destination import address_of
-from rlexp.tracking.spool.spool import SENT, SPOOL, UploadState, torn_lines
+from rlexp.tracking.spool.destination import tracking_address
+from rlexp.tracking.spool.spool import UploadState, torn_lines
 from rlexp.tracking.store.connection import KEY, resolve
 
 PLACES = ("outputs", "multirun")
@@ -114,7 +115,7 @@ def _sync(
 
     if (
         not UploadState.load(folder / SENT).is_behind(folder / SPOOL)
-        and SpoolStatus.of(folder).ended
+        and SpoolStatus.read(folder).ended
     ):
         return None
     if is_held(folder):
@@ -137,20 +138,20 @@ def _sync(
 def _destination(folder: Path, uri: str | None, experiment: str | None) -> tuple[str | None, str]:
     if uri and experiment:
         return uri, experiment
-    own_uri, own_experiment = address_of(folder)
+    own_uri, own_experiment = tracking_address(folder)
     return uri or own_uri, experiment or own_experiment
 
 
 def _send(folder: Path, uri: str, experiment: str, unreachable: dict[str, str]) -> Outcome | None:
-    from rlexp.tracking.spool.dead_runs import SpoolStatus, end_dead
+    from rlexp.tracking.spool.dead_runs import SpoolStatus, close_dead_run
     from rlexp.tracking.spool.shipper import Shipper
     from rlexp.tracking.spool.uploader import cause_of
 
-    life = SpoolStatus.of(folder)
-    if not life.ended and not life.was_here:
+    life = SpoolStatus.read(folder)
+    if not life.ended and not life.ran_on_this_machine:
         where = life.host or "a machine that its spool no longer names"
         return Outcome(f"ran on {where}, and may be alive there: call sync on that machine")
-    died = end_dead(folder)
+    died = close_dead_run(folder)
     shipper = Shipper(folder, uri, experiment)
     before, refused, why = shipper.pending(), shipper.refused, unreachable.get(uri, "")
     try:
@@ -175,7 +176,7 @@ def _send(folder: Path, uri: str, experiment: str, unreachable: dict[str, str]) 
 
 def _is_of_this_run(error: Exception) -> bool:
     """Whether the store may well take other runs."""
-    from rlexp.tracking.spool.shipper import FilesWait
+    from rlexp.tracking.spool.shipper import FilesDeferred
 
     unknown = getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"
-    return unknown or isinstance(error, (FilesWait, RuntimeError))
+    return unknown or isinstance(error, (FilesDeferred, RuntimeError))

@@ -13,9 +13,9 @@ def register_choice(choice: str, registry: str | None) -> None:
     """Let Hydra know a registered model as a choice of the group `model`."""
     from hydra.core.config_store import ConfigStore
 
-    from rlexp.registry.versions import find
+    from rlexp.registry.versions import find_version
 
-    version = find(choice, registry, "model")
+    version = find_version(choice, registry, "model")
     node = {
         "defaults": ["/model/registry@_here_", "_self_"],
         "name": version.name,
@@ -51,9 +51,9 @@ def pin_versions(config: Config) -> Config:
     """
     if not any(is_registered(value) for value in _texts(config)):
         return config
-    from rlexp.registry.versions import pinned
+    from rlexp.registry.versions import pin_references
 
-    return pinned(config, config["tracking"]["registry"])
+    return pin_references(config, config["tracking"]["registry"])
 
 
 def _texts(config: object) -> Iterator[str]:

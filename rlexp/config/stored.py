@@ -5,22 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rlexp.runtime.files import write_atomically
+from rlexp.runtime.run_folder import CONFIG
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.keys import key_paths, value_at, with_current_names
 from rlexp.tracking.secrets import HIDDEN
 
 Config = dict[str, Any]
 
-CONFIG = "config.yaml"
-
 
 def write_config(folder: Path, config: Config) -> None:
     """Write a run's resolved config into its folder; a kill half-way leaves what was there."""
     from omegaconf import OmegaConf
 
-    draft = folder / f"{CONFIG}.new"
-    draft.write_text(OmegaConf.to_yaml(OmegaConf.create(config)), encoding="utf-8")
-    draft.replace(folder / CONFIG)
+    write_atomically(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(config)))
 
 
 def read_config(path: Path) -> Config:

@@ -26,6 +26,7 @@ from rlexp.evaluation.policy import sampled, score
 from rlexp.evaluation.preserved_state import preserve_rng_and_modes
 from rlexp.evaluation.results import Evaluation
 from rlexp.evaluation.win_rate import WinRate, win_rate_by_reward
+from rlexp.runtime.files import write_atomically
 from rlexp.spec.eval import EvalSpec
 from rlexp.spec.policy import PolicyLike
 from rlexp.spec.reward import Scoring, Value
@@ -40,9 +41,7 @@ class BestOfNSamples:
 
     def to_json(self, path: Path) -> None:
         """Write it to a file, in one step; floats come back with the same bits."""
-        draft = path.with_name(path.name + ".new")
-        draft.write_text(json.dumps(asdict(self)), encoding="utf-8")
-        draft.replace(path)
+        write_atomically(path, json.dumps(asdict(self)))
 
     @classmethod
     def from_json(cls, path: Path) -> BestOfNSamples:

@@ -8,11 +8,14 @@ setting does it again takes several seeds.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rlexp.evaluation.bootstrap import bootstrap_change
-from rlexp.evaluation.ratios import PERPLEXITIES, metric_of_ratio
+from rlexp.evaluation.metrics import find_metric
+from rlexp.evaluation.ratios import metric_of_ratio
 from rlexp.evaluation.results import Ratio
 
 if TYPE_CHECKING:
@@ -35,6 +38,16 @@ class Change:
         if self.low is None or self.high is None or self.low <= 0 <= self.high:
             return "unclear"
         return "rose" if self.low > 0 else "fell"
+
+
+def finite_values(
+    metric: str, before: Mapping[str, float | None], after: Mapping[str, float | None]
+) -> tuple[float, float] | None:
+    """Return a metric before and after; None where it is not a finite number in both."""
+    old, new = before.get(metric), after.get(metric)
+    if old is None or new is None or not (math.isfinite(old) and math.isfinite(new)):
+        return None
+    return old, new
 
 
 def changes(before: Evaluation, after: Evaluation, resamples: int, seed: int) -> dict[str, Change]:
@@ -70,4 +83,4 @@ def change(metric: str, before: Ratio, after: Ratio, resamples: int, seed: int) 
 def _of(metric: str) -> Any:
     import numpy as np
 
-    return np.exp if metric in PERPLEXITIES else np.asarray
+    return np.exp if find_metric(metric).mean == "perplexity" else np.asarray

@@ -8,14 +8,15 @@ average.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rlexp.evaluation.bootstrap import bootstrap_ratio
 from rlexp.evaluation.policy import for_people
 from rlexp.evaluation.preserved_state import preserve_rng_and_modes
-from rlexp.evaluation.results import Evaluation, Sample
+from rlexp.evaluation.results import ANSWERS, Evaluation, Sample
 from rlexp.spec.eval import EvalSpec
+from rlexp.spec.reward import Scoring
 
 
 def evaluate_ranking(policy: Any, rows: Sequence[dict[str, Any]], spec: EvalSpec) -> Evaluation:
@@ -32,9 +33,7 @@ def evaluate_ranking(policy: Any, rows: Sequence[dict[str, Any]], spec: EvalSpec
     rows = rows[: spec.prompts]
     if not rows:
         raise ValueError("an evaluation needs held-out pairs, got none")
-    texts = [
-        _ids(policy.tokenizer, row, answer) for row in rows for answer in ("chosen", "rejected")
-    ]
+    texts = [_ids(policy.tokenizer, row, answer) for row in rows for answer in ANSWERS]
     with preserve_rng_and_modes(policy.model):
         scores = _scores(policy, texts, spec.batch_size)
     margins = [good - bad for good, bad in zip(scores[::2], scores[1::2], strict=True)]
@@ -53,6 +52,20 @@ def evaluate_ranking(policy: Any, rows: Sequence[dict[str, Any]], spec: EvalSpec
         samples=_samples(rows, scores, texts),
         seconds=time.perf_counter() - started,
     )
+
+
+def evaluate_reward_model(
+    policy: Any,
+    rows: Sequence[dict[str, Any]],
+    reward: Scoring,
+    texts: Sequence[str],
+    spec: EvalSpec,
+    *,
+    trained: bool,
+    grammatical: Callable[[str], float] | None,
+) -> Evaluation:
+    """Call `evaluate_ranking` as all kinds of models are evaluated; the rest does not matter."""
+    return evaluate_ranking(policy, rows, spec)
 
 
 def _ids(tokenizer: Any, row: dict[str, Any], answer: str) -> list[int]:
@@ -80,16 +93,22 @@ def _samples(
     rows: Sequence[dict[str, Any]], scores: list[float], texts: list[list[int]]
 ) -> list[Sample]:
     """Both answers of each pair, the chosen one first."""
-    answers = [(row, answer) for row in rows for answer in ("chosen", "rejected")]
-    return [
-        Sample(
-            prompt=f"{for_people(row)} ({answer})",
-            completion=said if isinstance(said := row[answer], str) else said[-1]["content"],
-            reward=score,
-            terms={},
-            length=len(ids),
-            ended=True,
-            grammatical=None,
-        )
-        for (row, answer), score, ids in zip(answers, scores, texts, strict=True)
-    ]
+    scored = iter(zip(scores, texts, strict=True))
+    samples = []
+    for prompt_id, row in enumerate(rows):
+        for answer in ANSWERS:
+            score, ids = next(scored)
+            text = row[answer]
+            sample = Sample(
+                prompt=for_people(row),
+                completion=text if isinstance(text, str) else text[-1]["content"],
+                reward=score,
+                terms={},
+                length=len(ids),
+                ended=True,
+                grammatical=None,
+                prompt_id=prompt_id,
+                answer=answer,
+            )
+            samples.append(sample)
+    return samples

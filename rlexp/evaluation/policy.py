@@ -14,6 +14,7 @@ from typing import Any
 from rlexp.evaluation.preserved_state import preserve_rng_and_modes
 from rlexp.evaluation.ratios import averages, sample_ratios, sum_by_prompt
 from rlexp.evaluation.results import Evaluation, Sample, in_groups
+from rlexp.runtime.collective import compute_on_first
 from rlexp.spec.eval import EvalSpec
 from rlexp.spec.policy import Completion, PolicyLike
 from rlexp.spec.reward import Scores, Scoring, Value
@@ -54,13 +55,14 @@ def evaluate(
     with preserve_rng_and_modes(policy.model):
         groups = sampled(policy, rows, spec)
         completions = [completion for group in groups for completion in group]
-        asked = [row for row, group in zip(rows, groups, strict=True) for _ in group]
+        ids = [prompt_id for prompt_id, group in enumerate(groups) for _ in group]
+        asked = [rows[prompt_id] for prompt_id in ids]
         scores = score(reward, asked, completions) if reward.scores_anything else None
         gold = {
             name: score(each, asked, completions).total
             for name, each in spec.gold_checked[0].items()
         }
-        samples = _samples(asked, completions, scores, grammatical, gold)
+        samples = _samples(asked, completions, scores, grammatical, gold, ids)
         kl, surprises = drift(policy, completions, spec.batch_size, trained=trained)
         forgetting = text_nats(policy, texts, spec.batch_size) if texts else None
 
@@ -109,7 +111,8 @@ def score(
         name for row in rows for name in row if name not in ("prompt", "completion")
     )
     columns = {name: [row.get(name) for row in rows] for name in names}
-    return reward.score(prompts, answers, columns)
+    # Every process has sampled the same: a judge that costs money is asked by one of them.
+    return compute_on_first(lambda: reward.score(prompts, answers, columns))
 
 
 def _samples(
@@ -118,6 +121,7 @@ def _samples(
     scores: Scores | None,
     grammatical: Grammatical | None,
     gold: Mapping[str, Sequence[float | None]],
+    ids: Sequence[int],
 ) -> list[Sample]:
     return [
         Sample(
@@ -131,6 +135,7 @@ def _samples(
             if grammatical
             else None,
             gold={name: each[index] for name, each in gold.items()},
+            prompt_id=ids[index],
         )
         for index, (row, completion) in enumerate(zip(rows, completions, strict=True))
     ]

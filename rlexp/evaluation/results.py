@@ -3,10 +3,39 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
+
+from rlexp.runtime.files import write_atomically
+
+Answer = Literal["", "chosen", "rejected"]
+"""Which answer of a pair a completion is; empty where it is none of a pair's."""
+
+ANSWERS: tuple[Answer, Answer] = ("chosen", "rejected")
+
+_MARKED = re.compile(r"(.*) \((chosen|rejected)\)", re.DOTALL)
+
+
+def mark_answer(prompt: str, answer: str) -> str:
+    """Return a prompt as people see it: with which of its answers is meant, where it has a pair.
+
+    >>> mark_answer("2 + 2?", "chosen"), mark_answer("2 + 2?", "")
+    ('2 + 2? (chosen)', '2 + 2?')
+    """
+    return f"{prompt} ({answer})" if answer else prompt
+
+
+def split_marked(prompt: str) -> tuple[str, str]:
+    """Undo `mark_answer`, for records of before samples had `prompt_id` and `answer`.
+
+    >>> split_marked("2 + 2? (chosen)"), split_marked("2 + 2?")
+    (('2 + 2?', 'chosen'), ('2 + 2?', ''))
+    """
+    marked = _MARKED.fullmatch(prompt)
+    return (marked[1], marked[2]) if marked else (prompt, "")
 
 
 @dataclass(frozen=True)
@@ -28,6 +57,14 @@ class Sample:
     """Share of grammatical sentences; None where the data cannot tell."""
     gold: dict[str, float | None] = field(default_factory=dict)
     """What the rewards of `eval.gold` say."""
+    prompt_id: int | None = None
+    """Place of the prompt's row among the held-out rows; None in records of before it was kept."""
+    answer: Answer = ""
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Sample:
+        """Read what JSON made of one."""
+        return cls(**_with_answer(content))
 
 
 @dataclass(frozen=True)
@@ -58,16 +95,14 @@ class Evaluation:
     def to_json(self, path: Path) -> None:
         """Write all of it to a file, in one step; floats come back with the same bits."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(path.name + ".new")
         # Python's words for what is not finite, which `json.loads` reads: only rlexp reads this.
-        draft.write_text(json.dumps(asdict(self), ensure_ascii=False), encoding="utf-8")
-        draft.replace(path)
+        write_atomically(path, json.dumps(asdict(self), ensure_ascii=False))
 
     @classmethod
     def from_json(cls, path: Path) -> Evaluation:
         """Read what `to_json` wrote."""
         content = json.loads(path.read_text(encoding="utf-8"))
-        content["samples"] = [Sample(**sample) for sample in content["samples"]]
+        content["samples"] = [Sample.from_dict(sample) for sample in content["samples"]]
         for pairs in ("intervals", "ratios"):
             found = content.get(pairs, {})
             content[pairs] = {name: tuple(each) for name, each in found.items()}
@@ -98,3 +133,21 @@ class Pair:
     after: str | None
     reward_before: float | None
     reward_after: float | None
+    answer: Answer = ""
+
+    @property
+    def shown_prompt(self) -> str:
+        """The prompt as people see it."""
+        return mark_answer(self.prompt, self.answer)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Pair:
+        """Read what JSON made of one."""
+        return cls(**_with_answer(content))
+
+
+def _with_answer(content: dict[str, Any]) -> dict[str, Any]:
+    if "answer" in content:
+        return content
+    prompt, answer = split_marked(content["prompt"])
+    return content | {"prompt": prompt, "answer": answer}

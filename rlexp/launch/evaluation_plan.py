@@ -16,12 +16,14 @@ from pathlib import Path
 from rlexp.config.hydra import composed_config
 from rlexp.config.overrides import overridden
 from rlexp.config.registry_choices import parse_pinned
-from rlexp.config.stored import CONFIG, Config, missing_secrets, read_config
+from rlexp.config.stored import Config, missing_secrets, read_config
 from rlexp.runtime.checkpoints import step_of
+from rlexp.runtime.run_folder import CHECKPOINTS, CONFIG, MODEL
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.model_folder import is_adapter, saved_config
 from rlexp.spec.files.registry_reference import is_registered
 from rlexp.spec.keys import value_at
+from rlexp.spec.model_kind import kind_of_config
 from rlexp.spec.run import PARTS, RunSpec
 from rlexp.tracking.query.folder_source import run_folders
 from rlexp.tracking.query.record import Record
@@ -35,7 +37,6 @@ FILLED_IN = ("train", "scoring", "model", "hardware", "eval", "guards", "trackin
 EVALUATES = "evaluates"
 """Tag of the MLflow run: what was evaluated."""
 ALGO = "rlexp.algos.evaluate"
-MODEL, CHECKPOINTS = "model", "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -145,13 +146,13 @@ class Finder:
         return self._model_of_run(record.folder, word)
 
     def _model_of_run(self, run: Path, word: str) -> NamedModel:
-        from rlexp.registry.promote import FINAL, chosen
+        from rlexp.registry.promote import choose_weights
 
         config = read_config(run / CONFIG)
         if str(value_at(config, "algo._target_")).startswith(ALGO):
             remedy = f"Once more: python -m rlexp rerun {run}"
             raise UserError(Problem(word, "an evaluation", "a run that trained a model", remedy))
-        weights = chosen(run, "unfinished", self._checkpoint or FINAL)
+        weights = choose_weights(run, "unfinished", self._checkpoint or MODEL)
         name = str(config["name"])
         if self._checkpoint:
             name += f"-{weights.place.name}"
@@ -265,6 +266,4 @@ def _scores_texts(model: NamedModel) -> bool:
     folder = Path(model.path)
     if not folder.is_dir():
         return False
-    config = saved_config(folder)
-    kinds = [*(config.get("architectures") or []), config.get("task_type") or ""]
-    return any("SequenceClassification" in kind or kind == "SEQ_CLS" for kind in kinds)
+    return not kind_of_config(saved_config(folder)).writes

@@ -9,9 +9,9 @@ from typing import Any
 from rlexp.config.stored import Config, write_config
 from rlexp.launch.launcher import launch
 from rlexp.runtime.paths import CONF
+from rlexp.runtime.run_folder import SPOOL
 from rlexp.spec.errors import UserError
 from rlexp.spec.run import RunSpec
-from rlexp.tracking.spool.spool import SPOOL
 
 
 def launch_new_run(config: Config, spec: RunSpec) -> Path:

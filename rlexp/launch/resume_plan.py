@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlexp.config.overrides import overridden
-from rlexp.config.stored import CONFIG, Config, read_config
+from rlexp.config.stored import Config, read_config
 from rlexp.runtime.checkpoints import complete_checkpoints, remove_cut_off
+from rlexp.runtime.run_folder import CHECKPOINTS, CONFIG, SPOOL
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.keys import key_paths, key_values
 from rlexp.spec.run import RunSpec
 from rlexp.tracking.spool.history import RunHistory
-from rlexp.tracking.spool.spool import SPOOL
 
 CHANGEABLE = (
     "train.max_steps",
@@ -85,13 +85,13 @@ def plan_resume(folder: Path, overrides: Sequence[str]) -> Resumption:
         spec = RunSpec.parse(config, list(key_paths(config)))
     except UserError as error:
         problems += error.problems
-    checkpoints = complete_checkpoints(folder / "checkpoints")
+    checkpoints = complete_checkpoints(folder / CHECKPOINTS)
     if spec is not None:
         done = max(history.points, default=0)
         problems += _steps_left(folder, history, before["train"]["max_steps"], done, spec)
     if problems or spec is None:
         raise UserError(problems)
-    cut_off = tuple(remove_cut_off(folder / "checkpoints"))
+    cut_off = tuple(remove_cut_off(folder / CHECKPOINTS))
     return Resumption(spec, config, checkpoints[-1] if checkpoints else None, cut_off)
 
 
@@ -109,7 +109,7 @@ def _forbidden_changes(before: Config, after: Config, folder: Path) -> Iterator[
             want = f"{old.get(key)}, with which the run began"
             remedy = (
                 "With another value start a new run: python -m rlexp "
-                f"model=local model.path={folder / 'checkpoints'}/step-… {key}={new.get(key)} …"
+                f"model=local model.path={folder / CHECKPOINTS}/step-… {key}={new.get(key)} …"
             )
             yield Problem(key, str(new.get(key)), want, remedy)
 

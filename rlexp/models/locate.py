@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rlexp.models.adapters import ADAPTER_CONFIG, BASE, base_of
-from rlexp.runtime.cache import cache_folder, made_once
+from rlexp.runtime.cache import cache_folder, make_once
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.model_folder import is_adapter
 from rlexp.spec.files.registry_reference import is_registered
@@ -99,7 +99,7 @@ def local_folder(
         assert registry is not None  # whoever lets such paths through says where the registry is
         version = registry(path, key)
         target = cache_folder() / "registry" / version.identity
-        return made_once(target, lambda draft: _download(version, draft, target))
+        return make_once(target, lambda draft: _download(version, draft, target))
     local = Path(path).expanduser()
     if local.is_dir():
         return local.resolve()

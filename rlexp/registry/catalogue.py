@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from rlexp.tracking.store.read_only import (
-    checked_file,
     open_read_only,
+    sqlite_file,
     store_errors,
     unreachable_error,
 )
@@ -33,7 +33,7 @@ _DELETED = "Deleted_Internal"
 
 
 @dataclass(frozen=True)
-class Entry:
+class VersionEntry:
     """What is kept of one version."""
 
     source: str
@@ -54,23 +54,23 @@ class Catalogue(Protocol):
         """Of a model's versions, in their order."""
         ...
 
-    def entry(self, name: str, number: str) -> Entry:
+    def entry(self, name: str, number: str) -> VersionEntry:
         """A version that is there."""
         ...
 
 
-def catalogue(address: str) -> Catalogue:
+def open_catalogue(address: str) -> Catalogue:
     """The registry at a resolved address.
 
     Raises:
         UserError: nothing is there, or it does not answer within seconds, or it is no store.
     """
     if urlsplit(address).scheme.partition("+")[0] == "sqlite":
-        return _File(address, checked_file(address))
-    return _Server(address, open_read_only(address))
+        return _SQLiteCatalogue(address, sqlite_file(address))
+    return _MLflowCatalogue(address, open_read_only(address))
 
 
-class _Server:
+class _MLflowCatalogue:
     def __init__(self, address: str, client: MlflowClient) -> None:
         self._address, self._client = address, client
 
@@ -88,14 +88,14 @@ class _Server:
             found = self._client.search_model_versions(f"name = '{quoted}'")
         return sorted((str(each.version) for each in found), key=int)
 
-    def entry(self, name: str, number: str) -> Entry:
+    def entry(self, name: str, number: str) -> VersionEntry:
         with store_errors(self._address):
             version = self._client.get_model_version(name, number)
             source = self._client.get_model_version_download_uri(name, number)
-        return Entry(source, version.creation_timestamp, version.tags)
+        return VersionEntry(source, version.creation_timestamp, version.tags)
 
 
-class _File:
+class _SQLiteCatalogue:
     def __init__(self, address: str, path: Path) -> None:
         self._address, self._file = address, f"{path.as_uri()}?mode=ro"
 
@@ -115,14 +115,14 @@ class _File:
         """
         return [str(number) for (number,) in self._ask(query, name, _DELETED)]
 
-    def entry(self, name: str, number: str) -> Entry:
+    def entry(self, name: str, number: str) -> VersionEntry:
         query = """
             SELECT coalesce(storage_location, source), creation_time FROM model_versions
             WHERE name = ? AND version = ?
         """
         ((source, created),) = self._ask(query, name, number)
         tags = "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?"
-        return Entry(source, created, dict(self._ask(tags, name, number)))
+        return VersionEntry(source, created, dict(self._ask(tags, name, number)))
 
     def _ask(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         try:

@@ -18,11 +18,11 @@ from rlexp.evaluation.results import Evaluation
 from rlexp.models.adapters import ADAPTER_CONFIG, BASE, base_of
 from rlexp.models.tokenizer import PLAIN
 from rlexp.runtime.checkpoints import BEST, complete_checkpoints, step_of
+from rlexp.runtime.run_folder import CARD, CHECKPOINTS, CONFIG, EVALUATIONS, MODEL, SPOOL, step_file
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.model_folder import is_adapter
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.history import RunHistory
-from rlexp.tracking.spool.spool import SPOOL
 
 FILES = (
     "model*.safetensors",
@@ -40,11 +40,10 @@ FILES = (
     "*.jinja",
 )
 """Of a checkpoint, what belongs to the model: neither the optimizer's state nor any pickle."""
-FINAL = "model"
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenWeights:
     """Weights of a run."""
 
     place: Path
@@ -64,7 +63,7 @@ class StagedCard:
     """Of the evaluation of these weights, as tags."""
 
 
-def chosen(run: Path, status: str, checkpoint: str | None) -> Chosen:
+def choose_weights(run: Path, status: str, checkpoint: str | None) -> ChosenWeights:
     """The weights that were asked for, else the run's best, else its last.
 
     Args:
@@ -75,29 +74,29 @@ def chosen(run: Path, status: str, checkpoint: str | None) -> Chosen:
     Raises:
         UserError: they are not there.
     """
-    complete = {each.name: each for each in complete_checkpoints(run / "checkpoints")}
+    complete = {each.name: each for each in complete_checkpoints(run / CHECKPOINTS)}
     last = last_step(run)
-    best = run / "checkpoints" / BEST
+    best = run / CHECKPOINTS / BEST
     if checkpoint is None and best.is_file():
         told = json.loads(best.read_text(encoding="utf-8"))
         if told["folder"] in complete:
             why = f"the best by {told['metric']} ({told['value']:.4g})"
-            return Chosen(complete[told["folder"]], int(told["step"]), why)
-    if checkpoint in (None, FINAL):
-        if weights_in(run / FINAL):
-            return Chosen(run / FINAL, last, "the final model")
+            return ChosenWeights(complete[told["folder"]], int(told["step"]), why)
+    if checkpoint in (None, MODEL):
+        if has_weights(run / MODEL):
+            return ChosenWeights(run / MODEL, last, "the final model")
         there = f"checkpoints: {', '.join(complete)}" if complete else "no complete checkpoint"
         got = f"{run}, {status}, without a final model ({there})"
         remedy = f"Name one: --checkpoint {[*complete][-1]}" if complete else "Promote another run."
         raise UserError(Problem("run", got, "a run that left a model", remedy))
     name = f"step-{int(checkpoint):06d}" if checkpoint.isdigit() else checkpoint
     if name not in complete:
-        want = f"one of {', '.join([*complete, FINAL])}"
+        want = f"one of {', '.join([*complete, MODEL])}"
         raise UserError(Problem("--checkpoint", checkpoint, want))
-    return Chosen(complete[name], step_of(complete[name]), "as asked")
+    return ChosenWeights(complete[name], step_of(complete[name]), "as asked")
 
 
-def stage(run: Path, weights: Chosen, origin: Mapping[str, str], target: Path) -> StagedCard:
+def stage(run: Path, weights: ChosenWeights, origin: Mapping[str, str], target: Path) -> StagedCard:
     """Gather in `target` what is to be uploaded; its model card.
 
     Args:
@@ -111,7 +110,7 @@ def stage(run: Path, weights: Chosen, origin: Mapping[str, str], target: Path) -
     """
     for file in _model_files(weights.place):
         (target / file.name).symlink_to(file.resolve())
-    config, card = config_of(run), _card_of(run, weights)
+    config, card = run_config(run), _card_of(run, weights)
     template = target / "chat_template.jinja"
     if not config["model"]["chat"] and template.exists() and template.read_text("utf-8") == PLAIN:
         template.unlink()  # as in the final model: it would pass for one that knows chats
@@ -125,16 +124,16 @@ def stage(run: Path, weights: Chosen, origin: Mapping[str, str], target: Path) -
     return StagedCard(redacted(told.text.strip()), metrics)
 
 
-def _card_of(run: Path, weights: Chosen) -> Card:
+def _card_of(run: Path, weights: ChosenWeights) -> Card:
     """The run's card, as it would be had the run ended with these weights."""
-    file = run / "card.json"
+    file = run / CARD
     if not file.is_file():
         remedy = f"Let it go on to its end first: python -m rlexp resume {run}"
         raise UserError(Problem("run", f"{run}, cut off without a card", "a run's card", remedy))
     card = Card.from_json(file)
     if card.after and weights.step == last_step(run):
         return card
-    evaluation = run / "evaluations" / f"step-{weights.step:06d}.json"
+    evaluation = run / EVALUATIONS / step_file(weights.step)
     found = Evaluation.from_json(evaluation) if evaluation.is_file() else None
     return of_step(card, found.metrics if found else {}, found.intervals if found else {})
 
@@ -143,20 +142,20 @@ def last_step(run: Path) -> int:
     """The step at which the run ended: the last of its config, unless a guard stopped it."""
     told = RunHistory.read(run / SPOOL)
     stopped = told.stopped_at if told else None
-    return stopped or int(config_of(run)["train"]["max_steps"])
+    return stopped or int(run_config(run)["train"]["max_steps"])
 
 
-def config_of(run: Path) -> dict[str, Any]:
+def run_config(run: Path) -> dict[str, Any]:
     """The run's composed config."""
-    return yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
 
 
-def weights_in(folder: Path) -> bool:
+def has_weights(folder: Path) -> bool:
     """Whether a folder holds a model's weights."""
     return any(folder.glob("*.safetensors"))
 
 
-def digest(folder: Path) -> str:
+def files_digest(folder: Path) -> str:
     """SHA-256 of the files that make the model, by name; the card is not among them."""
     whole = hashlib.sha256()
     for file in sorted(folder.rglob("*")):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from rlexp.spec.errors import Problem
 from rlexp.tracking.query.records import Record, Records
-from rlexp.tracking.store.connection import time_for
+from rlexp.tracking.store.connection import upload_timeout
 from rlexp.tracking.store.read_only import store_errors
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def name_problems(name: str, alias: str | None) -> list[Problem]:
     return found
 
 
-def registered(records: Records, record: Record, name: str, digest: str) -> str | None:
+def registered_version(records: Records, record: Record, name: str, digest: str) -> str | None:
     """The version of a model that has these files of this run already; None if there is none."""
     quoted = name.replace("'", "''")
     with store_errors(records.uri):
@@ -74,7 +74,7 @@ def registered(records: Records, record: Record, name: str, digest: str) -> str 
     return None
 
 
-def register(records: Records, record: Record, name: str, upload: Upload) -> str:
+def register_version(records: Records, record: Record, name: str, upload: Upload) -> str:
     """Upload the files and make a version of them; its number.
 
     A process that is killed on the way leaves files that the next attempt overwrites, no version.
@@ -88,7 +88,7 @@ def register(records: Records, record: Record, name: str, upload: Upload) -> str
     largest = max(path.stat().st_size for path in upload.folder.rglob("*"))
     with store_errors(records.uri):
         model = _logged_model(records, record, upload)
-        with time_for(largest):
+        with upload_timeout(largest):
             client.log_model_artifacts(model.model_id, str(upload.folder))
         client.set_logged_model_tags(model.model_id, {_EXTERNAL: "false"})
         try:

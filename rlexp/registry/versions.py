@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rlexp.registry.catalogue import Aliases, catalogue
+from rlexp.registry.catalogue import Aliases, open_catalogue
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.registry_reference import PREFIX, Reference, is_registered
 from rlexp.tracking.secrets import redacted
@@ -92,7 +92,7 @@ class Version:
 
 
 @cache
-def find(path: str, uri: str | None, key: str) -> Version:
+def find_version(path: str, uri: str | None, key: str) -> Version:
     """The version that a path names; in one process an alias means the same version throughout.
 
     Args:
@@ -108,7 +108,7 @@ def find(path: str, uri: str | None, key: str) -> Version:
         remedy = "Set tracking.registry=sqlite:///mlflow.db, or to a server's address."
         raise UserError(Problem("tracking.registry", "null", f"a registry for {path}", remedy))
     address, name = resolve(uri), reference.name
-    registry = catalogue(address)
+    registry = open_catalogue(address)
     models = registry.models()
     if name not in models:
         raise UserError(_unknown(path, key, name, models, redacted(address)))
@@ -120,7 +120,7 @@ def find(path: str, uri: str | None, key: str) -> Version:
     return Version(name, number, address, entry.source, entry.created, entry.tags)
 
 
-def pinned(config: Any, uri: str | None, key: str = "") -> Any:
+def pin_references(config: Any, uri: str | None, key: str = "") -> Any:
     """A composed config in which each `registry:` path names a version in place of an alias.
 
     Args:
@@ -129,13 +129,15 @@ def pinned(config: Any, uri: str | None, key: str = "") -> Any:
         key: full path of `config` in the whole.
 
     Raises:
-        UserError: as `find`.
+        UserError: as `find_version`.
     """
     if isinstance(config, dict):
         below = f"{key}." if key else ""
-        return {name: pinned(value, uri, f"{below}{name}") for name, value in config.items()}
+        return {
+            name: pin_references(value, uri, f"{below}{name}") for name, value in config.items()
+        }
     if isinstance(config, str) and is_registered(config):
-        return find(config, uri, key).path
+        return find_version(config, uri, key).path
     return config
 
 

@@ -10,8 +10,9 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from rlexp.reproduction.recorded import RecordedRun
+from rlexp.runtime.run_folder import GIT_DIFF, PACKAGES, SOURCES
 from rlexp.tracking.provenance import environment
-from rlexp.tracking.provenance.manifest import SOURCES, Facts
+from rlexp.tracking.provenance.manifest import Facts
 from rlexp.tracking.secrets import redacted
 
 NUMBERS = (
@@ -110,7 +111,7 @@ def _code(then: Facts, here: Facts, fetch: Fetch) -> Iterator[EnvironmentDiffere
         yield EnvironmentDifference("commit", _short(a["commit"]), _short(b["commit"]), checkout)
         tidy = ""
     if a["diff"] != b["diff"]:
-        apply = f"{fetch('git.diff')} && git apply {_FETCHED}/git.diff"
+        apply = f"{fetch(GIT_DIFF)} && git apply {_FETCHED}/{GIT_DIFF}"
         if a["diff"] and not a["restorable"]:
             remedy = "The run's git.diff lacks secrets, or its end: to be read, not to be applied."
         else:
@@ -188,7 +189,7 @@ def _packages(then: dict[str, str], fetch: Fetch) -> Iterator[EnvironmentDiffere
     first += sorted(name for name in changed if name.startswith("nvidia-"))
     others = sorted(set(changed) - set(first))
     wanted = " ".join(f"{name}=={a[name]}" for name in first)
-    install = f"{fetch('packages.txt')} && python -m pip install -r {_FETCHED}/packages.txt"
+    install = f"{fetch(PACKAGES)} && python -m pip install -r {_FETCHED}/{PACKAGES}"
     remedies = [(first, f"python -m pip install {wanted}"), (others, install)]
     for names, remedy in remedies:
         for name in names:

@@ -18,7 +18,7 @@ CLOSE = 1e-6
 
 @dataclass(frozen=True)
 class Match:
-    """One metric of the two runs."""
+    """Comparison of one metric of the two runs; a difference is |a - b|."""
 
     name: str
     points: int
@@ -34,49 +34,58 @@ class Match:
 
     @property
     def verdict(self) -> Verdict:
+        """How well this metric was reproduced."""
         if self.parted is None:
             return "exactly"
         return "closely" if not self.missing and self.relative <= CLOSE else "differs"
 
 
-def match(name: str, then: Points, now: Points, *, whole: bool) -> Match:
+def match_metric(name: str, recorded: Points, new: Points, *, whole: bool) -> Match:
     """Compare one metric's points.
 
     Args:
         name: the metric.
-        then: of the recorded run.
-        now: of the new one.
+        recorded: of the recorded run.
+        new: of the new one.
         whole: whether the recorded run came to its end; what the new one has beyond a run that was
             cut short is no difference.
     """
-    steps = then.keys() | now.keys() if whole else then.keys()
-    both = then.keys() & now.keys()
-    pairs = {step: (_stored(then[step]), _stored(now[step])) for step in both}
+    steps = recorded.keys() | new.keys() if whole else recorded.keys()
+    common = recorded.keys() & new.keys()
+    pairs = {step: (_stored(recorded[step]), _stored(new[step])) for step in common}
+    # NaN on both sides is the same value.
     unequal = {step for step, (a, b) in pairs.items() if not (a == b or (a != a and b != b))}
-    parted = unequal | (steps - both)
-    differences = [abs(a - b) for a, b in (pairs[step] for step in unequal)]
-    shares = [_share(*pairs[step]) for step in unequal]
+    parted = unequal | (steps - common)
+    absolute = [abs(a - b) for a, b in (pairs[step] for step in unequal)]
+    relative = [_relative_difference(*pairs[step]) for step in unequal]
     return Match(
         name=name,
-        points=len(both),
+        points=len(common),
         parted=min(parted, default=None),
-        absolute=max(map(_or_infinite, differences), default=0.0),
-        relative=max(map(_or_infinite, shares), default=0.0),
-        missing=len(steps - both),
+        absolute=max(map(_nan_as_infinity, absolute), default=0.0),
+        relative=max(map(_nan_as_infinity, relative), default=0.0),
+        missing=len(steps - common),
     )
 
 
-def compare_metrics(then: dict[str, Points], now: dict[str, Points], *, whole: bool) -> list[Match]:
-    """Every metric of the two runs, those that part first at the top."""
-    names = sorted(then.keys() | now.keys() if whole else then.keys())
-    found = [match(name, then.get(name, {}), now.get(name, {}), whole=whole) for name in names]
-    return sorted(found, key=lambda each: math.inf if each.parted is None else each.parted)
+def compare_metrics(
+    recorded: dict[str, Points], new: dict[str, Points], *, whole: bool
+) -> list[Match]:
+    """Compare every metric of the two runs; those that part first come first."""
+    names = sorted(recorded.keys() | new.keys() if whole else recorded.keys())
+    matches = [
+        match_metric(name, recorded.get(name, {}), new.get(name, {}), whole=whole) for name in names
+    ]
+    return sorted(matches, key=lambda match: math.inf if match.parted is None else match.parted)
 
 
-def verdict(matches: Sequence[Match]) -> Verdict:
-    """Of a whole run: that of its worst metric. A run without metrics was not reproduced."""
-    found = {each.verdict for each in matches} or {"differs"}
-    return "differs" if "differs" in found else "closely" if "closely" in found else "exactly"
+def overall_verdict(matches: Sequence[Match]) -> Verdict:
+    """Return the verdict of the worst metric; a run without metrics was not reproduced."""
+    verdicts = {match.verdict for match in matches} or {"differs"}
+    for verdict in ("differs", "closely"):
+        if verdict in verdicts:
+            return verdict
+    return "exactly"
 
 
 def _stored(value: float) -> float:
@@ -84,10 +93,10 @@ def _stored(value: float) -> float:
     return math.copysign(sys.float_info.max, value) if math.isinf(value) else value
 
 
-def _share(a: float, b: float) -> float:
+def _relative_difference(a: float, b: float) -> float:
     return abs(a - b) / max(abs(a), abs(b))
 
 
-def _or_infinite(value: float) -> float:
+def _nan_as_infinity(difference: float) -> float:
     """NaN on one side alone is as far as can be."""
-    return math.inf if math.isnan(value) else value
+    return math.inf if math.isnan(difference) else difference

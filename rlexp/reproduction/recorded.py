@@ -8,8 +8,9 @@ from typing import Any
 
 from rlexp.config.stored import read_config
 from rlexp.runtime import lock
+from rlexp.runtime.run_folder import CONFIG, ORIGIN, PACKAGES
 from rlexp.spec.errors import Problem, UserError
-from rlexp.tracking.provenance.manifest import ORIGIN, Facts, attempts
+from rlexp.tracking.provenance.manifest import Facts, read_attempts
 from rlexp.tracking.query.records import Record, Records
 
 COMPARED = ("train/", "rollout/", "eval/")
@@ -64,12 +65,12 @@ def read_recorded_run(records: Records, word: str) -> RecordedRun:
     if record.status == "RUNNING" and record.folder is not None and lock.is_held(record.folder):
         got = f"{record.name}, which is still running"
         raise UserError(Problem(word, got, "a run that has ended", "Wait for it, or end it."))
-    files = {name: _artifact(records, record, name) for name in ("config.yaml", "packages.txt")}
-    lines = files["packages.txt"].read_text(encoding="utf-8").split()
+    files = {name: _artifact(records, record, name) for name in (CONFIG, PACKAGES)}
+    lines = files[PACKAGES].read_text(encoding="utf-8").split()
     return RecordedRun(
         record=record,
-        config=read_config(files["config.yaml"]),
-        attempts=attempts(_artifact(records, record, ORIGIN)),
+        config=read_config(files[CONFIG]),
+        attempts=read_attempts(_artifact(records, record, ORIGIN)),
         packages=dict(line.split("==", 1) for line in lines),
         metrics={
             name: dict(points)

@@ -14,11 +14,12 @@ from rlexp.launch.launcher import launch
 from rlexp.launch.new_run import new_folder
 from rlexp.reproduction import terminal
 from rlexp.reproduction.differences import EnvironmentDifference, environment_differences
-from rlexp.reproduction.matching import Verdict, compare_metrics, verdict
+from rlexp.reproduction.matching import Verdict, compare_metrics, overall_verdict
 from rlexp.reproduction.plan import Stage, plan_reproduction
 from rlexp.reproduction.recorded import COMPARED, Points, RecordedRun, read_recorded_run
-from rlexp.reproduction.result import keep
+from rlexp.reproduction.result import write_result
 from rlexp.runtime.checkpoints import complete_checkpoints
+from rlexp.runtime.run_folder import CHECKPOINTS, ORIGIN, PROVENANCE, SPOOL
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.keys import value_at
 from rlexp.spec.rows import rows_read
@@ -27,8 +28,7 @@ from rlexp.tracking.provenance import manifest
 from rlexp.tracking.provenance.environment import GitState, repository
 from rlexp.tracking.provenance.manifest import Facts
 from rlexp.tracking.query.records import Records
-from rlexp.tracking.spool.spool import SPOOL, read_events
-from rlexp.tracking.tracker import PROVENANCE
+from rlexp.tracking.spool.spool import read_events
 
 
 def reproduce(
@@ -68,7 +68,7 @@ def reproduce(
     console.print()
     folder = new_folder()
     failure = _run(stages, folder)
-    made = manifest.attempts(folder / PROVENANCE / manifest.ORIGIN)[-1]
+    made = manifest.read_attempts(folder / PROVENANCE / ORIGIN)[-1]
     late = [each for each in environment_differences(recorded, made, uri) if each not in found]
     whole = recorded.record.status == "FINISHED"
     matches = compare_metrics(recorded.metrics, _metrics(folder), whole=whole)
@@ -76,18 +76,18 @@ def reproduce(
     if late:
         terminal.print_differences(late, console, where="in the new run")
     terminal.print_matches(matches, console)
-    keep(folder, recorded, stages[-1], [*found, *late], matches)
+    write_result(folder, recorded, stages[-1], [*found, *late], matches)
     if failure is not None:
         raise failure
     print(folder)
-    return verdict(matches)
+    return overall_verdict(matches)
 
 
 def _look(
     recorded: RecordedRun, stage: Stage, uri: str, changed_data: bool, console: Console
 ) -> list[EnvironmentDifference]:
     """Tell what is other here. Raises `UserError` where the run cannot be had again with it."""
-    here = manifest.facts(stage.spec, GitState.of(repository()))
+    here = manifest.collect_facts(stage.spec, GitState.of(repository()))
     _check_folders(recorded.origin, here, stage.config)
     here["data"] = _data(stage.spec)
     found = environment_differences(recorded, here, uri)
@@ -130,7 +130,7 @@ def _run(stages: list[Stage], folder: Path) -> RunFailed | None:
     """The new run; how it failed, if it did: a failure can be what is to be had again."""
     for stage in stages:
         write_config(folder, stage.config)
-        checkpoints = complete_checkpoints(folder / "checkpoints")
+        checkpoints = complete_checkpoints(folder / CHECKPOINTS)
         try:
             launch(stage.spec, folder, None, checkpoints[-1] if checkpoints else None)
         except (UserError, RunFailed) as error:

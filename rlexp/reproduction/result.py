@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.reproduction.differences import EnvironmentDifference
-from rlexp.reproduction.matching import Match, verdict
+from rlexp.reproduction.matching import Match, overall_verdict
 from rlexp.reproduction.plan import REPRODUCES, Stage
 from rlexp.reproduction.recorded import RecordedRun
 from rlexp.runtime import lock
+from rlexp.runtime.run_folder import SPOOL
 from rlexp.tracking.secrets import redacted, redacted_values
 from rlexp.tracking.spool.shipper import Shipper
-from rlexp.tracking.spool.spool import SPOOL, Spool
+from rlexp.tracking.spool.spool import Spool
 
 RESULT = "reproduction.json"
 VERDICT_TAG = "reproduced"
@@ -27,7 +28,7 @@ VERDICT_TAG = "reproduced"
 log = logging.getLogger(__name__)
 
 
-def keep(
+def write_result(
     folder: Path,
     recorded: RecordedRun,
     stage: Stage,
@@ -43,7 +44,7 @@ def keep(
         found: what was other here.
         matches: of every metric.
     """
-    reached = verdict(matches)
+    reached = overall_verdict(matches)
     result = {
         REPRODUCES: recorded.record.run_id,
         "name": recorded.record.name,

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rlexp.reproduction.differences import EnvironmentDifference, differing_attempts
-from rlexp.reproduction.matching import Match, Verdict, verdict
+from rlexp.reproduction.matching import Match, Verdict, overall_verdict
 from rlexp.reproduction.recorded import RecordedRun
 
 SENTENCES: dict[Verdict, str] = {
@@ -79,7 +79,7 @@ def print_matches(matches: Sequence[Match], console: Console) -> None:
     if any(each.missing for each in matches):
         console.print("(+n): n steps at which one of the two runs has no value.")
     same = sum(each.parted is None for each in matches)
-    console.print(Text(SENTENCES[verdict(matches)], style="bold"))
+    console.print(Text(SENTENCES[overall_verdict(matches)], style="bold"))
     if same < len(matches):
         parted = [each.parted for each in matches if each.parted is not None]
         first = f"; they part at step {min(parted)}" if parted else ""

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from rlexp.spec.errors import Problem, UserError
 
-__all__ = ["cache_folder", "made_once", "make_writable"]
+__all__ = ["cache_folder", "ensure_writable", "make_once"]
 
 
-def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+def make_once(folder: Path, make: Callable[[Path], None]) -> Path:
     """The folder, made by `make(draft)` if it is not there.
 
     Processes that ask at the same time make it once, and one that is killed half-way leaves nothing
@@ -37,7 +37,7 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
     return folder
 
 
-def make_writable(folder: Path) -> None:
+def ensure_writable(folder: Path) -> None:
     """Make the folder in the cache if it is not there.
 
     Raises:

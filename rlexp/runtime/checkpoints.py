@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
+
+from rlexp.runtime.files import fsync_path, write_atomically
 
 COMPLETE = "complete.json"
 BEST = "best.json"
@@ -46,15 +47,15 @@ def seal(folder: Path, step: int) -> Path:
     written, sealed = folder / f"{WRITTEN}{step}", folder / checkpoint_name(step)
     files = sorted(path for path in written.rglob("*") if path.is_file())
     for path in files:
-        _to_disk(path)
+        fsync_path(path)
     sizes = {str(path.relative_to(written)): path.stat().st_size for path in files}
     (written / COMPLETE).write_text(json.dumps(sizes, indent=1) + "\n", encoding="utf-8")
     for path in (written / COMPLETE, written):
-        _to_disk(path)
+        fsync_path(path)
     if sealed.exists():
         shutil.rmtree(sealed)
     written.rename(sealed)
-    _to_disk(folder)
+    fsync_path(folder)
     return sealed
 
 
@@ -100,9 +101,7 @@ class BestCheckpoint:
 
     def write(self, checkpoints: Path) -> None:
         """Leave `best.json` beside the checkpoints."""
-        draft = checkpoints / f"{BEST}.new"
-        draft.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
-        draft.replace(checkpoints / BEST)
+        write_atomically(checkpoints / BEST, json.dumps(asdict(self), indent=1) + "\n")
 
 
 def best_checkpoint(
@@ -123,12 +122,3 @@ def best_checkpoint(
     ]
     sign = 1 if mode == "max" else -1
     return max(judged, key=lambda best: sign * best.value, default=None)
-
-
-def _to_disk(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,16 +3,16 @@
     with lock(folder):
         ...  # nobody else writes to this run
 
-`flock` on `<folder>/.lock`: SIGKILL, a power cut or a full disk cannot leave it behind, so a lock
-that can be taken means that nobody is alive on the run. The file itself stays; it says which
-process took the lock last.
+`filelock` takes a `flock` on `<folder>/.lock`: SIGKILL, a power cut or a full disk cannot leave it
+behind, so a lock that can be taken means that nobody is alive on the run. A forked worker that
+outlives its killed parent does not keep it. The file itself stays; it says which process took the
+lock last.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,8 +22,6 @@ from rlexp.spec.errors import Problem, UserError
 LOCK = ".lock"
 
 _PROBE = 0.2  # seconds; `is_held` takes the lock too, for some microseconds
-
-_mine: set[int] = set()
 
 
 class Held(Exception):
@@ -42,20 +40,29 @@ def lock(folder: Path) -> Iterator[None]:
 
     Raises:
         Held: somebody else is, in this process or another one.
-        OSError: the folder cannot be written.
+        OSError: the folder is not there, or cannot be written.
     """
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    _mine.add(descriptor)
+    from filelock import FileLock, Timeout
+
+    if not folder.is_dir():  # filelock would make it
+        raise FileNotFoundError(f"no folder {folder}")
+    file_lock = FileLock(
+        folder / LOCK,
+        timeout=_PROBE,
+        poll_interval=0.01,
+        thread_local=False,
+        fallback_to_soft=False,  # a soft lock is a file that a killed process leaves behind
+        on_acquired=_write_process,
+    )
     try:
-        if not _taken(descriptor):
-            raise Held(folder, f"process {os.pread(descriptor, 20, 0).decode() or 'unknown'}")
-        os.ftruncate(descriptor, 0)
-        with suppress(OSError):  # a full disk takes no number, and the lock holds without it
-            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        file_lock.acquire()
+    except Timeout as timeout:
+        process = (folder / LOCK).read_text(encoding="utf-8") or "unknown"
+        raise Held(folder, f"process {process}") from timeout
+    try:
         yield
     finally:
-        _mine.discard(descriptor)
-        os.close(descriptor)
+        file_lock.release()
 
 
 @contextmanager
@@ -75,7 +82,11 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether somebody is alive on `folder`; changes nothing, creates nothing."""
+    """Whether somebody is alive on `folder`; changes nothing, creates nothing.
+
+    By hand: filelock creates the file, must be allowed to write it, and knows no shared lock, so
+    that two processes that only ask would each take the other for the holder.
+    """
     try:
         descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -89,23 +100,8 @@ def is_held(folder: Path) -> bool:
     return False
 
 
-def _taken(descriptor: int) -> bool:
-    deadline = time.monotonic() + _PROBE
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.01)
-        else:
-            return True
-
-
-def _close_in_child() -> None:
-    """A forked worker that outlives its killed parent must not keep the parent's lock."""
-    while _mine:
-        os.close(_mine.pop())
-
-
-os.register_at_fork(after_in_child=_close_in_child)
+def _write_process(descriptor: int) -> None:
+    """Leave this process's number in the lock file."""
+    with suppress(OSError):  # a full disk takes no number, and the lock holds without it
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)

@@ -36,7 +36,7 @@ class Component(Part):
     name: str
     """What cards, tables and metric names call it."""
 
-    def prepare(self, device: torch.device, local_folder: Callable[..., Path]) -> None:
+    def prepare(self, device: torch.device | str, local_folder: Callable[..., Path]) -> None:
         """Fetch what is needed beside the policy, before the hub is closed. Once in each process.
 
         Args:

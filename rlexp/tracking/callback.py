@@ -1,20 +1,23 @@
-"""What a trainer logs, passed on to the tracker under rlexp's names, with the speed of training."""
+"""A trainer callback that passes what the trainer logs on to the tracker, under rlexp's names."""
 
 from __future__ import annotations
 
 import time
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rlexp.tracking.metric_names import tracked
+from rlexp.tracking.metric_names import tracked_metrics
 from rlexp.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
 
+Logs = dict[str, float] | None
+"""What a trainer logs of a step."""
+
 
 def tracking_callback(tracker: Tracker) -> TrainerCallback:
-    """A callback for any transformers or TRL trainer; in a parallel run the first process logs.
+    """Return a callback for any transformers or TRL trainer; of several processes the first logs.
 
     It adds `perf/step_seconds`, the mean time of an optimizer step since the last log, and
     `perf/tokens_per_second` where the trainer counts tokens. Both take the training alone: what
@@ -27,24 +30,24 @@ def tracking_callback(tracker: Tracker) -> TrainerCallback:
             self._clock = StepClock()
             self._uncounted = 0.0
 
-        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            seen = state.num_input_tokens_seen
-            tokens = max(seen, _tokens_at(tracker, state.global_step))
+        def on_train_begin(self, args, state, control, **kwargs) -> None:
+            counted = state.num_input_tokens_seen
+            tokens = max(counted, _tokens_at(tracker, state.global_step))
             # Some of TRL's trainers count from 0 again when they go on from a checkpoint.
-            self._uncounted = tokens - seen
+            self._uncounted = tokens - counted
             self._clock = StepClock(tokens)
 
-        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        def on_step_begin(self, args, state, control, **kwargs) -> None:
             self._clock.begin()
 
-        def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        def on_optimizer_step(self, args, state, control, **kwargs) -> None:
             self._clock.end()
 
         def on_log(
-            self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any
+            self, args, state, control, logs: dict[str, float] | None = None, **kwargs
         ) -> None:
             if logs and state.is_world_process_zero:
-                metrics = tracked(logs)
+                metrics = tracked_metrics(logs)
                 if "perf/tokens" in metrics:
                     metrics["perf/tokens"] += self._uncounted
                 if "train/mean_loss" in metrics:
@@ -55,7 +58,7 @@ def tracking_callback(tracker: Tracker) -> TrainerCallback:
 
 
 def _tokens_at(tracker: Tracker, step: int) -> float:
-    """Tokens counted up to a step, in all attempts at the run."""
+    """Return the tokens counted up to a step, in all attempts at the run."""
     return max(
         (
             metrics["perf/tokens"]
@@ -67,7 +70,7 @@ def _tokens_at(tracker: Tracker, step: int) -> float:
 
 
 def _mean_loss(tracker: Tracker) -> float:
-    """Over all steps of the run; the trainer knows those of its own attempt only."""
+    """Return the mean over all steps of the run; the trainer knows its own attempt only."""
     return fmean(metrics["train/loss"] for _, metrics in tracker.history if "train/loss" in metrics)
 
 
@@ -97,10 +100,10 @@ class StepClock:
         """Metrics of the steps since the last call; none when there were no steps."""
         if not self._steps:
             return {}
-        found = {"perf/step_seconds": self._seconds / self._steps}
+        speed = {"perf/step_seconds": self._seconds / self._steps}
         tokens = metrics.get("perf/tokens")
         if tokens is not None:
-            found["perf/tokens_per_second"] = (tokens - self._tokens) / self._seconds
+            speed["perf/tokens_per_second"] = (tokens - self._tokens) / self._seconds
             self._tokens = tokens
         self._seconds, self._steps = 0.0, 0
-        return found
+        return speed

@@ -1,4 +1,4 @@
-"""From the names that trainers log under to rlexp's: `group/name`, with one slash.
+"""Metric names: from those that trainers log under to rlexp's `group/name`, with one slash.
 
 MLflow's page makes a section of charts for what stands before the slash, and refuses parentheses.
 """
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _DROPPED = frozenset({"epoch", "total_flos", "step_time"})
-_REWARD_AGAIN = re.compile(r"rewards/.+/(mean|std)")
+_REWARD_COPIES = re.compile(r"rewards/.+/(mean|std)")
 """Of each of TRL's reward functions; rlexp gives it one, so that this is the reward once more."""
 
 _NAMES = {
@@ -48,7 +48,7 @@ _NAMES = {
     "train_steps_per_second": "perf/steps_per_second",
 }
 
-_OF_THE_POLICY = frozenset({"kl", "entropy"})
+_POLICY_METRICS = frozenset({"kl", "entropy"})
 
 _PATTERNS = [
     (re.compile(r"reward_(.+)"), "rollout/reward_{}"),
@@ -61,7 +61,7 @@ _UNSAFE = re.compile(r"[^\w.-]+")
 
 
 def tracked_name(name: str, *, sampled: bool) -> str | None:
-    """The name that rlexp tracks a trainer's metric under; None for what says nothing new.
+    """Return the name that rlexp tracks a trainer's metric under; None for what says nothing new.
 
     Args:
         name: as the trainer logs it.
@@ -73,23 +73,23 @@ def tracked_name(name: str, *, sampled: bool) -> str | None:
     >>> tracked_name("sampling/ratio (max)", sampled=True)
     'train/sampling_ratio_max'
     """
-    if name in _DROPPED or _REWARD_AGAIN.fullmatch(name):
+    if name in _DROPPED or _REWARD_COPIES.fullmatch(name):
         return None
     if name in _NAMES:
         return _NAMES[name]
-    if name in _OF_THE_POLICY:
+    if name in _POLICY_METRICS:
         return f"rollout/{name}" if sampled else f"train/{name}"
     for pattern, template in _PATTERNS:
-        if found := pattern.fullmatch(name):
-            return template.format(_safe(found.group(1)))
+        if match := pattern.fullmatch(name):
+            return template.format(_safe(match.group(1)))
     if _GROUPED.fullmatch(name):
         group, _, rest = name.partition("/")
         return f"{group}/{_safe(rest)}"
     return f"train/{_safe(name)}"
 
 
-def tracked(logs: Mapping[str, Any]) -> dict[str, float]:
-    """A trainer's logs under rlexp's names. Values that are no numbers are left out.
+def tracked_metrics(logs: Mapping[str, Any]) -> dict[str, float]:
+    """Return a trainer's logs under rlexp's names. Values that are no numbers are left out.
 
     A whole log is NaN where a trainer had nothing to average (the length of ended completions when
     none ended), so a NaN passes through: it is a fact, and the spool can hold it.
@@ -104,7 +104,7 @@ def tracked(logs: Mapping[str, Any]) -> dict[str, float]:
 
 
 def finite_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Only the metrics that are finite numbers, as plots want them."""
+    """Return only the metrics that are finite numbers, as plots want them."""
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 

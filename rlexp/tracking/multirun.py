@@ -24,12 +24,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from rlexp.runtime.lock import Held, lock
+from rlexp.runtime.run_folder import SPOOL
 from rlexp.tracking.provenance import environment
 from rlexp.tracking.secrets import redacted_values
 from rlexp.tracking.spool.dead_runs import SpoolStatus
 from rlexp.tracking.spool.parent_run import parent_run
 from rlexp.tracking.spool.shipper import Shipper
-from rlexp.tracking.spool.spool import SPOOL, Spool
+from rlexp.tracking.spool.spool import Spool
 from rlexp.tracking.spool.uploader import cause_of
 from rlexp.tracking.store.connection import resolve
 
@@ -76,8 +77,8 @@ class MultirunParent(Callback):
         _append(self._folder, "start", tags=tags, sweep=True, **start)
         # Ctrl-C and a failed trial leave Hydra without a call of on_multirun_end.
         atexit.register(self._finish, "KILLED")
-        if trouble := self._ship():
-            log.warning("The sweep's own run is not in MLflow, its trials stand alone: %s", trouble)
+        if problem := self._ship():
+            log.warning("The sweep's own run is not in MLflow, its trials stand alone: %s", problem)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         failed = job_return.status == JobStatus.FAILED
@@ -91,17 +92,17 @@ class MultirunParent(Callback):
     def _finish(self, status: str) -> None:
         if self._shipper is None:
             return
-        failed = SpoolStatus.of(self._folder).trial_failed
+        failed = SpoolStatus.read(self._folder).trial_failed
         _append(self._folder, "end", status="FAILED" if failed else status)
-        if trouble := self._ship():
+        if problem := self._ship():
             later = f"python -m rlexp sync {self._folder}"
-            log.warning("The sweep's end is not in MLflow (%s). Send it later: %s", trouble, later)
+            log.warning("The sweep's end is not in MLflow (%s). Send it later: %s", problem, later)
         self._shipper = None
         self._lock.close()
         atexit.unregister(self._finish)
 
     def _ship(self) -> str | None:
-        """Why MLflow did not take all, if it did not: a sweep needs no parent to go on."""
+        """Return why MLflow did not take all, if it did not: a sweep needs no parent to go on."""
         assert self._shipper is not None
         try:
             self._shipper.open(_PATIENCE)

@@ -1,4 +1,4 @@
-"""A table of samples as MLflow shows it best."""
+"""Tables of samples, laid out as MLflow shows them best."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def ordered_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Reward and its terms, prompt, completion, other texts, other numbers.
+    """Order the columns: reward and its terms, prompt, completion, other texts, other numbers.
 
     Of a table MLflow shows the first columns that fit.
     """
@@ -19,14 +19,14 @@ def ordered_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         if name in ("prompt", "completion"):
             return 2 if name == "prompt" else 3
         values = [row[name] for row in rows if row.get(name) is not None]
-        number = bool(values) and all(isinstance(value, (int, float)) for value in values)
-        return 5 if number else 4
+        is_number = bool(values) and all(isinstance(value, (int, float)) for value in values)
+        return 5 if is_number else 4
 
     return sorted(names, key=rank)
 
 
 def json_cell(value: Any) -> Any:
-    """A value of the table; a conversation is written out as text."""
+    """Return a value as the table holds it; a conversation is written out as text."""
     if isinstance(value, list) and value and all(isinstance(turn, dict) for turn in value):
         return "\n".join(f"{turn.get('role')}: {turn.get('content')}" for turn in value)
     return value

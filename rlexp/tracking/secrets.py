@@ -23,7 +23,7 @@ _TOKEN = re.compile(r"\b(?:hf_\w{16,}|gh[pousr]_\w{20,}|sk-[\w-]{20,}|AKIA\w{16}
 
 
 def redacted(text: str) -> str:
-    """`text` without values of secret environment variables, credentials in URIs, and tokens.
+    """Return `text` without secret environment variables, credentials in URIs, and tokens.
 
     >>> redacted("postgresql://ann:pass@db/mlflow and algo.trl.hub_token=abc")
     'postgresql://***@db/mlflow and algo.trl.hub_token=***'
@@ -36,7 +36,7 @@ def redacted(text: str) -> str:
 
 
 def redacted_values(value: Any) -> Any:
-    """The same for every text inside nested dictionaries and lists, keys left alone."""
+    """Redact every text inside nested dictionaries and lists, but no keys."""
     if isinstance(value, str):
         return redacted(value)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What the machine does meanwhile, under MLflow's own names for system metrics."""
+"""Metrics of the machine, under MLflow's own names for system metrics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SystemMetrics:
         psutil.cpu_percent()  # the first call only starts the measurement
 
     def sample(self) -> dict[str, float]:
-        """Percentages and megabytes since the last sample, by name."""
+        """Return percentages and megabytes since the last sample, by name."""
         memory = self._psutil.virtual_memory()
         metrics = {
             "system/cpu_utilization_percentage": self._psutil.cpu_percent(),
@@ -37,7 +37,7 @@ class SystemMetrics:
 
 
 def gpu_names() -> list[str]:
-    """Names of the NVIDIA GPUs that the driver shows."""
+    """Return the names of the NVIDIA GPUs that the driver shows."""
     import pynvml
 
     return [str(pynvml.nvmlDeviceGetName(handle)) for handle in _gpu_handles()]

@@ -1,11 +1,11 @@
-"""The tracker of one run: what happened, told once, to the spool and to MLflow behind it.
+"""The tracker of one run: it writes what happens to the spool, once, and MLflow is behind that.
 
     with Tracker.open(spec, folder) as tracker:
         tracker.log({"train/loss": 0.3}, step=10)
 
 Every call writes a line to `<folder>/spool.jsonl` and returns; a thread carries the lines on to
 MLflow. The run ends FINISHED, FAILED with the error, or KILLED after Ctrl-C or SIGTERM. In a folder
-whose spool has begun the same run goes on: what was told, by step and name, is not told again.
+whose spool has begun the same run goes on: what was logged, by step and name, is not logged again.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from rlexp.runtime.files import fsync_path
 from rlexp.runtime.lock import exclusive
+from rlexp.runtime.run_folder import CONFIG, PROVENANCE, SOURCES, SPOOL, step_file
 from rlexp.runtime.signals import Terminated, sigterm_raises
 from rlexp.spec import RunSpec
 from rlexp.spec.errors import Pruned
 from rlexp.tracking.provenance import environment
-from rlexp.tracking.provenance.manifest import SOURCES, Manifest, copy_sources, facts
+from rlexp.tracking.provenance.manifest import Manifest, collect_facts, copy_sources
 from rlexp.tracking.sample_table import json_cell, ordered_columns
 from rlexp.tracking.secrets import redacted, redacted_values
 from rlexp.tracking.spool.history import RunHistory
 from rlexp.tracking.spool.shipper import Shipper
-from rlexp.tracking.spool.spool import SPOOL, Spool, flush
+from rlexp.tracking.spool.spool import Spool
 from rlexp.tracking.spool.uploader import Uploader
 from rlexp.tracking.store.connection import resolve, ui_command
 from rlexp.tracking.system_metrics import SystemMetrics
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
-PROVENANCE = "provenance"
-"""Folder inside the run's, of the files that tell where it comes from."""
 PATIENCE = 30.0
 """Seconds that the end of a run waits for a slow store."""
 _PATIENCE_WHEN_KILLED = 5.0
 """The same after a signal: whoever sent it waits some ten seconds before SIGKILL."""
 
-_OF_AN_ATTEMPT = ("command", "mlflow.source.git.commit", "git.dirty", "platform", "cpu", "gpu")
+_ATTEMPT_TAGS = ("command", "mlflow.source.git.commit", "git.dirty", "platform", "cpu", "gpu")
 """Tags of which a later attempt adds its own, after `resumed.`."""
 
 log = logging.getLogger(__name__)
@@ -57,14 +57,14 @@ class Tracker:
         self._uri = resolve(uri) if uri else None
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._alive = ExitStack()
-        self._alive.enter_context(exclusive(folder))
+        self._lock = ExitStack()
+        self._lock.enter_context(exclusive(folder))
         self.told = RunHistory.read(folder / SPOOL)
-        """What earlier attempts told; None when this is the first."""
+        """What earlier attempts logged; None when this is the first."""
         self.history = self.told.history() if self.told else []
         """Metrics by step, in the order of their logging."""
         self._spool = Spool(folder / SPOOL)
-        self._origin = Manifest(folder / PROVENANCE)
+        self._manifest = Manifest(folder / PROVENANCE)
         self._name = folder.name
         self._notes: list[str] = []
         self._latest_step = -1
@@ -72,11 +72,11 @@ class Tracker:
         self._finished = False
         self._began = time.monotonic() - (self.told.machine_seconds if self.told else 0)
         self._signals = ExitStack()
-        self._machine: SystemMetrics | None = None
-        self._courier: Uploader | None = None
+        self._system_metrics: SystemMetrics | None = None
+        self._uploader: Uploader | None = None
         if self._uri:
             shipper = Shipper(folder, self._uri, experiment)
-            self._courier = Uploader(shipper, self._sample_machine, self._uri)
+            self._uploader = Uploader(shipper, self._log_system_metrics, self._uri)
 
     @classmethod
     def open(
@@ -101,20 +101,20 @@ class Tracker:
         """
         tracker = cls(folder, spec.tracking.uri, spec.tracking.experiment)
         repository = environment.repository()
-        place = {"folder": str(folder.absolute())}
-        tags = {**environment.tags(repository), **place, **spec.tracking.tags}
+        tags = environment.tags(repository) | {"folder": str(folder.absolute())}
+        tags |= spec.tracking.tags
         tracker._name = spec.name
         params = environment.params(spec)
         if tracker.told:
-            tracker._go_on(tracker.told, params, tags)
+            tracker._resume(tracker.told, params, tags)
         else:
             tracker._append("start", id=uuid.uuid4().hex, name=spec.name, parent=parent, tags=tags)
             tracker._append("params", params=params)
         if description:
             tracker.note(description)
         tracker._provenance_files(repository, spec)
-        if tracker._courier:
-            tracker._courier.start()
+        if tracker._uploader:
+            tracker._uploader.start()
         return tracker
 
     def __enter__(self) -> Self:
@@ -130,37 +130,37 @@ class Tracker:
         with self._signals:
             self.finish(_status(error), error)
 
-    def _go_on(self, told: RunHistory, params: dict[str, Any], tags: dict[str, str]) -> None:
+    def _resume(self, earlier: RunHistory, params: dict[str, Any], tags: dict[str, str]) -> None:
         """Begin another attempt at the same run. MLflow's parameters cannot change: tags say it."""
-        first = {name: told.start[name] for name in ("id", "name", "parent")}
-        moved = {name: tags[name] for name in (environment.HOST_TAG, "folder")}
-        self._append("start", **first, tags={**told.start["tags"], **moved}, resumed=True)
-        changed = {name: value for name, value in params.items() if told.params.get(name) != value}
-        now = {f"resumed.{name}": tags[name] for name in _OF_AN_ATTEMPT if name in tags}
-        self._append("tags", tags={"resumed": told.attempts, **now, **changed})
+        identity = {name: earlier.start[name] for name in ("id", "name", "parent")}
+        place = {name: tags[name] for name in (environment.HOST_TAG, "folder")}
+        self._append("start", **identity, tags={**earlier.start["tags"], **place}, resumed=True)
+        changed = {key: value for key, value in params.items() if earlier.params.get(key) != value}
+        resumed = {f"resumed.{name}": tags[name] for name in _ATTEMPT_TAGS if name in tags}
+        self._append("tags", tags={"resumed": earlier.attempts, **resumed, **changed})
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Metrics by name (`group/name`) at an optimizer step. NaN and infinities are kept."""
+        """Log metrics by name (`group/name`) at an optimizer step. NaN and infinities are kept."""
         now = _now()
         points = {name: (float(value), now) for name, value in metrics.items()}
-        told = self.told.points.get(step, {}) if self.told else {}
-        new = {name: value for name, (value, _) in points.items() if name not in told}
+        earlier = self.told.points.get(step, {}) if self.told else {}
+        new = {name: value for name, (value, _) in points.items() if name not in earlier}
         if new:
             self._spool.append({"t": now, "kind": "metrics", "step": step, "metrics": new})
             self.history.append((step, new))
         if step != self._latest_step:
             self._latest_step, self._latest_points = step, {}
-        self._latest_points |= {name: told.get(name, point) for name, point in points.items()}
+        self._latest_points |= {name: earlier.get(name, point) for name, point in points.items()}
 
     def samples(self, name: str, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """A table of samples, such as one evaluation's: first the texts, then the numbers.
+        """Log a table of samples, such as one evaluation's: first the texts, then the numbers.
 
         Args:
             name: folder of the table among the artifacts; the same for all evaluations of a run.
             step: optimizer step at which they were sampled.
             rows: columns by name; lists of chat messages are written out as text.
         """
-        file = f"{name}/step-{step:06d}.json"
+        file = f"{name}/{step_file(step)}"
         if self.told and file in self.told.tables:
             return
         columns = ordered_columns(rows)
@@ -168,29 +168,29 @@ class Tracker:
         self._append("table", step=step, file=file, columns=["step", *columns], data=data)
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
-        """A file or a folder, copied to MLflow later: it must stay where it is until the end.
+        """Log a file or a folder, copied to MLflow later: it must stay where it is until the end.
 
         Args:
             path: as given, or below the run's folder.
             folder: where it goes among the artifacts; None puts it at the top.
         """
         inside = path.is_relative_to(self.folder)
-        told = path.relative_to(self.folder) if inside else path.absolute()
-        self._append("artifact", path=str(told), folder=folder)
+        place = path.relative_to(self.folder) if inside else path.absolute()
+        self._append("artifact", path=str(place), folder=folder)
 
     def dataset(self, name: str, source: str, digest: str, kind: str, rows: int) -> None:
-        """The data that the run trains on; MLflow shows the first characters of `digest`."""
+        """Log the data that the run trains on; MLflow shows the first characters of `digest`."""
         if self.told is None or self.told.digest is None:
             self._append("dataset", name=name, source=source, digest=digest, of=kind, rows=rows)
         self.origin(data={"source": source, "digest": digest, "rows": rows})
 
     def origin(self, **facts: Any) -> None:
-        """More of what decides the run's numbers, for `origin.json`; mappings of a name grow."""
-        self._origin.add(**facts)
-        self.artifact(self._origin.path)
+        """Add to what decides the run's numbers, in `origin.json`; mappings of a name grow."""
+        self._manifest.add(**facts)
+        self.artifact(self._manifest.path)
 
     def checkpoint(self, step: int, path: Path, metrics: Mapping[str, float]) -> None:
-        """Weights on disk, listed among MLflow's models with their metrics; nothing is copied.
+        """Log weights on disk, listed among MLflow's models with their metrics; nothing is copied.
 
         Args:
             step: optimizer step.
@@ -212,37 +212,37 @@ class Tracker:
         )
 
     def removed(self, path: Path) -> None:
-        """A checkpoint's weights are no longer on the disk."""
+        """Log that a checkpoint's weights are no longer on the disk."""
         self._append("removed", path=str(path.absolute()))
 
     def flush(self) -> None:
-        """Wait until the disk has all that was told: a checkpoint must not be ahead of it."""
-        flush(self.folder / SPOOL)
+        """Wait until the disk has all that was logged: a checkpoint must not be ahead of it."""
+        fsync_path(self.folder / SPOOL)
 
     def tag(self, key: str, value: str) -> None:
-        """A tag of the MLflow run."""
+        """Set a tag of the MLflow run."""
         self._append("tags", tags={key: value})
 
     def note(self, text: str, *, alone: bool = False) -> None:
-        """Markdown on the run's page, below what stands there already or in its place."""
+        """Put Markdown on the run's page, below what stands there already or in its place."""
         self._notes = [text] if alone else [*self._notes, text]
         self._append("note", text="\n\n".join(self._notes))
 
     def event(self, kind: str, **fields: Any) -> None:
-        """Something worth keeping in the spool that MLflow has no place for."""
+        """Log something worth keeping in the spool that MLflow has no place for."""
         self._append("event", event=kind, **fields)
 
     @property
     def run_id(self) -> str | None:
         """The MLflow run, waited for; None without MLflow or while it does not answer."""
-        return self._courier.run_id(PATIENCE) if self._courier else None
+        return self._uploader.run_id(PATIENCE) if self._uploader else None
 
     @property
     def ui_command(self) -> str | None:
         """How to look at the run in MLflow; None without it."""
-        if not self._uri or not self._courier:
+        if not self._uri or not self._uploader:
             return None
-        return ui_command(self._uri, self._courier.experiment_id)
+        return ui_command(self._uri, self._uploader.experiment_id)
 
     def finish(self, status: Status = "FINISHED", error: BaseException | None = None) -> None:
         """End the run and wait a little for the store. Leaving the `with` block does it too."""
@@ -254,12 +254,12 @@ class Tracker:
                 self.tag("error", f"{type(error).__name__}: {error}")
             self._append("end", status=status)
         finally:  # on a full disk there are no last words, but still others who want the lock
-            if self._courier:
+            if self._uploader:
                 patience = _PATIENCE_WHEN_KILLED if status == "KILLED" else PATIENCE
-                if trouble := self._courier.stop(patience):
-                    log.warning("%s. They are kept in %s", trouble, self.folder / SPOOL)
+                if problem := self._uploader.stop(patience):
+                    log.warning("%s. They are kept in %s", problem, self.folder / SPOOL)
             self._spool.close()
-            self._alive.close()
+            self._lock.close()
 
     def _append(self, kind: str, **fields: Any) -> None:
         self._spool.append({"t": _now(), "kind": kind, **redacted_values(fields)})
@@ -268,23 +268,23 @@ class Tracker:
         place = self.folder / PROVENANCE
         code = environment.GitState.of(repository)
         written = environment.files(place, code)
-        config = self.folder / "config.yaml"
+        config = self.folder / CONFIG
         if config.is_file():
-            written.append(place / "config.yaml")
+            written.append(place / CONFIG)
             written[-1].write_text(redacted(config.read_text(encoding="utf-8")), encoding="utf-8")
         for path in written:
             self.artifact(path)
         if copy_sources(spec, place / SOURCES):
             self.artifact(place / SOURCES, SOURCES)
-        self.origin(**facts(spec, code))
+        self.origin(**collect_facts(spec, code))
 
-    def _sample_machine(self) -> None:
-        if self._machine is None:
-            self._machine = SystemMetrics()
+    def _log_system_metrics(self) -> None:
+        if self._system_metrics is None:
+            self._system_metrics = SystemMetrics()
             return
-        at = round(time.monotonic() - self._began)
-        sampled = {"kind": "metrics", "step": at, "metrics": self._machine.sample()}
-        self._spool.append({"t": _now(), **sampled})
+        second = round(time.monotonic() - self._began)
+        event = {"kind": "metrics", "step": second, "metrics": self._system_metrics.sample()}
+        self._spool.append({"t": _now(), **event})
 
 
 def _now() -> int:

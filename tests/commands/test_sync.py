@@ -22,10 +22,11 @@ from tracking_spec import tracking_spec
 
 from rlexp.commands import sync
 from rlexp.runtime.lock import lock
+from rlexp.runtime.run_folder import SPOOL
 from rlexp.spec import UserError
 from rlexp.tracking import Tracker
 from rlexp.tracking.spool.shipper import Shipper
-from rlexp.tracking.spool.spool import SPOOL, Spool, read_events
+from rlexp.tracking.spool.spool import Spool, read_events
 
 TESTS = Path(__file__).parents[1]
 

@@ -10,7 +10,8 @@ import yaml
 from runs import composed
 
 from rlexp.config.overrides import overridden
-from rlexp.config.stored import CONFIG, missing_secrets, read_config, write_config
+from rlexp.config.stored import missing_secrets, read_config, write_config
+from rlexp.runtime.run_folder import CONFIG
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.keys import RENAMED, key_values
 from rlexp.spec.run import RunSpec

@@ -27,9 +27,9 @@ def data_spec(choice: str, **overrides: Any) -> Any:
 
 def problems_of(spec: DataSpec, needs: Kind = "prompts") -> list[Problem]:
     """What the user is told, at the latest when the data is loaded."""
-    found = spec.problems()
-    if found:
-        return found
+    problems = spec.problems()
+    if problems:
+        return problems
     with pytest.raises(UserError) as caught:
         load_data(spec, needs)
     return list(caught.value.problems)

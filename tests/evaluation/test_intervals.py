@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import some_card
-from some_card import BETTER, COST, IDENTITY, SOUND, evaluation, shown
+from some_card import BETTER, COST, GUARDS, IDENTITY, SOUND, evaluation, shown
 
 from rlexp.cards.card import Card, build_card
 from rlexp.cards.html import write_card_page
@@ -235,6 +235,7 @@ def whole_card():
         after,
         COST,
         notes=[],
+        guards=GUARDS,
         control=draws.control(before, 100, 0),
         frontier=frontier({0: before, 30: after}, draws, 100, 0),
         columns={LENGTH: list(range(PROMPTS)), "topic": ["<b>x</b>", None] * (PROMPTS // 2)},

@@ -8,14 +8,14 @@ import sys
 import pytest
 from mlflow import MlflowClient
 
-from rlexp.registry.catalogue import _Server, catalogue
+from rlexp.registry.catalogue import _MLflowCatalogue, open_catalogue
 
 ASKS = """
 import sys
 from rlexp.spec.errors import UserError
-from rlexp.registry.versions import find
+from rlexp.registry.versions import find_version
 try:
-    find("registry:film@champion", sys.argv[1], "model")
+    find_version("registry:film@champion", sys.argv[1], "model")
 except UserError as error:
     print(error)
 print("mlflow" in sys.modules)
@@ -37,7 +37,10 @@ def registry(uri: str) -> str:
 
 def test_both_ways_of_reading_agree(registry: str) -> None:
     """Another release of MLflow with other tables; a deleted version; versions sorted as text."""
-    read, asked = catalogue(registry), _Server(registry, MlflowClient(tracking_uri=registry))
+    read, asked = (
+        open_catalogue(registry),
+        _MLflowCatalogue(registry, MlflowClient(tracking_uri=registry)),
+    )
     assert type(read) is not type(asked)
     assert read.models() == asked.models() == {"films": {"champion": "11"}, "it's empty": {}}
     wanted = [str(number) for number in range(1, 12) if number != 3]

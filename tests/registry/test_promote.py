@@ -31,11 +31,11 @@ TRACKED = [option for option in SMALL if option != "tracking=none"]
 
 
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+def uri(tables: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store with a run that kept its best checkpoint, one with an adapter, one that failed."""
     prepare_environment()
     place = tmp_path_factory.mktemp("store")
-    uri = f"sqlite:///{place / 'mlflow.db'}"
+    uri = f"sqlite:///{shutil.copy(tables, place / 'mlflow.db')}"
     connect(uri, "rlexp")
     store = [*TRACKED, f"tracking.uri={uri}"]
     best = ["eval.every=1", "train.best_metric=eval/perplexity", "train.best_mode=min"]
@@ -49,7 +49,7 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(autouse=True)
 def forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is known of the registry from before; downloads go to a cache of the test's own."""
-    versions.find.cache_clear()
+    versions.find_version.cache_clear()
     monkeypatch.chdir(tmp_path)
 
 
@@ -97,7 +97,9 @@ def test_the_best_checkpoint_becomes_a_version(uri: str, capsys: pytest.CaptureF
     assert entry.name.startswith(best["folder"])  # the checkpoint's own, with its metrics
     assert json.loads(entry.tags["mlflow.modelVersions"]) == [{"name": "films", "version": "1"}]
     target = Path("here")
-    versions.find("registry:films@champion", uri, "model").download(target, lambda name: True)
+    versions.find_version("registry:films@champion", uri, "model").download(
+        target, lambda name: True
+    )
     names = {each.name for each in target.iterdir()}
     assert {"README.md", "model.safetensors", "tokenizer.json"} <= names
     assert not [name for name in names if name.endswith((".pt", ".bin", ".pth"))]
@@ -168,7 +170,7 @@ def test_tags_of_a_version_cannot_switch_code_on(uri: str) -> None:
     promote.run(["whole", "--name", "tagged", f"tracking.uri={uri}"])
     told = json.dumps({"trust_remote_code": True, "license": "mit"})
     MlflowClient(uri).set_model_version_tag("tagged", "1", versions.DESCRIBED, told)
-    found = versions.find("registry:tagged", uri, "model")
+    found = versions.find_version("registry:tagged", uri, "model")
     assert found.described == {"license": "mit"}
 
 
@@ -178,7 +180,7 @@ def test_pickles_are_not_downloaded(
     """Weights that run code when they are loaded, put into the registry by somebody else."""
     monkeypatch.setenv("RLEXP_CACHE", str(tmp_path / "cache"))
     promote.run(["whole", "--name", "poisoned", f"tracking.uri={uri}"])
-    found = versions.find("registry:poisoned", uri, "model")
+    found = versions.find_version("registry:poisoned", uri, "model")
     Path(found.source.removeprefix("file://"), "pytorch_model.bin").write_text("evil")
     folder = local_folder("registry:poisoned", None, "model.path", registry=lambda path, key: found)
     assert (folder / "model.safetensors").is_file()
@@ -224,5 +226,7 @@ def test_an_adapter_goes_to_another_machine_with_its_base(
     for gone in (folder, base, tmp_path / "here"):
         shutil.rmtree(gone)
     monkeypatch.setenv("RLEXP_CACHE", str(tmp_path / "elsewhere"))
-    elsewhere = with_path(spec, versions.find("registry:lora", server, "model").path, server)
+    elsewhere = with_path(
+        spec, versions.find_version("registry:lora", server, "model").path, server
+    )
     assert torch.allclose(logits_of(elsewhere), trained, atol=1e-5)

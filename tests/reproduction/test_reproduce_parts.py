@@ -12,7 +12,7 @@ import pytest
 from runs import spec_of
 from safetensors.numpy import save_file
 
-from rlexp.reproduction.matching import compare_metrics, match, verdict
+from rlexp.reproduction.matching import compare_metrics, match_metric, overall_verdict
 from rlexp.tracking.provenance import manifest
 from rlexp.tracking.provenance.environment import GitState
 
@@ -21,7 +21,7 @@ class TestMatching:
     def test_the_last_bit_counts(self) -> None:
         """`isclose` in the place of equality."""
         value = 0.1
-        found = match(
+        found = match_metric(
             "train/loss", {1: value, 2: value}, {1: value, 2: math.nextafter(value, 1)}, whole=True
         )
         assert (found.verdict, found.parted) == ("closely", 2)
@@ -29,33 +29,33 @@ class TestMatching:
 
     def test_no_number_is_the_same_as_no_number(self) -> None:
         """NaN, which a trainer logs where it had nothing to average, is unequal to itself."""
-        assert match("a", {1: math.nan}, {1: math.nan}, whole=True).parted is None
-        one_side = match("a", {1: math.nan}, {1: 0.0}, whole=True)
+        assert match_metric("a", {1: math.nan}, {1: math.nan}, whole=True).parted is None
+        one_side = match_metric("a", {1: math.nan}, {1: 0.0}, whole=True)
         assert (one_side.verdict, one_side.absolute) == ("differs", math.inf)
 
     def test_an_infinity_comes_back_from_mlflow_as_a_number(self) -> None:
         """MLflow stores the largest float in its place."""
-        assert match("a", {1: sys.float_info.max}, {1: math.inf}, whole=True).parted is None
+        assert match_metric("a", {1: sys.float_info.max}, {1: math.inf}, whole=True).parted is None
 
     def test_a_millionth_is_close_and_more_is_not(self) -> None:
         """A bound on absolute differences, which calls small losses close."""
-        assert match("a", {1: 1e-9}, {1: 1e-9 * (1 + 9e-7)}, whole=True).verdict == "closely"
-        assert match("a", {1: 1e-9}, {1: 1e-9 * (1 + 2e-6)}, whole=True).verdict == "differs"
+        assert match_metric("a", {1: 1e-9}, {1: 1e-9 * (1 + 9e-7)}, whole=True).verdict == "closely"
+        assert match_metric("a", {1: 1e-9}, {1: 1e-9 * (1 + 2e-6)}, whole=True).verdict == "differs"
 
     def test_a_missing_point_is_a_difference(self) -> None:
         """Only steps that both have compared: a run that stops early would be the same."""
-        assert match("a", {1: 0.0, 2: 0.0}, {1: 0.0}, whole=True).parted == 2
-        assert match("a", {1: 0.0}, {1: 0.0, 2: 0.0}, whole=True).parted == 2
+        assert match_metric("a", {1: 0.0, 2: 0.0}, {1: 0.0}, whole=True).parted == 2
+        assert match_metric("a", {1: 0.0}, {1: 0.0, 2: 0.0}, whole=True).parted == 2
 
     def test_a_run_that_was_cut_short_is_compared_as_far_as_it_came(self) -> None:
         """A killed run that can never be reproduced."""
         then, now = {"a": {1: 0.5}}, {"a": {1: 0.5, 2: 0.25}, "b": {2: 1.0}}
-        assert verdict(compare_metrics(then, now, whole=False)) == "exactly"
-        assert verdict(compare_metrics(then, now, whole=True)) == "differs"
+        assert overall_verdict(compare_metrics(then, now, whole=False)) == "exactly"
+        assert overall_verdict(compare_metrics(then, now, whole=True)) == "differs"
 
     def test_a_run_without_metrics_is_not_reproduced(self) -> None:
         """Nothing compared, hence nothing different."""
-        assert verdict([]) == "differs"
+        assert overall_verdict([]) == "differs"
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -112,16 +112,16 @@ def model(folder: Path, seed: int, size: int = 64) -> Path:
 class TestWeights:
     def test_another_model_in_the_same_place_is_recognised(self, tmp_path: Path) -> None:
         """A digest of names and sizes: models of one architecture agree in both."""
-        first = manifest.weights(model(tmp_path / "m", seed=0))["digest"]
-        assert manifest.weights(model(tmp_path / "m", seed=1))["digest"] != first
-        assert manifest.weights(model(tmp_path / "m", seed=0))["digest"] == first
+        first = manifest.describe_weights(model(tmp_path / "m", seed=0))["digest"]
+        assert manifest.describe_weights(model(tmp_path / "m", seed=1))["digest"] != first
+        assert manifest.describe_weights(model(tmp_path / "m", seed=0))["digest"] == first
 
     def test_the_same_model_in_another_place_is_the_same(self, tmp_path: Path) -> None:
         """A digest that takes the path, the date or a README in."""
-        first = manifest.weights(model(tmp_path / "m", seed=0))["digest"]
+        first = manifest.describe_weights(model(tmp_path / "m", seed=0))["digest"]
         moved = model(tmp_path / "elsewhere", seed=0)
         (moved / "README.md").write_text("A model card.")
-        assert manifest.weights(moved)["digest"] == first
+        assert manifest.describe_weights(moved)["digest"] == first
 
     def test_large_files_are_told_apart_by_samples(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -129,9 +129,13 @@ class TestWeights:
         """A sample of the header alone, in which models of one architecture agree."""
         monkeypatch.setattr(manifest, "_READ_WHOLE", 2**10)
         monkeypatch.setattr(manifest, "_BLOCK", 2**8)
-        first = manifest.weights(model(tmp_path / "m", seed=0, size=2**16))["digest"]
-        assert manifest.weights(model(tmp_path / "m", seed=0, size=2**16))["digest"] == first
-        assert manifest.weights(model(tmp_path / "m", seed=1, size=2**16))["digest"] != first
+        first = manifest.describe_weights(model(tmp_path / "m", seed=0, size=2**16))["digest"]
+        assert (
+            manifest.describe_weights(model(tmp_path / "m", seed=0, size=2**16))["digest"] == first
+        )
+        assert (
+            manifest.describe_weights(model(tmp_path / "m", seed=1, size=2**16))["digest"] != first
+        )
 
 
 def test_files_and_folders_that_the_config_names(
@@ -144,9 +148,9 @@ def test_files_and_folders_that_the_config_names(
     (tmp_path / "chat.jinja").write_text("{{ messages }}")
     folder = model(tmp_path / "m", seed=0)
     spec = spec_of("model=local", "model.path=m", "model.chat_template=chat.jinja", "tracking=none")
-    found = manifest.facts(spec, None)
+    found = manifest.collect_facts(spec, None)
     assert set(found["files"]) == {"model.chat_template"}
-    assert found["folders"]["model.path"] == manifest.weights(folder)
+    assert found["folders"]["model.path"] == manifest.describe_weights(folder)
     assert set(found["folders"]) == {"model.path"}
 
 
@@ -161,4 +165,4 @@ def test_the_users_code_is_found_in_a_mix(tmp_path: Path, monkeypatch: pytest.Mo
     )
     mine, theirs = term % "'mine:score'", term % "'random:seed'"
     spec = spec_of("reward=mix", f"+reward.terms.a={mine}", f"+reward.terms.b={theirs}")
-    assert manifest.sources(spec) == {"mine.py": (tmp_path / "mine.py").resolve()}
+    assert manifest.user_sources(spec) == {"mine.py": (tmp_path / "mine.py").resolve()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -76,3 +77,23 @@ def test_worker_that_outlives_its_parent_does_not_hold(tmp_path: Path) -> None:
         assert not is_held(tmp_path)
     finally:
         os.kill(child, signal.SIGKILL)
+
+
+def test_asking_neither_writes_nor_takes(tmp_path: Path) -> None:
+    """A question that took the lock for itself would let two that only ask see each other alive."""
+    with lock(tmp_path):
+        pass
+    (tmp_path / LOCK).chmod(0o444)
+    before = (tmp_path / LOCK).stat()
+    with (tmp_path / LOCK).open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)  # as another process that asks right now
+        assert not is_held(tmp_path)
+    after = (tmp_path / LOCK).stat()
+    assert (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
+
+
+def test_folder_that_is_gone_is_not_made(tmp_path: Path) -> None:
+    """Whoever ends dead runs would make the folders again that others have removed."""
+    with pytest.raises(FileNotFoundError), lock(tmp_path / "gone"):
+        pass
+    assert not (tmp_path / "gone").exists()

@@ -13,8 +13,9 @@ from mlflow import MlflowClient
 from told_runs import FIVE, losses, only_run, told
 from tracking_servers import postgresql, served
 
+from rlexp.runtime.run_folder import SENT, SPOOL
 from rlexp.tracking.spool.shipper import Shipper
-from rlexp.tracking.spool.spool import SENT, SPOOL, UploadState
+from rlexp.tracking.spool.spool import UploadState
 
 TESTS = Path(__file__).parents[1]
 

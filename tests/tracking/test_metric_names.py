@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rlexp.tracking.metric_names import finite_metrics, tracked, tracked_name
+from rlexp.tracking.metric_names import finite_metrics, tracked_metrics, tracked_name
 
 ALLOWED = re.compile(r"(train|rollout|eval|perf|system|sweep)/[\w.-]+")
 
@@ -43,18 +43,21 @@ def test_names(name: str, expected: str | None) -> None:
 
 def test_kl_and_entropy_belong_to_the_rollout_only_where_there_is_one() -> None:
     """SFT's entropy is that of the data's answers, not of samples."""
-    assert tracked({"kl": 0.1, "reward": 1.0}) == {"rollout/kl": 0.1, "rollout/reward": 1.0}
-    assert tracked({"entropy": 2.0, "loss": 1.0}) == {"train/entropy": 2.0, "train/loss": 1.0}
+    assert tracked_metrics({"kl": 0.1, "reward": 1.0}) == {"rollout/kl": 0.1, "rollout/reward": 1.0}
+    assert tracked_metrics({"entropy": 2.0, "loss": 1.0}) == {
+        "train/entropy": 2.0,
+        "train/loss": 1.0,
+    }
 
 
 def test_values_that_are_no_numbers_stay_out() -> None:
     """A text among the logs must not stop the training."""
-    assert tracked({"loss": 1, "note": "text", "nothing": None}) == {"train/loss": 1.0}
+    assert tracked_metrics({"loss": 1, "note": "text", "nothing": None}) == {"train/loss": 1.0}
 
 
 def test_nan_is_kept_for_the_spool_and_left_out_of_plots() -> None:
     """A diverged loss has to be seen in MLflow, but breaks an axis."""
-    metrics = tracked({"loss": math.nan, "grad_norm": 1.0})
+    metrics = tracked_metrics({"loss": math.nan, "grad_norm": 1.0})
     assert math.isnan(metrics["train/loss"])
     assert finite_metrics(metrics) == {"train/grad_norm": 1.0}
 

@@ -15,12 +15,13 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 from stored_runs import BEGAN, StoredRuns
 
+from rlexp.runtime.run_folder import SENT
 from rlexp.spec.errors import UserError
 from rlexp.tracking.query import records as records_module
 from rlexp.tracking.query.client_source import ClientSource
 from rlexp.tracking.query.conditions import RunFilter
 from rlexp.tracking.query.records import Records
-from rlexp.tracking.spool.spool import SENT, UploadState
+from rlexp.tracking.spool.spool import UploadState
 from rlexp.tracking.store.read_only import open_read_only
 
 
@@ -261,6 +262,7 @@ def test_unknown_experiment(stored: StoredRuns) -> None:
         Records.open(stored.uri, "rlxp")
 
 
+@pytest.mark.parametrize("way", ["file"], indirect=True)  # a server has one way only
 def test_silent_and_absent_servers(tmp_path: Path) -> None:
     """MLflow's defaults wait for minutes, for each call, with a warning for each try."""
     with socket.socket() as hung:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,18 +17,19 @@ from told_runs import FIVE, losses, only_run, told
 from tracking_servers import Gateway, Server, served
 from tracking_spec import tracking_spec
 
+from rlexp.runtime.run_folder import SENT, SPOOL
 from rlexp.spec import UserError
 from rlexp.tracking import Tracker
-from rlexp.tracking.spool.shipper import FilesWait, Shipper
-from rlexp.tracking.spool.spool import SENT, SPOOL, Spool, UploadState
+from rlexp.tracking.spool.shipper import FilesDeferred, Shipper
+from rlexp.tracking.spool.spool import Spool, UploadState
 
 PASSWORD = "pa55-w0rd-of-the-server"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    with served(f"sqlite:///{folder / 'server.db'}", folder) as running:
+    with served(f"sqlite:///{shutil.copy(tables, folder / 'server.db')}", folder) as running:
         yield running
 
 
@@ -93,7 +95,7 @@ def test_artifact_store_that_is_away_holds_nothing_else_up(
     shipper = Shipper(folder, gateway.uri, experiment)
     gateway.fault, gateway.only = "error", "mlflow-artifacts"
     for _ in range(2):
-        with pytest.raises(FilesWait):
+        with pytest.raises(FilesDeferred):
             shipper.ship()
     run = only_run(gateway.uri, experiment)
     assert (losses(gateway.uri, run), run.info.status) == (FIVE, "FINISHED")

@@ -118,8 +118,8 @@ def test_spool_that_lost_its_end_is_sent_again(tmp_path: Path) -> None:
     spool = Spool(path)
     for n in range(3):
         spool.append({"n": n})
-    sent = UploadState(run_id="abc").at(path.stat().st_size, path)
-    assert sent.checked(path) == sent
+    sent = UploadState(run_id="abc").advanced_to(path.stat().st_size, path)
+    assert sent.validated(path) == sent
     assert not sent.is_behind(path)
     whole = path.read_bytes()
     for size in range(len(whole) - 1):  # a line that lacks only its end is mended
@@ -127,7 +127,7 @@ def test_spool_that_lost_its_end_is_sent_again(tmp_path: Path) -> None:
         again = Spool(path)
         for n in range(3):
             again.append({"n": n, "late": True})
-        assert sent.checked(path) == UploadState(run_id="abc", lost=True), size
+        assert sent.validated(path) == UploadState(run_id="abc", lost=True), size
         assert sent.is_behind(path)
         assert [event["n"] for event in events_of(path) if event.get("late")] == [0, 1, 2]
 

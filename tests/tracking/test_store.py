@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from rlexp.spec import UserError
 from rlexp.tracking import Tracker
 from rlexp.tracking.spool.spool import read_events
 from rlexp.tracking.store import saved_view
-from rlexp.tracking.store.connection import connect, resolve, time_for, ui_command
+from rlexp.tracking.store.connection import connect, resolve, ui_command, upload_timeout
 
 TESTS = Path(__file__).parents[1]
 
@@ -82,9 +83,9 @@ def test_relative_store_lies_where_the_command_was_typed(
     assert ui_command("http://host:5000/", "7") == f"http://host:5000/{page}"
 
 
-def test_saved_view_that_someone_changed_is_left_alone(tmp_path: Path) -> None:
+def test_saved_view_that_someone_changed_is_left_alone(tables: Path, tmp_path: Path) -> None:
     """The next run must not undo the columns that somebody chose on MLflow's page."""
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    uri = f"sqlite:///{shutil.copy(tables, tmp_path / 'mlflow.db')}"
     store = connect(uri, "rlexp")
     assert saved_view.TAG in store.client.get_experiment(store.experiment_id).tags
     store.client.set_experiment_tag(store.experiment_id, saved_view.TAG, "mine")
@@ -95,9 +96,9 @@ def test_saved_view_that_someone_changed_is_left_alone(tmp_path: Path) -> None:
 def test_large_file_is_given_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights that a server passes on to slow storage would time out, again and again."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
-    with time_for(2_000_000_000):
+    with upload_timeout(2_000_000_000):
         assert MLFLOW_HTTP_REQUEST_TIMEOUT.get() == 2000
-    with time_for(1000):
+    with upload_timeout(1000):
         assert MLFLOW_HTTP_REQUEST_TIMEOUT.get() == 5
 
 

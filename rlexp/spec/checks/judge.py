@@ -19,7 +19,7 @@ def judge_can_compare(algo: AlgoSpec, data: DataSpec, evaluation: EvalSpec) -> l
     judge, key = evaluation.judge_checked[0], "eval.judge"
     if judge is None:
         return []
-    if algo.head != "language":
+    if not algo.model_kind.writes:
         want = f"null: algo={algo.name} trains a model that writes nothing"
         return [Problem(key, judge.name, want, "Set eval.judge=null.")]
     columns = data.extra_columns()

@@ -61,7 +61,7 @@ def cpu_has_bf16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags or " bf16" in flags
 
 
-def has_bf16(device: Device) -> bool:
+def has_bf16(device: str) -> bool:
     """Whether a device computes in bfloat16 (NVIDIA: since compute capability 8.0, Ampere)."""
     if device == "cuda":
         return bool(cuda_capabilities()) and min(cuda_capabilities()) >= (8, 0)

@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from rlexp.runtime.run_folder import GIT_DIFF, PACKAGES
 from rlexp.spec import RunSpec
 from rlexp.spec.files.registry_reference import is_registered
 from rlexp.tracking.secrets import redacted
@@ -145,10 +146,10 @@ class GitState:
 def files(folder: Path, code: GitState | None) -> list[Path]:
     """Write `packages.txt`, and `git.diff` where there are changes, into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = [folder / "packages.txt"]
+    written = [folder / PACKAGES]
     written[0].write_text("\n".join(installed_packages()) + "\n", encoding="utf-8")
     if code and code.diff:
-        written.append(folder / "git.diff")
+        written.append(folder / GIT_DIFF)
         written[1].write_text(code.diff, encoding="utf-8")
     return written
 

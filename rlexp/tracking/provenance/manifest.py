@@ -17,19 +17,18 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from rlexp.runtime.files import write_atomically
+from rlexp.runtime.run_folder import MODEL, ORIGIN
 from rlexp.spec import RunSpec
 from rlexp.spec.files.model_folder import saved_path
 from rlexp.spec.keys import key_paths
 from rlexp.tracking.provenance.environment import GitState, cpu_name
 from rlexp.tracking.secrets import redacted, redacted_values
-from rlexp.tracking.spool.spool import flush
 from rlexp.tracking.system_metrics import gpu_names
 
 Facts = dict[str, Any]
 """Of one attempt: plain values, lists and dictionaries."""
 
-ORIGIN = "origin.json"
-SOURCES = "sources"
 
 ENVIRONMENT = (
     "OMP_NUM_THREADS",
@@ -88,7 +87,7 @@ class Manifest:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / ORIGIN
-        self._attempts: list[Facts] = [*attempts(self.path), {}]
+        self._attempts: list[Facts] = [*read_attempts(self.path), {}]
 
     def add(self, **facts: Any) -> None:
         """More facts of this attempt; mappings grow, everything else is replaced."""
@@ -96,20 +95,20 @@ class Manifest:
         for name, value in redacted_values(facts).items():
             merges = isinstance(value, dict) and isinstance(now.get(name), dict)
             now[name] = {**now[name], **value} if merges else value
-        draft = self.path.with_name(f"{ORIGIN}.new")
-        draft.write_text(json.dumps({"attempts": self._attempts}, indent=1), encoding="utf-8")
-        flush(draft)  # a power cut must not leave an empty file behind for the next attempt
-        draft.replace(self.path)  # another thread may be sending it
+        text = json.dumps({"attempts": self._attempts}, indent=1)
+        # In one step, since another thread may be sending it; durably, since a power cut must not
+        # leave an empty file behind for the next attempt.
+        write_atomically(self.path, text, durable=True)
 
 
-def attempts(path: Path) -> list[Facts]:
+def read_attempts(path: Path) -> list[Facts]:
     """The facts of each attempt, the first one first; none when there is no such file."""
     if not path.is_file():
         return []
     return json.loads(path.read_text(encoding="utf-8"))["attempts"]
 
 
-def facts(spec: RunSpec, code: GitState | None) -> Facts:
+def collect_facts(spec: RunSpec, code: GitState | None) -> Facts:
     """What is known before torch is imported, of this machine, this code and this config."""
     config = spec.model_dump()
     used = dict(_paths(config))
@@ -123,13 +122,13 @@ def facts(spec: RunSpec, code: GitState | None) -> Facts:
         "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
         "code": code_digest(),
         "git": _git_facts(code) if code else None,
-        "sources": {name: _digest(path) for name, path in sources(spec).items()},
+        "sources": {name: _digest(path) for name, path in user_sources(spec).items()},
         "files": {key: _digest(path) for key, path in used.items() if path.is_file()},
-        "folders": {key: weights(path) for key, path in used.items() if path.is_dir()},
+        "folders": {key: describe_weights(path) for key, path in used.items() if path.is_dir()},
     }
 
 
-def sources(spec: RunSpec) -> dict[str, Path]:
+def user_sources(spec: RunSpec) -> dict[str, Path]:
     """The user's own code that the spec names, by its place below the current folder or its name.
 
     Installed packages are left out: their versions say as much.
@@ -149,7 +148,7 @@ def sources(spec: RunSpec) -> dict[str, Path]:
 def copy_sources(spec: RunSpec, folder: Path) -> bool:
     """Copy that code, secrets taken out, below `folder`; whether there is any."""
     shutil.rmtree(folder, ignore_errors=True)
-    found = sources(spec)
+    found = user_sources(spec)
     for name, path in found.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -157,7 +156,7 @@ def copy_sources(spec: RunSpec, folder: Path) -> bool:
     return bool(found)
 
 
-def weights(folder: Path) -> dict[str, Any]:
+def describe_weights(folder: Path) -> dict[str, Any]:
     """A model's folder, its commit where it came from the hub, and the digest of its files.
 
     Of a file above 64 MiB the digest takes in the beginning and 256 blocks of 64 KiB, evenly
@@ -223,7 +222,7 @@ def _path(text: str, key: str) -> Path | None:
     try:
         if path.is_file():
             return path.resolve()
-        for folder in (path, path / "model"):
+        for folder in (path, path / MODEL):
             if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
                 return folder.resolve()
     except (OSError, ValueError):

@@ -86,12 +86,12 @@ def by_tag(tag: str, *values: str, begins: bool = False) -> RunFilter:
     return RunFilter("tag", tag, values, begins)
 
 
-def starts_an_id(word: str) -> bool:
+def is_id_prefix(word: str) -> bool:
     """Whether a word can be the beginning of a run's id."""
     return re.fullmatch(rf"[0-9a-f]{{{_SHORTEST_BEGINNING},32}}", word) is not None
 
 
-def nothing_found(word: str, records: Sequence[Record]) -> Problem:
+def no_such_run(word: str, records: Sequence[Record]) -> Problem:
     """What to say of a word that names no run, given the runs that there are."""
     if not records:
         return Problem(word, "no such run", "a run, but there is none here yet", FIRST_RUN)

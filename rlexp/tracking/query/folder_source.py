@@ -9,13 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rlexp.runtime.run_folder import CONFIG, SENT, SPOOL
 from rlexp.tracking.query.record import Record
 from rlexp.tracking.spool.mlflow_writer import SPOOL_TAG
-from rlexp.tracking.spool.spool import SENT, SPOOL, UploadState, read_events
+from rlexp.tracking.spool.spool import UploadState, read_events
 
 Event = dict[str, Any]
-
-CONFIG = "config.yaml"
 
 
 def run_folders(folder: Path) -> list[Path]:

@@ -6,14 +6,14 @@ import platform
 from pathlib import Path
 
 from rlexp.runtime.lock import is_held
+from rlexp.runtime.run_folder import SPOOL
 from rlexp.tracking.provenance.environment import HOST_TAG
 from rlexp.tracking.query.record import Record
 from rlexp.tracking.spool.dead_runs import SpoolStatus
 from rlexp.tracking.spool.mlflow_writer import SPOOL_TAG
-from rlexp.tracking.spool.spool import SPOOL
 
 
-def local_folder(record: Record) -> Path | None:
+def folder_on_this_machine(record: Record) -> Path | None:
     """The run's folder, if it is on this machine.
 
     Many machines have an `outputs/1`, and a tag is only a text: the folder is the run's when its
@@ -22,7 +22,7 @@ def local_folder(record: Record) -> Path | None:
     folder = record.folder
     if folder is None or not (folder / SPOOL).is_file():
         return None
-    return folder if record.tags.get(SPOOL_TAG) in SpoolStatus.of(folder).ids else None
+    return folder if record.tags.get(SPOOL_TAG) in SpoolStatus.read(folder).ids else None
 
 
 def may_be_alive(record: Record) -> bool:
@@ -30,10 +30,12 @@ def may_be_alive(record: Record) -> bool:
 
     A run whose folder is gone from this machine is dead; one of another machine may not be.
     """
-    folder = local_folder(record)
+    folder = folder_on_this_machine(record)
     if folder is None:
         return record.status == "RUNNING" and record.tags.get(HOST_TAG) != platform.node()
-    return is_held(folder) or (record.status == "RUNNING" and not SpoolStatus.of(folder).was_here)
+    return is_held(folder) or (
+        record.status == "RUNNING" and not SpoolStatus.read(folder).ran_on_this_machine
+    )
 
 
 def is_dead(record: Record) -> bool:

@@ -18,20 +18,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+from rlexp.runtime.run_folder import SENT
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.query.conditions import (
     RunFilter,
     by_id,
     by_name,
     by_tag,
-    nothing_found,
-    starts_an_id,
+    is_id_prefix,
+    no_such_run,
 )
 from rlexp.tracking.query.record import PARENT_TAG, Record
 from rlexp.tracking.query.source import Source
 from rlexp.tracking.secrets import redacted
-from rlexp.tracking.spool.spool import SENT, UploadState
-from rlexp.tracking.store.read_only import FIRST_RUN, checked_file, open_read_only, store_errors
+from rlexp.tracking.spool.spool import UploadState
+from rlexp.tracking.store.read_only import FIRST_RUN, open_read_only, sqlite_file, store_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -134,7 +135,7 @@ class Records:
                 problems.extend(error.problems)
                 continue
             if not records:
-                problems.append(nothing_found(word, self.all()))
+                problems.append(no_such_run(word, self.all()))
             found |= {each.run_id: each for each in records if each.run_id not in found}
         if problems:
             raise UserError(problems)
@@ -200,7 +201,7 @@ class Records:
             return [run]
         if runs := self.all(conditions=[by_name(word)]) or self._in_folder(Path(word)):
             return runs
-        if not starts_an_id(word):
+        if not is_id_prefix(word):
             return []
         begun = self.all(conditions=[by_id(word, begins=True)])
         if len(begun) > 1:
@@ -234,7 +235,7 @@ def _source(uri: str) -> Source:
     if urlsplit(uri).scheme.partition("+")[0] == "sqlite":
         from rlexp.tracking.query.sqlite_source import SQLiteSource
 
-        return SQLiteSource(uri, checked_file(uri))
+        return SQLiteSource(uri, sqlite_file(uri))
     from rlexp.tracking.query.client_source import ClientSource
 
     return ClientSource(open_read_only(uri), uri)

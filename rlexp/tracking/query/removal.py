@@ -14,19 +14,16 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from rlexp.runtime.lock import Held, lock
+from rlexp.runtime.run_folder import CHECKPOINTS, CONFIG, PARENT, SPOOL
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.provenance.environment import HOST_TAG
-from rlexp.tracking.query.liveness import local_folder, may_be_alive
+from rlexp.tracking.query.liveness import folder_on_this_machine, may_be_alive
 from rlexp.tracking.query.records import Record, Records
-from rlexp.tracking.spool.parent_run import PARENT
-from rlexp.tracking.spool.spool import SPOOL
 from rlexp.tracking.store.read_only import store_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
-
-CONFIG = "config.yaml"
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ def plan_removal(records: Records, chosen: Sequence[Record], *, keep_folder: boo
         trials = records.trials(record) if record.is_sweep else []
         going |= {each.run_id: each for each in [*trials, record]}
     runs = sorted(going.values(), key=lambda record: record.is_sweep)
-    folders = {run.run_id: local_folder(run) for run in runs}
+    folders = {run.run_id: folder_on_this_machine(run) for run in runs}
     here = {folder.resolve() for folder in folders.values() if folder}
     problems: list[Problem] = []
     for run in runs:
@@ -137,7 +134,7 @@ def _removal(records: Records, run: Record, folder: Path | None) -> Removal:
         record=run,
         folder=folder,
         folder_bytes=_bytes(folder) if folder else 0,
-        checkpoints=len(list(folder.glob("checkpoints/step-*"))) if folder else 0,
+        checkpoints=len(list(folder.glob(f"{CHECKPOINTS}/step-*"))) if folder else 0,
         artifact_uri=artifact_uri,
         artifact_bytes=artifact_bytes,
         models=models,

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlexp.runtime.lock import Held, lock
+from rlexp.runtime.run_folder import SPOOL
 from rlexp.tracking.provenance.environment import HOST_TAG
 from rlexp.tracking.spool.mlflow_writer import SPOOL_TAG
 from rlexp.tracking.spool.shipper import Shipper
-from rlexp.tracking.spool.spool import SPOOL, Spool, read_events
+from rlexp.tracking.spool.spool import Spool, read_events
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -26,14 +27,14 @@ if TYPE_CHECKING:
 DIED = "DIED"
 """Tag `state` of a run that was found dead."""
 
-_A_FEW = 1000
+_AT_MOST = 1000  # runs
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class SpoolStatus:
-    """What a spool tells of its run's beginnings and ends."""
+    """Beginnings and ends of a run, as its spool tells them."""
 
     ids: frozenset[str]
     """Of its start events; a run that was resumed has one id, a sweep that was has several."""
@@ -45,8 +46,8 @@ class SpoolStatus:
     """Of a sweep: whether a trial of its last attempt failed."""
 
     @classmethod
-    def of(cls, folder: Path) -> SpoolStatus:
-        """Read the spool in a folder; a folder without one has not lived."""
+    def read(cls, folder: Path) -> SpoolStatus:
+        """Read the spool in a folder; a folder without one has neither begun nor ended."""
         ids, host, ended, failed = set(), None, False, False
         if (folder / SPOOL).is_file():
             for event, _ in read_events(folder / SPOOL, kinds=("start", "end", "event")):
@@ -61,12 +62,12 @@ class SpoolStatus:
         return cls(frozenset(ids), host, ended, failed)
 
     @property
-    def was_here(self) -> bool:
+    def ran_on_this_machine(self) -> bool:
         """Whether it ran on this machine, so that its lock can be trusted."""
         return self.host == platform.node()
 
 
-def end_dead(folder: Path) -> bool:
+def close_dead_run(folder: Path) -> bool:
     """Write the end of a run that did not come to it. Hold its lock meanwhile.
 
     Returns:
@@ -75,11 +76,11 @@ def end_dead(folder: Path) -> bool:
     Raises:
         OSError: the spool cannot be written.
     """
-    life = SpoolStatus.of(folder)
-    if life.ended or not life.was_here:
+    status = SpoolStatus.read(folder)
+    if status.ended or not status.ran_on_this_machine:
         return False
     path = folder / SPOOL
-    died = path.stat().st_mtime_ns // 1_000_000
+    died = path.stat().st_mtime_ns // 1_000_000  # when it appended its last event
     spool = Spool(path)
     spool.append({"t": died, "kind": "tags", "tags": {"state": DIED}})
     spool.append({"t": died, "kind": "end", "status": "KILLED"})
@@ -87,12 +88,12 @@ def end_dead(folder: Path) -> bool:
     return True
 
 
-def close_dead_runs(shipper: Shipper, enough: Callable[[], bool]) -> None:
+def close_dead_runs(shipper: Shipper, should_stop: Callable[[], bool]) -> None:
     """End the dead runs of an experiment: this machine's, whose folders are still there.
 
     Args:
         shipper: of a run that is alive, with its store open.
-        enough: asked between two steps; True leaves the rest for the next run.
+        should_stop: asked between two steps; True leaves the rest for the next run.
 
     Raises:
         OSError: a spool cannot be written.
@@ -102,24 +103,27 @@ def close_dead_runs(shipper: Shipper, enough: Callable[[], bool]) -> None:
     if store is None:
         raise RuntimeError("the store has not been opened")
     running = f"attributes.status = 'RUNNING' AND tags.{HOST_TAG} = '{platform.node()}'"
-    found = store.client.search_runs(
-        [store.experiment_id], filter_string=running, max_results=_A_FEW
+    runs = store.client.search_runs(
+        [store.experiment_id], filter_string=running, max_results=_AT_MOST
     )
-    for run in found:
+    for run in runs:
         folder = Path(run.data.tags.get("folder", ""))
-        if enough():
+        if should_stop():
             return
         if folder.is_absolute() and folder != shipper.folder.absolute():
-            _mend(run, folder, shipper, enough)
+            _close_if_dead(run, folder, shipper, should_stop)
 
 
-def _mend(run: Run, folder: Path, living: Shipper, enough: Callable[[], bool]) -> None:
+def _close_if_dead(
+    run: Run, folder: Path, living: Shipper, should_stop: Callable[[], bool]
+) -> None:
+    """End a run that MLflow takes for running, unless its lock shows that somebody is alive."""
     try:
         with lock(folder):
             # A folder that was used again is another run's.
-            if run.data.tags.get(SPOOL_TAG) in SpoolStatus.of(folder).ids:
-                if end_dead(folder):
+            if run.data.tags.get(SPOOL_TAG) in SpoolStatus.read(folder).ids:
+                if close_dead_run(folder):
                     log.info("%s had died; it is ended now", folder)
-                Shipper(folder, living.uri, living.experiment).ship(enough)
+                Shipper(folder, living.uri, living.experiment).ship(should_stop)
     except (Held, FileNotFoundError, PermissionError):
         return  # alive, or gone, or somebody else's

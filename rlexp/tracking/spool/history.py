@@ -1,4 +1,4 @@
-"""What earlier attempts at a run have told, read from its spool: nothing is told twice."""
+"""The history of a run, read from its spool, so that nothing is told twice."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlexp.tracking.spool.spool import read_events
+from rlexp.tracking.spool.spool import Event, read_events
 
 STOPPED = "stopped"
 """Event in the spool: a guard has ended the training."""
 
-Event = dict[str, Any]
 Point = tuple[float, int]
 """A metric's value, and the milliseconds since 1970 at which it was told."""
 
 
 @dataclass
 class RunHistory:
-    """The run so far."""
+    """What all attempts at a run have told so far."""
 
     start: Event = field(default_factory=dict)
     """The first attempt's: `id`, `name`, `parent` and `tags`."""
@@ -46,18 +45,18 @@ class RunHistory:
 
     @classmethod
     def read(cls, spool: Path) -> RunHistory | None:
-        """The run of a spool; None where there is none that has begun."""
-        told = cls()
+        """Read a spool; None where there is none in which a run has begun."""
+        history = cls()
         if spool.is_file():
             attempt: list[Event] = []
             for event, _ in read_events(spool):
                 if event["kind"] == "start":
-                    told._count_time(attempt)
+                    history._count_time(attempt)
                     attempt = []
                 attempt.append(event)
-                told._add(event)
-            told._count_time(attempt)
-        return told if told.attempts else None
+                history._add(event)
+            history._count_time(attempt)
+        return history if history.attempts else None
 
     def history(self) -> list[tuple[int, dict[str, float]]]:
         """Metrics by step, in the order of the steps."""
@@ -95,30 +94,31 @@ class RunHistory:
             self.events.setdefault(event["event"], []).append(event)
 
     def _add_metrics(self, event: Event) -> None:
-        of_machine = all(name.startswith("system/") for name in event["metrics"])
-        if of_machine:
+        # Those of the machine come by seconds, not by steps.
+        if all(name.startswith("system/") for name in event["metrics"]):
             self.machine_seconds = max(self.machine_seconds, event["step"])
             return
         points = self.points.setdefault(event["step"], {})
         for name, value in event["metrics"].items():
+            # A step that was told twice counts as it was told first: MLflow has that one.
             points.setdefault(name, (float(value), event["t"]))
 
     def _count_time(self, attempt: list[Event]) -> None:
         """Add an attempt's time. A phase that was cut off lasted until the last that was told."""
         if not attempt:
             return
-        begun: dict[str, int] = {}
+        open_phases: dict[str, int] = {}
         seconds = self.phase_seconds
         for event in attempt:
             if event["kind"] == "event" and event["event"] == "phase":
                 if event["begins"]:
-                    begun[event["name"]] = event["t"]
-                elif event["name"] in begun:
-                    since = begun.pop(event["name"])
+                    open_phases[event["name"]] = event["t"]
+                elif event["name"] in open_phases:
+                    since = open_phases.pop(event["name"])
                     seconds[event["name"]] = (
                         seconds.get(event["name"], 0.0) + (event["t"] - since) / 1000
                     )
         end = attempt[-1]["t"]
-        for name, since in begun.items():
+        for name, since in open_phases.items():
             seconds[name] = seconds.get(name, 0.0) + (end - since) / 1000
         self.total_seconds += (end - attempt[0]["t"]) / 1000

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlexp.tracking.provenance.environment import HOST_TAG
-from rlexp.tracking.spool.parent_run import keep_parent_run, parent_run
-from rlexp.tracking.store.connection import Store, time_for
+from rlexp.tracking.spool.parent_run import parent_run, write_parent_run
+from rlexp.tracking.spool.spool import Event
+from rlexp.tracking.store.connection import Store, upload_timeout
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
-
-Event = dict[str, Any]
 
 SPOOL_TAG = "rlexp.spool"
 """Tag of the MLflow run: the `id` of the spool's start event."""
@@ -36,22 +35,22 @@ _DIGEST_CHARACTERS = 8  # as long as MLflow's own: longer ones are cut off in it
 
 
 class MlflowWriter:
-    """Takes events to one run of an open store.
+    """Writes events to one run of an open store.
 
     Args:
         store: where to.
-        folder: the run's folder; artifacts are told relative to it.
+        folder: the run's folder; paths of artifacts are relative to it.
         run_id: the MLflow run; None until a start event has been delivered.
-        look_first: whether MLflow may have points of steps that are told again, at another time,
-            which would make them other points.
+        check_existing: whether MLflow may have points of steps that are told again, at another
+            time, which would make them other points.
     """
 
     def __init__(
-        self, store: Store, folder: Path, run_id: str | None, *, look_first: bool = False
+        self, store: Store, folder: Path, run_id: str | None, *, check_existing: bool = False
     ) -> None:
         self.run_id = run_id
-        self.look_first = look_first
-        self._known: dict[tuple[str, int], int] | None = None
+        self.check_existing = check_existing
+        self._times: dict[tuple[str, int], int] | None = None
         self._store = store
         self._client = store.client
         self._folder = folder
@@ -69,7 +68,7 @@ class MlflowWriter:
         }
 
     def deliver(self, batch: list[Event]) -> None:
-        """One event, or neighbouring metrics. Kinds that MLflow has no place for are passed over.
+        """Write one event, or neighbouring metrics; what MLflow has no place for is passed over.
 
         Raises:
             FileNotFoundError: an artifact is no longer there.
@@ -91,17 +90,18 @@ class MlflowWriter:
         return self.run_id
 
     def _start(self, event: Event) -> None:
-        made = False
+        created = False
         if self.run_id is None:
-            self.run_id, made = self._found_or_made(event)
+            self.run_id, created = self._find_or_create_run(event)
             # Somebody has sent to it, and what they noted of that is gone.
-            self.look_first |= not made
+            self.check_existing |= not created
         if event.get("sweep"):
-            keep_parent_run(self._folder, self.run_id)
-        if not made:
-            self._go_on(_tag_values(event["tags"]))
+            write_parent_run(self._folder, self.run_id)
+        if not created:
+            self._reopen_run(_tag_values(event["tags"]))
 
-    def _go_on(self, tags: dict[str, str]) -> None:
+    def _reopen_run(self, tags: dict[str, str]) -> None:
+        """Show a run as running again, where it runs now."""
         self._client.update_run(self._run, status="RUNNING")
         shown = self._client.get_run(self._run).data.tags
         for name in _OF_AN_ATTEMPT:
@@ -111,12 +111,13 @@ class MlflowWriter:
             if name in tags and tags[name] != shown.get(name):
                 self._client.set_tag(self._run, name, tags[name])
 
-    def _found_or_made(self, event: Event) -> tuple[str, bool]:
+    def _find_or_create_run(self, event: Event) -> tuple[str, bool]:
+        """Return the run that this start event belongs to, and whether it is new."""
         experiment = self._store.experiment_id
         same = f"tags.`{SPOOL_TAG}` = '{event['id']}'"
-        found = self._client.search_runs([experiment], filter_string=same, max_results=1)
-        if found:
-            return found[0].info.run_id, False
+        runs = self._client.search_runs([experiment], filter_string=same, max_results=1)
+        if runs:
+            return runs[0].info.run_id, False
         tags = {**_tag_values(event["tags"]), SPOOL_TAG: event["id"]}
         # A sweep whose store did not answer may have come to its run after this one began.
         if parent := event["parent"] or parent_run(self._folder.parent):
@@ -133,7 +134,7 @@ class MlflowWriter:
             Metric(name, float(value), event["t"], event["step"])
             for event in batch
             for name, value in event["metrics"].items()
-            if (name, event["step"]) not in self._times
+            if (name, event["step"]) not in self._logged_times
         ]
         self._client.log_batch(self._run, metrics=points, synchronous=True)
 
@@ -160,19 +161,19 @@ class MlflowWriter:
         tag = "mlflow.loggedArtifacts"
         table = {"columns": event["columns"], "data": event["data"]}
         self._client.log_dict(self._run, table, event["file"])
-        shown = json.loads(self._client.get_run(self._run).data.tags.get(tag, "[]"))
+        listed = json.loads(self._client.get_run(self._run).data.tags.get(tag, "[]"))
         entry = {"path": event["file"], "type": "table"}
-        if entry not in shown:
-            self._client.set_tag(self._run, tag, json.dumps([entry, *shown][:_TABLES_IN_TAG]))
+        if entry not in listed:
+            self._client.set_tag(self._run, tag, json.dumps([entry, *listed][:_TABLES_IN_TAG]))
 
     def _artifact(self, event: Event) -> None:
         path = self._folder / event["path"]
         if path.is_dir():
             sizes = [file.stat().st_size for file in path.rglob("*") if file.is_file()]
-            with time_for(max(sizes, default=0)):
+            with upload_timeout(max(sizes, default=0)):
                 self._client.log_artifacts(self._run, str(path), event["folder"])
         elif path.exists():
-            with time_for(path.stat().st_size):
+            with upload_timeout(path.stat().st_size):
                 self._client.log_artifact(self._run, str(path), event["folder"])
         else:
             raise FileNotFoundError(f"{path} is no longer there")
@@ -194,16 +195,18 @@ class MlflowWriter:
     def _checkpoint(self, event: Event) -> None:
         from mlflow.entities import LoggedModelOutput, Metric
 
-        model, step = self._model(event), event["step"]
+        model, step = self._find_or_create_model(event), event["step"]
+        # the entry among the run's models
         outputs = self._client.get_run(self._run).outputs
         known = {output.model_id for output in outputs.model_outputs} if outputs else set()
         if model.model_id not in known:
             self._client.log_outputs(self._run, [LoggedModelOutput(model.model_id, step)])
+        # its metrics: as points of the run's own series, at the time that they have there
         points = [
             Metric(
                 name,
                 float(value),
-                self._time(name, step, time),
+                self._logged_times.get((name, step), int(time)),
                 step,
                 model_id=model.model_id,
                 run_id=self._run,
@@ -212,25 +215,22 @@ class MlflowWriter:
         ]
         self._client.log_batch(self._run, metrics=points, synchronous=True)
 
-    def _time(self, name: str, step: int, told: int) -> int:
-        return self._times.get((name, step), told)
-
     @property
-    def _times(self) -> dict[tuple[str, int], int]:
+    def _logged_times(self) -> dict[tuple[str, int], int]:
         """When the points that MLflow had before were logged, by name and step."""
-        if self._known is None:
-            self._known = {}
-            if self.look_first:
+        if self._times is None:
+            self._times = {}
+            if self.check_existing:
                 for name in self._client.get_run(self._run).data.metrics:
                     for point in self._client.get_metric_history(self._run, name):
-                        self._known[name, point.step] = point.timestamp
-        return self._known
+                        self._times[name, point.step] = point.timestamp
+        return self._times
 
-    def _model(self, event: Event) -> LoggedModel:
+    def _find_or_create_model(self, event: Event) -> LoggedModel:
         """The entry of the Models table: weights stay where they are, only their place is told."""
-        found = self._models(f"name = '{event['name']}'")
-        if found:
-            model = found[0]
+        models = self._search_models(f"name = '{event['name']}'")
+        if models:
+            model = models[0]
             if _WEIGHTS in model.tags:
                 self._client.delete_logged_model_tag(model.model_id, _WEIGHTS)
         else:
@@ -245,20 +245,20 @@ class MlflowWriter:
         return self._client.finalize_logged_model(model.model_id, "READY")
 
     def _removed(self, event: Event) -> None:
-        # By name: the folder may have been moved since the checkpoint was told of.
-        for model in self._models(f"name LIKE '{Path(event['path']).name}-%'"):
+        # By name: the folder may have been moved since the checkpoint was logged.
+        for model in self._search_models(f"name LIKE '{Path(event['path']).name}-%'"):
             self._client.set_logged_model_tags(model.model_id, {_WEIGHTS: "removed"})
 
-    def _models(self, which: str) -> list[LoggedModel]:
-        same = f"source_run_id = '{self._run}' AND {which}"
-        return self._client.search_logged_models([self._store.experiment_id], filter_string=same)
+    def _search_models(self, clause: str) -> list[LoggedModel]:
+        of_run = f"source_run_id = '{self._run}' AND {clause}"
+        return self._client.search_logged_models([self._store.experiment_id], filter_string=of_run)
 
     def _end(self, event: Event) -> None:
         self._client.set_terminated(self._run, event["status"], event["t"])
         self._remove_twins()
 
     def _remove_twins(self) -> None:
-        """Requests that were given up and that a server carried out later all the same.
+        """Delete what requests made that were given up and that a server carried out all the same.
 
         What they made is empty, since everything else went to the one that was found or made next.
         """
@@ -268,7 +268,7 @@ class MlflowWriter:
             for twin in self._client.search_runs([self._store.experiment_id], filter_string=same):
                 if twin.info.run_id != self._run and not (twin.data.metrics or twin.data.params):
                     self._client.delete_run(twin.info.run_id)
-        for model in self._models("name != ''"):
+        for model in self._search_models("name != ''"):
             if model.status == "PENDING":
                 self._client.delete_logged_model(model.model_id)
 

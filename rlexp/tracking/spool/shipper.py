@@ -5,7 +5,7 @@ process that dies between MLflow's answer and its own note, or another process t
 from the two files, doubles nothing.
 
 Artifacts may lie in a store of their own, which can be away while MLflow itself answers. Then they
-are put aside, and everything behind them is sent.
+are deferred, and everything behind them is sent.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rlexp.runtime.files import fsync_path
+from rlexp.runtime.run_folder import SENT, SPOOL
 from rlexp.tracking.secrets import redacted
-from rlexp.tracking.spool.mlflow_writer import Event, MlflowWriter
-from rlexp.tracking.spool.spool import SENT, SPOOL, UploadState, flush, read_events
+from rlexp.tracking.spool.mlflow_writer import MlflowWriter
+from rlexp.tracking.spool.spool import Event, UploadState, read_events
 from rlexp.tracking.store.connection import Store, connect, prepare_environment
 
 _METRICS_A_CALL = 1000
@@ -33,7 +35,7 @@ _FILES = ("artifact", "table")
 log = logging.getLogger(__name__)
 
 
-class FilesWait(Exception):
+class FilesDeferred(Exception):
     """MLflow answers and has the rest, but its artifact store takes no files for now."""
 
 
@@ -46,17 +48,17 @@ class Shipper:
         self._spool = folder / SPOOL
         self.uri = uri
         self.experiment = experiment
-        self._delivery: MlflowWriter | None = None
+        self._writer: MlflowWriter | None = None
         self.store: Store | None = None
         """The store; None until it has been opened."""
         self.on_run: Callable[[], None] = lambda: None
         """Called when the MLflow run is known."""
-        self._sent = UploadState.load(folder / SENT).checked(self._spool)
+        self._state = UploadState.load(folder / SENT).validated(self._spool)
 
     @property
     def run_id(self) -> str | None:
         """The MLflow run; None until it exists."""
-        return self._sent.run_id
+        return self._state.run_id
 
     @property
     def experiment_id(self) -> str | None:
@@ -66,12 +68,12 @@ class Shipper:
     @property
     def refused(self) -> int:
         """How many events MLflow would never take."""
-        return self._sent.refused
+        return self._state.refused
 
     def pending(self) -> int:
         """How many events of the spool MLflow does not have yet."""
-        behind = sum(1 for _ in read_events(self._spool, self._sent.offset))
-        return len(self._sent.aside) + behind
+        behind = sum(1 for _ in read_events(self._spool, self._state.offset))
+        return len(self._state.aside) + behind
 
     def open(self, patience: float) -> None:
         """Open the store before the first shipment, for those who cannot wait for ever.
@@ -83,13 +85,13 @@ class Shipper:
         """
         failures: list[Exception] = []
 
-        def work() -> None:
+        def open_store() -> None:
             try:
-                self._open()
+                self._open_writer()
             except Exception as error:
                 failures.append(error)
 
-        opening = threading.Thread(target=work, name="mlflow opening", daemon=True)
+        opening = threading.Thread(target=open_store, name="mlflow opening", daemon=True)
         opening.start()
         opening.join(patience)
         if opening.is_alive():
@@ -97,91 +99,100 @@ class Shipper:
         if failures:
             raise failures[0]
 
-    def ship(self, enough: Callable[[], bool] = lambda: False) -> None:
+    def ship(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Send all that the spool holds by now.
 
         Args:
-            enough: asked between two steps; True leaves the rest for later.
+            should_stop: asked between two steps; True leaves the rest for later.
 
         Raises:
-            FilesWait: only files are left, which the artifact store does not take.
+            FilesDeferred: only files are left, which the artifact store does not take.
             Exception: what MLflow raises. Call again to go on.
         """
-        self._open()
-        failure = self._ship_aside(enough)
-        behind = _batches(read_events(self._spool, self._sent.offset))
-        for batch, end in behind:
-            if enough():
+        self._open_writer()
+        # files that waited for their store
+        failure = self._ship_deferred(should_stop)
+        # what has been appended since
+        for batch, end in _batches(read_events(self._spool, self._state.offset)):
+            if should_stop():
                 return
-            flush(self._spool)  # MLflow must not have what a power cut could still take from it
-            files = batch[0]["kind"] in _FILES
-            if files and failure is not None:
-                self._put_aside(end)
+            # MLflow must not have what a power cut could still take from the spool.
+            fsync_path(self._spool)
+            is_file = batch[0]["kind"] in _FILES
+            if is_file and failure is not None:
+                # The store has failed just now: one attempt a shipment, since each may take long.
+                self._defer(end)
                 continue
             try:
                 self._send(batch)
             except Exception as error:
-                if not files:
+                if not is_file:
                     raise
-                self._open().probe()
-                self._put_aside(end)
+                # Is it the artifact store alone? If MLflow does not answer either, this raises and
+                # nothing is deferred: the order stays as it is.
+                self._open_writer().probe()
+                self._defer(end)
                 failure = error
             else:
-                self._remember(self._sent.at(end, self._spool))
+                self._save(self._state.advanced_to(end, self._spool))
         if failure is not None:
-            raise FilesWait(f"{len(self._sent.aside)} files wait") from failure
+            raise FilesDeferred(f"{len(self._state.aside)} files wait") from failure
 
-    def _ship_aside(self, enough: Callable[[], bool]) -> Exception | None:
+    def _ship_deferred(self, should_stop: Callable[[], bool]) -> Exception | None:
         """Send what waits for the artifact store; what went wrong, if it still takes nothing."""
-        while self._sent.aside and not enough():
-            event, _ = next(read_events(self._spool, self._sent.aside[0]))
+        while self._state.aside and not should_stop():
+            event, _ = next(read_events(self._spool, self._state.aside[0]))
             try:
                 self._send([event])
             except Exception as error:
-                self._open().probe()
+                self._open_writer().probe()
                 return error
-            self._remember(replace(self._sent, aside=self._sent.aside[1:]))
+            self._save(replace(self._state, aside=self._state.aside[1:]))
         return None
 
-    def _put_aside(self, end: int) -> None:
-        begin = self._sent.offset
-        self._remember(replace(self._sent.at(end, self._spool), aside=(*self._sent.aside, begin)))
+    def _defer(self, end: int) -> None:
+        """Note where the event that ends at `end` begins, and go on behind it."""
+        begin = self._state.offset
+        state = self._state.advanced_to(end, self._spool)
+        self._save(replace(state, aside=(*self._state.aside, begin)))
 
-    def _remember(self, sent: UploadState) -> None:
-        self._sent = sent
-        sent.save(self.folder / SENT)
+    def _save(self, state: UploadState) -> None:
+        self._state = state
+        state.save(self.folder / SENT)
 
-    def _open(self) -> MlflowWriter:
-        if self._delivery is None:
+    def _open_writer(self) -> MlflowWriter:
+        if self._writer is None:
             store = connect(self.uri, self.experiment)
-            if self._sent.run_id is not None and not _has(store, self._sent.run_id):
-                self._remember(UploadState())  # another store than before gets the whole run
+            if self._state.run_id is not None and not _has_run(store, self._state.run_id):
+                self._save(UploadState())  # another store than before gets the whole run
             self.store = store
-            self._delivery = MlflowWriter(
-                store, self.folder, self._sent.run_id, look_first=self._sent.lost
+            self._writer = MlflowWriter(
+                store, self.folder, self._state.run_id, check_existing=self._state.lost
             )
-        return self._delivery
+        return self._writer
 
     def _send(self, batch: list[Event]) -> None:
-        delivery = self._open()
+        """Send one step; an event that MLflow will never take is counted and passed over."""
+        writer = self._open_writer()
         try:
-            delivery.deliver(batch)
+            writer.deliver(batch)
         except Exception as error:
             if batch[0]["kind"] == "start" or not _is_refused(batch[0], error):
                 raise
-            delivery.probe()  # it may be a gateway that answers, and no MLflow
+            writer.probe()  # it may be a gateway that answers, and no MLflow
             if len(batch) > 1:
+                # One of them is refused, not all: find out which.
                 for event in batch:
                     self._send([event])
             else:
-                log.warning("MLflow does not take %s: %s", _named(batch[0]), redacted(str(error)))
-                self._remember(replace(self._sent, refused=self._sent.refused + 1))
+                log.warning("MLflow does not take %s: %s", _label(batch[0]), redacted(str(error)))
+                self._save(replace(self._state, refused=self._state.refused + 1))
         if batch[0]["kind"] == "start":
-            self._remember(replace(self._sent, run_id=delivery.run_id, lost=delivery.look_first))
+            self._save(replace(self._state, run_id=writer.run_id, lost=writer.check_existing))
             self.on_run()
 
 
-def _has(store: Store, run_id: str) -> bool:
+def _has_run(store: Store, run_id: str) -> bool:
     from mlflow.exceptions import MlflowException
 
     try:
@@ -197,16 +208,17 @@ def _is_refused(event: Event, error: Exception) -> bool:
     """Whether the same would happen the next time."""
     if isinstance(error, FileNotFoundError):
         return event["kind"] == "artifact"
-    answer: Any = getattr(error, "response", None)
-    too_large = getattr(answer, "status_code", None) == _TOO_LARGE
+    response: Any = getattr(error, "response", None)
+    too_large = getattr(response, "status_code", None) == _TOO_LARGE
     return too_large or getattr(error, "error_code", None) in _REFUSALS
 
 
 def _batches(events: Iterable[tuple[Event, int]]) -> Iterator[tuple[list[Event], int]]:
-    """Neighbouring metrics together, as many as one call takes; everything else by itself."""
+    """Group neighbouring metrics, as many as one call takes; everything else goes by itself."""
     batch: list[Event] = []
     size = end = 0
     for event, offset in events:
+        # Whatever is no metric fills a call, so that it shares it with nothing.
         points = len(event["metrics"]) if event["kind"] == "metrics" else _METRICS_A_CALL + 1
         if batch and size + points > _METRICS_A_CALL:
             yield batch, end
@@ -217,6 +229,7 @@ def _batches(events: Iterable[tuple[Event, int]]) -> Iterator[tuple[list[Event],
         yield batch, end
 
 
-def _named(event: Event) -> str:
+def _label(event: Event) -> str:
+    """What an event is called in a warning."""
     subject = event.get("file") or event.get("path") or event.get("name") or event.get("step")
     return f"the {event['kind']} {subject}" if subject is not None else f"the {event['kind']}"

@@ -20,27 +20,31 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-SPOOL = "spool.jsonl"
-SENT = "spool.sent"
+from rlexp.runtime.files import write_atomically
+from rlexp.runtime.run_folder import SPOOL as SPOOL
 
-_HEAD = 64  # bytes of a line in which its kind stands
-_CHECKED = 4096  # bytes before an offset by which a spool is recognised
+Event = dict[str, Any]
+"""One line of the spool."""
+
+_KIND_BYTES = 64  # at the beginning of a line, in which its kind stands
+_CHECKED_BYTES = 4096  # before an offset, by which a spool is recognised
 
 
 class Spool:
     """Appends events to the spool. Any thread may append; readers never see half an event.
 
     A line is handed to the operating system at once: it outlives a killed process. What a power cut
-    leaves of the last second is for `read_events` to make sense of; `flush` is for those who may
-    wait.
+    leaves of the last second is for `read_events` to make sense of; those who may wait call
+    `rlexp.runtime.files.fsync_path`.
     """
 
     def __init__(self, path: Path) -> None:
+        # Without a buffer: an event that waits in the process dies with it.
         self._file = path.open("ab", buffering=0)
         if _is_torn(path):
             self._file.write(b"\n")  # so that the next event starts a line
 
-    def append(self, event: dict[str, Any]) -> None:
+    def append(self, event: Event) -> None:
         """Write one event. Raises `OSError` when the disk is full."""
         line = _to_json(event).encode() + b"\n"
         # One write to a file opened for appending is not interleaved with those of other threads.
@@ -49,13 +53,14 @@ class Spool:
             raise OSError(f"the disk took {written} of {len(line)} bytes of an event: is it full?")
 
     def close(self) -> None:
+        """Close the file; nothing is appended any more."""
         self._file.close()
 
 
 def read_events(
     path: Path, offset: int = 0, kinds: Collection[str] = ()
-) -> Iterator[tuple[dict[str, Any], int]]:
-    """Each complete event from byte `offset` on, with the offset behind it.
+) -> Iterator[tuple[Event, int]]:
+    """Yield each complete event from byte `offset` on, with the offset behind it.
 
     Of a long spool a few `kinds` are found much faster than all events.
 
@@ -69,7 +74,8 @@ def read_events(
             offset += len(line)
             if not line.endswith(b"\n"):
                 return
-            if marks and not any(mark in line[:_HEAD] for mark in marks):
+            # Whoever wants a few kinds does not pay for parsing thousands of metrics.
+            if marks and not any(mark in line[:_KIND_BYTES] for mark in marks):
                 continue
             event = _parsed(line)
             if event is not None:
@@ -77,26 +83,14 @@ def read_events(
 
 
 def torn_lines(path: Path) -> int:
-    """How many lines no longer hold an event; one that is still being written is not counted."""
+    """Count lines that no longer hold an event; one that is still being written is not counted."""
     with path.open("rb") as file:
         return sum(1 for line in file if line.endswith(b"\n") and _parsed(line) is None)
 
 
-def flush(path: Path) -> None:
-    """Wait until the disk has what was appended: milliseconds, so never in the training's thread.
-
-    Raises `OSError` when the disk fails.
-    """
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @dataclass(frozen=True)
 class UploadState:
-    """How far a spool has been sent, and to which MLflow run."""
+    """How far a spool has been sent, and to which MLflow run. Its fields are those of the file."""
 
     offset: int = 0
     """Bytes of the spool that MLflow has."""
@@ -105,7 +99,8 @@ class UploadState:
     refused: int = 0
     """Events that MLflow would never take, passed over after a warning."""
     aside: tuple[int, ...] = ()
-    """Where the events begin that wait for the artifact store, while those behind them are sent."""
+    """Where the deferred events begin: they wait for the artifact store, while those behind them
+    are sent."""
     check: int | None = None
     """CRC-32 of the spool's last bytes before `offset`."""
     lost: bool = False
@@ -113,56 +108,54 @@ class UploadState:
 
     @classmethod
     def load(cls, path: Path) -> UploadState:
-        """What the file says; the beginning when there is none, or when a power cut ruined it.
+        """Read the file; the beginning when there is none, or when a power cut ruined it.
 
         To begin again is safe: sending twice doubles nothing.
         """
         try:
-            found = cls(**json.loads(path.read_bytes()))
+            state = cls(**json.loads(path.read_bytes()))
         except (FileNotFoundError, ValueError, TypeError):
             return cls()
-        return replace(found, aside=tuple(found.aside))
+        return replace(state, aside=tuple(state.aside))
 
     def save(self, path: Path) -> None:
         """Replace the file in one step: a reader finds the old state or the new one."""
-        draft = path.with_name(path.name + ".new")
-        draft.write_text(json.dumps(asdict(self)), encoding="utf-8")
-        draft.replace(path)
+        write_atomically(path, json.dumps(asdict(self)))
 
     def is_behind(self, spool: Path) -> bool:
         """Whether the spool holds events that have not been sent."""
-        sent = self.checked(spool)
-        return bool(sent.aside) or next(read_events(spool, sent.offset), None) is not None
+        state = self.validated(spool)
+        return bool(state.aside) or next(read_events(spool, state.offset), None) is not None
 
-    def at(self, offset: int, spool: Path) -> UploadState:
-        """The same with everything before `offset` sent."""
-        return replace(self, offset=offset, check=_check(spool, offset))
+    def advanced_to(self, offset: int, spool: Path) -> UploadState:
+        """Return the state in which everything before `offset` has been sent."""
+        return replace(self, offset=offset, check=_checksum(spool, offset))
 
-    def checked(self, spool: Path) -> UploadState:
-        """The same, or from the beginning again where the spool is not the one that was sent.
+    def validated(self, spool: Path) -> UploadState:
+        """Return the state itself, or the beginning where the spool is not the one that was sent.
 
         A power cut can take lines that MLflow has already. Whatever is appended then stands before
         the remembered offset, and would never be sent.
         """
         if self.offset == 0:
             return self
-        same = _check(spool, self.offset) == self.check
-        return self if same else replace(self, offset=0, aside=(), check=None, lost=True)
+        is_same = _checksum(spool, self.offset) == self.check
+        return self if is_same else replace(self, offset=0, aside=(), check=None, lost=True)
 
 
-def _check(path: Path, offset: int) -> int | None:
-    """None when there is no file, or when it does not reach that far."""
-    begin = max(0, offset - _CHECKED)
+def _checksum(path: Path, offset: int) -> int | None:
+    """CRC-32 of the last bytes before an offset; None when the file is not there or not so long."""
+    begin = max(0, offset - _CHECKED_BYTES)
     try:
         with path.open("rb") as file:
             file.seek(begin)
-            last = file.read(offset - begin)
+            last_bytes = file.read(offset - begin)
     except FileNotFoundError:
         return None
-    return zlib.crc32(last) if len(last) == offset - begin else None
+    return zlib.crc32(last_bytes) if len(last_bytes) == offset - begin else None
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
+def _parsed(line: bytes) -> Event | None:
     try:
         event = json.loads(line)
     except ValueError:
@@ -179,18 +172,18 @@ def _is_torn(path: Path) -> bool:
         return file.read(1) != b"\n"
 
 
-def _to_json(event: dict[str, Any]) -> str:
+def _to_json(event: Event) -> str:
     try:
         return json.dumps(event, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except ValueError:
-        return json.dumps(_named_infinities(event), ensure_ascii=False, separators=(",", ":"))
+    except ValueError:  # there is a NaN or an infinity: rare, so only then is it looked for
+        return json.dumps(_infinities_as_text(event), ensure_ascii=False, separators=(",", ":"))
 
 
-def _named_infinities(value: Any) -> Any:
+def _infinities_as_text(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, dict):
-        return {key: _named_infinities(inner) for key, inner in value.items()}
+        return {key: _infinities_as_text(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_named_infinities(inner) for inner in value]
+        return [_infinities_as_text(inner) for inner in value]
     return value

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.dead_runs import close_dead_runs
-from rlexp.tracking.spool.shipper import FilesWait, Shipper
+from rlexp.tracking.spool.shipper import FilesDeferred, Shipper
 
 log = logging.getLogger(__name__)
 
@@ -31,22 +31,24 @@ class Uploader:
     Args:
         shipper: what is called again and again.
         sample: called at once and then every ten seconds, for metrics of the machine.
-        where: the store's address, for messages.
+        address: the store's, for messages.
     """
 
-    def __init__(self, shipper: Shipper, sample: Callable[[], None], where: str) -> None:
+    def __init__(self, shipper: Shipper, sample: Callable[[], None], address: str) -> None:
         self._shipper = shipper
         self._sample = sample
-        self._where = redacted(where)
-        self._sampled = -math.inf
+        self._address = redacted(address)
+        self._last_sample = -math.inf
         self._failure: str | None = None
         self._stopping = threading.Event()
-        self._given_up = threading.Event()
+        self._gave_up = threading.Event()
         self._answered = threading.Event()
         shipper.on_run = self._answered.set
-        self._thread = threading.Thread(target=self._work, name="mlflow courier", daemon=True)
+        # A daemon: a store that hangs must not keep the process from ending.
+        self._thread = threading.Thread(target=self._work, name="mlflow uploader", daemon=True)
 
     def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def run_id(self, patience: float) -> str | None:
@@ -68,39 +70,41 @@ class Uploader:
         self._stopping.set()
         self._thread.join(patience)
         # Whoever sends the rest later must be alone with it.
-        self._given_up.set()
+        self._gave_up.set()
         unsent = self._shipper.pending()
         if not unsent:
             return None
-        cause = self._failure or f"{self._where} was too slow to take them in {patience:.0f} s"
+        cause = self._failure or f"{self._address} was too slow to take them in {patience:.0f} s"
         later = f"python -m rlexp sync {shlex.quote(str(self._shipper.folder))}"
         return f"{unsent} events are not in MLflow ({cause}). Send them later: {later}"
 
     def _work(self) -> None:
-        pause, mended = _FIRST_PAUSE, False
+        # while the run lives
+        pause, closed_dead_runs = _FIRST_PAUSE, False
         while not self._stopping.is_set():
-            sent = self._attempt()
-            if sent and not mended:
-                mended = True
-                self._mend()
+            sent = self._try_to_ship()
+            if sent and not closed_dead_runs:
+                closed_dead_runs = True
+                self._close_dead_runs()
             pause = _FIRST_PAUSE if sent else min(2 * pause, _LONGEST_PAUSE)
             self._stopping.wait(_INTERVAL if sent else pause)
-        if not self._attempt() and not self._given_up.wait(_FIRST_PAUSE):
-            self._attempt()
+        # what the run told last, with a second attempt unless `stop` has run out of patience
+        if not self._try_to_ship() and not self._gave_up.wait(_FIRST_PAUSE):
+            self._try_to_ship()
 
-    def _attempt(self) -> bool:
+    def _try_to_ship(self) -> bool:
         """Whether all that was there has been sent.
 
-        Whatever goes wrong between here and the store must not reach the training: it is told once,
-        and tried again.
+        Whatever goes wrong between this machine and the store must not reach the training: it is
+        told once, and tried again.
         """
         try:
             if not self._stopping.is_set():
                 self._sample_now_and_then()
-            self._shipper.ship(self._given_up.is_set)
+            self._shipper.ship(self._gave_up.is_set)
         except Exception as error:
-            what = "no files" if isinstance(error, FilesWait) else "nothing"
-            failure = f"{self._where}: {cause_of(error)}"
+            what = "no files" if isinstance(error, FilesDeferred) else "nothing"
+            failure = f"{self._address}: {cause_of(error)}"
             if self._failure is None:
                 log.warning(
                     "MLflow takes %s for now; the run goes on, its spool keeps everything. %s",
@@ -110,18 +114,19 @@ class Uploader:
             self._failure = failure
             return False
         finally:
+            # An error is an answer too: whoever waits for the run's id need not wait longer.
             self._answered.set()
         if self._failure is not None:
-            log.warning("MLflow takes what is sent again: %s", self._where)
+            log.warning("MLflow takes what is sent again: %s", self._address)
             self._failure = None
         return True
 
     def _sample_now_and_then(self) -> None:
-        if time.monotonic() - self._sampled >= _SAMPLING_INTERVAL:
-            self._sampled = time.monotonic()
+        if time.monotonic() - self._last_sample >= _SAMPLING_INTERVAL:
+            self._last_sample = time.monotonic()
             self._sample()
 
-    def _mend(self) -> None:
+    def _close_dead_runs(self) -> None:
         """End dead runs, which is no part of this one: what fails is told and left for the next."""
         try:
             close_dead_runs(self._shipper, self._stopping.is_set)
@@ -130,7 +135,7 @@ class Uploader:
 
 
 def cause_of(error: BaseException) -> str:
-    """The innermost cause in a line: MLflow, requests and urllib3 each wrap it once more."""
+    """Return the innermost cause in a line: MLflow, requests and urllib3 each wrap it once more."""
     while inner := error.__cause__ or error.__context__:
         error = inner
     text = redacted(str(error)).strip()

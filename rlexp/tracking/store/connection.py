@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.store import saved_view
-from rlexp.tracking.store.schema import tables_made
+from rlexp.tracking.store.schema import ensure_tables
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -144,7 +144,7 @@ def prepare_environment() -> None:
 
 
 @contextmanager
-def time_for(size: int) -> Iterator[None]:
+def upload_timeout(size: int) -> Iterator[None]:
     """Let requests in the block take as long as a file of so many bytes may need.
 
     The usual timeout is for a server that hangs; one that passes gigabytes on to its own storage
@@ -167,7 +167,7 @@ def connect(uri: str, experiment: str) -> Store:
     from mlflow import MlflowClient
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    with tables_made(uri):
+    with ensure_tables(uri):
         client = MlflowClient(tracking_uri=uri)
         return Store(client, _experiment(client, experiment, _artifacts(uri, experiment)))
 
@@ -199,7 +199,7 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
             f"the experiment {name!r} was deleted: restore it, or set tracking.experiment to "
             "another name"
         )
-    for key, value in (_EXPERIMENT_KIND, (saved_view.TAG, saved_view.saved())):
+    for key, value in (_EXPERIMENT_KIND, (saved_view.TAG, saved_view.view_as_json())):
         if key not in found.tags:
             client.set_experiment_tag(found.experiment_id, key, value)
     return found.experiment_id

@@ -34,7 +34,7 @@ def open_read_only(uri: str) -> MlflowClient:
     prepare_environment()
     scheme = urlsplit(uri).scheme.partition("+")[0]
     if scheme == "sqlite":
-        checked_file(uri)
+        sqlite_file(uri)
     elif scheme not in _SERVERS:
         _check_database(uri)
     from mlflow import MlflowClient
@@ -65,7 +65,7 @@ def unreachable_error(uri: str, error: Exception) -> UserError:
     return UserError(Problem(KEY, got, "a tracking store that answers", remedy))
 
 
-def checked_file(uri: str) -> Path:
+def sqlite_file(uri: str) -> Path:
     """The SQLite file of a resolved address. Raises `UserError` if there is none of MLflow's."""
     path = Path(urlsplit(uri).path[1:])
     if not path.exists():

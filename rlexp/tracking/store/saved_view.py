@@ -30,7 +30,7 @@ _PARAMS = (
 )
 
 
-def saved() -> str:
+def view_as_json() -> str:
     """The value of the tag."""
     columns = [
         *(f"metrics.`{name}`" for name in _METRICS),

@@ -25,7 +25,7 @@ _MAKING_TABLES = 0x726C657870  # key of PostgreSQL's advisory lock
 _NETWORK_DISKS = ("nfs", "cifs", "smb", "lustre", "beegfs", "fuse.sshfs", "9p", "gpfs")
 
 
-def tables_made(uri: str) -> AbstractContextManager[None]:
+def ensure_tables(uri: str) -> AbstractContextManager[None]:
     """Make them where they are missing, and keep others from making any until the block is left.
 
     Args:
