@@ -8,7 +8,7 @@ from pathlib import Path
 from rlexp.cards.card import Card
 from rlexp.cards.labels import MetricRow, card_headline, cost_line, format_verdicts, metric_rows
 from rlexp.cards.plots import History, curves, frontier_plot, reward_histogram
-from rlexp.cards.wording import format_change, format_signed, slice_line
+from rlexp.cards.wording import format_change, format_signed, slice_row
 from rlexp.evaluation.metrics import find_metric
 from rlexp.evaluation.results import Evaluation
 from rlexp.rendering import html
@@ -61,7 +61,7 @@ def write_card_page(
             metric: (format_signed(change.difference), format_change(change))
             for metric, change in card.changes.items()
         },
-        slices=[(found.by, *slice_line(found)) for found in card.slices],
+        slices=[(found.by, *slice_row(found)) for found in card.slices],
         plots=plots,
         cost=cost_line(card),
         phases=_phases(card),

@@ -9,7 +9,7 @@ from typing import Any
 
 from rlexp.cards.card import Card
 from rlexp.cards.labels import card_headline, cost_line, format_verdicts
-from rlexp.cards.model_card import NAME, what
+from rlexp.cards.model_card import NAME, training_summary
 from rlexp.spec.model_kind import KINDS
 
 
@@ -81,7 +81,7 @@ def note_at_evaluation_end(config: Mapping[str, Any], card: Card) -> str:
 def _plan(config: Mapping[str, Any]) -> str:
     train = config["train"]
     length = f"{train['max_steps']} steps of {train['batch_size']}, seed {config['seed']}."
-    return f"{what(config)} {length}"
+    return f"{training_summary(config)} {length}"
 
 
 def _resume(folder: Path) -> str:

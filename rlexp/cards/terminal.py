@@ -9,7 +9,7 @@ from rich.text import Text
 
 from rlexp.cards.card import Card
 from rlexp.cards.labels import card_headline, cost_line, format_verdicts, metric_rows
-from rlexp.cards.wording import format_change, slice_line
+from rlexp.cards.wording import format_change, slice_row
 from rlexp.evaluation.results import Pair
 from rlexp.guards.alert import GuardAlert
 from rlexp.rendering.numbers import NOTHING, interval, number
@@ -75,7 +75,7 @@ def _slices(card: Card) -> Table:
         if found.by != by:
             by = found.by
             table.add_row(Text(by))
-        value, *rest = slice_line(found)
+        value, *rest = slice_row(found)
         table.add_row(Text(f"  {value}"), *map(Text, rest))
     return table
 

@@ -101,7 +101,7 @@ def _nothing(records: Records, filters: Sequence[RunFilter]) -> str:
     problems = [
         no_such_run(str(condition), runs)
         for condition in filters
-        if all(condition.found(run) is None for run in runs)
+        if all(condition.value_of(run) is None for run in runs)
     ]
     if problems:
         raise UserError(problems)

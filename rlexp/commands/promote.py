@@ -72,7 +72,7 @@ def _promoted(records: Records, record: Record, options: Namespace) -> tuple[str
 
     folder = _folder_here(record)
     weights = choose_weights(folder, record.status, options.checkpoint)
-    description = f"{weights.place.relative_to(folder)} of {record.name}: {weights.why}"
+    description = f"{weights.folder.relative_to(folder)} of {record.name}: {weights.reason}"
     with tempfile.TemporaryDirectory(prefix="rlexp-") as place:
         staged = Path(place)
         card = stage(folder, weights, record.tags, staged)
@@ -83,11 +83,11 @@ def _promoted(records: Records, record: Record, options: Namespace) -> tuple[str
         tags = {
             "run": record.name,
             "step": str(weights.step),
-            "checkpoint": weights.place.name,
+            "checkpoint": weights.folder.name,
             DESCRIBED: json.dumps({key: model[key] for key in DESCRIBING}),
             **card.metrics,
         }
-        upload = Upload(staged, weights.place, weights.step, fingerprint, card.text, tags)
+        upload = Upload(staged, weights.folder, weights.step, fingerprint, card.text, tags)
         version = register_version(records, record, options.name, upload)
     return version, f"{'promoted':10} {options.name} version {version} is {description}"
 

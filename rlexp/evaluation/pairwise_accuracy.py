@@ -9,17 +9,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rlexp.evaluation.bootstrap import bootstrap_ratio
-from rlexp.evaluation.policy import for_people
+from rlexp.evaluation.policy import readable_prompt
 from rlexp.evaluation.preserved_state import preserve_rng_and_modes
-from rlexp.evaluation.results import ANSWERS, Evaluation, Sample
+from rlexp.evaluation.results import ANSWERS, Answer, Evaluation, Sample
 from rlexp.spec.eval import EvalSpec
 from rlexp.spec.reward import Scoring
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-def evaluate_ranking(policy: Any, rows: Sequence[dict[str, Any]], spec: EvalSpec) -> Evaluation:
+
+class TextScorer(Protocol):
+    """A model with one output, which scores texts, and its tokenizer."""
+
+    @property
+    def model(self) -> PreTrainedModel: ...
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase: ...
+
+
+def evaluate_ranking(
+    policy: TextScorer, rows: Sequence[dict[str, Any]], spec: EvalSpec
+) -> Evaluation:
     """Score both answers of the first `spec.prompts` pairs; what the model does next is unchanged.
 
     Args:
@@ -33,7 +47,7 @@ def evaluate_ranking(policy: Any, rows: Sequence[dict[str, Any]], spec: EvalSpec
     rows = rows[: spec.prompts]
     if not rows:
         raise ValueError("an evaluation needs held-out pairs, got none")
-    texts = [_ids(policy.tokenizer, row, answer) for row in rows for answer in ANSWERS]
+    texts = [_token_ids(policy.tokenizer, row, answer) for row in rows for answer in ANSWERS]
     with preserve_rng_and_modes(policy.model):
         scores = _scores(policy, texts, spec.batch_size)
     margins = [good - bad for good, bad in zip(scores[::2], scores[1::2], strict=True)]
@@ -55,7 +69,7 @@ def evaluate_ranking(policy: Any, rows: Sequence[dict[str, Any]], spec: EvalSpec
 
 
 def evaluate_reward_model(
-    policy: Any,
+    policy: TextScorer,
     rows: Sequence[dict[str, Any]],
     reward: Scoring,
     texts: Sequence[str],
@@ -68,15 +82,15 @@ def evaluate_reward_model(
     return evaluate_ranking(policy, rows, spec)
 
 
-def _ids(tokenizer: Any, row: dict[str, Any], answer: str) -> list[int]:
-    """As TRL's RewardTrainer tokenizes: the end token after plain texts."""
+def _token_ids(tokenizer: Any, row: dict[str, Any], answer: Answer) -> list[int]:
+    """Tokenize as TRL's RewardTrainer does: the end token after plain texts."""
     whole = row["prompt"] + row[answer]
     if isinstance(whole, str):
         return tokenizer(whole + tokenizer.eos_token)["input_ids"]
     return tokenizer.apply_chat_template(whole, tokenize=True, return_dict=True)["input_ids"]
 
 
-def _scores(policy: Any, texts: list[list[int]], batch_size: int) -> list[float]:
+def _scores(policy: TextScorer, texts: list[list[int]], batch_size: int) -> list[float]:
     import torch
 
     scores: list[float] = []
@@ -92,7 +106,7 @@ def _scores(policy: Any, texts: list[list[int]], batch_size: int) -> list[float]
 def _samples(
     rows: Sequence[dict[str, Any]], scores: list[float], texts: list[list[int]]
 ) -> list[Sample]:
-    """Both answers of each pair, the chosen one first."""
+    """Return both answers of each pair, the chosen one first."""
     scored = iter(zip(scores, texts, strict=True))
     samples = []
     for prompt_id, row in enumerate(rows):
@@ -100,7 +114,7 @@ def _samples(
             score, ids = next(scored)
             text = row[answer]
             sample = Sample(
-                prompt=for_people(row),
+                prompt=readable_prompt(row),
                 completion=text if isinstance(text, str) else text[-1]["content"],
                 reward=score,
                 terms={},

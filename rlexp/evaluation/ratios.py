@@ -71,11 +71,11 @@ def _with_missing(name: str, values: Sequence[Value]) -> dict[str, Ratio]:
 
 
 def sum_by_prompt(measured: Ratios, sizes: Sequence[int]) -> dict[str, Ratio]:
-    """The same with the sums of each group of neighbours, such as the completions to a prompt."""
+    """Sum the ratios of each group of neighbours, such as the completions to a prompt."""
     return {
         name: (
-            [sum(each) for each in in_groups(above, sizes)],
-            [sum(each) for each in in_groups(below, sizes)],
+            [sum(group) for group in in_groups(above, sizes)],
+            [sum(group) for group in in_groups(below, sizes)],
         )
         for name, (above, below) in measured.items()
     }
@@ -84,22 +84,23 @@ def sum_by_prompt(measured: Ratios, sizes: Sequence[int]) -> dict[str, Ratio]:
 def averages(
     ratios: Ratios, resamples: int, seed: int
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """Metrics and their 95 % intervals; what is missing altogether is left out."""
+    """Return metrics and their 95 % intervals; what is missing altogether is left out."""
     metrics: dict[str, float] = {}
     intervals: dict[str, tuple[float, float]] = {}
     for name, (sums, counts) in ratios.items():
         if not sum(counts):
             continue
         metrics[name] = metric_of_ratio(name, sum(sums) / sum(counts))
-        some = [(of, count) for of, count in zip(sums, counts, strict=True) if count]
-        ends = bootstrap_ratio([of for of, _ in some], [n for _, n in some], resamples, seed)
+        known = [(total, count) for total, count in zip(sums, counts, strict=True) if count]
+        totals, known_counts = [total for total, _ in known], [count for _, count in known]
+        ends = bootstrap_ratio(totals, known_counts, resamples, seed)
         if ends:
             intervals[name] = (metric_of_ratio(name, ends[0]), metric_of_ratio(name, ends[1]))
     return metrics, intervals
 
 
 def metric_of_ratio(metric: str, ratio: float) -> float:
-    """What a metric says where its ratio is this.
+    """Return a metric's value where its ratio is this.
 
     >>> metric_of_ratio("length", 3.0), metric_of_ratio("perplexity", 1e4)
     (3.0, inf)

@@ -1,4 +1,4 @@
-"""What an evaluation finds: samples, metrics with intervals, and what they are ratios of."""
+"""The result of an evaluation: samples, metrics with intervals, and what they are ratios of."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def split_marked(prompt: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Sample:
-    """One completion and what was found about it."""
+    """One completion and what was measured of it."""
 
     prompt: str
     """For people: the text's opening, or the prompt, or the conversation's turns."""
@@ -69,7 +69,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one evaluation found; metric names without their group."""
+    """The result of one evaluation; metric names are without their group."""
 
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
@@ -84,13 +84,16 @@ class Evaluation:
     """The sums of which metrics are ratios, by prompt; of `perplexity` by text."""
 
     @property
+    def by_prompt(self) -> list[Sequence[Sample]]:
+        """The samples of each prompt; none without a reward."""
+        prompts = len(self.per_prompt_reward)
+        size = len(self.samples) // prompts if prompts else 0
+        return list(in_groups(self.samples, [size] * prompts))
+
+    @property
     def rewards(self) -> list[list[float | None]]:
-        """Of each prompt, the rewards of its completions; none without a reward."""
-        if not self.per_prompt_reward:
-            return []
-        size = len(self.samples) // len(self.per_prompt_reward)
-        sizes = [size] * len(self.per_prompt_reward)
-        return [[each.reward for each in group] for group in in_groups(self.samples, sizes)]
+        """The rewards of each prompt's completions; none without a reward."""
+        return [[sample.reward for sample in samples] for samples in self.by_prompt]
 
     def to_json(self, path: Path) -> None:
         """Write all of it to a file, in one step; floats come back with the same bits."""
@@ -103,9 +106,9 @@ class Evaluation:
         """Read what `to_json` wrote."""
         content = json.loads(path.read_text(encoding="utf-8"))
         content["samples"] = [Sample.from_dict(sample) for sample in content["samples"]]
-        for pairs in ("intervals", "ratios"):
-            found = content.get(pairs, {})
-            content[pairs] = {name: tuple(each) for name, each in found.items()}
+        for field_name in ("intervals", "ratios"):
+            pairs = content.get(field_name, {})
+            content[field_name] = {name: tuple(pair) for name, pair in pairs.items()}
         return cls(**content)
 
 
@@ -117,7 +120,7 @@ Ratio = tuple[list[float], list[float]]
 
 
 def in_groups(values: Sequence[T], sizes: Sequence[int]) -> Iterator[Sequence[T]]:
-    """Neighbours, as many at a time as the sizes say."""
+    """Yield neighbours, as many at a time as the sizes say."""
     start = 0
     for size in sizes:
         yield values[start : start + size]

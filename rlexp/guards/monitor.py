@@ -177,7 +177,7 @@ class GuardMonitor:
         if since >= self.guards.every or not self._is_on("reward_hacking"):
             return since >= self.guards.every
         evidence = self.series.values(EVIDENCE)
-        if evidence and since >= reward_hacking.wait(evidence[-1], self.guards):
+        if evidence and since >= reward_hacking.steps_to_next_probe(evidence[-1], self.guards):
             return True
         return since >= FEW and self._answers_are_suspicious()
 
@@ -212,7 +212,7 @@ class GuardMonitor:
         if reward_hacking.has_lasted(self.series.points[EVIDENCE], self.guards):
             what = reward_hacking.format_evidence(self.start, probe, measures)
             finding = Finding(what, reward_hacking.CAUSE, reward_hacking.REMEDY)
-            self._fire("reward_hacking", step, finding, reward_hacking.telling(probe.samples))
+            self._fire("reward_hacking", step, finding, reward_hacking.worst_samples(probe.samples))
 
     def _probe(self, step: int, seed: int) -> Probe:
         completions = 2 if needs_rivals(self.spec.reward) else 1

@@ -78,7 +78,7 @@ def total_evidence(measures: Sequence[Measure]) -> float:
     return sum(each.share for each in measures)
 
 
-def wait(evidence: float, spec: GuardsSpec) -> int:
+def steps_to_next_probe(evidence: float, spec: GuardsSpec) -> int:
     """Steps to the next look after one that found so much."""
     if evidence >= NEAR * spec.threshold:
         return 1
@@ -176,7 +176,7 @@ def format_evidence(start: Evaluation, now: Evaluation, measures: Sequence[Measu
     return f"the reward of held-out prompts rose {rewards}, while: {falls}"
 
 
-def telling(samples: Sequence[Sample]) -> list[ExampleSample]:
+def worst_samples(samples: Sequence[Sample]) -> list[ExampleSample]:
     """The samples that show it best: the least grammatical, and among those the best paid."""
 
     def order(sample: Sample) -> tuple[float, float]:

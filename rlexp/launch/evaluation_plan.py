@@ -155,8 +155,8 @@ class Finder:
         weights = choose_weights(run, "unfinished", self._checkpoint or MODEL)
         name = str(config["name"])
         if self._checkpoint:
-            name += f"-{weights.place.name}"
-        return NamedModel(word, name, str(weights.place.resolve()), run.resolve(), weights.step)
+            name += f"-{weights.folder.name}"
+        return NamedModel(word, name, str(weights.folder.resolve()), run.resolve(), weights.step)
 
     def _model_of_folder(self, folder: Path, word: str) -> NamedModel:
         if not (folder / "config.json").is_file() and not is_adapter(folder):

@@ -86,7 +86,11 @@ def test_what_comes_in_a_step_and_may_go_in_a_step_is_waited_for() -> None:
 def test_looks_come_closer_as_the_evidence_grows() -> None:
     """A look every ten steps comes too late for what takes five."""
     knobs = spec()
-    assert [reward_hacking.wait(found, knobs) for found in (0.5, 1.1, 1.7)] == [knobs.every, 2, 1]
+    assert [reward_hacking.steps_to_next_probe(found, knobs) for found in (0.5, 1.1, 1.7)] == [
+        knobs.every,
+        2,
+        1,
+    ]
 
 
 def test_answers_call_for_a_look() -> None:
@@ -124,7 +128,7 @@ def test_the_samples_that_show_it_are_the_worst_that_are_paid_best() -> None:
     """Samples in the order of the prompts, which show what is still sound."""
     made = [(1.0, 0.99), (0.0, 0.2), (0.0, 0.9), (0.5, 0.95)]
     samples = [Sample("p", str(i), pay, {}, 4, True, g) for i, (g, pay) in enumerate(made)]
-    assert [each.completion for each in reward_hacking.telling(samples)] == ["2", "1", "3"]
+    assert [each.completion for each in reward_hacking.worst_samples(samples)] == ["2", "1", "3"]
 
 
 def series(**values: list[float]) -> Series:
