@@ -24,7 +24,13 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from rlexp.runtime.environment import silence_libraries
-from rlexp.runtime.extras import APART, MODULES, install_command, pinned_versions, requirements
+from rlexp.runtime.extras import (
+    CONFLICTING,
+    MODULES,
+    install_command,
+    pinned_versions,
+    requirements,
+)
 from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.devices import cuda_capabilities, has_bf16
@@ -160,7 +166,7 @@ def extras() -> Iterator[Finding]:
         if importlib.util.find_spec(module):
             yield Finding(extra, "here")
         else:
-            apart = ", in an environment of its own" if extra in APART else ""
+            apart = ", in an environment of its own" if extra in CONFLICTING else ""
             yield Finding(extra, f"not here; to add it{apart}:", "note", install_command(extra))
 
 
