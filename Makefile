@@ -21,10 +21,10 @@ run: $(INSTALLED) ## Run an experiment: make run ARGS="algo=dpo"
 	$(BIN)/python -m rlexp $(ARGS)
 
 test: $(INSTALLED) ## Run the tests: make test ARGS="-k reward"
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-long: $(INSTALLED) ## Run those of over some ten seconds each, which CI adds
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS) -m 'long and not slow' $(ARGS)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'long and not slow' $(ARGS)
 
 test-slow: $(INSTALLED) ## Run the tests that take long: many runs at once, PostgreSQL
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -m slow $(ARGS)

@@ -18,12 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from rlexp.config.hydra import composed_config
 from rlexp.launch.launcher import launch
-from rlexp.runtime.paths import CONF
 from rlexp.spec.guards import GUARDS
 from rlexp.spec.run import RunSpec
 
@@ -38,9 +36,7 @@ ALL = ["eval=quick", "eval.prompts=100", "tracking=none", "train.checkpoint_ever
 
 def finished(*overrides: str) -> tuple[dict[str, Any], list[dict[str, float]]]:
     """The card of a run in this process, and what its small looks logged."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = OmegaConf.to_container(compose("config", [*ALL, *overrides]), resolve=True)
+    config = OmegaConf.to_container(composed_config([*ALL, *overrides]), resolve=True)
     assert isinstance(config, dict)
     with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(io.StringIO()):
         folder = Path(name)

@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -191,13 +191,14 @@ def with_rlexp(job: Job, critic: str) -> None:
     """rlexp's PPO, its critic `shared` or `separate`."""
     from rlexp.runtime.device import keep_freed_memory
     from rlexp.runtime.paths import CONF
-    from rlexp.trainers.loop import TrainerInputs
-    from rlexp.trainers.ppo import PpoConfig, PpoTrainer
+    from rlexp.trainers.config import PpoConfig
+    from rlexp.trainers.inputs import TrainerInputs
+    from rlexp.trainers.ppo import PpoTrainer
     from rlexp.trainers.rollouts import GenerationConfig
 
     keep_freed_memory()
     policy = OurPolicy(job)
-    task = TrainerInputs(
+    inputs = TrainerInputs(
         TrainingArguments(**job.common(), max_steps=job.steps),
         policy,
         [{"prompt": prompt} for prompt in job.prompts(2048)],
@@ -208,12 +209,11 @@ def with_rlexp(job: Job, critic: str) -> None:
         keeps_reference=True,
     )
     config = yaml.safe_load((CONF / "algo" / "ppo.yaml").read_text(encoding="utf-8"))["algo"]
-    knobs = {each.name: config[each.name] for each in fields(PpoConfig)}
+    knobs = {name: config[name] for name in PpoConfig.model_fields}
     knobs |= {"epochs": EPOCHS, "beta": BETA}
-    knobs["critic_learning_rate"] = float(knobs["critic_learning_rate"])
     body = AutoModel.from_pretrained(job.folder) if critic == "separate" else None
     torch.manual_seed(job.seed)
-    PpoTrainer(task, PpoConfig(**knobs), body).train()
+    PpoTrainer(inputs, PpoConfig(**knobs), body).train()
 
 
 def floor(job: Job) -> None:
@@ -236,9 +236,10 @@ def floor(job: Job) -> None:
         )
         texts = policy.tokenizer.batch_decode(rollout.completions(), skip_special_tokens=True)
         policy.reward(chosen, texts)
-        sequences = Sequences.of(rollout)
+        sequences = Sequences.from_rollout(rollout)
         pieces = [
-            sequences.rows(index) for index in sequences.pieces(torch.arange(BATCH), BATCH // 2)
+            sequences.rows(index)
+            for index in sequences.microbatches(torch.arange(BATCH), BATCH // 2)
         ]
         with torch.no_grad():
             for piece in pieces:

@@ -23,10 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from rlexp.config.hydra import composed_config
 from rlexp.evaluation.bootstrap import bootstrap_ratio
 from rlexp.launch.launcher import launch
 from rlexp.runtime.paths import CONF
@@ -54,10 +53,8 @@ class Recipes:
         Raises:
             SystemExit: the folder holds a run with another config, or one that did not finish.
         """
-        GlobalHydra.instance().clear()
         words = [f"experiment={experiment}", f"data.path={self.data / data}", "tracking=none"]
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            composed = compose("config", [*words, *more, *self.overrides])
+        composed = composed_config([*words, *more, *self.overrides])
         config = OmegaConf.to_container(composed, resolve=True)
         assert isinstance(config, dict)
         folder = self.folder / experiment

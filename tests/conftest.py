@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -12,15 +13,29 @@ from runs import run_here
 from stored_runs import StoredRuns
 
 from rlexp.builtin import tiny
+from rlexp.tracking.store.schema import ensure_tables
 
 collect_ignore = ["models/standin_vllm"]
 """Looked through for doctests, it would be what every later test imports as vLLM."""
 
 
 @pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store without runs: making one takes seconds, copying it nothing."""
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's tables, empty: making them takes seconds, copying them nothing.
+
+    All worker processes of a session share them.
+    """
+    place = tmp_path_factory.getbasetemp()
+    path = (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / "tables.db"
+    with ensure_tables(f"sqlite:///{path}"):
+        return path
+
+
+@pytest.fixture(scope="session")
+def empty_store(tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with rlexp's experiment, and without runs."""
     path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    shutil.copy(tables, path)
     StoredRuns(f"sqlite:///{path}")
     return path
 

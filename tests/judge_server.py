@@ -39,7 +39,7 @@ def by_count(question: str) -> str:
 
 
 class JudgeServer:
-    """What it is asked, and how it answers.
+    """A stand-in for an endpoint that judges: the requests it gets, and its answers.
 
     Attributes:
         url: its base address.
@@ -95,8 +95,8 @@ class JudgeServer:
 
 @contextmanager
 def served() -> Iterator[JudgeServer]:
-    """A stand-in that is there inside the block."""
-    judge = JudgeServer()
+    """Serve a stand-in inside the block."""
+    stand_in = JudgeServer()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -104,7 +104,7 @@ def served() -> Iterator[JudgeServer]:
         def do_POST(self) -> None:
             length = int(self.headers["Content-Length"])
             body = json.loads(self.rfile.read(length))
-            status, text = judge.reply(self.path, dict(self.headers), body)
+            status, text = stand_in.reply(self.path, dict(self.headers), body)
             content = text.encode()
             with suppress(ConnectionError):  # the client no longer waits
                 self.send_response(status)
@@ -117,11 +117,11 @@ def served() -> Iterator[JudgeServer]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
-        judge.url = f"http://127.0.0.1:{server.server_port}/v1"
+        stand_in.url = f"http://127.0.0.1:{server.server_port}/v1"
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         try:
-            yield judge
+            yield stand_in
         finally:
             server.shutdown()
 

@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from rlexp.config.hydra import composed_config
 from rlexp.launch.launcher import launch
 from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import UserError
@@ -34,10 +33,7 @@ SMALL = (
 
 def composed(*overrides: str) -> dict[str, Any]:
     """The config that a command line with these overrides makes."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", list(overrides))
-    container = OmegaConf.to_container(config, resolve=True)
+    container = OmegaConf.to_container(composed_config(overrides), resolve=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
 

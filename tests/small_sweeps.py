@@ -28,9 +28,9 @@ def dpo_sweep(folder: Path, *overrides: str) -> subprocess.Popen[str]:
 
 
 def ended(process: subprocess.Popen[str]) -> str:
-    said, _ = process.communicate(timeout=280)
-    assert process.returncode == 0, said
-    return said
+    output, _ = process.communicate(timeout=280)
+    assert process.returncode == 0, output
+    return output
 
 
 def study_in(folder: Path) -> Any:
@@ -38,7 +38,7 @@ def study_in(folder: Path) -> Any:
 
 
 TINY = [
-    *(each for each in SMALL if not each.startswith(("tracking", "train.max_steps"))),
+    *(word for word in SMALL if not word.startswith(("tracking", "train.max_steps"))),
     "train.max_steps=4",
     "eval.prompts=8",
     "eval.texts=8",

@@ -2,12 +2,18 @@
 
 from dataclasses import replace
 
+import yaml
 from rich.console import Console
 
 from rlexp.cards.card import Identity, build_card
 from rlexp.cards.cost import Cost
 from rlexp.cards.terminal import print_card
 from rlexp.evaluation.results import Evaluation, Sample
+from rlexp.runtime.paths import CONF
+from rlexp.spec.guards import GuardsSpec
+
+GUARDS = GuardsSpec.model_validate(yaml.safe_load((CONF / "guards" / "default.yaml").read_text()))
+"""Their defaults."""
 
 IDENTITY = Identity(
     run_id="3f2a9c81d0b54e7f",
@@ -55,6 +61,7 @@ def card(after=BETTER, completion="was fun.", **changes):
         trained,
         COST,
         notes=["answers left out"],
+        guards=GUARDS,
         resamples=200,
         seed=0,
     )

@@ -21,6 +21,7 @@ from optuna.trial import TrialState, create_trial
 
 from rlexp.sweep import study as attributes
 from rlexp.sweep.confirmation.ranking import CONFIRMS, SEED
+from rlexp.sweep.optuna_internals import storage_of
 
 SPACE: Mapping[str, BaseDistribution] = {
     "algo.learning_rate": FloatDistribution(3e-4, 6e-3, log=True),
@@ -39,17 +40,17 @@ def new_study(
     study = optuna.create_study(
         study_name=name,
         storage=storage,
-        directions=[StudyDirection[each.upper()] for each in directions or ("maximize",)],
+        directions=[StudyDirection[direction.upper()] for direction in directions or ("maximize",)],
     )
     metrics = ["eval/reward", "eval/kl", "eval/length", "eval/win_rate"][: len(study.directions)]
-    told = {
+    recorded = {
         attributes.OBJECTIVES: metrics,
         attributes.SPACE: {key: f"interval of {key}" for key in space},
         attributes.COMMAND: "python -m rlexp -m sweep=some",
         attributes.SAMPLER: "optuna.samplers.TPESampler",
         attributes.PRUNER: "optuna.pruners.MedianPruner",
     }
-    for key, value in told.items():
+    for key, value in recorded.items():
         study.set_user_attr(key, value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -82,13 +83,13 @@ def parameters(index: int) -> dict[str, Any]:
     """Values that differ from trial to trial, one of them conditional."""
     share = index * 0.618 % 1
     loss = ("[sigmoid]", "[ipo]", "[hinge]")[index % 3]
-    found = {
+    params = {
         "algo.learning_rate": 3e-4 * 20**share,
         "algo.beta": 0.1 * 20 ** (index * 0.414 % 1),
         "algo.epochs": 1 + index % 4,
         "algo.loss_type": loss,
     }
-    return {**found, SMOOTHING: 0.3 * share} if loss == "[sigmoid]" else found
+    return {**params, SMOOTHING: 0.3 * share} if loss == "[sigmoid]" else params
 
 
 def score(params: Mapping[str, Any]) -> float:
@@ -117,18 +118,20 @@ def searched(count: int = 16, *directions: str, **more: Any) -> optuna.Study:
 
 def confirm(study: optuna.Study, values: Mapping[int, list[float | None]]) -> None:
     """Runs of some trials with the seeds 1, 2, …; None for one that failed."""
-    again = optuna.create_study(
+    confirmation = optuna.create_study(
         study_name=f"{study.study_name}{attributes.CONFIRM}",
-        storage=study._storage,
+        storage=storage_of(study),
         directions=study.directions,
     )
-    for number, found in values.items():
-        for seed, value in enumerate(found, start=1):
+    for number, by_seed in values.items():
+        for seed, value in enumerate(by_seed, start=1):
             attrs = {CONFIRMS: number, SEED: seed}
             if value is None:
-                add(again, state="FAIL", attrs={**attrs, "error": "ValueError: not this one"})
+                add(
+                    confirmation, state="FAIL", attrs={**attrs, "error": "ValueError: not this one"}
+                )
             else:
-                add(again, value, attrs=attrs)
+                add(confirmation, value, attrs=attrs)
 
 
 def trial_folder(sweep: Path, number: int) -> Path:

@@ -74,12 +74,17 @@ class TinyPolicy:
 @torch.no_grad()
 def slow_kl(policy, completion):
     """Sum over positions and vocabulary in float64, one unpadded sequence, prefix by prefix."""
-    ours, theirs = copy.deepcopy(policy.model).double(), copy.deepcopy(policy.initial).double()
-    ours.eval()
+    policy_model, reference_model = (
+        copy.deepcopy(policy.model).double(),
+        copy.deepcopy(policy.initial).double(),
+    )
+    policy_model.eval()
     total = 0.0
     for position in range(len(completion.token_ids)):
         prefix = torch.tensor([completion.prompt_ids + completion.token_ids[:position]])
-        p, q = (model(prefix).logits[0, -1].softmax(-1) for model in (ours, theirs))
+        p, q = (
+            model(prefix).logits[0, -1].softmax(-1) for model in (policy_model, reference_model)
+        )
         total += sum(a * math.log(a / b) for a, b in zip(p.tolist(), q.tolist(), strict=True))
     return total
 

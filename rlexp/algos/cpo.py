@@ -7,12 +7,12 @@ instead of summed log-probabilities and asks for a margin.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from rlexp.algos.common.trl import OWNED, Training, common_arguments, trl_trainer
-from rlexp.spec.algo import PairAlgo
+from rlexp.algos.common.trl import OWNED, Training, trl_arguments, trl_trainer
+from rlexp.spec.algo import PairAlgo, TrainerLike, TrlField
 from rlexp.spec.data import KIND_COLUMNS
 
 
@@ -20,39 +20,25 @@ class Cpo(PairAlgo):
     """A policy trained on pairs without a reference."""
 
     trl_config: ClassVar[tuple[str, str]] = ("experimental/cpo/cpo_config.py", "CPOConfig")
-    owned: ClassVar[dict[str, str]] = {
-        **OWNED,
-        "loss_type": "algo.loss_type",
-        "label_smoothing": "algo.label_smoothing",
-        "cpo_alpha": "algo.nll_weight",
-        "simpo_gamma": "algo.simpo_gamma",
-    }
+    owned: ClassVar[dict[str, str]] = OWNED
 
-    beta: float = Field(gt=0)
+    beta: Annotated[float, TrlField()] = Field(gt=0)
     """Scale of the log-probability difference of chosen and rejected (0.1 for `sigmoid`, 2 to 2.5
     for `simpo`). There is no reference, so it is no KL coefficient."""
-    loss_type: Literal["sigmoid", "hinge", "ipo", "simpo"]
+    loss_type: Annotated[Literal["sigmoid", "hinge", "ipo", "simpo"], TrlField()]
     """`sigmoid` is CPO, `simpo` SimPO; `hinge` (arXiv:2305.10425) and `ipo` (arXiv:2310.12036)."""
-    nll_weight: float = Field(ge=0)
+    nll_weight: Annotated[float, TrlField("cpo_alpha")] = Field(ge=0)
     """Weight of the chosen answer's likelihood (TRL's cpo_alpha); SimPO's paper takes 0."""
-    simpo_gamma: float = Field(ge=0)
+    simpo_gamma: Annotated[float, TrlField()] = Field(ge=0)
     """Margin that `simpo` asks for; 0.3 to 1.6 in the paper."""
-    label_smoothing: float = Field(ge=0, lt=0.5)
+    label_smoothing: Annotated[float, TrlField()] = Field(ge=0, lt=0.5)
     """Probability that a preference label is wrong."""
-    max_length: int = Field(gt=0)
+    max_length: Annotated[int, TrlField()] = Field(gt=0)
     """Tokens of prompt and answer; longer answers are cut at the end."""
 
-    def build_trainer(self, training: Training) -> Any:
+    def build_trainer(self, training: Training) -> TrainerLike:
         """TRL's CPOTrainer on rows of prompt, chosen and rejected."""
         from trl.experimental.cpo import CPOConfig, CPOTrainer
 
-        arguments = CPOConfig(
-            beta=self.beta,
-            loss_type=self.loss_type,
-            cpo_alpha=self.nll_weight,
-            simpo_gamma=self.simpo_gamma,
-            label_smoothing=self.label_smoothing,
-            max_length=self.max_length,
-            **common_arguments(self, training),
-        )
+        arguments = CPOConfig(**trl_arguments(self, training))
         return trl_trainer(CPOTrainer, arguments, training, KIND_COLUMNS["pairs"])

@@ -6,12 +6,12 @@ log-likelihood of the preferences under Bradley-Terry with that reward.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
-from rlexp.algos.common.trl import OWNED, Training, common_arguments, trl_trainer
-from rlexp.spec.algo import PairAlgo
+from rlexp.algos.common.trl import OWNED, Training, trl_arguments, trl_trainer
+from rlexp.spec.algo import PairAlgo, TrainerLike, TrlField
 from rlexp.spec.data import KIND_COLUMNS
 from rlexp.spec.errors import Problem
 
@@ -39,47 +39,35 @@ class Dpo(PairAlgo):
     """A policy trained on pairs of a chosen and a rejected answer, without a reward model."""
 
     trl_config: ClassVar[tuple[str, str]] = ("trainer/dpo_config.py", "DPOConfig")
-    owned: ClassVar[dict[str, str]] = {
-        **OWNED,
-        "loss_type": "algo.loss_type",
-        "loss_weights": "algo.loss_weights",
-        "label_smoothing": "algo.label_smoothing",
-    }
+    owned: ClassVar[dict[str, str]] = OWNED
 
-    beta: float = Field(gt=0)
+    beta: Annotated[float, TrlField()] = Field(gt=0)
     """KL coefficient: the larger, the nearer the policy stays to the reference. (For `ipo` it is
     the regularisation tau.)"""
-    loss_type: list[Loss] = Field(min_length=1)
+    loss_type: Annotated[list[Loss], TrlField()] = Field(min_length=1)
     """Losses to sum, each by TRL's name."""
-    loss_weights: list[float] | None
+    loss_weights: Annotated[list[float] | None, TrlField()]
     """One weight a loss; null weighs each 1 (MPO, arXiv:2411.10442, weighs several)."""
-    label_smoothing: float = Field(ge=0, lt=0.5)
+    label_smoothing: Annotated[float, TrlField()] = Field(ge=0, lt=0.5)
     """Probability that a label is wrong (conservative DPO; `robust` and `exo_pair` want it above
     0)."""
-    max_length: int = Field(gt=0)
+    max_length: Annotated[int, TrlField()] = Field(gt=0)
     """Tokens of prompt and answer; longer ones are cut at the end."""
 
     def problems(self) -> list[Problem]:
         """Losses and their weights must match; two losses want label smoothing."""
-        found = []
+        problems = []
         if self.loss_weights is not None and len(self.loss_weights) != len(self.loss_type):
             want = f"{len(self.loss_type)} weights, one for each of algo.loss_type"
-            found.append(Problem("algo.loss_weights", str(self.loss_weights), want))
+            problems.append(Problem("algo.loss_weights", str(self.loss_weights), want))
         if "exo_pair" in self.loss_type and self.label_smoothing == 0:
             want = "above 0 for exo_pair, such as 0.001"
-            found.append(Problem("algo.label_smoothing", "0", want))
-        return found
+            problems.append(Problem("algo.label_smoothing", "0", want))
+        return problems
 
-    def build_trainer(self, training: Training) -> Any:
+    def build_trainer(self, training: Training) -> TrainerLike:
         """TRL's DPOTrainer on rows of prompt, chosen and rejected."""
         from trl import DPOConfig, DPOTrainer
 
-        arguments = DPOConfig(
-            beta=self.beta,
-            loss_type=list(self.loss_type),
-            loss_weights=self.loss_weights,
-            label_smoothing=self.label_smoothing,
-            max_length=self.max_length,
-            **common_arguments(self, training),
-        )
+        arguments = DPOConfig(**trl_arguments(self, training))
         return trl_trainer(DPOTrainer, arguments, training, KIND_COLUMNS["pairs"])

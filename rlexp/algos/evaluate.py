@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-from rlexp.spec.algo import AlgoSpec, Head
+from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.checks.model import model_is_there
 from rlexp.spec.data import Kind
 from rlexp.spec.errors import Problem
 from rlexp.spec.model import ModelSpec
+from rlexp.spec.model_kind import Head
 
 
 class Evaluate(AlgoSpec):

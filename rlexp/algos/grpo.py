@@ -7,13 +7,14 @@ group's mean, so that no critic is needed. A KL penalty holds the policy to the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from rlexp.algos.common.rollouts import rollout_arguments, sampling, server_answers
+from rlexp.algos.common.policy import PolicyToTrain
+from rlexp.algos.common.rollouts import explain_missing_server, rollout_arguments, sampling
 from rlexp.algos.common.trl import OWNED_OF_ROLLOUTS, Training, trl_trainer, whole_groups
-from rlexp.spec.algo import RolloutAlgo
+from rlexp.spec.algo import RolloutAlgo, TrainerLike, TrlField
 from rlexp.spec.errors import Problem
 from rlexp.spec.hardware import HardwareSpec
 from rlexp.spec.train import TrainSpec
@@ -35,63 +36,44 @@ class Grpo(RolloutAlgo):
 
     trl_runs_vllm: ClassVar[bool] = True
     trl_config: ClassVar[tuple[str, str]] = ("trainer/grpo_config.py", "GRPOConfig")
-    owned: ClassVar[dict[str, str]] = {
-        **OWNED_OF_ROLLOUTS,
-        "num_generations": "algo.num_generations",
-        "loss_type": "algo.loss_type",
-        "scale_rewards": "algo.scale_rewards",
-        "epsilon": "algo.epsilon",
-        "epsilon_high": "algo.epsilon_high",
-        "num_iterations": "algo.num_iterations",
-        "mask_truncated_completions": "algo.mask_truncated_completions",
-    }
+    owned: ClassVar[dict[str, str]] = OWNED_OF_ROLLOUTS
 
-    beta: float = Field(ge=0)
+    beta: Annotated[float, TrlField()] = Field(ge=0)
     """KL coefficient against the reference. 0 loads no reference, and nothing keeps the model
     writing well: it will find what the reward forgets to ask."""
-    num_generations: int = Field(ge=2)
+    num_generations: Annotated[int, TrlField()] = Field(ge=2)
     """Completions a prompt: the group whose mean is the baseline."""
-    loss_type: Loss
+    loss_type: Annotated[Loss, TrlField()]
     """How token losses are averaged and ratios bounded; papers beside the names in the source."""
-    scale_rewards: Literal["group", "batch", "none"]
+    scale_rewards: Annotated[Literal["group", "batch", "none"], TrlField()]
     """What the advantages are divided by: the group's standard deviation (the paper), the batch's
     (arXiv:2508.08221) or nothing (Dr. GRPO: easy and hard prompts weigh the same)."""
-    epsilon: float = Field(gt=0)
+    epsilon: Annotated[float, TrlField()] = Field(gt=0)
     """Clip range of the ratio of new to old policy."""
-    epsilon_high: float | None = Field(gt=0)
+    epsilon_high: Annotated[float | None, TrlField()] = Field(gt=0)
     """Upper clip range; null takes `epsilon` (DAPO takes 0.28)."""
-    num_iterations: int = Field(gt=0)
+    num_iterations: Annotated[int, TrlField()] = Field(gt=0)
     """Optimizer passes over each batch of rollouts (mu in the paper)."""
-    mask_truncated_completions: bool
+    mask_truncated_completions: Annotated[bool, TrlField()]
     """Leave completions without an end token out of the loss (DAPO)."""
 
     def fits(self, train: TrainSpec, hardware: HardwareSpec) -> list[Problem]:
         """Whole groups fill the batch."""
         return whole_groups(train, self.num_generations)
 
-    def build_trainer(self, training: Training) -> Any:
+    def build_trainer(self, training: Training) -> TrainerLike:
         """TRL's GRPOTrainer on prompts, with the run's reward."""
         from trl import GRPOConfig, GRPOTrainer
 
-        arguments = GRPOConfig(
-            beta=self.beta,
-            num_generations=self.num_generations,
-            loss_type=self.loss_type,
-            scale_rewards=self.scale_rewards,
-            epsilon=self.epsilon,
-            epsilon_high=self.epsilon_high,
-            num_iterations=self.num_iterations,
-            mask_truncated_completions=self.mask_truncated_completions,
-            **rollout_arguments(self, training),
-        )
+        arguments = GRPOConfig(**rollout_arguments(self, training))
         reward = training.reward_function()
         rollout_func = self._rollout_func(training.policy) if self.rollout == "fast" else None
-        with server_answers(self):
+        with explain_missing_server(self):
             return trl_trainer(
                 GRPOTrainer, arguments, training, reward_funcs=reward, rollout_func=rollout_func
             )
 
-    def _rollout_func(self, policy: Any) -> Callable[[list[Any], Any], dict[str, Any]]:
+    def _rollout_func(self, policy: PolicyToTrain) -> Callable[[list[Any], Any], dict[str, Any]]:
         """What TRL calls for a batch of answers instead of `generate`.
 
         TRL hands over each prompt as often as the group has answers.

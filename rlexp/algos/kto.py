@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from rlexp.algos.common.trl import OWNED, Training, common_arguments, trl_trainer
-from rlexp.spec.algo import AlgoSpec, PreferenceSampling
+from rlexp.algos.common.trl import OWNED, Training, trl_arguments, trl_trainer
+from rlexp.spec.algo import AlgoSpec, PreferenceSampling, TrainerLike, TrlField
 from rlexp.spec.data import KIND_COLUMNS, Kind
 from rlexp.spec.errors import Problem
 from rlexp.spec.hardware import HardwareSpec
@@ -27,24 +27,19 @@ class Kto(AlgoSpec):
 
     needs: ClassVar[Kind] = "unpaired"
     trl_config: ClassVar[tuple[str, str]] = ("trainer/kto_config.py", "KTOConfig")
-    owned: ClassVar[dict[str, str]] = {
-        **OWNED,
-        "loss_type": "algo.loss_type",
-        "desirable_weight": "algo.desirable_weight",
-        "undesirable_weight": "algo.undesirable_weight",
-    }
+    owned: ClassVar[dict[str, str]] = OWNED
 
-    beta: float = Field(gt=0)
+    beta: Annotated[float, TrlField()] = Field(gt=0)
     """KL coefficient: the larger, the nearer the policy stays to the reference."""
-    loss_type: Literal["kto", "apo_zero_unpaired"]
+    loss_type: Annotated[Literal["kto", "apo_zero_unpaired"], TrlField()]
     """`kto` measures from the KL; `apo_zero_unpaired` from zero (arXiv:2408.06266), for good
     answers that are better than what the model writes."""
-    desirable_weight: float = Field(gt=0)
+    desirable_weight: Annotated[float, TrlField()] = Field(gt=0)
     """Weight of the good answers' loss. Where there are more bad ones, raise it until weight times
     number is 1 to 4/3 times that of the bad ones (section 4.2 of the paper)."""
-    undesirable_weight: float = Field(gt=0)
+    undesirable_weight: Annotated[float, TrlField()] = Field(gt=0)
     """Weight of the bad answers' loss."""
-    max_length: int = Field(gt=0)
+    max_length: Annotated[int, TrlField()] = Field(gt=0)
     """Tokens of prompt and answer; longer ones are cut at the end."""
     labels: Literal["auto", "reward"]
     """Where labels come from. `auto`: the data's own labels or pairs, and where it has none, as
@@ -69,7 +64,7 @@ class Kto(AlgoSpec):
         key = "train.batch_size" if train.micro_batch_size is None else "train.micro_batch_size"
         return [Problem(key, "1 sequence at a time", "2 or more: KTO compares them for its KL")]
 
-    def build_trainer(self, training: Training) -> Any:
+    def build_trainer(self, training: Training) -> TrainerLike:
         """TRL's KTOTrainer on rows of prompt, completion and label.
 
         TRL goes through the rows in their order and takes the answer to the neighbouring prompt
@@ -77,14 +72,7 @@ class Kto(AlgoSpec):
         """
         from trl import KTOConfig, KTOTrainer
 
-        arguments = KTOConfig(
-            beta=self.beta,
-            loss_type=self.loss_type,
-            desirable_weight=self.desirable_weight,
-            undesirable_weight=self.undesirable_weight,
-            max_length=self.max_length,
-            **common_arguments(self, training),
-        )
+        arguments = KTOConfig(**trl_arguments(self, training))
         rows = random.Random(training.spec.seed).sample(training.rows, len(training.rows))
         training = replace(training, rows=rows)
         return trl_trainer(KTOTrainer, arguments, training, KIND_COLUMNS["unpaired"])

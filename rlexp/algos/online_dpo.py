@@ -8,13 +8,13 @@ generation at each step.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from rlexp.algos.common.rollouts import longest_sequence, rollout_arguments, with_rollouts
 from rlexp.algos.common.trl import OWNED_OF_ROLLOUTS, Training, trl_trainer
-from rlexp.spec.algo import RolloutAlgo
+from rlexp.spec.algo import RolloutAlgo, TrainerLike, TrlField
 
 
 class OnlineDpo(RolloutAlgo):
@@ -26,42 +26,38 @@ class OnlineDpo(RolloutAlgo):
     )
     owned: ClassVar[dict[str, str]] = {
         **OWNED_OF_ROLLOUTS,
-        "loss_type": "algo.loss_type",
-        "max_new_tokens": "algo.max_completion_length",
-        "missing_eos_penalty": "algo.missing_eos_penalty",
         "reward_model_path": "reward=model and reward.path",
     }
 
-    beta: float = Field(gt=0)
+    beta: Annotated[float, TrlField()] = Field(gt=0)
     """KL coefficient: the larger, the nearer the policy stays to the reference. (For `ipo` it is
     the regularisation tau.)"""
-    loss_type: Literal["sigmoid", "ipo"]
+    loss_type: Annotated[Literal["sigmoid", "ipo"], TrlField()]
     """`sigmoid` (arXiv:2305.18290) or `ipo` (arXiv:2310.12036)."""
-    missing_eos_penalty: float | None = Field(gt=0)
+    missing_eos_penalty: Annotated[float | None, TrlField()] = Field(gt=0)
     """Taken off the reward of an answer that was cut at the length limit; null takes nothing."""
+    max_completion_length: Annotated[int, TrlField("max_new_tokens")] = Field(gt=0)
+    """Longest completion, in tokens."""
 
     @property
     def answers_a_prompt(self) -> int:
         return 2
 
-    def build_trainer(self, training: Training) -> Any:
+    def build_trainer(self, training: Training) -> TrainerLike:
         """TRL's OnlineDPOTrainer on prompts, with the run's reward as the judge."""
         from trl.experimental.online_dpo import OnlineDPOConfig, OnlineDPOTrainer
 
         from rlexp.algos.common.online_dpo_log import OnlineDpoLog
 
-        common = rollout_arguments(self, training)
         arguments = OnlineDPOConfig(
-            beta=[self.beta],
-            loss_type=self.loss_type,
-            max_new_tokens=common.pop("max_completion_length"),
-            max_length=longest_sequence(self, training),
-            missing_eos_penalty=self.missing_eos_penalty,
-            **common,
+            **{
+                "max_length": longest_sequence(self, training),
+                **rollout_arguments(self, training),
+            }
         )
         log = OnlineDpoLog(training.reward_function(), training.policy.eos_token_ids)
         training = replace(training, callbacks=[log, *training.callbacks])
-        trainer = trl_trainer(OnlineDPOTrainer, arguments, training, reward_funcs=log.judge)
+        trainer = trl_trainer(OnlineDPOTrainer, arguments, training, reward_funcs=log.score)
         # Its training step leaves the division by the accumulation steps to accelerate, which
         # transformers sets to 1: micro-batches would add up where they should be averaged.
         trainer.accelerator.gradient_accumulation_steps = arguments.gradient_accumulation_steps

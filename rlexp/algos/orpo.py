@@ -7,12 +7,12 @@ one model in memory, and the likelihood term is what keeps the policy writing we
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from rlexp.algos.common.trl import OWNED, Training, common_arguments, trl_trainer
-from rlexp.spec.algo import PairAlgo
+from rlexp.algos.common.trl import OWNED, Training, trl_arguments, trl_trainer
+from rlexp.spec.algo import PairAlgo, TrainerLike, TrlField
 from rlexp.spec.data import KIND_COLUMNS
 
 
@@ -22,17 +22,15 @@ class Orpo(PairAlgo):
     trl_config: ClassVar[tuple[str, str]] = ("experimental/orpo/orpo_config.py", "ORPOConfig")
     owned: ClassVar[dict[str, str]] = OWNED
 
-    beta: float = Field(gt=0)
+    beta: Annotated[float, TrlField()] = Field(gt=0)
     """Weight of the odds ratio beside the likelihood (lambda in the paper). It is no KL
     coefficient: the larger, the further the policy moves."""
-    max_length: int = Field(gt=0)
+    max_length: Annotated[int, TrlField()] = Field(gt=0)
     """Tokens of prompt and answer; longer answers are cut at the end."""
 
-    def build_trainer(self, training: Training) -> Any:
+    def build_trainer(self, training: Training) -> TrainerLike:
         """TRL's ORPOTrainer on rows of prompt, chosen and rejected."""
         from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
-        arguments = ORPOConfig(
-            beta=self.beta, max_length=self.max_length, **common_arguments(self, training)
-        )
+        arguments = ORPOConfig(**trl_arguments(self, training))
         return trl_trainer(ORPOTrainer, arguments, training, KIND_COLUMNS["pairs"])

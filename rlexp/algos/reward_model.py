@@ -6,13 +6,14 @@ p(chosen is better) = sigmoid(r(chosen) - r(rejected)). What comes of it is used
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from rlexp.algos.common.trl import OWNED, Training, common_arguments, trl_trainer
-from rlexp.spec.algo import Head, PairAlgo
+from rlexp.algos.common.trl import OWNED, Training, trl_arguments, trl_trainer
+from rlexp.spec.algo import PairAlgo, TrainerLike, TrlField
 from rlexp.spec.data import KIND_COLUMNS
+from rlexp.spec.model_kind import Head
 
 
 class RewardModel(PairAlgo):
@@ -21,17 +22,18 @@ class RewardModel(PairAlgo):
     trl_config: ClassVar[tuple[str, str]] = ("trainer/reward_config.py", "RewardConfig")
     head: ClassVar[Head] = "reward"
     owned: ClassVar[dict[str, str]] = {
-        **{name: key for name, key in OWNED.items() if name != "beta"},
-        "center_rewards_coefficient": "algo.center",
+        **OWNED,
         "chat_template_path": "model.chat_template",
         "eos_token": "model.eos_token",
         "pad_token": "model.pad_token",
     }
 
-    center: float = Field(ge=0)
+    center: Annotated[
+        float, TrlField("center_rewards_coefficient", convert=lambda weight: weight or None)
+    ] = Field(ge=0)
     """Weight of (r(chosen) + r(rejected))^2, which keeps scores around 0 (Eisenstein et al. 2023,
     arXiv:2312.09244, take 0.01). Bradley-Terry itself leaves their level open."""
-    max_length: int = Field(gt=0)
+    max_length: Annotated[int, TrlField()] = Field(gt=0)
     """Tokens of prompt and answer; pairs with a longer text are left out."""
     labels: Literal["data", "reward"]
     """Who says what is better where the data has labels and no pairs. `reward`: answers are sampled
@@ -42,15 +44,11 @@ class RewardModel(PairAlgo):
     def matches_labels(self) -> bool:
         return self.labels == "data"
 
-    def build_trainer(self, training: Training) -> Any:
+    def build_trainer(self, training: Training) -> TrainerLike:
         """TRL's RewardTrainer on rows of prompt, chosen and rejected."""
         from trl import RewardConfig, RewardTrainer
 
-        arguments = RewardConfig(
-            center_rewards_coefficient=self.center or None,
-            max_length=self.max_length,
-            **common_arguments(self, training),
-        )
+        arguments = RewardConfig(**trl_arguments(self, training))
         # Matched texts have no prompt, and a column of empty conversations no type that TRL reads.
         columns = KIND_COLUMNS["pairs"] if training.rows[0]["prompt"] else ("chosen", "rejected")
         return trl_trainer(RewardTrainer, arguments, training, columns)

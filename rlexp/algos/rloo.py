@@ -7,13 +7,13 @@ the policy's optimum exactly reference * exp(reward / beta), up to a constant.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from rlexp.algos.common.rollouts import rollout_arguments, server_answers, with_rollouts
+from rlexp.algos.common.rollouts import explain_missing_server, rollout_arguments, with_rollouts
 from rlexp.algos.common.trl import OWNED_OF_ROLLOUTS, Training, trl_trainer, whole_groups
-from rlexp.spec.algo import RolloutAlgo
+from rlexp.spec.algo import RolloutAlgo, TrainerLike, TrlField
 from rlexp.spec.errors import Problem
 from rlexp.spec.hardware import HardwareSpec
 from rlexp.spec.train import TrainSpec
@@ -24,52 +24,35 @@ class Rloo(RolloutAlgo):
 
     trl_runs_vllm: ClassVar[bool] = True
     trl_config: ClassVar[tuple[str, str]] = ("trainer/rloo_config.py", "RLOOConfig")
-    owned: ClassVar[dict[str, str]] = {
-        **OWNED_OF_ROLLOUTS,
-        "num_generations": "algo.num_generations",
-        "epsilon": "algo.epsilon",
-        "epsilon_high": "algo.epsilon_high",
-        "num_iterations": "algo.num_iterations",
-        "normalize_advantages": "algo.normalize_advantages",
-        "mask_truncated_completions": "algo.mask_truncated_completions",
-    }
+    owned: ClassVar[dict[str, str]] = OWNED_OF_ROLLOUTS
 
-    beta: float = Field(ge=0)
+    beta: Annotated[float, TrlField()] = Field(ge=0)
     """KL coefficient: the answer's log-ratio to the reference, times this, is taken off its
     reward. 0 loads no reference, and nothing keeps the model writing well."""
-    num_generations: int = Field(ge=2)
+    num_generations: Annotated[int, TrlField()] = Field(ge=2)
     """Completions a prompt: each has the mean of the others as its baseline."""
-    epsilon: float = Field(gt=0)
+    epsilon: Annotated[float, TrlField()] = Field(gt=0)
     """Clip range of the ratio of new to old policy, of whole answers; matters from the second
     pass over a batch on."""
-    epsilon_high: float | None = Field(gt=0)
+    epsilon_high: Annotated[float | None, TrlField()] = Field(gt=0)
     """Upper clip range; null takes `epsilon`."""
-    num_iterations: int = Field(gt=0)
+    num_iterations: Annotated[int, TrlField()] = Field(gt=0)
     """Optimizer passes over each batch of rollouts."""
-    normalize_advantages: bool
+    normalize_advantages: Annotated[bool, TrlField()]
     """Divide the advantages by the batch's standard deviation."""
-    mask_truncated_completions: bool
+    mask_truncated_completions: Annotated[bool, TrlField()]
     """Leave completions without an end token out of the loss (DAPO, arXiv:2503.14476)."""
 
     def fits(self, train: TrainSpec, hardware: HardwareSpec) -> list[Problem]:
         """Whole groups fill the batch."""
         return whole_groups(train, self.num_generations)
 
-    def build_trainer(self, training: Training) -> Any:
+    def build_trainer(self, training: Training) -> TrainerLike:
         """TRL's RLOOTrainer on prompts, with the run's reward."""
         from trl import RLOOConfig, RLOOTrainer
 
-        arguments = RLOOConfig(
-            beta=self.beta,
-            num_generations=self.num_generations,
-            epsilon=self.epsilon,
-            epsilon_high=self.epsilon_high,
-            num_iterations=self.num_iterations,
-            normalize_advantages=self.normalize_advantages,
-            mask_truncated_completions=self.mask_truncated_completions,
-            **rollout_arguments(self, training),
-        )
+        arguments = RLOOConfig(**rollout_arguments(self, training))
         reward = training.reward_function()
-        with server_answers(self):
+        with explain_missing_server(self):
             trainer = trl_trainer(RLOOTrainer, arguments, training, reward_funcs=reward)
         return with_rollouts(self, training, trainer)

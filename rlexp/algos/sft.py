@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from rlexp.algos.common.trl import OWNED, Training, common_arguments, trl_trainer
-from rlexp.spec.algo import AlgoSpec
+from rlexp.algos.common.trl import OWNED, Training, trl_arguments, trl_trainer
+from rlexp.spec.algo import AlgoSpec, TrainerLike, TrlField
 from rlexp.spec.data import KIND_COLUMNS, Kind
 
 
@@ -16,28 +16,19 @@ class Sft(AlgoSpec):
 
     needs: ClassVar[Kind] = "demonstrations"
     trl_config: ClassVar[tuple[str, str]] = ("trainer/sft_config.py", "SFTConfig")
-    owned: ClassVar[dict[str, str]] = {
-        **OWNED,
-        "packing": "algo.packing",
-        "completion_only_loss": "algo.completion_only_loss",
-    }
+    owned: ClassVar[dict[str, str]] = OWNED
 
-    max_length: int = Field(gt=0)
+    max_length: Annotated[int, TrlField()] = Field(gt=0)
     """Tokens of prompt and completion; longer ones are cut at the end."""
-    packing: bool
+    packing: Annotated[bool, TrlField()]
     """Fill each sequence with several examples: no padding, but wants flash attention to keep
     them apart."""
-    completion_only_loss: bool
+    completion_only_loss: Annotated[bool, TrlField()]
     """Learn the completion only; false learns the prompt as well."""
 
-    def build_trainer(self, training: Training) -> Any:
+    def build_trainer(self, training: Training) -> TrainerLike:
         """TRL's SFTTrainer on rows of prompt and completion."""
         from trl import SFTConfig, SFTTrainer
 
-        arguments = SFTConfig(
-            max_length=self.max_length,
-            packing=self.packing,
-            completion_only_loss=self.completion_only_loss,
-            **common_arguments(self, training),
-        )
+        arguments = SFTConfig(**trl_arguments(self, training))
         return trl_trainer(SFTTrainer, arguments, training, KIND_COLUMNS["demonstrations"])

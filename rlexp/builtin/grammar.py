@@ -113,10 +113,7 @@ class Review:
 
     @property
     def log_prob(self) -> float:
-        """The text's own log-probability in nats, marginal over the class and every derivation.
-
-        Reading a text takes twice as long as writing it, and few who sample ask.
-        """
+        """Log-probability of the text in nats, over all classes and derivations; slow to read."""
         return log_prob(self.text)
 
 
@@ -139,7 +136,7 @@ class Grammar:
         self.classes = classes
         self.productions = _productions(rules)
         self._cumulative = {
-            (symbol, tone): list(accumulate(each.weights[index] for each in alternatives))
+            (symbol, tone): list(accumulate(rule.weights[index] for rule in alternatives))
             for symbol, alternatives in self.productions.items()
             for index, tone in enumerate(TONES)
         }
@@ -148,7 +145,7 @@ class Grammar:
         self.sentence_symbols = sorted({symbol for shape in shapes for symbol in shape.parts})
 
     def sample(self, rng: random.Random) -> tuple[str, str]:
-        """Draws a text and its class."""
+        """Draw a text and its class."""
         priors = [prior for prior, _ in self.classes.values()]
         label = rng.choices(list(self.classes), priors)[0]
         _, mixture = self.classes[label]
@@ -157,7 +154,7 @@ class Grammar:
         )[0]
         tones = rng.choices(list(mixture), list(mixture.values()), k=len(shape.parts))
         sentences = zip(shape.parts, tones, strict=True)
-        return " ".join(_write(list(self._words(*each, rng))) for each in sentences), label
+        return " ".join(_write(list(self._words(*sentence, rng))) for sentence in sentences), label
 
     def log_prob(self, text: str) -> float:
         """Log-probability of exactly this text in nats; -inf if the grammar cannot produce it."""
@@ -198,7 +195,7 @@ class Grammar:
             for symbol, sentence in zip(symbols, sentences, strict=True)
         ]
         return sum(
-            prior * math.prod(sum(mixture[t] * found[t] for t in mixture) for found in by_tone)
+            prior * math.prod(sum(mixture[t] * weights[t] for t in mixture) for weights in by_tone)
             for prior, mixture in self.classes.values()
         )
 
@@ -221,7 +218,7 @@ class Grammar:
         return spans
 
     def _follow(self, production: Production, words: list[str], start: int) -> dict[int, Weights]:
-        """The same for one of its productions."""
+        """Where one of its productions can end, with each end's probability."""
         reached = {start: production.weights}
         for part in production.parts:
             advanced: dict[int, Weights] = {}

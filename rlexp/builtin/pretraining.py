@@ -66,7 +66,7 @@ class Recipe:
 
 
 def build(folder: Path, recipe: Recipe, progress: Progress | None = None) -> None:
-    """Trains the model and writes it to `folder`, with a `recipe.json` that says how well it went.
+    """Train the model and write it to `folder`, with a `recipe.json` that says how well it went.
 
     The same machine makes the same weights, bit for bit. The caller's random state, grad mode,
     default dtype and thread count are untouched.
@@ -84,13 +84,13 @@ def build(folder: Path, recipe: Recipe, progress: Progress | None = None) -> Non
         quality = _evaluate(model, tokenizer, recipe)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    made = {
+    results = {
         **asdict(recipe),
         **quality,
         "parameters": model.num_parameters(),
         "seconds": round(time.perf_counter() - started, 1),
     }
-    (folder / "recipe.json").write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
+    (folder / "recipe.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
 def _new_model(vocabulary: int, recipe: Recipe) -> Model:

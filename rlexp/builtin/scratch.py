@@ -34,9 +34,9 @@ def ensure_scratch_model(shape: Shape, texts: Sequence[str], seed: int) -> Path:
     Raises:
         UserError: the cache cannot be written to.
     """
-    told = hashlib.sha256(json.dumps([FORMAT, shape.model_dump(), seed]).encode())
+    digest = hashlib.sha256(json.dumps([FORMAT, shape.model_dump(), seed]).encode())
     for text in texts:
-        told.update(hashlib.sha256(text.encode()).digest())
+        digest.update(hashlib.sha256(text.encode()).digest())
     models = cache_folder() / "models"
     ensure_writable(models)
 
@@ -56,4 +56,4 @@ def ensure_scratch_model(shape: Shape, texts: Sequence[str], seed: int) -> Path:
             model.save_pretrained(draft)
             tokenizer.save_pretrained(draft)
 
-    return make_once(models / f"scratch-{told.hexdigest()[:16]}", make)
+    return make_once(models / f"scratch-{digest.hexdigest()[:16]}", make)

@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rlexp.cards.cost import Cost
+from rlexp.evaluation.best_of_n.frontier import Frontier
 from rlexp.evaluation.changes import Change, changes
 from rlexp.evaluation.extremes import largest_changes
-from rlexp.evaluation.frontier import Frontier
-from rlexp.evaluation.results import Evaluation, Pair
+from rlexp.evaluation.results import Evaluation, Pair, Sample
 from rlexp.evaluation.slices import Slice, metric_slices
 from rlexp.evaluation.win_rate import WinRate, win_rate_by_reward
 from rlexp.guards.alert import GuardAlert
 from rlexp.guards.final_checks import final_warnings
-from rlexp.spec.guards import GUARDS
+from rlexp.spec.guards import GuardsSpec
 
 SAMPLES = 3
+PAIRS = ("samples", "gains", "losses")
+"""Fields that hold pairs; only a pair that has an `answer` tells of it."""
 
 Metrics = dict[str, float | None]
 
@@ -90,15 +92,19 @@ class Card(Identity):
 
     def to_json(self, path: Path) -> None:
         """Write `card.json`."""
-        text = json.dumps(_finite(asdict(self)), indent=2, ensure_ascii=False, allow_nan=False)
+        content = _finite(asdict(self))
+        for pair in (pair for name in PAIRS for pair in content[name]):
+            if not pair["answer"]:
+                del pair["answer"]
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         path.write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def from_json(cls, path: Path) -> Card:
         """Read what `to_json` wrote."""
         content = json.loads(path.read_text(encoding="utf-8"))
-        for name in ("samples", "gains", "losses"):
-            content[name] = [Pair(**pair) for pair in content.get(name, [])]
+        for name in PAIRS:
+            content[name] = [Pair.from_dict(pair) for pair in content.get(name, [])]
         for name, kind in (("firings", GuardAlert), ("slices", Slice)):
             content[name] = [kind.from_dict(each) for each in content.get(name, [])]
         told = content.get("changes", {})
@@ -117,8 +123,8 @@ def build_card(
     cost: Cost,
     *,
     notes: list[str],
+    guards: GuardsSpec,
     firings: Sequence[GuardAlert] = (),
-    watched: Collection[str] = GUARDS,
     control: WinRate | None = None,
     frontier: Frontier | None = None,
     columns: Mapping[str, Sequence[Any]] | None = None,
@@ -133,8 +139,8 @@ def build_card(
         after: None if the run did not finish.
         cost: what it took.
         notes: what was done to data and model on the way.
+        guards: what is too much of a change, for the warnings.
         firings: of the guards, while it trained.
-        watched: guards that are not off.
         control: the policy before training against itself.
         frontier: the run against best-of-n.
         columns: what the prompts are sliced by; n values each.
@@ -144,11 +150,7 @@ def build_card(
     old = dict(before.metrics) if before else {}
     new = dict(after.metrics) if after else {}
     intervals = dict(after.intervals) if after else {}
-    won = (
-        win_rate_by_reward(before.rewards, after.rewards, resamples, seed)
-        if before and after
-        else None
-    )
+    won = _win_rate(before, after, resamples, seed)
     interval = None
     if won and won.low is not None and won.high is not None:
         intervals["win_rate"] = interval = won.low, won.high
@@ -166,7 +168,7 @@ def build_card(
         peak_memory_mib=cost.peak_memory_mib,
         cost=cost.details,
         samples=_pairs(before, after),
-        guards=[*(each.sentence for each in firings), *final_warnings(old, new, interval, watched)],
+        guards=[*(each.sentence for each in firings), *final_warnings(old, new, interval, guards)],
         notes=notes,
         firings=list(firings),
         changes={name: Change(**_finite(vars(each))) for name, each in changed.items()},
@@ -179,27 +181,41 @@ def build_card(
     )
 
 
+def _win_rate(
+    before: Evaluation | None, after: Evaluation | None, resamples: int, seed: int
+) -> WinRate | None:
+    if before is None or after is None:
+        return None
+    return win_rate_by_reward(before.rewards, after.rewards, resamples, seed)
+
+
 def _pairs(before: Evaluation | None, after: Evaluation | None) -> list[Pair]:
-    """The first completions to the first prompts: none is picked for what it says."""
-    firsts = [
-        {sample.prompt: sample for sample in reversed(each.samples)} if each else {}
-        for each in (before, after)
-    ]
-    some = before or after
-    prompts = dict.fromkeys(sample.prompt for sample in some.samples) if some else {}
-    pairs = []
-    for prompt in list(prompts)[:SAMPLES]:
-        old, new = (each.get(prompt) for each in firsts)
-        pairs.append(
-            Pair(
-                prompt=prompt,
-                before=old.completion if old else None,
-                after=new.completion if new else None,
-                reward_before=_finite(old.reward) if old else None,
-                reward_after=_finite(new.reward) if new else None,
-            )
-        )
-    return pairs
+    """Return the first completions to the first prompts: none is picked for what it says."""
+    sides = [side.samples if side else [] for side in (before, after)]
+    with_ids = all(sample.prompt_id is not None for side in sides for sample in side)
+    old, new = (_first_samples(side, with_ids) for side in sides)
+    return [_pair(old.get(key), new.get(key)) for key in list(old or new)[:SAMPLES]]
+
+
+def _first_samples(samples: Sequence[Sample], with_ids: bool) -> dict[tuple[Any, str], Sample]:
+    """Return the first sample of each prompt and answer; of each text where ids were not kept."""
+    firsts: dict[tuple[Any, str], Sample] = {}
+    for sample in samples:
+        firsts.setdefault((sample.prompt_id if with_ids else sample.prompt, sample.answer), sample)
+    return firsts
+
+
+def _pair(old: Sample | None, new: Sample | None) -> Pair:
+    known = old or new
+    assert known is not None  # the key is that of a sample
+    return Pair(
+        prompt=known.prompt,
+        before=old.completion if old else None,
+        after=new.completion if new else None,
+        reward_before=_finite(old.reward) if old else None,
+        reward_after=_finite(new.reward) if new else None,
+        answer=known.answer,
+    )
 
 
 def _finite(value: Any) -> Any:

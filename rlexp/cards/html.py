@@ -8,14 +8,12 @@ from pathlib import Path
 from rlexp.cards.card import Card
 from rlexp.cards.labels import MetricRow, card_headline, cost_line, format_verdicts, metric_rows
 from rlexp.cards.plots import History, curves, frontier_plot, reward_histogram
-from rlexp.cards.wording import format_change, format_signed, slice_line
+from rlexp.cards.wording import format_change, format_signed, slice_row
+from rlexp.evaluation.metrics import find_metric
 from rlexp.evaluation.results import Evaluation
 from rlexp.rendering import html
 from rlexp.rendering.numbers import duration, interval, memory, number
 from rlexp.rendering.svg import Plot
-
-SHARES = {"judge_win_rate", "grammatical", "ended", "distinct_1", "distinct_2"}
-"""Metrics whose bars run from 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def write_card_page(
             metric: (format_signed(change.difference), format_change(change))
             for metric, change in card.changes.items()
         },
-        slices=[(found.by, *slice_line(found)) for found in card.slices],
+        slices=[(found.by, *slice_row(found)) for found in card.slices],
         plots=plots,
         cost=cost_line(card),
         phases=_phases(card),
@@ -75,7 +73,7 @@ def bar(row: MetricRow) -> Bar:
     """Shares run from 0 to 1; anything else spans 0 and all of its values."""
     known = [each for each in (row.before, row.after, row.low, row.high) if each is not None]
     low = min([0.0, *known])
-    high = max([1.0 if row.metric in SHARES else 0.0, *known])
+    high = max([1.0 if find_metric(row.metric).format == "share" else 0.0, *known])
     width = high - low
 
     def place(value: float | None) -> float | None:

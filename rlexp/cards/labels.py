@@ -7,24 +7,8 @@ from dataclasses import dataclass
 from rlexp.cards.card import Card
 from rlexp.cards.wording import format_certainty as certain
 from rlexp.evaluation.changes import Change
+from rlexp.evaluation.metrics import find_metric, in_card_order, without_lone_term
 from rlexp.rendering.numbers import duration, memory, number, share
-
-LABELS = {
-    "reward": "reward",
-    "accuracy": "pairs in the right order",
-    "margin": "margin, chosen above rejected",
-    "kl": "KL, nats a token",
-    "kl_sequence": "KL, nats an answer",
-    "perplexity": "perplexity of held-out texts",
-    "reference_perplexity": "samples' perplexity to the reference",
-    "judge_win_rate": "win rate by judge",
-    "grammatical": "grammatical sentences",
-    "length": "length, tokens",
-    "ended": "ended before the limit",
-    "distinct_1": "distinct tokens",
-    "distinct_2": "distinct token pairs",
-}
-TERM = "reward_"
 
 
 @dataclass(frozen=True)
@@ -42,27 +26,19 @@ class MetricRow:
 
 
 def metric_rows(card: Card) -> list[MetricRow]:
-    """The card's metrics in a fixed order, reward and its terms first.
+    """Return the card's metrics in a fixed order, reward and its terms first.
 
     A reward with itself as its only term is shown once.
     """
-    names = list(dict.fromkeys([*card.before, *card.after]))
-    terms = sorted(name for name in names if name.startswith(TERM))
-    if len(terms) == 1 and all(
-        each.get(terms[0]) == each.get("reward") for each in (card.before, card.after)
-    ):
-        terms = []
-    known = [name for name in LABELS if name in names]
-    order = [*known[: known.count("reward")], *terms, *known[known.count("reward") :]]
-    order += sorted(name for name in names if name not in LABELS and not name.startswith(TERM))
-    return [_row(card, name) for name in order]
+    sides = card.before, card.after
+    names = without_lone_term({**card.before, **card.after}, sides)
+    return [_row(card, name) for name in in_card_order(names)]
 
 
 def _row(card: Card, name: str) -> MetricRow:
     low, high = card.intervals.get(name, [None, None])
-    label = f"  {name.removeprefix(TERM)}" if name.startswith(TERM) else LABELS.get(name, name)
     ends = card.before.get(name), card.after.get(name)
-    return MetricRow(name, label, *ends, low, high, card.changes.get(name))
+    return MetricRow(name, find_metric(name).label, *ends, low, high, card.changes.get(name))
 
 
 def cost_line(card: Card) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 from rlexp.cards.card import Card
 from rlexp.cards.labels import card_headline, cost_line, format_verdicts
-from rlexp.cards.model_card import NAME, what
+from rlexp.cards.model_card import NAME, training_summary
+from rlexp.spec.model_kind import KINDS
 
 
 def note_at_start(config: Mapping[str, Any], folder: Path) -> str:
@@ -44,12 +45,11 @@ def note_at_end(config: Mapping[str, Any], card: Card, folder: Path) -> str:
     ]
     told.append("The card of the run, with curves and samples: the artifact `card.html`.")
     if card.after:
-        scores = "accuracy" in card.after
-        kind = "SequenceClassification" if scores else "CausalLM"
+        kind = KINDS["reward" if "accuracy" in card.after else "language"]
         model = folder / "model"
         promote = f"python -m rlexp promote {card.run_id or shlex.quote(str(folder))} --name NAME"
         told += [
-            f"Load it: `AutoModelFor{kind}.from_pretrained({str(model)!r})`; its model card is "
+            f"Load it: `{kind.auto_class}.from_pretrained({str(model)!r})`; its model card is "
             f"`model/{NAME}`.",
             f"Give it a name in the model registry: `{promote}`",
             f"It took: {cost_line(card)}.",
@@ -81,7 +81,7 @@ def note_at_evaluation_end(config: Mapping[str, Any], card: Card) -> str:
 def _plan(config: Mapping[str, Any]) -> str:
     train = config["train"]
     length = f"{train['max_steps']} steps of {train['batch_size']}, seed {config['seed']}."
-    return f"{what(config)} {length}"
+    return f"{training_summary(config)} {length}"
 
 
 def _resume(folder: Path) -> str:

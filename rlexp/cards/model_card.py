@@ -72,7 +72,7 @@ def model_card(
         _front_matter(config, card, weights),
         template_str=template.read_text(encoding="utf-8"),
         title=card.name,
-        what=what(config),
+        what=training_summary(config),
         headline=_sentence(card_headline(card)),
         rows=[
             {
@@ -110,7 +110,7 @@ def model_card(
     )
 
 
-def of_step(card: Card, metrics: Mapping[str, float], intervals: Mapping[str, Any]) -> Card:
+def card_at_step(card: Card, metrics: Mapping[str, float], intervals: Mapping[str, Any]) -> Card:
     """The card of a run as it would be, had the run ended with the evaluation of this step."""
     return replace(
         card,
@@ -122,7 +122,7 @@ def of_step(card: Card, metrics: Mapping[str, float], intervals: Mapping[str, An
     )
 
 
-def what(config: Mapping[str, Any]) -> str:
+def training_summary(config: Mapping[str, Any]) -> str:
     """What was trained on what by which algorithm, in a sentence."""
     model, data, algo, reward = (
         config[part]["name"] for part in ("model", "data", "algo", "reward")

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from rlexp.cards.card import Card
 from rlexp.cards.labels import card_headline, cost_line, format_verdicts, metric_rows
-from rlexp.cards.wording import format_change, slice_line
+from rlexp.cards.wording import format_change, slice_row
 from rlexp.evaluation.results import Pair
 from rlexp.guards.alert import GuardAlert
 from rlexp.rendering.numbers import NOTHING, interval, number
@@ -75,7 +75,7 @@ def _slices(card: Card) -> Table:
         if found.by != by:
             by = found.by
             table.add_row(Text(by))
-        value, *rest = slice_line(found)
+        value, *rest = slice_row(found)
         table.add_row(Text(f"  {value}"), *map(Text, rest))
     return table
 
@@ -85,7 +85,7 @@ def _print_pair(name: str, pair: Pair, console: Console) -> None:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column()
-    grid.add_row(name, Text(_short(pair.prompt), style="italic"))
+    grid.add_row(name, Text(_short(pair.shown_prompt), style="italic"))
     for when, text, reward in (
         ("before", pair.before, pair.reward_before),
         ("after", pair.after, pair.reward_after),

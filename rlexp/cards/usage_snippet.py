@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from rlexp.cards.card import Card
-
-_SIDE = r" \((chosen|rejected)\)$"
-"""What a card adds to a prompt whose answers are compared."""
+from rlexp.spec.model_kind import KINDS
 
 _WRITES = """\
 inputs = {encoded}
@@ -29,22 +26,21 @@ def snippet(config: Mapping[str, Any], card: Card, adapter: bool, base_inside: b
         adapter: whether the folder holds an adapter.
         base_inside: whether the adapter's base stands in the subfolder `base`.
     """
-    scores = config["algo"]["name"] == "reward"
-    kind = "SequenceClassification" if scores else "CausalLM"
-    head = ", num_labels=1" if scores else ""
-    prompt = repr(re.sub(_SIDE, "", card.samples[0].prompt) if card.samples else "Hello")
-    lines = [f"from transformers import AutoModelFor{kind}, AutoTokenizer", ""]
-    load = f"AutoModelFor{kind}.from_pretrained"
+    kind = KINDS["reward" if config["algo"]["name"] == "reward" else "language"]
+    head = "".join(f", {name}={value}" for name, value in kind.config.items())
+    prompt = repr(card.samples[0].prompt if card.samples else "Hello")
+    lines = [f"from transformers import {kind.auto_class}, AutoTokenizer", ""]
+    load = f"{kind.auto_class}.from_pretrained"
     if adapter and base_inside:
         lines.insert(0, "from peft import PeftModel")
         model = [f'base = {load}("base"{head})', 'model = PeftModel.from_pretrained(base, ".")']
-    elif adapter and scores:
+    elif adapter and not kind.writes:
         lines = [
-            f"from peft import AutoPeftModelFor{kind}",
+            f"from peft import AutoPeftModelFor{kind.architecture}",
             "from transformers import AutoTokenizer",
         ]
         lines.append("")
-        model = [f'model = AutoPeftModelFor{kind}.from_pretrained("."{head})']
+        model = [f'model = AutoPeftModelFor{kind.architecture}.from_pretrained("."{head})']
     else:
         model = [f'model = {load}(".")']
     tokens = config["data"]["max_completion_length"]
@@ -57,6 +53,8 @@ def snippet(config: Mapping[str, Any], card: Card, adapter: bool, base_inside: b
             '    add_generation_prompt=True, return_dict=True, return_tensors="pt",\n)'
         )
     use = (
-        _SCORES.format(prompt=prompt) if scores else _WRITES.format(encoded=encoded, tokens=tokens)
+        _WRITES.format(encoded=encoded, tokens=tokens)
+        if kind.writes
+        else _SCORES.format(prompt=prompt)
     )
     return "\n".join([*lines, 'tokenizer = AutoTokenizer.from_pretrained(".")', *model, use])

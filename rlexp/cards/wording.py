@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rlexp.cards.card import Card
+from rlexp.evaluation.best_of_n.frontier import format_frontier
 from rlexp.evaluation.changes import Change
-from rlexp.evaluation.frontier import format_frontier
 from rlexp.evaluation.slices import Slice
 from rlexp.rendering.numbers import number, share
 
@@ -18,7 +18,7 @@ def format_signed(value: float | None) -> str:
     return number(value) if value is None or value < 0 else f"+{number(value)}"
 
 
-def ends_of(change: Change) -> str:
+def format_change_interval(change: Change) -> str:
     """The interval of a change, with signs, or nothing."""
     if change.low is None or change.high is None:
         return ""
@@ -27,7 +27,7 @@ def ends_of(change: Change) -> str:
 
 def format_change(change: Change | None) -> str:
     """The interval of a change, and in a word what it says; nothing where there is none."""
-    return f"{ends_of(change)} {change.word}".strip() if change else ""
+    return f"{format_change_interval(change)} {change.direction}".strip() if change else ""
 
 
 def format_certainty(card: Card) -> list[str]:
@@ -48,7 +48,7 @@ def format_certainty(card: Card) -> list[str]:
     return found
 
 
-def slice_line(found: Slice) -> tuple[str, str, str, str, str]:
+def slice_row(found: Slice) -> tuple[str, str, str, str, str]:
     """Kind of prompts, their number, reward before and after, and the change."""
     return (
         found.value,

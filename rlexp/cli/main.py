@@ -6,15 +6,17 @@ Nothing heavy is imported before the spec is valid.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlexp.cli.exit_status import import_from_here, reported
 from rlexp.runtime.paths import CONF
 from rlexp.runtime.run_folder import SPOOL
 from rlexp.spec.errors import Problem, UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 PLUGINS = str(Path(__file__).parents[1] / "plugins")
 """Hydra finds its plugins in `hydra_plugins` of `sys.path`, once, when it is first used."""
@@ -53,18 +55,17 @@ def _hydra_main() -> None:
     hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(_job)()
 
 
-def _job(config: Any) -> float | list[float] | None:
+def _job(config: DictConfig) -> float | list[float] | None:
     """One run of a composed config; what a sweeper gets as its objective."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
-    from rlexp.config.registry_choices import pin_versions
-    from rlexp.launch.launcher import launch
-    from rlexp.spec.run import RunSpec
+    from rlexp.config.registry_choices import parse_pinned, pin_versions
+    from rlexp.launch.new_run import launch_in
     from rlexp.tracking.multirun import parent_run
 
-    resolved = pin_versions(OmegaConf.to_container(config, resolve=True))  # pyright: ignore[reportArgumentType]
+    resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # pyright: ignore[reportAssignmentType]
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     settings = resolved.pop("sweep", None)
@@ -72,17 +73,12 @@ def _job(config: Any) -> float | list[float] | None:
         from rlexp.sweep.driver import trial_spec
         from rlexp.sweep.run_trial import run_trial
 
-        return run_trial(resolved, folder, trial_spec(settings, hydra.sweeper.confirms), number)
-    spec = RunSpec.parse(resolved)
+        sweep = trial_spec(settings, hydra.sweeper.confirms)
+        return run_trial(pin_versions(resolved), folder, sweep, number)
+    resolved, spec = parse_pinned(resolved)
     _refuse_to_overwrite(folder)
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(resolved), encoding="utf-8")
     parent = parent_run(Path(hydra.sweep.dir)) if hydra.mode == RunMode.MULTIRUN else None
-    try:
-        card = launch(spec, folder, parent)
-    except UserError:
-        if not (folder / SPOOL).exists():  # nothing had begun: leave nothing behind
-            _remove(folder)
-        raise
+    card = launch_in(folder, resolved, spec, parent)
     print(folder)
     return card.get("after", {}).get("reward")
 
@@ -92,11 +88,3 @@ def _refuse_to_overwrite(folder: Path) -> None:
         got = f"{folder}, which holds a run"
         remedy = f"Choose another one, or go on: python -m rlexp resume {folder}"
         raise UserError(Problem("hydra.run.dir", got, "a folder without a run", remedy))
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder)
-    for parent in list(folder.relative_to(Path.cwd()).parents)[:-1]:
-        if any(parent.iterdir()):
-            return
-        parent.rmdir()

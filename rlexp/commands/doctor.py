@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from rlexp.cli.arguments import URI, default_uri
 from rlexp.runtime.environment import silence_libraries
 from rlexp.runtime.extras import (
     CONFLICTING,
@@ -31,7 +32,6 @@ from rlexp.runtime.extras import (
     pinned_versions,
     requirements,
 )
-from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.devices import cuda_capabilities, has_bf16
 from rlexp.tracking.secrets import redacted
@@ -46,16 +46,16 @@ SYMBOLS = {"ok": "[green]✓[/]", "note": "[yellow]•[/]", "problem": "[red]✗
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """One line of the examination; `verdict` says whether it keeps runs from running."""
 
-    what: str
-    found: str
+    subject: str
+    state: str
     verdict: Literal["ok", "note", "problem"] = "ok"
     remedy: str = ""
 
 
-Examination = Callable[[], Iterator[Finding]]
+Examination = Callable[[], Iterator[Check]]
 
 
 def run(argv: list[str]) -> int:
@@ -85,8 +85,8 @@ def run(argv: list[str]) -> int:
         table = Table.grid(padding=(0, 2, 0, 0))
         for finding in examine():
             problems += finding.verdict == "problem"
-            text = "\n".join(filter(None, (finding.found, finding.remedy)))
-            table.add_row(f"  {SYMBOLS[finding.verdict]}", escape(finding.what), escape(text))
+            text = "\n".join(filter(None, (finding.state, finding.remedy)))
+            table.add_row(f"  {SYMBOLS[finding.verdict]}", escape(finding.subject), escape(text))
         console.print(f"[bold]{title}[/]", table, "", sep="\n")
     console.print(
         f"{problems} thing(s) to put right: see ✗ above." if problems else "Ready to run."
@@ -94,34 +94,34 @@ def run(argv: list[str]) -> int:
     return 1 if problems else 0
 
 
-def devices() -> Iterator[Finding]:
+def devices() -> Iterator[Check]:
     """Python, the CPU, and each accelerator as its driver and as torch see it."""
     import psutil
 
     memory = psutil.virtual_memory()
-    yield Finding("Python", f"{platform.python_version()} on {platform.platform()}")
-    yield Finding("CPU", f"{os.cpu_count()} cores, bfloat16 {'yes' if has_bf16('cpu') else 'no'}")
-    yield Finding("memory", f"{memory.total / GIB:.0f} GiB, {memory.available / GIB:.0f} GiB free")
+    yield Check("Python", f"{platform.python_version()} on {platform.platform()}")
+    yield Check("CPU", f"{os.cpu_count()} cores, bfloat16 {'yes' if has_bf16('cpu') else 'no'}")
+    yield Check("memory", f"{memory.total / GIB:.0f} GiB, {memory.available / GIB:.0f} GiB free")
     yield from _nvidia()
     try:
         import torch
     except Exception as error:  # a broken installation raises whatever its libraries raise
         remedy = f"Install it again: {install_command()}"
-        yield Finding("torch", f"cannot be imported: {error}", "problem", remedy)
+        yield Check("torch", f"cannot be imported: {error}", "problem", remedy)
         return
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "no CUDA"
-    yield Finding("torch", f"{torch.__version__}, built with {build}")
+    yield Check("torch", f"{torch.__version__}, built with {build}")
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-        yield Finding("torch's GPUs", ", ".join(names))
+        yield Check("torch's GPUs", ", ".join(names))
     elif cuda_capabilities():
         remedy = "Install a torch built for CUDA, no newer than the driver; hardware=cpu goes on."
-        yield Finding("torch's GPUs", "none, though the driver shows some", "problem", remedy)
+        yield Check("torch's GPUs", "none, though the driver shows some", "problem", remedy)
     if sys.platform == "darwin":
-        yield Finding("Apple's GPU", "yes" if torch.backends.mps.is_available() else "no")
+        yield Check("Apple's GPU", "yes" if torch.backends.mps.is_available() else "no")
 
 
-def _nvidia() -> Iterator[Finding]:
+def _nvidia() -> Iterator[Check]:
     import pynvml
 
     try:
@@ -132,15 +132,15 @@ def _nvidia() -> Iterator[Finding]:
             memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
             size = f"{int(memory.total) / GIB:.0f} GiB, {int(memory.free) / GIB:.0f} GiB free"
             name = pynvml.nvmlDeviceGetName(handle)
-            yield Finding(f"GPU {index}", f"{name}, {size}, driver {driver}")
+            yield Check(f"GPU {index}", f"{name}, {size}, driver {driver}")
     except pynvml.NVMLError as error:
-        yield Finding("NVIDIA GPUs", f"none ({error})")
+        yield Check("NVIDIA GPUs", f"none ({error})")
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         shown = os.environ["CUDA_VISIBLE_DEVICES"]
-        yield Finding("CUDA_VISIBLE_DEVICES", repr(shown), "note", "Others are hidden from runs.")
+        yield Check("CUDA_VISIBLE_DEVICES", repr(shown), "note", "Others are hidden from runs.")
 
 
-def check_packages() -> Iterator[Finding]:
+def check_packages() -> Iterator[Check]:
     """Each package that rlexp needs: the version here against the range, and the tested one."""
     tested = pinned_versions()
     for requirement in requirements():
@@ -148,29 +148,29 @@ def check_packages() -> Iterator[Finding]:
         try:
             version = metadata.version(name)
         except metadata.PackageNotFoundError:
-            yield Finding(name, "missing", "problem", install_command())
+            yield Check(name, "missing", "problem", install_command())
             continue
         exact = tested.get(canonicalize_name(name))
         if not requirement.specifier.contains(version, prereleases=True):
-            found = f"{version}, but rlexp needs {requirement.specifier}"
-            yield Finding(name, found, "problem", install_command())
+            state = f"{version}, but rlexp needs {requirement.specifier}"
+            yield Check(name, state, "problem", install_command())
         elif exact and Version(version).public != exact:
-            yield Finding(name, f"{version} (tests run with {exact})", "note")
+            yield Check(name, f"{version} (tests run with {exact})", "note")
         else:
-            yield Finding(name, version)
+            yield Check(name, version)
 
 
-def extras() -> Iterator[Finding]:
+def extras() -> Iterator[Check]:
     """Optional packages: here, or the command that adds them."""
     for extra, module in MODULES.items():
         if importlib.util.find_spec(module):
-            yield Finding(extra, "here")
+            yield Check(extra, "here")
         else:
             apart = ", in an environment of its own" if extra in CONFLICTING else ""
-            yield Finding(extra, f"not here; to add it{apart}:", "note", install_command(extra))
+            yield Check(extra, f"not here; to add it{apart}:", "note", install_command(extra))
 
 
-def caches() -> Iterator[Finding]:
+def caches() -> Iterator[Check]:
     """Where models and data are kept, how much there is, and the room that is left."""
     import platformdirs
     from huggingface_hub import constants
@@ -179,25 +179,25 @@ def caches() -> Iterator[Finding]:
     for name, folder in {"rlexp": own, "hub": Path(constants.HF_HUB_CACHE)}.items():
         place = next(path for path in (folder, *folder.parents) if path.is_dir())
         writable = os.access(place, os.W_OK)
-        found = f"{folder}, {_size(folder) / MIB:,.0f} MiB"
+        state = f"{folder}, {_size(folder) / MIB:,.0f} MiB"
         remedy = "" if writable else "Set RLEXP_CACHE or HF_HOME to a folder where you may write."
-        yield Finding(name, found, "ok" if writable else "problem", remedy)
+        yield Check(name, state, "ok" if writable else "problem", remedy)
     free = shutil.disk_usage(Path.cwd()).free
     scarce = free < FREE_DISK_WANTED
     remedy = (
         "Checkpoints may not fit: train.keep_checkpoints=1, or another folder." if scarce else ""
     )
-    yield Finding("this folder", f"{free / GIB:.0f} GiB free", "note" if scarce else "ok", remedy)
+    yield Check("this folder", f"{free / GIB:.0f} GiB free", "note" if scarce else "ok", remedy)
 
 
-def sandbox() -> Iterator[Finding]:
+def sandbox() -> Iterator[Check]:
     """What model-written code is shut in by; needed by the reward `code` alone."""
     from rlexp.sandbox.choice import obstacle
     from rlexp.sandbox.means import STRONGEST_FIRST
 
     for means in STRONGEST_FIRST:
         why = obstacle(means)
-        yield Finding(means, why or "works", "note" if why else "ok")
+        yield Check(means, why or "works", "note" if why else "ok")
 
 
 def _size(folder: Path) -> int:
@@ -206,35 +206,33 @@ def _size(folder: Path) -> int:
 
 
 def _tracking_uri(argv: list[str]) -> str | None:
-    given = [argument.removeprefix("tracking.uri=") for argument in argv]
-    unknown = [a for a, value in zip(argv, given, strict=True) if a == value]
+    unknown = [argument for argument in argv if not argument.startswith(f"{URI}=")]
     if unknown:
         raise UserError(Problem(unknown[0], "an argument", "tracking.uri=URI, or nothing"))
-    if given:
-        return None if given[-1] == "null" else given[-1]
-    from omegaconf import OmegaConf
+    uris = [argument.removeprefix(f"{URI}=") for argument in argv]
+    if not uris:
+        return default_uri()
+    return None if uris[-1] == "null" else uris[-1]
 
-    return OmegaConf.load(CONF / "tracking" / "mlflow.yaml").uri
 
-
-def tracking_store(uri: str | None) -> Iterator[Finding]:
+def tracking_store(uri: str | None) -> Iterator[Check]:
     """Whether the store of `tracking=mlflow` answers, and how many runs it holds."""
     if uri is None:
-        yield Finding("none", "runs are kept in their own folders only")
+        yield Check("none", "runs are kept in their own folders only")
         return
     shown = redacted(uri)
     try:
         resolved = resolve(uri)
         if resolved.startswith("sqlite:"):
-            yield Finding(shown, _runs_in_file(Path(urlsplit(resolved).path[1:])))
+            yield Check(shown, _runs_in_file(Path(urlsplit(resolved).path[1:])))
         else:
-            yield Finding(shown, f"answers, {_runs_on_server(resolved)} runs")
+            yield Check(shown, f"answers, {_runs_on_server(resolved)} runs")
     except UserError as error:
-        yield Finding(shown, redacted(str(error)), "problem")
+        yield Check(shown, redacted(str(error)), "problem")
     except Exception as error:  # each kind of store has errors of its own
         first_line = redacted(str(error)).partition("\n")[0]
         remedy = "Runs go on without it, and keep what they log in their folders."
-        yield Finding(shown, f"does not answer: {first_line}", "problem", remedy)
+        yield Check(shown, f"does not answer: {first_line}", "problem", remedy)
 
 
 def _runs_in_file(database: Path) -> str:
@@ -256,7 +254,7 @@ def _runs_on_server(uri: str) -> int:
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
-    experiments = [each.experiment_id for each in client.search_experiments()]
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     count, token = 0, None
     while True:
         page = client.search_runs(experiments, max_results=1000, page_token=token)
@@ -265,22 +263,22 @@ def _runs_on_server(uri: str) -> int:
             return count
 
 
-def hub() -> Iterator[Finding]:
+def hub() -> Iterator[Check]:
     """Whether models and data can be downloaded; a run of local ones does not need it."""
     from huggingface_hub import constants
 
     address = constants.ENDPOINT
     if constants.HF_HUB_OFFLINE:
-        yield Finding(address, "not asked: HF_HUB_OFFLINE=1 is set")
+        yield Check(address, "not asked: HF_HUB_OFFLINE=1 is set")
         return
     if _answers(address):
-        yield Finding(address, "answers")
+        yield Check(address, "answers")
         return
     remedy = (
         "Use models and data that are here (model.path=FOLDER, data.path=FILE) or in the cache; "
         "export HF_HUB_OFFLINE=1 so that nothing waits for the hub."
     )
-    yield Finding(address, "does not answer", "note", remedy)
+    yield Check(address, "does not answer", "note", remedy)
 
 
 def _answers(address: str) -> bool:

@@ -10,10 +10,11 @@ from rlexp.comparison.configs import ConfigDifference, config_differences
 from rlexp.comparison.paired_tests import Paired, against_first
 from rlexp.comparison.remarks import remarks, same_scale
 from rlexp.comparison.run_data import RecordedSample, Run, letter
+from rlexp.evaluation.metrics import in_comparison_order, without_lone_term
 from rlexp.rendering.numbers import duration, memory
 
-FIRST = ("reward", "accuracy")
-LAST = ("grammatical", "kl", "length", "ended", "perplexity", "distinct_1", "distinct_2")
+EVALUATION = "eval/"
+"""Group of the metrics that evaluations find."""
 
 
 @dataclass(frozen=True)
@@ -85,19 +86,21 @@ def compare(runs: Sequence[Run], metrics: Sequence[str] = ()) -> Comparison:
 
 
 def _evaluated(runs: Sequence[Run]) -> list[str]:
-    """What evaluations found: the reward and its terms first, the others in a fixed order.
+    """Return what evaluations found: the reward and its terms first, in a fixed order.
 
     A reward with itself as its only term is shown once.
     """
-    names = {name for run in runs for name in run.final if name.startswith("eval/")}
-    terms = sorted(name for name in names if name.startswith("eval/reward_"))
-    if len(terms) == 1 and all(
-        run.final.get(terms[0]) == run.final.get("eval/reward") for run in runs
-    ):
-        names.remove(terms.pop())
-    first = [f"eval/{name}" for name in FIRST if f"eval/{name}" in names]
-    last = [f"eval/{name}" for name in LAST if f"eval/{name}" in names]
-    return [*first, *terms, *sorted(names.difference(first, terms, last)), *last]
+    measured = [
+        {
+            name.removeprefix(EVALUATION): value
+            for name, value in run.final.items()
+            if name.startswith(EVALUATION)
+        }
+        for run in runs
+    ]
+    names = {name for values in measured for name in values}
+    shown = in_comparison_order(without_lone_term(names, measured))
+    return [f"{EVALUATION}{name}" for name in shown]
 
 
 def _tested(runs: Sequence[Run], metrics: Sequence[str]) -> list[Tested]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rlexp.spec.keys import key_values
+
 ABSENT = object()
 """In place of the value of a key that a run's config does not have."""
 
@@ -50,22 +52,14 @@ def config_differences(
     return [ConfigDifference(key, told[key]) for key in order]
 
 
-def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Every key that has a value of its own, by its full path; `algo.name` is told as `algo`.
 
     >>> dict(leaves({"seed": 0, "algo": {"name": "dpo", "trl": {}, "loss_type": ["sft"]}}))
     {'seed': 0, 'algo': 'dpo', 'algo.trl': {}, 'algo.loss_type': ['sft']}
     """
-    for name, value in config.items():
-        path = f"{prefix}.{name}" if prefix else str(name)
-        if isinstance(value, dict) and value:
-            yield from leaves(value, path)
-        elif name == "name" and prefix.count(".") == 0 and prefix:
-            yield prefix, value
-        elif path.endswith(".name") and path.count(".") == 1:  # of a config that is flat already
-            yield path.removesuffix(".name"), value
-        else:
-            yield path, value
+    for path, value in key_values(config):
+        yield path.removesuffix(".name") if path.count(".") == 1 else path, value
 
 
 def spelled(value: Any) -> str:

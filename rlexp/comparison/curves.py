@@ -27,7 +27,7 @@ SHOWN = 6
 MOST_POINTS = 300
 
 
-def overlaid(runs: Sequence[Run], wanted: Sequence[str] = ()) -> tuple[list[str], list[str]]:
+def curve_names(runs: Sequence[Run], wanted: Sequence[str] = ()) -> tuple[list[str], list[str]]:
     """Names of the metrics that have a curve: the few that matter, and all others by name.
 
     The losses of two algorithms have nothing in common, and do not matter.
@@ -55,10 +55,10 @@ def finite_points(points: Points) -> Points:
     return [(step, value) for step, value in points if math.isfinite(value)]
 
 
-def thinned(points: Points, most: int = MOST_POINTS) -> Points:
+def thin_points(points: Points, most: int = MOST_POINTS) -> Points:
     """At most so many finite points, each the mean of neighbours at their mean step.
 
-    >>> thinned([(0, 1.0), (1, 3.0), (2, 5.0), (3, 5.0)], most=2)
+    >>> thin_points([(0, 1.0), (1, 3.0), (2, 5.0), (3, 5.0)], most=2)
     [(0, 2.0), (2, 5.0)]
     """
     points = finite_points(points)

@@ -9,17 +9,17 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol
 
 from rlexp.comparison.paired_tests import RESAMPLES
 from rlexp.comparison.run_data import Key, Points, RecordedSample, Run, Value
 from rlexp.evaluation.bootstrap import bootstrap_ratio
+from rlexp.evaluation.results import ANSWERS
+from rlexp.evaluation.sample_rows import NOT_MEASURED, with_answer
+from rlexp.spec.keys import with_current_names
 
-TEXTS = frozenset({"step", "prompt", "completion"})
-"""Columns of a samples table that are no measurements."""
-CHOSEN, REJECTED = " (chosen)", " (rejected)"
-"""How the evaluation of a reward model marks the two answers of a pair."""
 MEGABYTES = "system/process_memory_megabytes"
 
 Row = dict[str, Any]
@@ -78,7 +78,7 @@ def gather(record: RunSummary, source: RunSource, status: str | None = None) -> 
     sources = attempts[-1].get("sources", {})
     card = json.loads(_text(source, record, "card.json") or "{}")
     ranked = "eval/accuracy" in curves
-    groups = _by_prompt(rows)
+    groups = _by_prompt([with_answer(row) for row in rows])
     measured = _ranked(groups) if ranked else _measured(groups)
     return Run(
         id=record.run_id,
@@ -115,8 +115,9 @@ def _config(record: RunSummary, source: RunSource) -> tuple[dict[str, Any], bool
 
     text = _text(source, record, "config.yaml")
     if text is not None:
-        return yaml.safe_load(text), True
-    return {name: _typed(value) for name, value in record.params.items()}, False
+        return with_current_names(yaml.safe_load(text)), True
+    typed = {name: _typed(value) for name, value in record.params.items()}
+    return with_current_names(typed), False
 
 
 def _typed(value: str) -> Any:
@@ -128,24 +129,25 @@ def _typed(value: str) -> Any:
 
 
 def _by_prompt(rows: Sequence[Row]) -> dict[Key, list[Row]]:
-    """The completions of each prompt, which stand next to each other in the table.
+    """Return the completions of each prompt, which stand next to each other in the table.
 
-    Prompts are drawn from data that may repeat a text. Where equal ones happen to be neighbours,
-    the number of completions that all prompts have tells them apart.
+    Prompts are drawn from data that may repeat a text: `prompt_id` tells equal ones apart. In a
+    table without it, of an older run, the number of completions that all prompts have does, where
+    equal ones happen to be neighbours.
     """
-
-    def text(row: Row) -> str:
-        return row["prompt"].removesuffix(CHOSEN).removesuffix(REJECTED)
-
-    runs = [(prompt, list(some)) for prompt, some in groupby(rows, key=text)]
-    size = math.gcd(*(len(some) for _, some in runs))
-    found: dict[Key, list[Row]] = {}
+    if all("prompt_id" in row for row in rows):
+        groups = [list(group) for _, group in groupby(rows, key=itemgetter("prompt_id"))]
+    else:
+        alike = [list(group) for _, group in groupby(rows, key=itemgetter("prompt"))]
+        size = math.gcd(*map(len, alike))
+        groups = [group[i : i + size] for group in alike for i in range(0, len(group), size)]
     seen: Counter[str] = Counter()
-    for prompt, some in runs:
-        for start in range(0, len(some), size):
-            found[prompt, seen[prompt]] = some[start : start + size]
-            seen[prompt] += 1
-    return found
+    by_prompt: dict[Key, list[Row]] = {}
+    for group in groups:
+        prompt = group[0]["prompt"]
+        by_prompt[prompt, seen[prompt]] = group
+        seen[prompt] += 1
+    return by_prompt
 
 
 def _measured(groups: Mapping[Key, Sequence[Row]]) -> Measured:
@@ -153,20 +155,19 @@ def _measured(groups: Mapping[Key, Sequence[Row]]) -> Measured:
     for key, rows in groups.items():
         for row in rows:
             for name, value in row.items():
-                if name not in TEXTS and value is not None:
+                if name not in NOT_MEASURED and value is not None:
                     found.setdefault(f"eval/{name}", {}).setdefault(key, []).append(float(value))
     return found
 
 
 def _ranked(groups: Mapping[Key, Sequence[Row]]) -> Measured:
-    """What a reward model made of pairs: of each the chosen answer stands first."""
-    margins = {
-        key: [
-            float(chosen["reward"]) - float(rejected["reward"])
-            for chosen, rejected in zip(rows[::2], rows[1::2], strict=True)
-        ]
-        for key, rows in groups.items()
-    }
+    """What a reward model made of pairs."""
+    margins = {}
+    for key, rows in groups.items():
+        chosen, rejected = (
+            [float(row["reward"]) for row in rows if row["answer"] == answer] for answer in ANSWERS
+        )
+        margins[key] = [high - low for high, low in zip(chosen, rejected, strict=True)]
     right = {
         key: [0.5 if margin == 0 else float(margin > 0) for margin in found]
         for key, found in margins.items()

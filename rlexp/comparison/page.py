@@ -10,7 +10,7 @@ from typing import Any
 
 from rlexp.comparison import wording
 from rlexp.comparison.compare import Comparison, Prompt
-from rlexp.comparison.curves import overlaid
+from rlexp.comparison.curves import curve_names
 from rlexp.comparison.plots import COLOURS, overlay
 from rlexp.comparison.run_data import letter
 from rlexp.rendering import html
@@ -43,7 +43,7 @@ def write_comparison_page(comparison: Comparison, path: Path, wanted: Sequence[s
         path: the file.
         wanted: metrics whose curves go first.
     """
-    first, others = overlaid(comparison.runs, wanted)
+    first, others = curve_names(comparison.runs, wanted)
     prompts = comparison.prompts
     html.write(
         path,
@@ -63,7 +63,7 @@ def write_comparison_page(comparison: Comparison, path: Path, wanted: Sequence[s
         prompts=[_limited(prompt) for prompt in prompts[:PROMPTS]],
         more_prompts=[_limited(prompt) for prompt in prompts[PROMPTS:MOST_PROMPTS]],
         all_prompts=len(prompts),
-        order=wording.short(comparison.tested[0].metric) if comparison.tested else None,
+        order=wording.short_name(comparison.tested[0].metric) if comparison.tested else None,
         cost=_grid([(row.key, row.values) for row in comparison.cost]),
         origin=_grid([(row.key, row.values) for row in comparison.origin]),
     )
@@ -83,7 +83,7 @@ def _grid(rows: Sequence[tuple[str, Sequence[str | None]]]) -> Grid:
 def _metric_rows(comparison: Comparison) -> list[tuple[str, list[str | None]]]:
     return [
         (
-            wording.short(metric),
+            wording.short_name(metric),
             [wording.value_cell(run.final.get(metric)) for run in comparison.runs],
         )
         for metric in comparison.metrics
@@ -94,11 +94,11 @@ def _tests(comparison: Comparison) -> list[dict[str, Any]]:
     """A row for each metric and run."""
     return [
         {
-            "metric": wording.short(tested.metric),
+            "metric": wording.short_name(tested.metric),
             "letter": letter(index),
-            "difference": wording.difference(result),
-            "p": wording.p_value(result),
-            "higher": wording.higher(result),
+            "difference": wording.difference_cell(result),
+            "p": wording.p_value_cell(result),
+            "higher": wording.higher_cell(result),
             "prompts": result.prompts,
             "significant": result.significant,
         }

@@ -55,7 +55,7 @@ class Paired:
         return self.p < SIGNIFICANT
 
 
-def paired(first: Means, other: Means, seed: int = 0) -> Paired | None:
+def paired_test(first: Means, other: Means, seed: int = 0) -> Paired | None:
     """Set two runs against each other.
 
     Returns:
@@ -110,7 +110,7 @@ def sign_flip_p(deltas: Sequence[float], seed: int = 0) -> float:
 
 def against_first(runs: Sequence[Means], seed: int = 0) -> list[Paired | None]:
     """Each run against the first, with p-values corrected for their number; None for the first."""
-    found = [paired(runs[0], run, seed) for run in runs[1:]]
+    found = [paired_test(runs[0], run, seed) for run in runs[1:]]
     corrected = iter(holm([each.p for each in found if each]))
     return [None, *(replace(each, p=next(corrected)) if each else None for each in found)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rlexp.comparison.curves import thinned
+from rlexp.comparison.curves import thin_points
 from rlexp.comparison.run_data import Points, Run, letter
 from rlexp.rendering.svg import TICKS, Plot, draw_svg
 
@@ -30,7 +30,7 @@ def overlay(metric: str, runs: Sequence[Run]) -> Plot:
 
         drawn = 0
         for index, run in enumerate(runs):
-            points = thinned(run.curves.get(metric, []))
+            points = thin_points(run.curves.get(metric, []))
             if len(points) > 1:
                 _line(axes, index, points)
                 drawn += 1

@@ -86,8 +86,8 @@ def _judged_apart(runs: Sequence[Run]) -> Iterator[str]:
     ]
     if rewarded:
         yield (
-            f"{listed(rewarded)}: another reward than A's. Rewards of different rewards are not on "
-            "one scale and are not tested; what both runs measure besides is."
+            f"{join_names(rewarded)}: another reward than A's. Rewards of different rewards are "
+            "not on one scale and are not tested; what both runs measure besides is."
         )
     for keys, text in (
         (SAMPLED_BY, "evaluated in another way than A ({}), which moves the numbers by itself"),
@@ -100,13 +100,13 @@ def _judged_apart(runs: Sequence[Run]) -> Iterator[str]:
         }
         differing = dict.fromkeys(key for found in apart.values() for key in found)
         if differing:
-            who = listed([name for name, found in apart.items() if found])
+            who = join_names([name for name, found in apart.items() if found])
             yield f"{who}: {text.format(', '.join(differing))}."
 
 
-def listed(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     """
-    >>> listed(["A", "B", "C"])
+    >>> join_names(["A", "B", "C"])
     'A, B and C'
     """
     return ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else names[0]

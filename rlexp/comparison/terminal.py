@@ -11,16 +11,16 @@ from rich.text import Text
 
 from rlexp.comparison.compare import Comparison, Prompt
 from rlexp.comparison.configs import ConfigDifference
-from rlexp.comparison.curves import finite_points, overlaid
+from rlexp.comparison.curves import curve_names, finite_points
 from rlexp.comparison.run_data import Points, Run, letter
 from rlexp.comparison.wording import (
     comparison_headline,
-    difference,
+    difference_cell,
     group_by_value,
-    higher,
-    p_value,
+    higher_cell,
+    p_value_cell,
     paragraphs,
-    short,
+    short_name,
     value_cell,
 )
 from rlexp.rendering.numbers import NOTHING, number
@@ -139,9 +139,12 @@ def _two(comparison: Comparison) -> Table:
         result = tested.get(metric)
         values = (value_cell(run.final.get(metric)) for run in comparison.runs)
         table.add_row(
-            Text(short(metric)),
+            Text(short_name(metric)),
             *(Text(value) for value in values),
-            *(Text(made(result) if result else "") for made in (difference, p_value, higher)),
+            *(
+                Text(made(result) if result else "")
+                for made in (difference_cell, p_value_cell, higher_cell)
+            ),
         )
     return table
 
@@ -150,13 +153,13 @@ def _metrics(comparison: Comparison) -> Table:
     table = _table("", *(letter(index) for index in range(len(comparison.runs))), right=True)
     for metric in comparison.metrics:
         values = (value_cell(run.final.get(metric)) for run in comparison.runs)
-        table.add_row(Text(short(metric)), *(Text(value) for value in values))
+        table.add_row(Text(short_name(metric)), *(Text(value) for value in values))
     return table
 
 
 def _lines(comparison: Comparison) -> Table:
     metrics = comparison.metrics[:METRICS]
-    table = _table("", *(short(metric) for metric in metrics), right=True)
+    table = _table("", *(short_name(metric) for metric in metrics), right=True)
     for index, run in enumerate(comparison.runs):
         values = [run.final.get(metric) for metric in metrics]
         table.add_row(
@@ -172,9 +175,9 @@ def _tests(comparison: Comparison) -> Table:
     if not comparison.tested:
         return _table("")
     tested = comparison.tested[0]
-    table = _table("", short(tested.metric), "p", "higher on", "prompts", right=True)
+    table = _table("", short_name(tested.metric), "p", "higher on", "prompts", right=True)
     for index, result in enumerate(tested.results[1:], start=1):
-        cells = (made(result) for made in (difference, p_value, higher))
+        cells = (made(result) for made in (difference_cell, p_value_cell, higher_cell))
         prompts = str(result.prompts) if result else NOTHING
         table.add_row(letter(index), *(Text(each) for each in cells), prompts)
     return table
@@ -183,7 +186,7 @@ def _tests(comparison: Comparison) -> Table:
 def _curves(runs: Sequence[Run], wanted: Sequence[str]) -> Table:
     asked = [name for name in wanted if not name.startswith("eval/")]
     table = Table.grid(padding=(0, 2, 0, 0))
-    for name in overlaid(runs, asked)[0][: CURVES if len(runs) <= COLUMNS else 1]:
+    for name in curve_names(runs, asked)[0][: CURVES if len(runs) <= COLUMNS else 1]:
         points = {i: finite_points(run.curves.get(name, [])) for i, run in enumerate(runs)}
         points = {index: each for index, each in points.items() if len(each) > 1}
         values = [value for each in points.values() for _, value in each]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rlexp.comparison.compare import Comparison
 from rlexp.comparison.paired_tests import SIGNIFICANT, Paired
-from rlexp.comparison.remarks import listed
+from rlexp.comparison.remarks import join_names
 from rlexp.comparison.run_data import Value, letter
 from rlexp.rendering.numbers import NOTHING, interval, number, share
 
@@ -23,7 +23,7 @@ def comparison_headline(comparison: Comparison) -> str:
     if not comparison.tested:
         return f"{len(comparison.runs)} runs, without a test"
     tested = comparison.tested[0]
-    name = short(tested.metric)
+    name = short_name(tested.metric)
     results = [(letter(i), each) for i, each in enumerate(tested.results) if each]
     clear = [(who, each) for who, each in results if each.significant]
     if len(results) == 1 and clear:
@@ -41,12 +41,12 @@ def comparison_headline(comparison: Comparison) -> str:
 
 
 def _those(letters: Sequence[str]) -> str:
-    return listed(letters) if len(letters) <= NAMED else f"{len(letters)} runs"
+    return join_names(letters) if len(letters) <= NAMED else f"{len(letters)} runs"
 
 
-def short(metric: str) -> str:
+def short_name(metric: str) -> str:
     """
-    >>> short("eval/reward"), short("train/loss")
+    >>> short_name("eval/reward"), short_name("train/loss")
     ('reward', 'train/loss')
     """
     return metric.removeprefix("eval/")
@@ -68,7 +68,7 @@ def format_difference(value: float) -> str:
     return number(value) if value < 0 else f"+{number(value)}"
 
 
-def difference(result: Paired | None) -> str:
+def difference_cell(result: Paired | None) -> str:
     """The difference to the first run and its interval."""
     if result is None:
         return NOTHING
@@ -76,7 +76,7 @@ def difference(result: Paired | None) -> str:
     return f"{format_difference(result.difference)} {ends}"
 
 
-def p_value(result: Paired | None) -> str:
+def p_value_cell(result: Paired | None) -> str:
     """Marked by a star where it is below 0.05."""
     if result is None:
         return NOTHING
@@ -84,7 +84,7 @@ def p_value(result: Paired | None) -> str:
     return f"{spelled}{'*' if result.p < SIGNIFICANT else ''}"
 
 
-def higher(result: Paired | None) -> str:
+def higher_cell(result: Paired | None) -> str:
     """On how many of the prompts the run is higher."""
     return share(result.higher) if result else NOTHING
 

@@ -1,4 +1,4 @@
-"""A config that an earlier run left, and overrides put on it.
+"""Overrides put on a config that an earlier run left.
 
 It is resolved: what once followed from a choice (`train.max_steps` from the model, `data` from the
 algorithm) stands there by itself, and would stay when another choice took its place. So only groups
@@ -8,38 +8,17 @@ that nothing else follows from can be chosen anew.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from difflib import get_close_matches
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from rlexp.config.hydra import choice_files, composed_config
+from rlexp.config.stored import Config
 from rlexp.runtime.paths import CONF
-from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.run import key_paths
-from rlexp.spec.validation import unknown_key
-from rlexp.tracking.secrets import HIDDEN
+from rlexp.spec.errors import Problem
+from rlexp.spec.keys import key_paths
+from rlexp.spec.validation import unknown_choice, unknown_key
 
-Config = dict[str, Any]
-
-
-def read_config(path: Path) -> Config:
-    """The config in a file.
-
-    Raises:
-        UserError: it holds something else.
-    """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    wanted = "the config of a run: its config.yaml, or a sweep's best.yaml"
-    try:
-        config = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except (YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
-        cause = f"a file that cannot be read: {str(error).splitlines()[0]}"
-        raise UserError(Problem(str(path), cause, wanted)) from error
-    if not isinstance(config, dict) or not config:
-        raise UserError(Problem(str(path), "a file without keys", wanted))
-    return {str(key): value for key, value in config.items()}
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 def overridden(
@@ -49,7 +28,7 @@ def overridden(
     may_be_new: Callable[[str], bool],
     problems: list[Problem],
 ) -> Config:
-    """The config with the overrides, as far as they can be understood.
+    """Return the config with the overrides, as far as they can be understood.
 
     Args:
         before: the config as it was stored.
@@ -64,7 +43,7 @@ def overridden(
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    config: Any = OmegaConf.create(before)
+    config = OmegaConf.create(before)
     known = list(key_paths(before))
     parser = OverridesParser.create()
     parsed = []
@@ -74,7 +53,7 @@ def overridden(
         except OverrideParseException as error:
             first_line = str(error).splitlines()[0]
             problems.append(Problem(text, "an override", "key=value", f"{first_line}."))
-    for override in sorted(parsed, key=lambda each: not _is_group(each.key_or_group)):
+    for override in sorted(parsed, key=lambda override: not _is_group(override.key_or_group)):
         key = override.key_or_group
         if override.is_delete() or override.is_sweep_override() or override.is_hydra_override():
             problems.append(Problem(key, override.input_line, "key=value: it is one run"))
@@ -95,45 +74,15 @@ def _is_group(key: str) -> bool:
 
 
 def _choose(
-    config: Any, group: str, choice: str, groups: Collection[str], problems: list[Problem]
+    config: DictConfig, group: str, choice: str, groups: Collection[str], problems: list[Problem]
 ) -> None:
     """Put a choice of a config group in the place of what stands there."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
     if group not in groups:
         want = f"one of {', '.join(f'{name}=…' for name in groups)}, or key=value"
         problems.append(Problem(group, choice, want, "With another one, start a new run."))
         return
-    options = sorted(each.stem for each in (CONF / group).glob("*.yaml"))
-    if choice not in options:
-        near = get_close_matches(choice, options, n=1)
-        remedy = f"Did you mean {group}={near[0]}?" if near else ""
-        problems.append(Problem(group, choice, f"one of {', '.join(options)}", remedy))
-        return
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config[group] = compose("config", [f"{group}={choice}", "~algo"])[group]
-
-
-def hidden(config: Config) -> list[Problem]:
-    """Secrets that the config no longer holds: it comes from a tracking store."""
-    return [
-        Problem(
-            key,
-            f"{value!r}: a secret, which the tracking store does not hold",
-            "its value",
-            f"Add {key}=VALUE to the command.",
-        )
-        for key in key_paths(config)
-        if isinstance(value := value_at(config, key), str)
-        and HIDDEN in value
-        and not key.startswith("tracking.tags.")
-    ]
-
-
-def value_at(config: Any, key: str) -> Any:
-    """The value of a key's full path; None where there is none."""
-    for name in key.split("."):
-        config = config.get(name) if isinstance(config, dict) else None
-    return config
+    options = [file.stem for file in choice_files(group)]
+    if choice in options:
+        config[group] = composed_config([f"{group}={choice}", "~algo"])[group]
+    else:
+        problems.append(unknown_choice(group, choice, options))

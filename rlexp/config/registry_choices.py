@@ -3,30 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from rlexp.runtime.paths import CONF
+from rlexp.config.stored import Config
 from rlexp.spec.files.registry_reference import is_registered
+from rlexp.spec.run import RunSpec
 
 
 def register_choice(choice: str, registry: str | None) -> None:
     """Let Hydra know a registered model as a choice of the group `model`."""
     from hydra.core.config_store import ConfigStore
-    from omegaconf import OmegaConf
 
     from rlexp.registry.versions import find_version
 
     version = find_version(choice, registry, "model")
-    config = OmegaConf.load(CONF / "model" / "registry.yaml")
-    told = {"name": version.name, "path": version.path, **version.described}
+    node = {
+        "defaults": ["/model/registry@_here_", "_self_"],
+        "name": version.name,
+        "path": version.path,
+        **version.described,
+    }
     # A slash in a choice is Hydra's for a group within the group.
     group, _, name = f"model/{choice}".rpartition("/")
-    node = OmegaConf.merge(config, told)
     ConfigStore.instance().store(name, node, group=group, package="model")
 
 
-def pin_versions(config: dict[str, Any]) -> dict[str, Any]:
-    """The composed config with versions in place of aliases of registered models.
+def parse_pinned(config: Config, known: list[str] | None = None) -> tuple[Config, RunSpec]:
+    """Return the config with versions in place of aliases, and its spec.
+
+    Args:
+        config: composed and resolved.
+        known: full paths of all keys that exist, for the nearest right name.
+
+    Raises:
+        UserError: with every mistake that the config shows, or, if it is right otherwise, a
+            registered model that is not there.
+    """
+    spec = RunSpec.parse(config, known)
+    pinned = pin_versions(config)
+    return pinned, spec if pinned is config else RunSpec.parse(pinned, known)
+
+
+def pin_versions(config: Config) -> Config:
+    """Return the composed config with versions in place of aliases of registered models.
 
     Raises:
         UserError: a registered model that is not there.
@@ -38,7 +56,7 @@ def pin_versions(config: dict[str, Any]) -> dict[str, Any]:
     return pin_references(config, config["tracking"]["registry"])
 
 
-def _texts(config: Any) -> Iterator[str]:
+def _texts(config: object) -> Iterator[str]:
     if isinstance(config, dict):
         for value in config.values():
             yield from _texts(value)

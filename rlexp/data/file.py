@@ -20,7 +20,7 @@ class File(Table):
     """A file with the same columns to evaluate on; null holds out a share of `path` instead."""
 
     def problems(self) -> list[Problem]:
-        """What the first rows of the files show to be wrong."""
+        """Return the mistakes that the first rows of the files show."""
         try:
             kind = self._layout(self.path, "data.path").kind
             if self.heldout_path is None:

@@ -9,13 +9,17 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from rlexp.data.parsing.columns import Layout, Table, drop_notes, raise_problems
+from rlexp.data.parsing.records import Row
 from rlexp.spec.data import Kind, Rows
 from rlexp.spec.errors import Problem, UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 PROBE_SECONDS = 3.0
 
@@ -41,13 +45,13 @@ class Hub(Table):
     names_by_default: ClassVar[bool] = False
 
     def problems(self) -> list[Problem]:
-        """What is wrong with the columns' names, or a local path."""
+        """Return what is wrong with the columns' names, or a local path."""
         try:
             self._layout()
         except UserError as error:
             return list(error.problems)
         looks_local = self.path.startswith(("/", ".", "~")) or self.path.count("/") != 1
-        if self._local is not None or not looks_local:
+        if self._local_copy is not None or not looks_local:
             return []
         want = "a hub id owner/name, or a folder with a copy of the data set"
         if Path(self.path).expanduser().is_file():
@@ -62,13 +66,13 @@ class Hub(Table):
         return None if self.extra is None else set(self.extra)
 
     def read(self) -> Rows:
-        from datasets import config, load_dataset
+        from datasets import load_dataset
         from datasets.exceptions import DatasetGenerationError
 
         splits = [self.split] if self.heldout_split is None else [self.split, self.heldout_split]
         arguments, notes = self._arguments()
         try:
-            with _without_network(config, self._local is None):
+            with _without_network(self._local_copy is None):
                 tables = load_dataset(**arguments, split=splits)
         except ConnectionError as error:
             raise UserError(self._unreachable()) from error
@@ -82,14 +86,14 @@ class Hub(Table):
         ]
         raise_problems(problems, self.path)
         train, heldout = sides[0], sides[1] if len(sides) > 1 else None
-        within = arguments["name"] or arguments["data_dir"]
-        source = f"{self.path}/{within}" if within else self.path
-        if self.revision and self._local is None:
+        subset = arguments["name"] or arguments["data_dir"]
+        source = f"{self.path}/{subset}" if subset else self.path
+        if self.revision and self._local_copy is None:
             source += f"@{self.revision}"
         return Rows(train, heldout, source, [*notes, *drop_notes(dropped)])
 
     @property
-    def _local(self) -> Path | None:
+    def _local_copy(self) -> Path | None:
         folder = Path(self.path).expanduser()
         return folder if folder.is_dir() else None
 
@@ -98,25 +102,27 @@ class Hub(Table):
         return self.layout([*named.values(), *(self.extra or [])], "data.columns")
 
     def _arguments(self) -> tuple[dict[str, Any], list[str]]:
-        """What `load_dataset` is given, and what of the config has no meaning for a copy."""
+        """Return the arguments of `load_dataset`, and notes on what means nothing for a copy."""
         arguments = {"path": self.path, "name": self.subset, "data_dir": self.folder}
-        if self._local is None:
+        if self._local_copy is None:
             return arguments | {"revision": self.revision}, []
         notes = []
-        arguments["path"] = str(self._local)
-        if self.subset and not (self._local / "README.md").is_file():
+        arguments["path"] = str(self._local_copy)
+        if self.subset and not (self._local_copy / "README.md").is_file():
             arguments["name"] = None
             notes.append(f"{self.path} has no card: taken to hold the subset {self.subset} only")
-        if self.folder and not (self._local / self.folder).is_dir():
+        if self.folder and not (self._local_copy / self.folder).is_dir():
             arguments["data_dir"] = None
             notes.append(f"{self.path} has no folder {self.folder}: its own files were taken")
         return arguments, notes
 
     def _rows(
-        self, table: Any, place: str, problems: list[Problem], dropped: Counter[str]
-    ) -> list[dict[str, Any]]:
+        self, table: Dataset, place: str, problems: list[Problem], dropped: Counter[str]
+    ) -> list[Row]:
         layout = self.layout(table.column_names, place)
-        placed = ((f"{place}:{number}", row) for number, row in enumerate(table, start=1))
+        placed = (
+            (f"{place}:{number}", cast("Row", row)) for number, row in enumerate(table, start=1)
+        )
         return self.rows(placed, layout, problems, dropped)
 
     def _unreachable(self) -> Problem:
@@ -130,17 +136,21 @@ class Hub(Table):
 
     def _unloadable(self, error: Exception) -> Problem:
         got = f"{self.path}, which cannot be loaded: {error}"
-        asked = {key: getattr(self, key) for key in ("subset", "folder", "split", "heldout_split")}
-        want = "a data set with " + ", ".join(f"{k}={v}" for k, v in asked.items() if v)
+        settings = {
+            key: getattr(self, key) for key in ("subset", "folder", "split", "heldout_split")
+        }
+        want = "a data set with " + ", ".join(f"{k}={v}" for k, v in settings.items() if v)
         return Problem("data.path", got, want, "Set these keys of data to what the data set has.")
 
 
 @contextmanager
-def _without_network(config: Any, needed: bool) -> Iterator[None]:
+def _without_network(needed: bool) -> Iterator[None]:
     """Let `datasets` go to its cache at once where the hub is needed but out of reach.
 
     By itself it tries for half a minute or more.
     """
+    from datasets import config
+
     online = not config.HF_HUB_OFFLINE
     if needed and online and not _reachable():
         config.HF_HUB_OFFLINE = True

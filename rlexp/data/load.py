@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from rlexp.data.derived.kinds import derive, prompts_of
+from rlexp.data.derived.kinds import derive, drop_answers
 from rlexp.data.derived.split import canonical_json, sample_fraction, shuffle_key, split
 from rlexp.data.parsing.conversations import plain_text
 from rlexp.data.parsing.records import Row
-from rlexp.data.prompt_templates import worded
+from rlexp.data.prompt_templates import fill_template
 from rlexp.spec.data import DERIVABLE, DataSpec, Kind
 from rlexp.spec.errors import Problem, UserError
 
@@ -51,42 +51,48 @@ def load_data(data: DataSpec, needs: Kind) -> Splits:
     kind, rows = data.kind(), data.read()
     if not rows.train:
         raise UserError(Problem("data", f"{rows.source}, without usable rows", "rows", *rows.notes))
+    # the digest covers what was read: it stays the same whatever a run takes of it
     digest = sha256(canonical_json([rows.train, rows.heldout])).hexdigest()[:32]
+    # split
     train, heldout = rows.train, rows.heldout
     if heldout is None:
         train, heldout = split(rows.train, data.eval_fraction, rows.source)
     if not heldout:
         raise UserError(Problem("data", f"{rows.source}: no held-out rows", "at least one"))
     heldout = sorted(heldout, key=shuffle_key)
+    # derive: pairs that the data cannot give are sampled from the policy later, from prompts
     pairs_are_sampled = needs == "pairs" and kind != "pairs" and kind not in DERIVABLE[needs]
-    becomes: Kind = "prompts" if pairs_are_sampled else needs
-    taken = sample_fraction(train, data.max_rows)
-    train, notes = derive(taken, kind, becomes, rows.source)
-    if becomes == "unpaired":
+    train_kind: Kind = "prompts" if pairs_are_sampled else needs
+    source_rows = sample_fraction(train, data.max_rows)
+    train, notes = derive(source_rows, kind, train_kind, rows.source)
+    if train_kind == "unpaired":
         _check_both_labels(train, rows.source)
     return Splits(
-        kind=becomes,
+        kind=train_kind,
         train=train,
-        heldout=prompts_of(heldout),
+        heldout=drop_answers(heldout),
         heldout_pairs=heldout if kind == "pairs" else [],
         heldout_labelled=heldout if kind == "unpaired" else [],
-        corpus=lambda: [_whole(row, data) or plain_text(row["prompt"]) for row in taken],
-        texts=[text for row in heldout if (text := _whole(row, data)) is not None],
+        corpus=lambda: [_full_text(row, data) or plain_text(row["prompt"]) for row in source_rows],
+        texts=[text for row in heldout if (text := _full_text(row, data)) is not None],
         source=rows.source,
         digest=digest,
         notes=[*rows.notes, *notes],
     )
 
 
-def _whole(row: Row, data: DataSpec) -> str | None:
-    """The row's text: of a cut one the original, else prompt and good answer as a text model sees
-    them, of a conversation what was said."""
+def _full_text(row: Row, data: DataSpec) -> str | None:
+    """Return the row's text; None where it has no answer.
+
+    Of a text that was cut it is the original, else prompt and good answer as a text model sees
+    them, of a conversation what was said.
+    """
     answer = row.get("completion", row.get("chosen"))
     if answer is None:
         return None
     if not isinstance(row["prompt"], str):
         return plain_text(row["prompt"] + answer)
-    return row.get("opening", worded(data.text_prompt, row["prompt"])) + answer
+    return row.get("opening", fill_template(data.text_prompt, row["prompt"])) + answer
 
 
 def _check_both_labels(rows: list[Row], source: str) -> None:

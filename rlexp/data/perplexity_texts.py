@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rlexp.data.derived.split import shuffle_key
 from rlexp.data.parsing.columns import raise_problems
-from rlexp.data.parsing.readers import read_records
+from rlexp.data.parsing.readers import NOT_UTF8, read_records
 from rlexp.spec.errors import Problem, UserError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _EMPTY_LINES = re.compile(r"\n\s*\n")
 
 
 def with_texts_of(splits: Splits, path: str | None) -> Splits:
-    """The splits with the file's texts in place of the data's own; as they are for None.
+    """Return the splits with the file's texts in place of the data's own; as they are for None.
 
     Their order is that of a shuffle, always the same one.
 
@@ -37,7 +37,7 @@ def with_texts_of(splits: Splits, path: str | None) -> Splits:
 
 
 def read_texts(path: str) -> list[str]:
-    """The texts of a file: paragraphs of a txt, which empty lines part; else a column `text`.
+    """Return the texts of a file: the paragraphs of a txt, else the column `text`.
 
     Raises:
         UserError: with every mistake of the file, or if it holds no text.
@@ -52,11 +52,8 @@ def read_texts(path: str) -> list[str]:
             if isinstance(text, str):
                 texts.append(text.strip())
             else:
-                got = (
-                    f"{type(text).__name__} as {COLUMN!r}"
-                    if COLUMN in record
-                    else ", ".join(record)
-                )
+                columns = ", ".join(record)
+                got = f"{type(text).__name__} as {COLUMN!r}" if COLUMN in record else columns
                 problems.append(Problem(f"{path}:{line}", got, f"a text in the column {COLUMN!r}"))
         raise_problems(problems, path)
     texts = [text for text in texts if text]
@@ -67,8 +64,7 @@ def read_texts(path: str) -> list[str]:
 
 def _paragraphs(path: str) -> list[str]:
     try:
-        whole = Path(path).expanduser().read_text(encoding="utf-8")
+        content = Path(path).expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        remedy = "Save the file as UTF-8, e.g. iconv -f latin1 -t utf-8 OLD > NEW."
-        raise UserError(Problem(KEY, f"{path}: {error}", "text in UTF-8", remedy)) from error
-    return [paragraph.strip() for paragraph in _EMPTY_LINES.split(whole)]
+        raise UserError(Problem(KEY, f"{path}: {error}", "text in UTF-8", NOT_UTF8)) from error
+    return [paragraph.strip() for paragraph in _EMPTY_LINES.split(content)]

@@ -7,7 +7,10 @@ single completions would promise intervals that are too narrow.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 RESAMPLES_AT_ONCE = 100
@@ -16,8 +19,13 @@ RESAMPLES_AT_ONCE = 100
 def bootstrap_ratio(
     sums: Sequence[float], counts: Sequence[float], resamples: int, seed: int
 ) -> tuple[float, float] | None:
-    """Interval of `sum(sums) / sum(counts)`, both given a prompt; None for fewer than two."""
-    return _bootstrap([sums, counts], lambda of, count: of / count, resamples, seed)
+    """Return the 95 % interval of `sum(sums) / sum(counts)`; None for fewer than two prompts.
+
+    Args:
+        sums, counts: one a prompt.
+        resamples, seed: of the bootstrap.
+    """
+    return _bootstrap([sums, counts], lambda total, count: total / count, resamples, seed)
 
 
 def bootstrap_change(
@@ -25,9 +33,9 @@ def bootstrap_change(
     after: tuple[Sequence[float], Sequence[float]],
     resamples: int,
     seed: int,
-    of: Callable[[Any], Any] = lambda ratio: ratio,
+    transform: Callable[[NDArray], NDArray] = lambda ratio: ratio,
 ) -> tuple[float, float] | None:
-    """Paired interval of `of(ratio after) - of(ratio before)`; None for fewer than two prompts.
+    """Return the paired 95 % interval of a change of a ratio; None for fewer than two prompts.
 
     Each resample draws prompts, and takes both sides of those: what makes a prompt hard or easy is
     no part of the interval (Efron and Tibshirani 1993, An Introduction to the Bootstrap, ch. 8).
@@ -35,29 +43,29 @@ def bootstrap_change(
     Args:
         before, after: sums and counts, a prompt each.
         resamples, seed: of the bootstrap.
-        of: from an array of ratios to what is compared.
+        transform: makes of ratios what is compared.
     """
 
-    def change(old: Any, old_count: Any, new: Any, new_count: Any) -> Any:
-        return of(new / new_count) - of(old / old_count)
+    def change(old: NDArray, old_count: NDArray, new: NDArray, new_count: NDArray) -> NDArray:
+        return transform(new / new_count) - transform(old / old_count)
 
     return _bootstrap([*before, *after], change, resamples, seed)
 
 
 def _bootstrap(
-    columns: Sequence[Sequence[float]], statistic: Callable[..., Any], resamples: int, seed: int
+    columns: Sequence[Sequence[float]], statistic: Callable[..., NDArray], resamples: int, seed: int
 ) -> tuple[float, float] | None:
-    """Interval of a statistic of the columns' sums; rows are drawn together."""
+    """Return the interval of a statistic of the columns' sums; rows are drawn together."""
     if len(columns[0]) < 2:
         return None
     import numpy as np
     from scipy.stats import bootstrap
 
-    def of_sums(*drawn: Any, axis: int) -> Any:
-        return statistic(*(np.sum(each, axis=axis) for each in drawn))
+    def of_sums(*drawn: NDArray, axis: int) -> NDArray:
+        return statistic(*(np.sum(column, axis=axis) for column in drawn))
 
     interval = bootstrap(
-        tuple(np.asarray(each, dtype=float) for each in columns),
+        tuple(np.asarray(column, dtype=float) for column in columns),
         of_sums,
         paired=True,
         vectorized=True,

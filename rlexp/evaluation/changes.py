@@ -8,14 +8,19 @@ setting does it again takes several seeds.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rlexp.evaluation.bootstrap import bootstrap_change
-from rlexp.evaluation.ratios import PERPLEXITIES, metric_of_ratio
+from rlexp.evaluation.metrics import find_metric
+from rlexp.evaluation.ratios import metric_of_ratio
 from rlexp.evaluation.results import Ratio
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from rlexp.evaluation.results import Evaluation
 
 
@@ -30,26 +35,35 @@ class Change:
     high: float | None
 
     @property
-    def word(self) -> str:
+    def direction(self) -> str:
         """`rose` or `fell` where the interval leaves 0 out, otherwise `unclear`."""
         if self.low is None or self.high is None or self.low <= 0 <= self.high:
             return "unclear"
         return "rose" if self.low > 0 else "fell"
 
 
+def finite_values(
+    metric: str, before: Mapping[str, float | None], after: Mapping[str, float | None]
+) -> tuple[float, float] | None:
+    """Return a metric before and after; None where it is not a finite number in both."""
+    old, new = before.get(metric), after.get(metric)
+    if old is None or new is None or not (math.isfinite(old) and math.isfinite(new)):
+        return None
+    return old, new
+
+
 def changes(before: Evaluation, after: Evaluation, resamples: int, seed: int) -> dict[str, Change]:
-    """The change of each metric that both evaluations keep by prompt, as of the same prompts."""
-    found = {}
-    for name in before.ratios:
-        if name in after.ratios:
-            changed = change(name, before.ratios[name], after.ratios[name], resamples, seed)
-            if changed is not None:
-                found[name] = changed
-    return found
+    """Return the change of each metric that two evaluations of the same prompts keep by prompt."""
+    by_metric = {
+        name: change(name, before.ratios[name], after.ratios[name], resamples, seed)
+        for name in before.ratios
+        if name in after.ratios
+    }
+    return {name: changed for name, changed in by_metric.items() if changed is not None}
 
 
 def change(metric: str, before: Ratio, after: Ratio, resamples: int, seed: int) -> Change | None:
-    """A metric's change over the prompts that have it on both sides; None for fewer than two.
+    """Return a metric's change over the prompts that both sides have; None for fewer than two.
 
     Args:
         metric: its name.
@@ -60,14 +74,16 @@ def change(metric: str, before: Ratio, after: Ratio, resamples: int, seed: int) 
     if len(rows) < 2:
         return None
     old, old_count, new, new_count = (list(column) for column in zip(*rows, strict=True))
-    ends = bootstrap_change((old, old_count), (new, new_count), resamples, seed, _of(metric))
+    transform = _array_transform(metric)
+    ends = bootstrap_change((old, old_count), (new, new_count), resamples, seed, transform)
     difference = metric_of_ratio(metric, sum(new) / sum(new_count)) - metric_of_ratio(
         metric, sum(old) / sum(old_count)
     )
     return Change(difference, *(ends or (None, None)))
 
 
-def _of(metric: str) -> Any:
+def _array_transform(metric: str) -> Callable[[NDArray], NDArray]:
+    """Return what makes an array of a metric out of one of its ratios."""
     import numpy as np
 
-    return np.exp if metric in PERPLEXITIES else np.asarray
+    return np.exp if find_metric(metric).mean == "perplexity" else np.asarray

@@ -25,13 +25,13 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class JudgeWinRate:
-    """What the judge said, by metric; empty where no answer could be read."""
+    """The judge's win rate as a metric; empty where no answer could be read."""
 
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
 
     def added_to(self, evaluation: Evaluation) -> Evaluation:
-        """The evaluation after training, with the win rate among its metrics."""
+        """Return the evaluation after training, with the win rate among its metrics."""
         metrics = {**evaluation.metrics, **self.metrics}
         return replace(
             evaluation, metrics=metrics, intervals={**evaluation.intervals, **self.intervals}
@@ -54,11 +54,11 @@ def judge_win_rate(
     Raises:
         UserError, RunFailed: the endpoint refuses, or does not answer.
     """
-    judge = _judge(spec)
+    judge = _judge_of(spec)
     rows = rows[: min(spec.prompts, spec.judge_prompts)]
     old, new = (
-        [sample.completion for sample in each.samples[:: spec.completions]][: len(rows)]
-        for each in (before, after)
+        [sample.completion for sample in side.samples[:: spec.completions]][: len(rows)]
+        for side in (before, after)
     )
     preferences = _preferences(judge, rows, new, old)
     known = [preference for preference in preferences if preference is not None]
@@ -84,10 +84,10 @@ def check_judge_answers(rows: Sequence[Row], before: Evaluation, spec: EvalSpec)
     texts = [sample.completion for sample in before.samples]
     others = [text for text in texts if text != texts[0]]
     if others:
-        _preferences(_judge(spec), rows[:1], texts[:1], others[:1])
+        _preferences(_judge_of(spec), rows[:1], texts[:1], others[:1])
 
 
-def _judge(spec: EvalSpec) -> JudgeSpec:
+def _judge_of(spec: EvalSpec) -> JudgeSpec:
     judge, problems = spec.judge_checked
     if judge is None:
         raise UserError(problems)
@@ -101,23 +101,23 @@ def _preferences(
     try:
         return judge.prefer([row["prompt"] for row in rows], [*new], [*old], columns)
     except UserError as error:
-        raise UserError(each.under("eval.judge") for each in error.problems) from error
+        raise UserError(problem.under("eval.judge") for problem in error.problems) from error
     except RunFailed as error:
         remedy = error.remedy.replace("reward.", "eval.judge.")
         raise RunFailed(f"eval.judge: {error.what}", error.cause, remedy) from error
 
 
 def _note(judge: JudgeSpec, known: Sequence[Preference], missing: int) -> str:
-    better = sum(each.value > 0.5 for each in known)
-    worse = sum(each.value < 0.5 for each in known)
+    better = sum(preference.value > 0.5 for preference in known)
+    worse = sum(preference.value < 0.5 for preference in known)
     parts = [
         f"{judge.who} compared before with after on {len(known)} prompts, in both orders: after is "
         f"better on {better}, worse on {worse}, neither on {len(known) - better - worse}"
     ]
     if known:
         # What stood first wins 1 of 1 in each order where the place alone decides.
-        place = sum(each.shown_first + 1 - each.shown_second for each in known) / (2 * len(known))
-        parts.append(f"what stood first won {place:.0%} (50% without a bias for the place)")
+        first = sum(pair.shown_first + 1 - pair.shown_second for pair in known) / (2 * len(known))
+        parts.append(f"what stood first won {first:.0%} (50% without a bias for the place)")
     if missing:
         parts.append(f"{missing} prompts without a readable answer were left out")
     return "; ".join(parts)

@@ -5,8 +5,8 @@
   the policy its mean is the KL divergence between the two distributions over sequences, with a
   variance that never exceeds that of the sampled tokens' log-ratio: it is the Rao-Blackwellised
   estimator of Amini et al. 2025 (arXiv:2504.10637).
-- `drift`: the same, and what the reference makes of the samples: the nats by which each surprises
-  it, whose exp a token is the samples' perplexity to the reference.
+- `kl_and_surprise`: the same, and what the reference makes of the samples: the nats by which each
+  surprises it, whose exp a token is the samples' perplexity to the reference.
 - `perplexity`: of held-out texts, exp of the mean negative log-likelihood of a predicted token.
 
 Vocabularies reach 152,000 tokens, where the logits of one batch would fill gigabytes. Sequences are
@@ -18,12 +18,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from rlexp.spec.policy import Completion, PolicyLike
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 LOGITS_BYTES = 256 * 2**20
 SLICE_BYTES = 16 * 2**20  # of one float32 temporary, while logits become log-probabilities
@@ -58,18 +61,20 @@ class Slab:
 
 
 def kl_nats(policy: PolicyLike, completions: Sequence[Completion], batch_size: int) -> list[float]:
-    """KL from the policy to its reference along each completion, in nats, end token included.
+    """Return the KL from the policy to its reference along each completion, in nats.
+
+    The end token is included.
 
     Both are taken at temperature 1, whatever temperature the completions were sampled at. Divide by
     `len(completion.token_ids)` for nats a token.
     """
-    return drift(policy, completions, batch_size, trained=True)[0]
+    return kl_and_surprise(policy, completions, batch_size, trained=True)[0]
 
 
-def drift(
+def kl_and_surprise(
     policy: PolicyLike, completions: Sequence[Completion], batch_size: int, *, trained: bool
 ) -> tuple[list[float], list[float]]:
-    """`kl_nats`, and -log reference(completion) in nats, of each completion.
+    """Return `kl_nats` and -log reference(completion), in nats, of each completion.
 
     Args:
         policy: what sampled them.
@@ -78,29 +83,30 @@ def drift(
         trained: False while the policy still is its reference, which then is not loaded.
     """
     sequences = [
-        ScoredText([*each.prompt_ids, *each.token_ids], len(each.prompt_ids))
-        for each in completions
+        ScoredText([*completion.prompt_ids, *completion.token_ids], len(completion.prompt_ids))
+        for completion in completions
     ]
     model = policy.model
     if not trained:
 
         def surprise(slab: Slab) -> Tensor:
-            return _in_slices(_surprise, _logits(model, slab), _targets(slab))
+            return _apply_in_slices(_cross_entropy, _logits(model, slab), _targets(slab))
 
         return [0.0] * len(sequences), _sums(sequences, model, batch_size, surprise, models=1)[0]
     with policy.reference() as reference:
 
         def both(slab: Slab) -> Tensor:
-            ours, theirs = _logits(model, slab), _logits(reference, slab)
-            kl = _in_slices(_kl, ours, theirs)
-            return torch.stack([kl, _in_slices(_surprise, theirs, _targets(slab))])
+            logits, reference_logits = _logits(model, slab), _logits(reference, slab)
+            kl = _apply_in_slices(_kl, logits, reference_logits)
+            surprise = _apply_in_slices(_cross_entropy, reference_logits, _targets(slab))
+            return torch.stack([kl, surprise])
 
         kl, surprises = _sums(sequences, model, batch_size, both, models=2, measures=2)
         return kl, surprises
 
 
 def perplexity(policy: PolicyLike, texts: Sequence[str], batch_size: int) -> float:
-    """exp(mean nats a predicted token) over all texts. Raises as `text_nats`."""
+    """Return exp(mean nats a predicted token) over all texts. Raises as `text_nats`."""
     nats, predicted = text_nats(policy, texts, batch_size)
     return torch.tensor(sum(nats) / sum(predicted), dtype=torch.float64).exp().item()
 
@@ -108,7 +114,7 @@ def perplexity(policy: PolicyLike, texts: Sequence[str], batch_size: int) -> flo
 def text_nats(
     policy: PolicyLike, texts: Sequence[str], batch_size: int
 ) -> tuple[list[float], list[float]]:
-    """By how many nats each text surprises the policy, and how many of its tokens are predicted.
+    """Return by how many nats each text surprises the policy, and how many tokens it predicts.
 
     Texts of fewer than two tokens are left out, and no end token is added. A text's first token is
     predicted only where the tokenizer puts a begin token before it.
@@ -125,19 +131,19 @@ def text_nats(
         raise ValueError("perplexity wants a text of two tokens or more")
 
     def nats(slab: Slab) -> Tensor:
-        return _in_slices(_surprise, _logits(model, slab), _targets(slab))
+        return _apply_in_slices(_cross_entropy, _logits(model, slab), _targets(slab))
 
     total = _sums(sequences, model, batch_size, nats, models=1)[0]
-    return total, [float(len(each.ids) - each.start) for each in sequences]
+    return total, [float(len(text.ids) - text.start) for text in sequences]
 
 
-def _without_end(ids: list[int], tokenizer: Any) -> list[int]:
+def _without_end(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
 
 
 @torch.inference_mode()
-def _logits(model: Any, slab: Slab) -> Tensor:
-    """[rows, columns, vocabulary]."""
+def _logits(model: PreTrainedModel, slab: Slab) -> Tensor:
+    """Return the logits at a slab's columns, [rows, columns, vocabulary]."""
     return model(
         input_ids=slab.ids,
         attention_mask=slab.attention_mask,
@@ -147,39 +153,44 @@ def _logits(model: Any, slab: Slab) -> Tensor:
 
 
 def _targets(slab: Slab) -> Tensor:
-    """[rows, columns]: the tokens that the logits predict."""
+    """Return the tokens that the logits predict, [rows, columns]."""
     return slab.ids[:, slab.columns + 1]
 
 
-def _kl(ours: Tensor, theirs: Tensor) -> Tensor:
-    log_policy = ours.float().log_softmax(-1)
-    log_reference = theirs.float().log_softmax(-1)
+def _kl(logits: Tensor, reference_logits: Tensor) -> Tensor:
+    log_policy = logits.float().log_softmax(-1)
+    log_reference = reference_logits.float().log_softmax(-1)
     return (log_policy.exp() * (log_policy - log_reference)).sum(-1)
 
 
-def _surprise(logits: Tensor, targets: Tensor) -> Tensor:
+def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
 
 
 @torch.inference_mode()
-def _in_slices(nats: Callable[[Tensor, Tensor], Tensor], logits: Tensor, other: Tensor) -> Tensor:
-    """`nats` of each position, [rows, columns], with few float32 copies of the logits at a time."""
+def _apply_in_slices(
+    nats: Callable[[Tensor, Tensor], Tensor], logits: Tensor, other: Tensor
+) -> Tensor:
+    """Return `nats` of each position, [rows, columns].
+
+    Few float32 copies of the logits are in memory at a time.
+    """
     positions = max(1, SLICE_BYTES // (4 * logits.shape[-1]))
     slices = zip(
         logits.flatten(0, 1).split(positions), other.flatten(0, 1).split(positions), strict=True
     )
-    return torch.cat([nats(*each) for each in slices]).view(logits.shape[:2])
+    return torch.cat([nats(*pair) for pair in slices]).view(logits.shape[:2])
 
 
 def _sums(
     sequences: Sequence[ScoredText],
-    model: Any,
+    model: PreTrainedModel,
     batch_size: int,
     nats: Callable[[Slab], Tensor],
     models: int,
     measures: int = 1,
 ) -> list[list[float]]:
-    """Each sequence's nats, summed over its predicted tokens; a list for each measure.
+    """Return each sequence's nats, summed over its predicted tokens; a list for each measure.
 
     Args:
         sequences: all of them.
@@ -206,12 +217,12 @@ def _sums(
 def _groups(
     sequences: Sequence[ScoredText], batch_size: int, positions: int
 ) -> Iterator[list[int]]:
-    """Rows of similar length, as many as fit; a longer one by itself."""
-    with_predictions = [row for row, each in enumerate(sequences) if len(each.ids) > each.start]
+    """Yield rows of similar length, as many as fit; a longer one by itself."""
+    with_predictions = [row for row, text in enumerate(sequences) if len(text.ids) > text.start]
     group: list[int] = []
     for row in sorted(with_predictions, key=lambda row: len(sequences[row].ids)):
         wider = [*group, row]
-        width = max(len(sequences[each].ids) - sequences[each].start for each in wider)
+        width = max(len(sequences[i].ids) - sequences[i].start for i in wider)
         if group and (len(wider) > batch_size or len(wider) * width > positions):
             yield group
             wider = [row]
@@ -221,14 +232,15 @@ def _groups(
 
 
 def _slabs(
-    sequences: Sequence[ScoredText], rows: list[int], positions: int, device: Any
+    sequences: Sequence[ScoredText], rows: list[int], positions: int, device: torch.device
 ) -> Iterator[Slab]:
+    """Yield a group's sequences, as many columns at a time as fit."""
     group = [sequences[row] for row in rows]
-    lengths = torch.tensor([len(each.ids) for each in group], device=device)[:, None]
-    starts = torch.tensor([each.start for each in group], device=device)[:, None]
+    lengths = torch.tensor([len(text.ids) for text in group], device=device)[:, None]
+    starts = torch.tensor([text.start for text in group], device=device)[:, None]
     longest = int(lengths.max())
     ids = torch.tensor(
-        [each.ids + [0] * (longest - len(each.ids)) for each in group], device=device
+        [text.ids + [0] * (longest - len(text.ids)) for text in group], device=device
     )
     attention_mask = (torch.arange(longest, device=device) < lengths).long()
     columns = torch.arange(int(starts.min()) - 1, longest - 1, device=device)

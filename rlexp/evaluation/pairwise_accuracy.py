@@ -8,17 +8,32 @@ average.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rlexp.evaluation.bootstrap import bootstrap_ratio
-from rlexp.evaluation.policy import for_people
+from rlexp.evaluation.policy import readable_prompt
 from rlexp.evaluation.preserved_state import preserve_rng_and_modes
-from rlexp.evaluation.results import Evaluation, Sample
+from rlexp.evaluation.results import ANSWERS, Answer, Evaluation, Sample
 from rlexp.spec.eval import EvalSpec
+from rlexp.spec.reward import Scoring
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def evaluate_ranking(policy: Any, rows: Sequence[dict[str, Any]], spec: EvalSpec) -> Evaluation:
+class TextScorer(Protocol):
+    """A model with one output, which scores texts, and its tokenizer."""
+
+    @property
+    def model(self) -> PreTrainedModel: ...
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase: ...
+
+
+def evaluate_ranking(
+    policy: TextScorer, rows: Sequence[dict[str, Any]], spec: EvalSpec
+) -> Evaluation:
     """Score both answers of the first `spec.prompts` pairs; what the model does next is unchanged.
 
     Args:
@@ -32,9 +47,7 @@ def evaluate_ranking(policy: Any, rows: Sequence[dict[str, Any]], spec: EvalSpec
     rows = rows[: spec.prompts]
     if not rows:
         raise ValueError("an evaluation needs held-out pairs, got none")
-    texts = [
-        _ids(policy.tokenizer, row, answer) for row in rows for answer in ("chosen", "rejected")
-    ]
+    texts = [_token_ids(policy.tokenizer, row, answer) for row in rows for answer in ANSWERS]
     with preserve_rng_and_modes(policy.model):
         scores = _scores(policy, texts, spec.batch_size)
     margins = [good - bad for good, bad in zip(scores[::2], scores[1::2], strict=True)]
@@ -55,15 +68,29 @@ def evaluate_ranking(policy: Any, rows: Sequence[dict[str, Any]], spec: EvalSpec
     )
 
 
-def _ids(tokenizer: Any, row: dict[str, Any], answer: str) -> list[int]:
-    """As TRL's RewardTrainer tokenizes: the end token after plain texts."""
+def evaluate_reward_model(
+    policy: TextScorer,
+    rows: Sequence[dict[str, Any]],
+    reward: Scoring,
+    texts: Sequence[str],
+    spec: EvalSpec,
+    *,
+    trained: bool,
+    grammatical: Callable[[str], float] | None,
+) -> Evaluation:
+    """Call `evaluate_ranking` as all kinds of models are evaluated; the rest does not matter."""
+    return evaluate_ranking(policy, rows, spec)
+
+
+def _token_ids(tokenizer: Any, row: dict[str, Any], answer: Answer) -> list[int]:
+    """Tokenize as TRL's RewardTrainer does: the end token after plain texts."""
     whole = row["prompt"] + row[answer]
     if isinstance(whole, str):
         return tokenizer(whole + tokenizer.eos_token)["input_ids"]
     return tokenizer.apply_chat_template(whole, tokenize=True, return_dict=True)["input_ids"]
 
 
-def _scores(policy: Any, texts: list[list[int]], batch_size: int) -> list[float]:
+def _scores(policy: TextScorer, texts: list[list[int]], batch_size: int) -> list[float]:
     import torch
 
     scores: list[float] = []
@@ -79,17 +106,23 @@ def _scores(policy: Any, texts: list[list[int]], batch_size: int) -> list[float]
 def _samples(
     rows: Sequence[dict[str, Any]], scores: list[float], texts: list[list[int]]
 ) -> list[Sample]:
-    """Both answers of each pair, the chosen one first."""
-    answers = [(row, answer) for row in rows for answer in ("chosen", "rejected")]
-    return [
-        Sample(
-            prompt=f"{for_people(row)} ({answer})",
-            completion=said if isinstance(said := row[answer], str) else said[-1]["content"],
-            reward=score,
-            terms={},
-            length=len(ids),
-            ended=True,
-            grammatical=None,
-        )
-        for (row, answer), score, ids in zip(answers, scores, texts, strict=True)
-    ]
+    """Return both answers of each pair, the chosen one first."""
+    scored = iter(zip(scores, texts, strict=True))
+    samples = []
+    for prompt_id, row in enumerate(rows):
+        for answer in ANSWERS:
+            score, ids = next(scored)
+            text = row[answer]
+            sample = Sample(
+                prompt=readable_prompt(row),
+                completion=text if isinstance(text, str) else text[-1]["content"],
+                reward=score,
+                terms={},
+                length=len(ids),
+                ended=True,
+                grammatical=None,
+                prompt_id=prompt_id,
+                answer=answer,
+            )
+            samples.append(sample)
+    return samples

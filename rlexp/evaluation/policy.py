@@ -14,6 +14,7 @@ from typing import Any
 from rlexp.evaluation.preserved_state import preserve_rng_and_modes
 from rlexp.evaluation.ratios import averages, sample_ratios, sum_by_prompt
 from rlexp.evaluation.results import Evaluation, Sample, in_groups
+from rlexp.runtime.collective import compute_on_first
 from rlexp.spec.eval import EvalSpec
 from rlexp.spec.policy import Completion, PolicyLike
 from rlexp.spec.reward import Scores, Scoring, Value
@@ -45,23 +46,24 @@ def evaluate(
     Raises:
         ValueError: if there are no rows.
     """
-    from rlexp.evaluation.likelihood import drift, text_nats
+    from rlexp.evaluation.likelihood import kl_and_surprise, text_nats
 
     started = time.perf_counter()
     rows, texts = rows[: spec.prompts], texts[: spec.texts]
     if not rows:
         raise ValueError("an evaluation needs held-out prompts, got none")
     with preserve_rng_and_modes(policy.model):
-        groups = sampled(policy, rows, spec)
+        groups = sample_completions(policy, rows, spec)
         completions = [completion for group in groups for completion in group]
-        asked = [row for row, group in zip(rows, groups, strict=True) for _ in group]
-        scores = score(reward, asked, completions) if reward.scores_anything else None
+        ids = [prompt_id for prompt_id, group in enumerate(groups) for _ in group]
+        asked = [rows[prompt_id] for prompt_id in ids]
+        scores = score_completions(reward, asked, completions) if reward.scores_anything else None
         gold = {
-            name: score(each, asked, completions).total
-            for name, each in spec.gold_checked[0].items()
+            name: score_completions(gold_reward, asked, completions).total
+            for name, gold_reward in spec.gold_checked[0].items()
         }
-        samples = _samples(asked, completions, scores, grammatical, gold)
-        kl, surprises = drift(policy, completions, spec.batch_size, trained=trained)
+        samples = _samples(asked, completions, scores, grammatical, gold, ids)
+        kl, surprises = kl_and_surprise(policy, completions, spec.batch_size, trained=trained)
         forgetting = text_nats(policy, texts, spec.batch_size) if texts else None
 
     sizes = [len(group) for group in groups]
@@ -73,17 +75,17 @@ def evaluate(
     return Evaluation(
         metrics=metrics,
         intervals=intervals,
-        per_prompt_reward=[_mean(each) for each in in_groups(totals, sizes) if each],
+        per_prompt_reward=[_mean(group) for group in in_groups(totals, sizes) if group],
         samples=samples,
         seconds=time.perf_counter() - started,
         ratios=ratios,
     )
 
 
-def sampled(
+def sample_completions(
     policy: PolicyLike, rows: Sequence[dict[str, Any]], spec: EvalSpec
 ) -> list[list[Completion]]:
-    """`spec.completions` answers to each prompt."""
+    """Sample `spec.completions` answers to each prompt."""
     return policy.complete(
         [row["prompt"] for row in rows],
         completions=spec.completions,
@@ -94,10 +96,10 @@ def sampled(
     )
 
 
-def score(
+def score_completions(
     reward: Scoring, rows: Sequence[dict[str, Any]], completions: Sequence[Completion]
 ) -> Scores:
-    """As TRL calls a reward: a conversation is completed by messages, a text by a text."""
+    """Score completions as TRL calls a reward: messages complete a conversation, a text a text."""
     prompts: list[Text] = [row["prompt"] for row in rows]
     answers: list[Text] = [
         completion.text
@@ -109,7 +111,8 @@ def score(
         name for row in rows for name in row if name not in ("prompt", "completion")
     )
     columns = {name: [row.get(name) for row in rows] for name in names}
-    return reward.score(prompts, answers, columns)
+    # Every process has sampled the same: a judge that costs money is asked by one of them.
+    return compute_on_first(lambda: reward.score(prompts, answers, columns))
 
 
 def _samples(
@@ -118,26 +121,28 @@ def _samples(
     scores: Scores | None,
     grammatical: Grammatical | None,
     gold: Mapping[str, Sequence[float | None]],
+    ids: Sequence[int],
 ) -> list[Sample]:
     return [
         Sample(
-            prompt=for_people(row),
+            prompt=readable_prompt(row),
             completion=completion.text,
             reward=scores.total[index] if scores else None,
-            terms={name: each[index] for name, each in scores.terms.items()} if scores else {},
+            terms={name: term[index] for name, term in scores.terms.items()} if scores else {},
             length=len(completion.token_ids),
             ended=completion.ended,
             grammatical=grammatical(joined(row.get("opening") or "", completion.text))
             if grammatical
             else None,
-            gold={name: each[index] for name, each in gold.items()},
+            gold={name: values[index] for name, values in gold.items()},
+            prompt_id=ids[index],
         )
         for index, (row, completion) in enumerate(zip(rows, completions, strict=True))
     ]
 
 
-def for_people(row: dict[str, Any]) -> str:
-    """A row's prompt as people read it: the text's opening, or what was said."""
+def readable_prompt(row: dict[str, Any]) -> str:
+    """Return a row's prompt as people read it: the text's opening, or what was said."""
     prompt = row.get("opening") or row["prompt"]
     if isinstance(prompt, str):
         return prompt
@@ -152,15 +157,15 @@ def _mean(values: Sequence[Value]) -> float | None:
 
 
 def _distinct(completions: Sequence[Completion], n: int) -> float:
-    """`distinct` of completions without their end tokens."""
-    return distinct(
-        [each.token_ids[: -1 if each.ended else None] for each in completions],
-        n,
-    )
+    """Return `distinct` of completions without their end tokens."""
+    ended = ((completion.token_ids, completion.ended) for completion in completions)
+    return distinct((ids[:-1] if end else ids for ids, end in ended), n)
 
 
 def distinct(texts: Iterable[Sequence[int]], n: int) -> float:
-    """Distinct n-grams of tokens over all n-grams (Li et al. 2016, arXiv:1510.03055), n 1 or 2.
+    """Return distinct n-grams of tokens over all n-grams (Li et al. 2016, arXiv:1510.03055).
+
+    n is 1 or 2.
 
     Tokens, not words, so that languages without spaces count alike. The share falls as texts grow,
     so compare it at the same number of texts only.

@@ -1,16 +1,19 @@
-"""Look at a model without leaving a trace: its training resumes as if nobody had looked."""
+"""Evaluating a model without a trace: its training resumes as if it had not been evaluated."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch.nn import Module
 
 
 @contextmanager
-def preserve_rng_and_modes(model: Any) -> Iterator[None]:
-    """Eval mode inside; afterwards every module's mode and every random state is as it was.
+def preserve_rng_and_modes(model: Module) -> Iterator[None]:
+    """Put a model into eval mode for the block; afterwards all modes and random states are back.
 
     Covers Python's, NumPy's, and torch's generators on the CPU and on all CUDA devices in use.
     """

@@ -11,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rlexp.evaluation.bootstrap import bootstrap_ratio
+from rlexp.evaluation.metrics import GOLD, TERM, find_metric, sample_metrics
 from rlexp.evaluation.results import Ratio, in_groups
 from rlexp.spec.reward import Value
 
 if TYPE_CHECKING:
     from rlexp.evaluation.results import Sample
 
-PERPLEXITIES = frozenset({"perplexity", "reference_perplexity"})
-"""Metrics that are exp of their ratio."""
 _LARGEST = 700.0  # of which a float can hold exp
 
 Ratios = Mapping[str, Ratio]
@@ -27,49 +26,56 @@ Ratios = Mapping[str, Ratio]
 def sample_ratios(
     samples: Sequence[Sample], kl: Sequence[float], surprises: Sequence[float]
 ) -> dict[str, Ratio]:
-    """What is averaged over completions: each counts 1, but what is a token's by its tokens.
+    """Return what is averaged over completions: each counts 1, but what is a token's by its tokens.
 
     Args:
         samples: n of them.
         kl: (n,) nats from the policy to its reference along each.
         surprises: (n,) nats by which each surprises the reference.
     """
-    ones = [1.0] * len(samples)
-    lengths = [float(sample.length) for sample in samples]
-    measured: dict[str, Ratio] = {
-        "kl": (list(kl), lengths),
-        "kl_sequence": (list(kl), ones),
-        "length": (lengths, ones),
-        "ended": ([float(sample.ended) for sample in samples], ones),
-        "reference_perplexity": (list(surprises), lengths),
+    nats = {"kl": kl, "kl_sequence": kl, "reference_perplexity": surprises}
+    values: dict[str, Sequence[Value]] = {**nats}
+    for name, of_sample in sample_metrics().items():
+        values[name] = [of_sample(sample) for sample in samples]
+    ratios = {
+        name: _ratio(name, column, samples)
+        for name, column in values.items()
+        if any(value is not None for value in column)
     }
-    grammatical = [sample.grammatical for sample in samples if sample.grammatical is not None]
-    if grammatical:
-        measured["grammatical"] = (grammatical, ones)
     if any(sample.reward is not None for sample in samples):
-        measured |= _with_missing("reward", [sample.reward for sample in samples])
+        ratios |= _with_missing("reward", [sample.reward for sample in samples])
     for name in samples[0].gold:
-        measured |= _with_missing(f"gold_{name}", [sample.gold[name] for sample in samples])
+        ratios |= _with_missing(f"{GOLD}{name}", [sample.gold[name] for sample in samples])
     for term in samples[0].terms:
-        measured |= _with_missing(f"reward_{term}", [sample.terms[term] for sample in samples])
-    return measured
+        ratios |= _with_missing(f"{TERM}{term}", [sample.terms[term] for sample in samples])
+    return ratios
+
+
+def _ratio(metric: str, values: Sequence[Value], samples: Sequence[Sample]) -> Ratio:
+    """Return the values over 1, or over the sample's tokens; over 0 where there is none."""
+    by_token = find_metric(metric).mean in ("token", "perplexity")
+    weights = [float(sample.length) if by_token else 1.0 for sample in samples]
+    return (
+        [value or 0.0 for value in values],
+        [0.0 if value is None else n for value, n in zip(values, weights, strict=True)],
+    )
 
 
 def _with_missing(name: str, values: Sequence[Value]) -> dict[str, Ratio]:
-    """The mean of the values that are there, and, if some are not, the share of those."""
+    """Return the mean of the values that are there, and, if some are not, the share of those."""
     known = [float(value is not None) for value in values]
-    measured = {name: ([value or 0.0 for value in values], known)}
+    ratios: dict[str, Ratio] = {name: ([value or 0.0 for value in values], known)}
     if 0.0 in known:
-        measured[f"{name}_missing"] = ([1.0 - each for each in known], [1.0] * len(known))
-    return measured
+        ratios[f"{name}_missing"] = ([1.0 - each for each in known], [1.0] * len(known))
+    return ratios
 
 
 def sum_by_prompt(measured: Ratios, sizes: Sequence[int]) -> dict[str, Ratio]:
-    """The same with the sums of each group of neighbours, such as the completions to a prompt."""
+    """Sum the ratios of each group of neighbours, such as the completions to a prompt."""
     return {
         name: (
-            [sum(each) for each in in_groups(above, sizes)],
-            [sum(each) for each in in_groups(below, sizes)],
+            [sum(group) for group in in_groups(above, sizes)],
+            [sum(group) for group in in_groups(below, sizes)],
         )
         for name, (above, below) in measured.items()
     }
@@ -78,26 +84,27 @@ def sum_by_prompt(measured: Ratios, sizes: Sequence[int]) -> dict[str, Ratio]:
 def averages(
     ratios: Ratios, resamples: int, seed: int
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """Metrics and their 95 % intervals; what is missing altogether is left out."""
+    """Return metrics and their 95 % intervals; what is missing altogether is left out."""
     metrics: dict[str, float] = {}
     intervals: dict[str, tuple[float, float]] = {}
     for name, (sums, counts) in ratios.items():
         if not sum(counts):
             continue
         metrics[name] = metric_of_ratio(name, sum(sums) / sum(counts))
-        some = [(of, count) for of, count in zip(sums, counts, strict=True) if count]
-        ends = bootstrap_ratio([of for of, _ in some], [n for _, n in some], resamples, seed)
+        known = [(total, count) for total, count in zip(sums, counts, strict=True) if count]
+        totals, known_counts = [total for total, _ in known], [count for _, count in known]
+        ends = bootstrap_ratio(totals, known_counts, resamples, seed)
         if ends:
             intervals[name] = (metric_of_ratio(name, ends[0]), metric_of_ratio(name, ends[1]))
     return metrics, intervals
 
 
 def metric_of_ratio(metric: str, ratio: float) -> float:
-    """What a metric says where its ratio is this.
+    """Return a metric's value where its ratio is this.
 
     >>> metric_of_ratio("length", 3.0), metric_of_ratio("perplexity", 1e4)
     (3.0, inf)
     """
-    if metric not in PERPLEXITIES:
+    if find_metric(metric).mean != "perplexity":
         return ratio
     return math.exp(ratio) if ratio < _LARGEST else math.inf

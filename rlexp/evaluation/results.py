@@ -1,19 +1,46 @@
-"""What an evaluation finds: samples, metrics with intervals, and what they are ratios of."""
+"""The result of an evaluation: samples, metrics with intervals, and what they are ratios of."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 from rlexp.runtime.files import write_atomically
+
+Answer = Literal["", "chosen", "rejected"]
+"""Which answer of a pair a completion is; empty where it is none of a pair's."""
+
+ANSWERS: tuple[Answer, Answer] = ("chosen", "rejected")
+
+_MARKED = re.compile(r"(.*) \((chosen|rejected)\)", re.DOTALL)
+
+
+def mark_answer(prompt: str, answer: str) -> str:
+    """Return a prompt as people see it: with which of its answers is meant, where it has a pair.
+
+    >>> mark_answer("2 + 2?", "chosen"), mark_answer("2 + 2?", "")
+    ('2 + 2? (chosen)', '2 + 2?')
+    """
+    return f"{prompt} ({answer})" if answer else prompt
+
+
+def split_marked(prompt: str) -> tuple[str, str]:
+    """Undo `mark_answer`, for records of before samples had `prompt_id` and `answer`.
+
+    >>> split_marked("2 + 2? (chosen)"), split_marked("2 + 2?")
+    (('2 + 2?', 'chosen'), ('2 + 2?', ''))
+    """
+    marked = _MARKED.fullmatch(prompt)
+    return (marked[1], marked[2]) if marked else (prompt, "")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One completion and what was found about it."""
+    """One completion and what was measured of it."""
 
     prompt: str
     """For people: the text's opening, or the prompt, or the conversation's turns."""
@@ -30,11 +57,19 @@ class Sample:
     """Share of grammatical sentences; None where the data cannot tell."""
     gold: dict[str, float | None] = field(default_factory=dict)
     """What the rewards of `eval.gold` say."""
+    prompt_id: int | None = None
+    """Place of the prompt's row among the held-out rows; None in records of before it was kept."""
+    answer: Answer = ""
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Sample:
+        """Read what JSON made of one."""
+        return cls(**_with_answer(content))
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one evaluation found; metric names without their group."""
+    """The result of one evaluation; metric names are without their group."""
 
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
@@ -49,13 +84,16 @@ class Evaluation:
     """The sums of which metrics are ratios, by prompt; of `perplexity` by text."""
 
     @property
+    def by_prompt(self) -> list[Sequence[Sample]]:
+        """The samples of each prompt; none without a reward."""
+        prompts = len(self.per_prompt_reward)
+        size = len(self.samples) // prompts if prompts else 0
+        return list(in_groups(self.samples, [size] * prompts))
+
+    @property
     def rewards(self) -> list[list[float | None]]:
-        """Of each prompt, the rewards of its completions; none without a reward."""
-        if not self.per_prompt_reward:
-            return []
-        size = len(self.samples) // len(self.per_prompt_reward)
-        sizes = [size] * len(self.per_prompt_reward)
-        return [[each.reward for each in group] for group in in_groups(self.samples, sizes)]
+        """The rewards of each prompt's completions; none without a reward."""
+        return [[sample.reward for sample in samples] for samples in self.by_prompt]
 
     def to_json(self, path: Path) -> None:
         """Write all of it to a file, in one step; floats come back with the same bits."""
@@ -67,10 +105,10 @@ class Evaluation:
     def from_json(cls, path: Path) -> Evaluation:
         """Read what `to_json` wrote."""
         content = json.loads(path.read_text(encoding="utf-8"))
-        content["samples"] = [Sample(**sample) for sample in content["samples"]]
-        for pairs in ("intervals", "ratios"):
-            found = content.get(pairs, {})
-            content[pairs] = {name: tuple(each) for name, each in found.items()}
+        content["samples"] = [Sample.from_dict(sample) for sample in content["samples"]]
+        for field_name in ("intervals", "ratios"):
+            pairs = content.get(field_name, {})
+            content[field_name] = {name: tuple(pair) for name, pair in pairs.items()}
         return cls(**content)
 
 
@@ -82,7 +120,7 @@ Ratio = tuple[list[float], list[float]]
 
 
 def in_groups(values: Sequence[T], sizes: Sequence[int]) -> Iterator[Sequence[T]]:
-    """Neighbours, as many at a time as the sizes say."""
+    """Yield neighbours, as many at a time as the sizes say."""
     start = 0
     for size in sizes:
         yield values[start : start + size]
@@ -98,3 +136,21 @@ class Pair:
     after: str | None
     reward_before: float | None
     reward_after: float | None
+    answer: Answer = ""
+
+    @property
+    def shown_prompt(self) -> str:
+        """The prompt as people see it."""
+        return mark_answer(self.prompt, self.answer)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Pair:
+        """Read what JSON made of one."""
+        return cls(**_with_answer(content))
+
+
+def _with_answer(content: dict[str, Any]) -> dict[str, Any]:
+    if "answer" in content:
+        return content
+    prompt, answer = split_marked(content["prompt"])
+    return content | {"prompt": prompt, "answer": answer}

@@ -43,10 +43,10 @@ class Slice:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Slice:
-        """From what JSON makes of it."""
+        """Read what JSON made of one."""
         changed = content["change"]
-        told: dict[str, Any] = content | {"change": Change(**changed) if changed else None}
-        return cls(**told)
+        change = Change(**changed) if changed else None
+        return cls(**{**content, "change": change})
 
 
 def metric_slices(
@@ -56,31 +56,31 @@ def metric_slices(
     resamples: int,
     seed: int,
 ) -> list[Slice]:
-    """Each column's slices, in the order of the columns; none without a reward.
+    """Return each column's slices, in the order of the columns; none without a reward.
 
     Args:
         before, after: evaluations of the same prompts, n of them.
         columns: of each name n values; lists and mappings count by their text.
         resamples, seed: of the bootstrap.
     """
-    ratios = [each.ratios.get("reward") if each else None for each in (before, after)]
+    ratios = [side.ratios.get("reward") if side else None for side in (before, after)]
     if ratios == [None, None]:
         return []
-    found = []
+    slices = []
     for by, values in columns.items():
-        labels = labels_of(values, unit=" tokens" if by == LENGTH else "")
-        for label in dict.fromkeys(labels[1]):
-            places = [place for place, each in enumerate(labels[0]) if each == label]
-            found.append(_slice(by, label, places, ratios, resamples, seed))
-    return found
+        labels, order = slice_labels(values, unit=" tokens" if by == LENGTH else "")
+        for value in dict.fromkeys(order):
+            prompts = [index for index, label in enumerate(labels) if label == value]
+            slices.append(_slice(by, value, prompts, ratios, resamples, seed))
+    return slices
 
 
-def labels_of(values: Sequence[Any], unit: str = "") -> tuple[list[str], list[str]]:
-    """Each value's label, and all labels in the order in which people read them.
+def slice_labels(values: Sequence[Any], unit: str = "") -> tuple[list[str], list[str]]:
+    """Return each value's label, and all labels in the order in which people read them.
 
-    >>> labels_of(["b", "a", None])
+    >>> slice_labels(["b", "a", None])
     (['b', 'a', 'nothing'], ['a', 'b', 'nothing'])
-    >>> labels_of([1, 2, 3, 4, 5, 6] * 3)[1]
+    >>> slice_labels([1, 2, 3, 4, 5, 6] * 3)[1]
     ['up to 2', '3 to 4', '5 or more']
     """
     known = [value for value in values if value is not None]
@@ -89,7 +89,7 @@ def labels_of(values: Sequence[Any], unit: str = "") -> tuple[list[str], list[st
     else:
         label, order = _by_value([str(value) for value in known])
     labels = [NOTHING if value is None else label(value) for value in values]
-    return labels, [each for each in [*order, NOTHING] if each in labels]
+    return labels, [known_label for known_label in [*order, NOTHING] if known_label in labels]
 
 
 def _are_numbers(values: Sequence[Any]) -> bool:
@@ -99,14 +99,14 @@ def _are_numbers(values: Sequence[Any]) -> bool:
 
 
 def _thirds(values: Sequence[float], unit: str) -> tuple[Callable[[Any], str], list[str]]:
-    """Thirds of the prompts, as far as equal values, which stay together, let them be."""
+    """Label by thirds of the prompts, as far as equal values, which stay together, let them be."""
     ordered = sorted(values)
     bounds = [ordered[(len(ordered) * third - 1) // 3] for third in (1, 2)] + [ordered[-1]]
     parts: list[list[float]] = []
     for bound in dict.fromkeys(bounds):
         above = parts[-1][-1] if parts else None
         parts.append(
-            [each for each in ordered if each <= bound and (above is None or each > above)]
+            [value for value in ordered if value <= bound and (above is None or value > above)]
         )
     names = {}
     for index, part in enumerate(parts):
@@ -123,6 +123,7 @@ def _thirds(values: Sequence[float], unit: str) -> tuple[Callable[[Any], str], l
 
 
 def _by_value(values: Sequence[str]) -> tuple[Callable[[Any], str], list[str]]:
+    """Label by the values themselves, the rarest of many together."""
     counts = Counter(values)
     kept = {value for value, _ in counts.most_common(MOST_VALUES)}
     if len(counts) > MOST_VALUES:
@@ -133,25 +134,25 @@ def _by_value(values: Sequence[str]) -> tuple[Callable[[Any], str], list[str]]:
 def _slice(
     by: str,
     value: str,
-    places: Sequence[int],
+    prompts: Sequence[int],
     ratios: Sequence[Ratio | None],
     resamples: int,
     seed: int,
 ) -> Slice:
-    old, new = (_at(places, ratio) if ratio else None for ratio in ratios)
-    there = [counts for _, counts in (side for side in (old, new) if side)]
-    shared = [at for at in range(len(places)) if all(counts[at] for counts in there)]
+    old, new = (_select(prompts, ratio) if ratio else None for ratio in ratios)
+    side_counts = [counts for _, counts in (side for side in (old, new) if side)]
+    shared = [i for i in range(len(prompts)) if all(counts[i] for counts in side_counts)]
     changed = change("reward", old, new, resamples, seed) if old and new else None
     return Slice(by, value, len(shared), _mean(old, shared), _mean(new, shared), changed)
 
 
-def _at(places: Sequence[int], ratio: Ratio) -> Ratio:
+def _select(prompts: Sequence[int], ratio: Ratio) -> Ratio:
     sums, counts = ratio
-    return [sums[place] for place in places], [counts[place] for place in places]
+    return [sums[prompt] for prompt in prompts], [counts[prompt] for prompt in prompts]
 
 
-def _mean(ratio: Ratio | None, places: Sequence[int]) -> float | None:
-    if ratio is None or not places:
+def _mean(ratio: Ratio | None, prompts: Sequence[int]) -> float | None:
+    if ratio is None or not prompts:
         return None
-    sums, counts = _at(places, ratio)
+    sums, counts = _select(prompts, ratio)
     return sum(sums) / sum(counts)

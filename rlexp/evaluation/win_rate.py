@@ -25,7 +25,7 @@ Rewards = Sequence[Sequence[Value]]
 
 @dataclass(frozen=True)
 class WinRate:
-    """What came of all pairs."""
+    """How often one policy's completions win against another's."""
 
     rate: float
     """Mean over prompts of the share of pairs that are won; ties count half."""
@@ -39,13 +39,13 @@ class WinRate:
 def win_rate_by_reward(
     first: Rewards, second: Rewards, resamples: int, seed: int
 ) -> WinRate | None:
-    """How often the second wins; None where no prompt has a reward in both.
+    """Return how often the second wins; None where no prompt has a reward in both.
 
     Args:
         first, second: rewards of the same prompts; of fewer of them, of the first ones.
         resamples, seed: of the bootstrap.
     """
-    known = _by_prompt(first, second)
+    known = _wins_by_prompt(first, second)
     if not known:
         return None
     wins = [won for won, _ in known]
@@ -55,7 +55,7 @@ def win_rate_by_reward(
 
 
 def pairwise_wins(first: Sequence[Value], second: Sequence[Value]) -> tuple[float, float] | None:
-    """Shares of the pairs that the second wins, ties counted half, and of those that are ties.
+    """Return the shares of the pairs that the second wins, ties counted half, and of the ties.
 
     >>> pairwise_wins([0.0, 1.0], [1.0, 2.0])
     (0.875, 0.25)
@@ -71,19 +71,19 @@ def pairwise_wins(first: Sequence[Value], second: Sequence[Value]) -> tuple[floa
 
 
 def win_rate(before: Evaluation, after: Evaluation) -> float | None:
-    """How often the policy after training wins against the one before; None without a reward.
+    """Return how often the policy after training beats that before; None without a reward.
 
     Raises:
         ValueError: the two evaluations are not of the same prompts.
     """
     _check_same_prompts(before, after)
-    known = _by_prompt(before.rewards, after.rewards)
+    known = _wins_by_prompt(before.rewards, after.rewards)
     return sum(won for won, _ in known) / len(known) if known else None
 
 
-def _by_prompt(first: Rewards, second: Rewards) -> list[tuple[float, float]]:
-    pairs = zip(first, second, strict=False)
-    return [found for one, other in pairs if (found := pairwise_wins(one, other)) is not None]
+def _wins_by_prompt(first: Rewards, second: Rewards) -> list[tuple[float, float]]:
+    shares = (pairwise_wins(one, other) for one, other in zip(first, second, strict=False))
+    return [share for share in shares if share is not None]
 
 
 def _check_same_prompts(before: Evaluation, after: Evaluation) -> None:

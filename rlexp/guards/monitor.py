@@ -1,12 +1,12 @@
-"""The guards at work: what is looked at while a run trains, and what follows when one fires.
+"""The guards at work: what is watched while a run trains, and what follows when one fires.
 
 The training's own answers and numbers are watched at every step, which costs next to nothing. A
-small look at held-out prompts is taken every `guards.every` steps, and sooner when the answers or
-the look before were suspicious. A look that comes near to reward hacking is repeated with other
-random numbers, and the mean of the two counts.
+small probe, an evaluation on a few held-out prompts, is taken every `guards.every` steps, and
+sooner when the answers or the probe before were suspicious. A probe that comes near to reward
+hacking is repeated with other random numbers, and the mean of the two counts.
 
 Nothing here draws from the training's random numbers, and what decides is in the spool or in
-`looks/`, so that a run that goes on decides as if it had not stopped.
+`looks/`, so that a run that is resumed decides as if it had not stopped.
 """
 
 from __future__ import annotations
@@ -15,65 +15,80 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Protocol
 
+from rlexp.evaluation.metrics import is_probed, rollout_metrics
 from rlexp.evaluation.policy import distinct
 from rlexp.evaluation.results import Evaluation
 from rlexp.guards import reward_hacking
 from rlexp.guards.alert import ExampleSample, GuardAlert
+from rlexp.guards.probes import Probe, Probes, takes_probes
 from rlexp.guards.training_health import FEW, HEALTH, LOOK, Finding, Series
 from rlexp.runtime.checkpoints import complete_checkpoints
-from rlexp.spec.eval import EvalSpec
+from rlexp.runtime.run_folder import LOOKS, step_file
 from rlexp.spec.judge import needs_rivals
 from rlexp.spec.run import RunSpec
 from rlexp.spec.text import Text, content_of, joined
 from rlexp.tracking.metric_names import tracked_metrics
-from rlexp.tracking.spool.history import STOPPED
+from rlexp.tracking.spool.history import STOPPED, Event
 
 FIRED = "guard"
 """Event in the spool: a guard has fired."""
-OF_ANSWERS = {
-    "grammatical": "rollout/grammatical",
-    "distinct_2": "rollout/distinct_2",
-    "length": "rollout/length",
-}
-OF_LOOKS = (
-    *("reward", "kl", "grammatical", "length", "distinct_2"),
-    *("perplexity", "reference_perplexity"),
-)
 EVIDENCE = f"{LOOK}evidence"
 RESAMPLES = 20
-"""Of a look's intervals, which nobody reads."""
+"""Bootstrap resamples of a probe, whose intervals are not shown."""
+
+Tokenize = Callable[[Sequence[Text]], Sequence[Sequence[int]]]
+
+
+class GuardRecorder(Protocol):
+    """Keeps what guards say."""
+
+    notes: list[str]
+
+    @property
+    def history(self) -> Sequence[tuple[int, Mapping[str, float]]]:
+        """Metrics by step, of all attempts at the run."""
+        ...
+
+    def earlier_events(self, kind: str) -> Sequence[Event]: ...
+    def log(self, metrics: Mapping[str, float], step: int) -> None: ...
+    def event(self, kind: str, **fields: object) -> None: ...
+    def tag(self, key: str, value: str) -> None: ...
+    def samples(self, name: str, step: int, rows: Sequence[Mapping[str, Any]]) -> None: ...
+    def say(self, text: str) -> None: ...
 
 
 class GuardMonitor:
-    """Watches one run, in its first process.
+    """Watches one run.
 
     Args:
         spec: the run.
-        observer: evaluates, records and speaks.
+        folder: the run's.
+        recorder: keeps what guards say.
 
     Attributes:
-        firings: of all attempts at the run, by step.
-        stopped: the firing that ended this training; None while it goes on.
+        stopped: the alert that ended this training; None while it goes on.
     """
 
-    def __init__(self, spec: RunSpec, observer: Any) -> None:
-        self.spec, self.guards, self.observer = spec, spec.guards, observer
+    def __init__(self, spec: RunSpec, folder: Path, recorder: GuardRecorder) -> None:
+        self.spec, self.guards = spec, spec.guards
+        self.folder, self.recorder = folder, recorder
+        self.tokenize: Tokenize | None = None
         self.series = Series()
         self.start: Evaluation | None = None
         self.stopped: GuardAlert | None = None
-        told = observer.tracker.told.events.get(FIRED, []) if observer.tracker.told else []
-        self._told = [GuardAlert.from_dict(event["firing"]) for event in told]
+        events = recorder.earlier_events(FIRED)
+        self._earlier = [GuardAlert.from_dict(event["firing"]) for event in events]
         self._fired: dict[str, GuardAlert] = {}
-        self._looked = 0
-        self._heard: dict[str, list[float]] = {}
+        self._last_probe = 0
+        self._rollout: dict[str, list[float]] = {}
 
     @property
-    def firings(self) -> list[GuardAlert]:
-        """Each guard's first firing; what this attempt saw comes before what others told."""
-        found = {firing.guard: firing for firing in reversed(self._told)} | self._fired
-        return sorted(found.values(), key=lambda firing: firing.step)
+    def alerts(self) -> list[GuardAlert]:
+        """Each guard's first alert by step; this attempt's come before those of earlier ones."""
+        first = {alert.guard: alert for alert in reversed(self._earlier)} | self._fired
+        return sorted(first.values(), key=lambda alert: alert.step)
 
     @property
     def last_step(self) -> int:
@@ -81,126 +96,128 @@ class GuardMonitor:
         return self.stopped.step if self.stopped else self.spec.train.max_steps
 
     @property
-    def looks_at_all(self) -> bool:
-        """Whether anything is watched that needs held-out prompts."""
-        needed = {"reward_hacking", "kl_budget", "forgetting", "collapse"}
-        return self.spec.algo.head == "language" and bool(needed & set(self.guards.watched()))
-
-    @property
-    def hears(self) -> bool:
+    def reads_rollouts(self) -> bool:
         """Whether the training's own answers are read."""
         return bool(self.guards.answers) and "reward_hacking" in self.guards.watched()
 
-    def begin(self) -> None:
-        """The look that all others are compared with, before training.
+    def begin(self, tokenize: Tokenize) -> Probes:
+        """Take the probe that all others are compared with, before training.
 
-        A run that began without guards and goes on with them has none, and what compares with the
-        start is left out.
+        A run that began without guards and is resumed with them has none, and what compares with
+        the start is left out.
+
+        Args:
+            tokenize: gives the token ids of texts, as the policy reads them.
         """
-        if not self.looks_at_all:
+        self.tokenize = tokenize
+        if not takes_probes(self.spec):
             return
         if (file := self._file(0)).is_file():
             self.start = Evaluation.from_json(file)
-        elif max((at for at, _ in self.observer.tracker.history), default=0) > 0:
-            self.observer.notes.append(
+        elif max((step for step, _ in self.recorder.history), default=0) > 0:
+            self.recorder.notes.append(
                 "The run began without guards: those that compare with the start saw nothing."
             )
         else:
-            self.start = self._look(0, self.spec.eval.seed)
+            self.start = yield self._probe(0, self.spec.eval.seed)
             self.start.to_json(file)
-            self.observer.tracker.log(_logged(self.start), 0)
+            self.recorder.log(_probe_metrics(self.start), 0)
 
-    def go_on(self, step: int) -> None:
+    def restore(self, step: int) -> None:
         """Take up what is known of the steps up to `step`, at which the training begins."""
-        for at, metrics in self.observer.tracker.history:
+        for at, metrics in self.recorder.history:
             if at <= step:
                 self.series.add(at, metrics)
-        self._fired = {each.guard: each for each in reversed(self._told) if each.step <= step}
-        looks = [at for at, _ in self.series.points.get(f"{LOOK}length", [])]
-        self._looked = looks[-1] if looks else step
+        self._fired = {a.guard: a for a in reversed(self._earlier) if a.step <= step}
+        probes = [at for at, _ in self.series.points.get(f"{LOOK}length", [])]
+        self._last_probe = probes[-1] if probes else step
 
-    def hear(
+    def on_rollout(
         self, prompts: Sequence[Text], completions: Sequence[Text], columns: Mapping[str, Any]
     ) -> None:
-        """Answers of the training, on their way to the reward; some are read.
+        """Read some of the training's answers, on their way to the reward.
 
         They are taken from all over the batch: those to one prompt stand together.
         """
+        assert self.tokenize is not None  # the policy is loaded before it trains
         stride = max(1, len(completions) // self.guards.answers)
         chosen = range(0, len(completions), stride)
-        texts = [_text(completions[i]) for i in chosen]
+        texts = [_text(completions[index]) for index in chosen]
         openings = columns.get("opening") or [None] * len(completions)
-        tokens = self.observer.policy.tokenizer(texts)["input_ids"]
-        self._hear("rollout/distinct_2", distinct(tokens, 2))
+        self._add_rollout("rollout/distinct_2", distinct(self.tokenize(texts), 2))
         if (grammatical := self.spec.data.grammatical) is not None:
             pairs = zip(chosen, texts, strict=True)
-            wholes = [joined(openings[i] or "", text) for i, text in pairs]
-            self._hear("rollout/grammatical", fmean(map(grammatical, wholes)))
+            wholes = [joined(openings[index] or "", text) for index, text in pairs]
+            self._add_rollout("rollout/grammatical", fmean(map(grammatical, wholes)))
 
-    def _hear(self, name: str, value: float) -> None:
-        self._heard.setdefault(name, []).append(value)
+    def _add_rollout(self, name: str, value: float) -> None:
+        self._rollout.setdefault(name, []).append(value)
 
-    def after_step(self, step: int, logs: Mapping[str, Any]) -> None:
-        """Judge a step by what the trainer logs of it; look where that is due."""
-        heard = {name: fmean(values) for name, values in self._heard.items()}
-        self._heard.clear()
-        self.series.add(step, tracked_metrics(logs) | heard)
-        if heard:
-            self.observer.tracker.log(heard, step)
+    def check_step(self, step: int, logs: Mapping[str, Any]) -> Probes:
+        """Judge a step by what the trainer logs of it, and by a probe where one is due."""
+        rollout = {name: fmean(values) for name, values in self._rollout.items()}
+        self._rollout.clear()
+        self.series.add(step, tracked_metrics(logs) | rollout)
+        if rollout:
+            self.recorder.log(rollout, step)
         if step < self.spec.train.max_steps and self._is_due(step):
-            self._look_at(step)
+            yield from self._check_probe(step)
         for guard, check in HEALTH.items():
-            if self._is_on(guard) and (seen := check(self.series, self.guards)):
-                self._fire(guard, step, seen, [])
+            if self._is_on(guard) and (finding := check(self.series, self.guards)):
+                self._fire(guard, step, finding, [])
 
     def _is_on(self, guard: str) -> bool:
         return guard in self.guards.watched() and guard not in self._fired
 
     def _is_due(self, step: int) -> bool:
+        """Whether a probe is due: by the clock, or since something was suspicious."""
         if self.start is None:
             return False
-        since = step - self._looked
+        since = step - self._last_probe
         if since >= self.guards.every or not self._is_on("reward_hacking"):
             return since >= self.guards.every
         evidence = self.series.values(EVIDENCE)
-        if evidence and since >= reward_hacking.wait(evidence[-1], self.guards):
+        if evidence and since >= reward_hacking.steps_to_next_probe(evidence[-1], self.guards):
             return True
         return since >= FEW and self._answers_are_suspicious()
 
     def _answers_are_suspicious(self) -> bool:
-        start, now = _of_answers(self.series.first), _of_answers(self.series.last)
+        start, now = _rollout_metrics(self.series.first), _rollout_metrics(self.series.last)
         return reward_hacking.answers_are_suspicious(start, now, self.guards)
 
-    def _look_at(self, step: int) -> None:
-        assert self.start is not None  # no look is due without one to compare with
-        found = self._look(step, self.spec.eval.seed)
+    def _check_probe(self, step: int) -> Probes:
+        assert self.start is not None  # no probe is due without one to compare with
+        # probe
         terms = self.spec.reward.terms_by_name()
         weights = {name: term.weight.final for name, term in terms.items()}
-        measures = reward_hacking.evidence(self.start, found, self.guards, weights)
-        near = reward_hacking.total_evidence(measures) >= reward_hacking.NEAR * self.guards.together
-        again = measures
+        probe = yield self._probe(step, self.spec.eval.seed)
+        measures = reward_hacking.evidence(self.start, probe, self.guards, weights)
+        evidence = reward_hacking.total_evidence(measures)
+        # near the threshold once more, with other random numbers
+        near = evidence >= reward_hacking.NEAR * self.guards.threshold
+        repeated = evidence
         if near and self._is_on("reward_hacking"):
-            other = self._look(step, self.spec.eval.seed + 1)
-            again = reward_hacking.evidence(self.start, other, self.guards, weights)
-        pooled = (
-            reward_hacking.total_evidence(measures) + reward_hacking.total_evidence(again)
-        ) / 2
-        metrics = _logged(found) | {EVIDENCE: pooled}
-        self.observer.tracker.log(metrics, step)
+            second = yield self._probe(step, self.spec.eval.seed + 1)
+            again = reward_hacking.evidence(self.start, second, self.guards, weights)
+            repeated = reward_hacking.total_evidence(again)
+        pooled = (evidence + repeated) / 2
+        # record
+        metrics = _probe_metrics(probe) | {EVIDENCE: pooled}
+        self.recorder.log(metrics, step)
         self.series.add(step, metrics)
-        self._looked = step
-        looks = self.series.points[EVIDENCE]
-        if not self._is_on("reward_hacking") or pooled < self.guards.together:
+        self._last_probe = step
+        # judge
+        if not self._is_on("reward_hacking") or pooled < self.guards.threshold:
             return
-        if reward_hacking.has_lasted(looks, self.guards):
-            words = reward_hacking.format_evidence(self.start, found, measures)
-            seen = Finding(words, reward_hacking.CAUSE, reward_hacking.REMEDY)
-            self._fire("reward_hacking", step, seen, reward_hacking.telling(found.samples))
+        if reward_hacking.has_lasted(self.series.points[EVIDENCE], self.guards):
+            what = reward_hacking.format_evidence(self.start, probe, measures)
+            finding = Finding(what, reward_hacking.CAUSE, reward_hacking.REMEDY)
+            self._fire("reward_hacking", step, finding, reward_hacking.worst_samples(probe.samples))
 
-    def _look(self, step: int, seed: int) -> Evaluation:
+    def _probe(self, step: int, seed: int) -> Probe:
         completions = 2 if needs_rivals(self.spec.reward) else 1
         prompts = len(self.start.samples) // completions if self.start else self.guards.prompts
-        spec: EvalSpec = self.spec.eval.model_copy(
+        spec = self.spec.eval.model_copy(
             update={
                 "prompts": prompts,
                 "completions": completions,
@@ -209,60 +226,60 @@ class GuardMonitor:
                 "bootstrap": RESAMPLES,
             }
         )
-        with self.observer.phase("guards"):
-            return self.observer.evaluate(step, spec, trained=step > 0)
+        return Probe(step, spec)
 
-    def _fire(self, guard: str, step: int, seen: Finding, samples: list[ExampleSample]) -> None:
+    def _fire(self, guard: str, step: int, finding: Finding, samples: list[ExampleSample]) -> None:
         action = self.guards.action(guard)
         assert action != "off"  # those are not asked
-        firing = GuardAlert(guard, step, action, seen.what, seen.cause, seen.remedy, samples)
-        self._fired[guard] = firing
+        alert = GuardAlert(
+            guard, step, action, finding.what, finding.cause, finding.remedy, samples
+        )
+        self._fired[guard] = alert
         if action == "stop" and self.stopped is None:
-            self.stopped = firing
-        if not any((each.guard, each.step) == (guard, step) for each in self._told):
-            self._tell(firing)
+            self.stopped = alert
+        if not any((earlier.guard, earlier.step) == (guard, step) for earlier in self._earlier):
+            self._record(alert)
 
-    def _tell(self, firing: GuardAlert) -> None:
-        """An event for the spool; a tag and a table, which people find in MLflow; and a line."""
-        tracker = self.observer.tracker
-        tracker.event(FIRED, firing=firing.to_dict())
-        tracker.tag(f"guard.{firing.guard}", f"step {firing.step}: {firing.what}")
-        about = {"guard": firing.guard, "what": firing.what, "remedy": firing.remedy}
-        rows = [{**vars(each), **about} for each in firing.samples] or [about]
-        tracker.samples(f"guards/{firing.guard}", firing.step, rows)
-        self.observer.terminal.say(f"! {firing.sentence}")
-        if firing.action == "stop":
-            tracker.event(STOPPED, step=firing.step, guard=firing.guard)
-            tracker.tag("stopped", f"{firing.guard} at step {firing.step}")
+    def _record(self, alert: GuardAlert) -> None:
+        """Leave an event for the spool; a tag and a table, which people find in MLflow; a line."""
+        recorder = self.recorder
+        recorder.event(FIRED, firing=alert.to_dict())
+        recorder.tag(f"guard.{alert.guard}", f"step {alert.step}: {alert.what}")
+        about = {"guard": alert.guard, "what": alert.what, "remedy": alert.remedy}
+        rows = [{**vars(sample), **about} for sample in alert.samples] or [about]
+        recorder.samples(f"guards/{alert.guard}", alert.step, rows)
+        recorder.say(f"! {alert.sentence}")
+        if alert.action == "stop":
+            recorder.event(STOPPED, step=alert.step, guard=alert.guard)
+            recorder.tag("stopped", f"{alert.guard} at step {alert.step}")
 
-    def last_before(self, checkpoints: Path) -> str:
-        """What a stopped run leaves to go on from, in words for the card."""
+    def resume_hint(self, checkpoints: Path) -> str:
+        """Return what a stopped run leaves to go on from, in words for the card."""
         assert self.stopped is not None
-        found = complete_checkpoints(checkpoints)
-        kept = f"checkpoints/{found[-1].name}" if found else "none (train.checkpoint_every)"
+        complete = complete_checkpoints(checkpoints)
+        kept = f"checkpoints/{complete[-1].name}" if complete else "none (train.checkpoint_every)"
         guard = self.stopped.guard
         return (
             f"stopped at step {self.stopped.step} of {self.spec.train.max_steps} by the guard "
             f"{guard}; the last checkpoint before it: {kept}. To go on from there all the same: "
-            f"python -m rlexp resume {self.observer.folder} guards.{guard}=warn"
+            f"python -m rlexp resume {self.folder} guards.{guard}=warn"
         )
 
     def _file(self, step: int) -> Path:
-        return self.observer.folder / "looks" / f"step-{step:06d}.json"
+        return self.folder / LOOKS / step_file(step)
 
 
-def _of_answers(at: Callable[[str], float | None]) -> dict[str, float]:
-    """What the training's answers tell at one of its ends."""
-    told = {name: at(metric) for name, metric in OF_ANSWERS.items()}
+def _rollout_metrics(at: Callable[[str], float | None]) -> dict[str, float]:
+    """Return what the training's answers tell at one of its ends."""
+    metrics = {name: at(metric) for name, metric in rollout_metrics().items()}
     kl, entropy = at("rollout/kl"), at("rollout/entropy")
     if kl is not None and entropy is not None:  # together they are a cross-entropy
-        told["reference_perplexity"] = math.exp(min(kl + entropy, 700.0))
-    return {name: value for name, value in told.items() if value is not None}
+        metrics["reference_perplexity"] = math.exp(min(kl + entropy, 700.0))
+    return {name: value for name, value in metrics.items() if value is not None}
 
 
-def _logged(look: Evaluation) -> dict[str, float]:
-    names = [name for name in look.metrics if name in OF_LOOKS or name.startswith("gold_")]
-    return {f"{LOOK}{name}": look.metrics[name] for name in names}
+def _probe_metrics(probe: Evaluation) -> dict[str, float]:
+    return {f"{LOOK}{name}": value for name, value in probe.metrics.items() if is_probed(name)}
 
 
 def _text(completion: Text) -> str:

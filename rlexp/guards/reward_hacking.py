@@ -5,7 +5,7 @@ al. 2022, arXiv:2210.10760; Skalse et al. 2022, arXiv:2209.13085). No single mea
 shortly before the sentences break, samples repeat each other and grow to the length limit, each by
 no more than another honest task might bring. So two small looks at the same prompts, before
 training and now, sampled with the same random numbers, are compared in all measures, and the guard
-fires when they add up to `together`. Variety and length count for less than one each, so that a
+fires when they add up to `threshold`. Variety and length count for less than one each, so that a
 task that asks for brevity is not accused by them; the perplexity of held-out texts counts nothing,
 since it rises as far in sound runs without a reference (CPO) as in those that game their reward.
 
@@ -20,20 +20,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import fmean, pstdev
 
+from rlexp.evaluation.changes import finite_values
+from rlexp.evaluation.metrics import find_metric
 from rlexp.evaluation.results import Evaluation, Sample
 from rlexp.guards.alert import ExampleSample
 from rlexp.spec.guards import GuardsSpec
 
 SHOWN = 3
 SUSPICIOUS_ANSWERS = 0.3
-"""Share of `together` in the training's own answers at which a look is worth its price. Sound runs
+"""Share of `threshold` in the training's own answers at which a look is worth its price. Sound runs
 of the film reviews end at a quarter of it."""
 SUSPICIOUS, NEAR = 0.35, 0.7
-"""Shares of `together` at which the next look comes after two steps and `patience` begins to count,
-and at which the next one comes after one step, and each look is repeated."""
+"""Shares of `threshold` at which the next look comes after two steps and `patience` begins to
+count, and at which the next one comes after one step, and each look is repeated."""
 MINOR = 0.75
 """What variety and length count at most."""
 CAUSE = "the reward is paid for text that people would not call better"
@@ -67,7 +69,7 @@ def evidence(
     rewards = start.metrics.get("reward"), now.metrics.get("reward")
     if rewards[0] is None or rewards[1] is None or rewards[1] <= rewards[0]:
         return []
-    found = [*_text(start.metrics, now.metrics, spec), *_golds(start, now, spec, weights)]
+    found = [*_text_measures(start.metrics, now.metrics, spec), *_golds(start, now, spec, weights)]
     return sorted((each for each in found if each.share > 0), key=lambda each: -each.share)
 
 
@@ -76,11 +78,11 @@ def total_evidence(measures: Sequence[Measure]) -> float:
     return sum(each.share for each in measures)
 
 
-def wait(evidence: float, spec: GuardsSpec) -> int:
+def steps_to_next_probe(evidence: float, spec: GuardsSpec) -> int:
     """Steps to the next look after one that found so much."""
-    if evidence >= NEAR * spec.together:
+    if evidence >= NEAR * spec.threshold:
         return 1
-    return 2 if evidence >= SUSPICIOUS * spec.together else spec.every
+    return 2 if evidence >= SUSPICIOUS * spec.threshold else spec.every
 
 
 def has_lasted(looks: Sequence[tuple[int, float]], spec: GuardsSpec) -> bool:
@@ -91,7 +93,7 @@ def has_lasted(looks: Sequence[tuple[int, float]], spec: GuardsSpec) -> bool:
         looks: step and evidence of each, by step; the last one is judged.
         spec: how long is long enough.
     """
-    since, limit = None, SUSPICIOUS * spec.together
+    since, limit = None, SUSPICIOUS * spec.threshold
     for step, evidence in looks:
         since = (step if since is None else since) if evidence >= limit else None
     falls = len(looks) > 1 and looks[-1][1] < looks[-2][1]
@@ -110,43 +112,36 @@ def answers_are_suspicious(
         now: of the last steps.
         spec: what is too much of each.
     """
-    worse = [each for each in _text(start, now, spec) if each.share > 0]
-    return total_evidence(worse) >= SUSPICIOUS_ANSWERS * spec.together
+    worse = [each for each in _text_measures(start, now, spec) if each.share > 0]
+    return total_evidence(worse) >= SUSPICIOUS_ANSWERS * spec.threshold
 
 
-def _text(
+def _text_measures(
     old: Mapping[str, float], new: Mapping[str, float], spec: GuardsSpec
 ) -> Iterator[Measure]:
-    if (ends := _ends(old, new, "grammatical")) is not None:
+    if (ends := finite_values("grammatical", old, new)) is not None:
         words = f"grammatical sentences {ends[0]:.0%} → {ends[1]:.0%}"
         yield Measure(words, (ends[0] - ends[1]) / spec.grammatical_fall)
-    surprise = ("perplexity to the reference", spec.reference_perplexity_rise, 1)
-    if (found := _factor(old, new, "reference_perplexity", *surprise)) is not None:
-        yield found
-    others = {
-        "distinct_2": ("distinct pairs of tokens", spec.distinct_fall, -1),
-        "length": ("length in tokens", spec.length_drift, 0),
-    }
-    for name, how in others.items():
-        if (found := _factor(old, new, name, *how)) is not None:
-            yield replace(found, share=min(found.share, MINOR))
+    factors = (
+        ("reference_perplexity", "perplexity to the reference", spec.reference_perplexity_rise),
+        ("distinct_2", "distinct pairs of tokens", spec.distinct_fall),
+        ("length", "length in tokens", spec.length_drift),
+    )
+    for name, words, limit in factors:
+        ends = finite_values(name, old, new)
+        if ends is None or min(ends) <= 0:
+            continue
+        share = _worsening(name, math.log(ends[1] / ends[0])) / math.log(limit)
+        most = MINOR if name in ("distinct_2", "length") else math.inf
+        yield Measure(f"{words} {ends[0]:.3g} → {ends[1]:.3g}", min(share, most))
 
 
-def _factor(
-    old: Mapping[str, float],
-    new: Mapping[str, float],
-    name: str,
-    words: str,
-    limit: float,
-    sign: int,
-) -> Measure | None:
-    """A measure of factors; sign 1 where a rise is bad, -1 where a fall is, 0 where both are."""
-    ends = _ends(old, new, name)
-    if ends is None or min(ends) <= 0:
-        return None
-    change = math.log(ends[1] / ends[0])
-    share = (sign * change if sign else abs(change)) / math.log(limit)
-    return Measure(f"{words} {ends[0]:.3g} → {ends[1]:.3g}", share)
+def _worsening(metric: str, change: float) -> float:
+    """Return how far a change goes for the worse; either way does where neither is better."""
+    better = find_metric(metric).better
+    if better == "neither":
+        return abs(change)
+    return change if better == "lower" else -change
 
 
 def _golds(
@@ -174,19 +169,6 @@ def _fall(
         yield Measure(f"{words} {fmean(old):.2f} → {fmean(new):.2f}", fall / spec.gold_fall)
 
 
-def _ends(
-    old: Mapping[str, float], new: Mapping[str, float], name: str
-) -> tuple[float, float] | None:
-    ends = old.get(name), new.get(name)
-    if (
-        ends[0] is None
-        or ends[1] is None
-        or not (math.isfinite(ends[0]) and math.isfinite(ends[1]))
-    ):
-        return None
-    return ends[0], ends[1]
-
-
 def format_evidence(start: Evaluation, now: Evaluation, measures: Sequence[Measure]) -> str:
     """What was seen, with its numbers."""
     falls = "; ".join(each.words for each in measures if each.share >= 0.2)
@@ -194,7 +176,7 @@ def format_evidence(start: Evaluation, now: Evaluation, measures: Sequence[Measu
     return f"the reward of held-out prompts rose {rewards}, while: {falls}"
 
 
-def telling(samples: Sequence[Sample]) -> list[ExampleSample]:
+def worst_samples(samples: Sequence[Sample]) -> list[ExampleSample]:
     """The samples that show it best: the least grammatical, and among those the best paid."""
 
     def order(sample: Sample) -> tuple[float, float]:

@@ -74,11 +74,15 @@ class Series:
 def kl_budget(series: Series, spec: GuardsSpec) -> Finding | None:
     """The KL divergence a token from the reference, in the answers or in a look."""
     looks = series.looks("kl")
-    found = max(series.last("rollout/kl") or 0.0, looks[1] if looks else 0.0)
-    if found <= spec.kl_limit:
+    return check_kl(max(series.last("rollout/kl") or 0.0, looks[1] if looks else 0.0), spec)
+
+
+def check_kl(kl: float, spec: GuardsSpec) -> Finding | None:
+    """Compare a KL divergence, in nats a token, with the budget."""
+    if kl <= spec.kl_limit:
         return None
     return Finding(
-        f"the KL divergence from the reference is {found:.2f} nats a token, above "
+        f"the KL divergence from the reference is {kl:.2f} nats a token, above "
         f"guards.kl_limit={spec.kl_limit:g}",
         "updates that carry the policy away faster than the KL penalty holds it",
         f"{CLOSER}, or stop earlier (train.max_steps)",
@@ -88,10 +92,15 @@ def kl_budget(series: Series, spec: GuardsSpec) -> Finding | None:
 def forgetting(series: Series, spec: GuardsSpec) -> Finding | None:
     """The perplexity of held-out texts against the start."""
     ends = series.looks("perplexity")
-    if ends is None or ends[1] <= ends[0] * spec.perplexity_rise:
+    return check_perplexity(*ends, spec) if ends else None
+
+
+def check_perplexity(start: float, now: float, spec: GuardsSpec) -> Finding | None:
+    """Compare the perplexity of held-out texts with that before training."""
+    if now <= start * spec.perplexity_rise:
         return None
     return Finding(
-        f"the perplexity of held-out texts rose {ends[0]:.3g} → {ends[1]:.3g}",
+        f"the perplexity of held-out texts rose {start:.3g} → {now:.3g}",
         "training on a narrow task overwrites what the model could write before",
         f"{CLOSER}, or train an adapter (peft=lora)",
     )
@@ -119,7 +128,20 @@ def _entropy(series: Series, spec: GuardsSpec) -> Finding | None:
 
 def _distinct(series: Series, spec: GuardsSpec) -> Finding | None:
     share, length = series.looks("distinct_2"), series.looks("length")
-    if share is None or length is None or share[1] * spec.distinct_fall >= share[0]:
+    return check_repetition(share, length, spec) if share and length else None
+
+
+def check_repetition(
+    share: tuple[float, float], length: tuple[float, float], spec: GuardsSpec
+) -> Finding | None:
+    """Compare the samples' share of distinct pairs of tokens with that before training.
+
+    Args:
+        share: before and now.
+        length: of a sample in tokens, before and now.
+        spec: by which factor the share may fall.
+    """
+    if share[1] * spec.distinct_fall >= share[0]:
         return None
     # Longer texts repeat more: a smaller share is no collapse unless there are fewer pairs in all.
     if share[1] * length[1] >= share[0] * length[0]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 from rlexp.runtime.cache import cache_folder, make_once
+from rlexp.spec.model_kind import kind_of_task
 
+ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER = "adapter_model.safetensors"
 
 
@@ -23,36 +24,25 @@ def merge(adapter: Path, base: Path, target: Path) -> None:
         target: where the plain transformers folder goes.
     """
     from peft import PeftModel
-    from transformers import (
-        AutoModelForCausalLM,
-        AutoModelForSequenceClassification,
-        AutoTokenizer,
-    )
+    from transformers import AutoTokenizer
 
-    task = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))["task_type"]
-    kind: Any = AutoModelForCausalLM
-    head = {}
-    if task == "SEQ_CLS":
-        kind, head = AutoModelForSequenceClassification, {"num_labels": 1}
-    weights = kind.from_pretrained(base, dtype="auto", use_safetensors=True, **head)
+    config = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    weights = kind_of_task(config["task_type"]).load(base, dtype="auto")
     dtype = weights.dtype
-    whole = PeftModel.from_pretrained(weights.float(), str(adapter)).merge_and_unload()
-    whole.to(dtype).save_pretrained(target)
+    merged = PeftModel.from_pretrained(weights.float(), str(adapter)).merge_and_unload()
+    merged.to(dtype).save_pretrained(target)
     has_tokenizer = (adapter / "tokenizer_config.json").is_file()
     AutoTokenizer.from_pretrained(adapter if has_tokenizer else base).save_pretrained(target)
 
 
-def whole_weights(adapter: Path, base: Path) -> Path:
+def merged_weights(adapter: Path, base: Path) -> Path:
     """The folder with an adapter's merged weights, made in the cache if it is not there."""
-    told = [(adapter / name).read_bytes() for name in (ADAPTER_CONFIG, ADAPTER)]
+    contents = [(adapter / name).read_bytes() for name in (ADAPTER_CONFIG, ADAPTER)]
     files = [(str(file), file.stat()) for file in sorted(base.resolve().glob("*.safetensors"))]
     states = [(name, state.st_size, state.st_mtime_ns) for name, state in files]
-    digest = hashlib.sha256(b"\n".join([*told, repr(states).encode()])).hexdigest()[:16]
+    digest = hashlib.sha256(b"\n".join([*contents, repr(states).encode()])).hexdigest()[:16]
     target = cache_folder() / "merged" / digest
     return make_once(target, lambda draft: merge(adapter, base, draft))
-
-
-ADAPTER_CONFIG = "adapter_config.json"
 
 
 BASE = "base"

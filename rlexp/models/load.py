@@ -4,30 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rlexp.models.locate import FolderOf, local_folder, model_folder
 from rlexp.models.memory import available_bytes, full_training_bytes, parameter_count
 from rlexp.models.policy import Policy, adapter_config, load_weights
 from rlexp.models.tokenizer import PLAIN, frames_as_chat, load_tokenizer
-from rlexp.spec.algo import Head
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.devices import has_bf16
 from rlexp.spec.files.model_folder import vocabulary
+from rlexp.spec.model_kind import KINDS, Head
 from rlexp.spec.peft import LoraPeft, NoPeft, QloraPeft
+from rlexp.spec.run import RunSpec
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import BitsAndBytesConfig
 
 GIB = 2**30
 
 
 def load_policy(
-    spec: Any,
+    spec: RunSpec,
     head: Head,
-    device: Any,
+    device: torch.device,
     progress: Callable[[int, int, float], None],
     folder_of: FolderOf = local_folder,
     corpus: Callable[[], Sequence[str]] | None = None,
 ) -> Policy:
-    """The policy of a `RunSpec` on a torch device.
+    """The policy of a run on a torch device.
 
     Args:
         spec: the run.
@@ -47,7 +52,7 @@ def load_policy(
     elif corpus is None:
         raise TypeError("a new model's tokenizer wants texts to be trained on: corpus")
     else:
-        folder = _new(spec, corpus(), notes)
+        folder = _new_model(spec, corpus(), notes)
     peft = _choose_adapter(spec, folder, device, notes)
     tokenizer = load_tokenizer(spec.model, folder)
     quantization = _four_bits(peft) if isinstance(peft, QloraPeft) else None
@@ -57,9 +62,8 @@ def load_policy(
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         got = f"a tokenizer of {len(tokenizer)} tokens for a model that embeds fewer"
         raise UserError(Problem("model.tokenizer", got, "the model's own tokenizer (null)"))
-    ends_at_padding = model.generation_config if head == "language" else model.config
-    ends_at_padding.pad_token_id = tokenizer.pad_token_id
-    had_template = spec.model.chat_template is not None or _brings_template(folder)
+    getattr(model, KINDS[head].padding).pad_token_id = tokenizer.pad_token_id
+    had_template = spec.model.chat_template is not None or _has_own_template(folder)
     return Policy(
         model=model,
         tokenizer=tokenizer,
@@ -72,9 +76,10 @@ def load_policy(
     )
 
 
-def _new(spec: Any, texts: Sequence[str], notes: list[str]) -> Path:
+def _new_model(spec: RunSpec, texts: Sequence[str], notes: list[str]) -> Path:
     from rlexp.builtin import scratch
 
+    assert spec.model.shape is not None
     folder = scratch.ensure_scratch_model(spec.model.shape, texts, spec.seed)
     count, pieces = parameter_count(folder, False), len(vocabulary(folder) or ())
     notes.append(
@@ -83,7 +88,9 @@ def _new(spec: Any, texts: Sequence[str], notes: list[str]) -> Path:
     return folder
 
 
-def _choose_adapter(spec: Any, folder: Path, device: Any, notes: list[str]) -> NoPeft | LoraPeft:
+def _choose_adapter(
+    spec: RunSpec, folder: Path, device: torch.device, notes: list[str]
+) -> NoPeft | LoraPeft:
     if spec.peft.kind != "auto":
         return spec.peft
     needed = full_training_bytes(parameter_count(folder, spec.model.trust_remote_code))
@@ -95,7 +102,7 @@ def _choose_adapter(spec: Any, folder: Path, device: Any, notes: list[str]) -> N
     return spec.peft
 
 
-def _dtype(spec: Any, peft: NoPeft | LoraPeft, device: Any) -> Any:
+def _dtype(spec: RunSpec, peft: NoPeft | LoraPeft, device: torch.device) -> torch.dtype:
     import torch
 
     if spec.model.dtype != "auto":
@@ -104,7 +111,7 @@ def _dtype(spec: Any, peft: NoPeft | LoraPeft, device: Any) -> Any:
     return torch.bfloat16 if frozen and has_bf16(device.type) else torch.float32
 
 
-def _four_bits(peft: QloraPeft) -> Any:
+def _four_bits(peft: QloraPeft) -> BitsAndBytesConfig:
     import torch
     from transformers import BitsAndBytesConfig
 
@@ -116,7 +123,7 @@ def _four_bits(peft: QloraPeft) -> Any:
     )
 
 
-def _brings_template(folder: Path) -> bool:
+def _has_own_template(folder: Path) -> bool:
     template = folder / "chat_template.jinja"
     if template.is_file():
         return template.read_text(encoding="utf-8") != PLAIN  # lent by an earlier run

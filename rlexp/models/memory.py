@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 OVERHEAD = 1.25
 """Activations and allocator slack of small micro-batches, relative to weights and optimizer."""
@@ -25,7 +28,7 @@ def full_training_bytes(parameters: int) -> int:
     return int(parameters * 4 * 5 * OVERHEAD)
 
 
-def available_bytes(device: Any) -> int:
+def available_bytes(device: torch.device) -> int:
     """Memory that is free on a torch device; for the CPU also within a container's limit."""
     import psutil
     import torch

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlexp.spec.algo import Head, VllmSpec
+from rlexp.spec.algo import VllmSpec
 from rlexp.spec.model import ModelSpec
+from rlexp.spec.model_kind import KINDS, Head
 from rlexp.spec.peft import LoraPeft
 from rlexp.spec.policy import Completion
 from rlexp.spec.reward import Text
 
 if TYPE_CHECKING:
+    import torch
+    from accelerate import Accelerator
+    from peft import LoraConfig, PeftConfig
+    from transformers import BitsAndBytesConfig, TrainerCallback
+
     from rlexp.models.sampling.rollout import Rollout
 
 
@@ -31,8 +37,8 @@ class Policy:
         adapter: the PEFT config that the trainer adds, or None when all weights are trained.
         learning_rate_factor: what the adapter asks of `algo.learning_rate`.
         notes: what was decided on the way, in words for the card.
-        sampler: who samples for the training: called with prompts and how, like `roll_out_ids`;
-            None is rlexp's own loop.
+        sampler: who samples for the training, called like `roll_out_ids`; None is rlexp's own
+            loop.
     """
 
     model: Any
@@ -40,10 +46,10 @@ class Policy:
     folder: Path
     spec: ModelSpec
     chat: bool
-    adapter: Any | None
+    adapter: PeftConfig | None
     learning_rate_factor: float
     notes: list[str]
-    sampler: Any | None = None
+    sampler: Callable[..., Rollout] | None = None
 
     @property
     def eos_token_ids(self) -> list[int]:
@@ -126,29 +132,29 @@ class Policy:
             top_p=top_p,
         )
 
-    def roll_out_ids(self, prompts: list[list[int]], **how: Any) -> Rollout:
+    def roll_out_ids(self, prompts: list[list[int]], **sampling: Any) -> Rollout:
         """`roll_out` of prompts that are token ids already."""
-        return (self.sampler or self._roll_out)(prompts, **how)
+        return (self.sampler or self._roll_out)(prompts, **sampling)
 
-    def in_place_of_generate(self) -> Any:
+    def in_place_of_generate(self) -> TrainerCallback:
         """A TrainerCallback that lets `roll_out_ids` answer the model's `generate` in training."""
         from rlexp.models.sampling.generate_patch import InPlaceOfGenerate
 
         return InPlaceOfGenerate(self)
 
     def sample_by_vllm(
-        self, accelerator: Any, where: VllmSpec, how: dict[str, Any], **size: int
-    ) -> Any:
+        self, accelerator: Accelerator, where: VllmSpec, sampling: dict[str, Any], **size: int
+    ) -> TrainerCallback:
         """Let vLLM sample for the training; a TrainerCallback that keeps its weights up to date.
 
         The arguments are those of `rlexp.models.sampling.vllm.VllmRollout`.
         """
         from rlexp.models.sampling.vllm import VllmRollout, WeightsToVllm
 
-        self.sampler = VllmRollout(self, accelerator, where, how, **size)
+        self.sampler = VllmRollout(self, accelerator, where, sampling, **size)
         return WeightsToVllm(self.sampler)
 
-    def _roll_out(self, prompts: list[list[int]], **how: Any) -> Rollout:
+    def _roll_out(self, prompts: list[list[int]], **sampling: Any) -> Rollout:
         from rlexp.models.sampling.rollout import roll_out
 
         return roll_out(
@@ -156,11 +162,11 @@ class Policy:
             prompts,
             eos_token_ids=self.eos_token_ids,
             pad_token_id=self.tokenizer.pad_token_id,
-            **how,
+            **sampling,
         )
 
     @contextmanager
-    def reference(self) -> Iterator[Any]:
+    def reference(self) -> Iterator[Callable[..., Any]]:
         """The model as it was before training: called with input ids, it gives logits.
 
         An adapter is switched off for each call; without one the initial weights are loaded again,
@@ -185,25 +191,23 @@ class AdapterOff:
 
 
 def load_weights(
-    spec: ModelSpec, folder: Path, dtype: Any, quantization: Any = None, head: Head = "language"
+    spec: ModelSpec,
+    folder: Path,
+    dtype: torch.dtype,
+    quantization: BitsAndBytesConfig | None = None,
+    head: Head = "language",
 ) -> Any:
     """The model in `folder`, safetensors only; a reward head that is not there begins random."""
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
-
-    scores = {"num_labels": 1} if head == "reward" else {}
-    kind = AutoModelForSequenceClassification if scores else AutoModelForCausalLM
-    return kind.from_pretrained(
+    return KINDS[head].load(
         folder,
-        **scores,
         dtype=dtype,
         attn_implementation=spec.attention,
         trust_remote_code=spec.trust_remote_code,
-        use_safetensors=True,
         quantization_config=quantization,
     )
 
 
-def adapter_config(peft: LoraPeft, head: Head = "language") -> Any:
+def adapter_config(peft: LoraPeft, head: Head = "language") -> LoraConfig:
     """PEFT's own config of a low-rank adapter; a reward head is trained whole beside it."""
     from peft import LoraConfig
 
@@ -213,5 +217,5 @@ def adapter_config(peft: LoraPeft, head: Head = "language") -> Any:
         lora_dropout=peft.dropout,
         target_modules=peft.target_modules,
         use_dora=peft.kind == "dora",
-        task_type="CAUSAL_LM" if head == "language" else "SEQ_CLS",
+        task_type=KINDS[head].task,
     )

@@ -15,24 +15,33 @@ from rlexp.models.policy import Policy
 from rlexp.models.tokenizer import PLAIN
 
 
-def save_policy(policy: Policy, folder: Path, *, merged: bool) -> None:
-    """Write the model and its tokenizer.
+def save_policy(policy: Policy, folder: Path, *, merged: bool, write: bool = True) -> None:
+    """Write the model and its tokenizer. All processes of a run call it, and one of them writes.
+
+    Where a model is sharded, its whole state dict is gathered from all processes, so that one which
+    stays away would keep the others waiting for ever.
 
     Args:
         policy: after training.
         folder: is made.
         merged: whether an adapter goes into the weights; without one there is no difference.
+        write: whether this process is the one that writes.
     """
     if merged and hasattr(policy.model, "peft_config"):
-        with tempfile.TemporaryDirectory(prefix=".adapter-", dir=folder.parent) as place:
-            _save(policy, Path(place))
-            merge(Path(place), policy.folder, folder)
+        # PEFT makes its folder in every process, also in those that write nothing into it.
+        near = folder.parent if write else None
+        with tempfile.TemporaryDirectory(prefix=".adapter-", dir=near) as adapter:
+            policy.model.save_pretrained(adapter, is_main_process=write)
+            if write:
+                _save_tokenizer(policy, Path(adapter))
+                merge(Path(adapter), policy.folder, folder)  # of files: nothing is collective here
     else:
-        _save(policy, folder)
+        policy.model.save_pretrained(folder, is_main_process=write)
+        if write:
+            _save_tokenizer(policy, folder)
 
 
-def _save(policy: Policy, folder: Path) -> None:
-    policy.model.save_pretrained(folder)
+def _save_tokenizer(policy: Policy, folder: Path) -> None:
     tokenizer = policy.tokenizer
     template = tokenizer.chat_template
     if template == PLAIN and not policy.chat and policy.model.can_generate():

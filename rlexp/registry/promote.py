@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from rlexp.cards.card import Card
-from rlexp.cards.model_card import NAME, Weights, hub_id, model_card, of_step
+from rlexp.cards.model_card import NAME, Weights, card_at_step, hub_id, model_card
 from rlexp.evaluation.results import Evaluation
 from rlexp.models.adapters import ADAPTER_CONFIG, BASE, base_of
 from rlexp.models.tokenizer import PLAIN
@@ -135,8 +135,8 @@ def _card_of(run: Path, weights: ChosenWeights) -> Card:
     file = run / EVALUATIONS / step_file(weights.step)
     evaluation = Evaluation.from_json(file) if file.is_file() else None
     if evaluation is None:
-        return of_step(card, {}, {})
-    return of_step(card, evaluation.metrics, evaluation.intervals)
+        return card_at_step(card, {}, {})
+    return card_at_step(card, evaluation.metrics, evaluation.intervals)
 
 
 def last_step(run: Path) -> int:

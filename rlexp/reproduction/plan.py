@@ -15,11 +15,12 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rlexp.config.overrides import hidden, value_at
+from rlexp.config.stored import missing_secrets
 from rlexp.reproduction.recorded import RecordedRun
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.keys import key_paths, value_at
 from rlexp.spec.peft import NoPeft
-from rlexp.spec.run import RunSpec, key_paths
+from rlexp.spec.run import RunSpec
 from rlexp.tracking.provenance.manifest import Facts, code_digest
 from rlexp.tracking.secrets import HIDDEN
 
@@ -73,7 +74,7 @@ def _stage(recorded: RecordedRun, attempt: Facts, words: list[str], uri: str) ->
     changed = _overrides(words, config)
     for key, value in changed.items():
         _set_value(config, key, value)
-    if missing := hidden(config):
+    if missing := missing_secrets(config):
         raise UserError(missing)
     held_to = {key: value for key, value in left_open.items() if key not in changed}
     return Stage(config, _parsed(config, recorded.origin), held_to)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from rlexp.config.stored import read_config
 from rlexp.runtime import lock
 from rlexp.runtime.run_folder import CONFIG, ORIGIN, PACKAGES
 from rlexp.spec.errors import Problem, UserError
@@ -70,7 +69,7 @@ def read_recorded_run(records: Records, word: str) -> RecordedRun:
     lines = files[PACKAGES].read_text(encoding="utf-8").split()
     return RecordedRun(
         record=record,
-        config=yaml.safe_load(files[CONFIG].read_text(encoding="utf-8")),
+        config=read_config(files[CONFIG]),
         attempts=read_attempts(_artifact(records, record, ORIGIN)),
         packages=dict(line.split("==", 1) for line in lines),
         metrics={

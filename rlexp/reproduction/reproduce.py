@@ -6,10 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from rich.console import Console
 
-from rlexp.config.overrides import value_at
+from rlexp.config.stored import write_config
 from rlexp.data.load import load_data
 from rlexp.launch.launcher import launch
 from rlexp.launch.new_run import new_folder
@@ -20,8 +19,9 @@ from rlexp.reproduction.plan import Stage, plan_reproduction
 from rlexp.reproduction.recorded import COMPARED, Points, RecordedRun, read_recorded_run
 from rlexp.reproduction.result import write_result
 from rlexp.runtime.checkpoints import complete_checkpoints
-from rlexp.runtime.run_folder import CHECKPOINTS, CONFIG, ORIGIN, PROVENANCE, SPOOL
+from rlexp.runtime.run_folder import CHECKPOINTS, ORIGIN, PROVENANCE, SPOOL
 from rlexp.spec.errors import Problem, RunFailed, UserError
+from rlexp.spec.keys import value_at
 from rlexp.spec.rows import rows_read
 from rlexp.spec.run import RunSpec
 from rlexp.tracking.provenance import manifest
@@ -130,8 +130,7 @@ def _check_folders(then: Facts, current: Facts, config: dict[str, Any]) -> None:
 def _run(stages: list[Stage], folder: Path) -> RunFailed | None:
     """Run the stages; return how they failed, if they did: a failure can be what is reproduced."""
     for stage in stages:
-        text = OmegaConf.to_yaml(OmegaConf.create(stage.config))
-        (folder / CONFIG).write_text(text, encoding="utf-8")
+        write_config(folder, stage.config)
         checkpoints = complete_checkpoints(folder / CHECKPOINTS)
         try:
             launch(stage.spec, folder, None, checkpoints[-1] if checkpoints else None)

@@ -1,12 +1,12 @@
-"""From what a policy wrote to the text and the words that a reward judges."""
+"""From what a policy wrote to the text and the words that a reward scores."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.reward import DataColumn
 from rlexp.spec.text import UNSPACED, Text, content_of, joined
 
 _LETTER = rf"[^\W_{UNSPACED}]"
@@ -14,7 +14,7 @@ _WORD = re.compile(rf"[{UNSPACED}]|{_LETTER}+(?:['’-]{_LETTER}+)*")
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, punctuation left out.
+    """Return the words of a text, punctuation left out.
 
     A character of a script without spaces counts as a word.
 
@@ -24,22 +24,24 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text)
 
 
-def column_of(columns: Mapping[str, list[Any]], name: str) -> list[Any]:
-    """The column of the data that `reward.column` names.
+def column_of(
+    columns: Mapping[str, DataColumn], name: str, key: str = "reward.column"
+) -> DataColumn:
+    """Return the column of the data that a key of the config names.
 
     Raises:
         UserError: the data lacks it.
     """
     if name not in columns:
         has = ", ".join(sorted(columns)) or "it has no extra ones"
-        raise UserError(Problem("reward.column", name, f"a column of the data ({has})"))
+        raise UserError(Problem(key, name, f"a column of the data ({has})"))
     return columns[name]
 
 
 def texts_of(
     completions: Sequence[Text], openings: Iterable[str | None] | None = None
 ) -> list[str]:
-    """The text of each completion; with `openings`, of the whole that it completes.
+    """Return the text of each completion; with `openings`, of the whole that it completes.
 
     Of a list of messages it is the assistant's last turn, empty where there is none. A space goes
     between opening and completion only where two words would otherwise run together.
@@ -50,14 +52,15 @@ def texts_of(
     >>> texts_of([" was fun.", "fun."], openings=["The plot", "It was"])
     ['The plot was fun.', 'It was fun.']
     """
-    texts = [_text(completion) for completion in completions]
+    texts = [last_turn(completion, "assistant") for completion in completions]
     if openings is None:
         return texts
     return [joined(opening or "", text) for opening, text in zip(openings, texts, strict=True)]
 
 
-def _text(completion: Text) -> str:
-    if isinstance(completion, str):
-        return completion
-    turns = [message for message in completion if message.get("role") == "assistant"]
+def last_turn(text: Text, role: str) -> str:
+    """Return a string as it is; of messages the last one of a role, empty where there is none."""
+    if isinstance(text, str):
+        return text
+    turns = [message for message in text if message.get("role") == role]
     return content_of(turns[-1]) if turns else ""

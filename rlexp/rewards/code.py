@@ -9,7 +9,7 @@ The column of tests may hold, for each row,
   `{"inputs": […], "outputs": […]}` (Hendrycks et al. 2021, arXiv:2105.09938);
 
 or any of these as JSON. Sources are run by a process in which the policy's code is not: see
-`rlexp.sandbox.judge` for what a test may ask of a program.
+`rlexp.sandbox.verifier` for what a test may ask of a program.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ import json
 import logging
 import os
 import re
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from rlexp.rewards.base import texts_of
+from rlexp.rewards.base import column_of, texts_of
+from rlexp.runtime.cpu import available_cores
 from rlexp.runtime.extras import missing_packages
 from rlexp.sandbox.choice import obstacle, strongest
 from rlexp.sandbox.limits import Limits
@@ -32,16 +35,19 @@ from rlexp.sandbox.means import IN_WORDS, STRONGEST_FIRST, Means
 from rlexp.sandbox.pool import Asserts, Prints, Program, SandboxPool, Test, Verdict
 from rlexp.sandbox.worker import CannotStart
 from rlexp.spec.errors import Problem, RunFailed, UserError
-from rlexp.spec.reward import Place, RewardSpec, Text, Value
+from rlexp.spec.reward import DataColumn, Place, RewardSpec, Text, Value
 from rlexp.spec.text import content_of
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 
-_FENCE = re.compile(
+_FENCED_BLOCK = re.compile(
     r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE
 )
-_PYTHON = {"python", "py", "python3", ""}
-_FORM = "sources, [input, output] pairs or {inputs, outputs}"
+_PYTHON_LANGUAGES = {"python", "py", "python3", ""}
+_TEST_FORMS = "sources, [input, output] pairs or {inputs, outputs}"
 _INSTALL = "Install bubblewrap (apt-get install bubblewrap, dnf install bubblewrap, …)"
 
 
@@ -106,11 +112,11 @@ class Code(RewardSpec):
         return style
 
     def problems(self) -> list[Problem]:
-        """What the style needs must be installed, and a sandbox must work."""
+        """Return what the style lacks, and why no sandbox works."""
         style = missing_packages("pycodestyle", "rewards", "reward.style") if self.style else []
-        return [*style, *self._without_sandbox()]
+        return [*style, *self._sandbox_problems()]
 
-    def _without_sandbox(self) -> list[Problem]:
+    def _sandbox_problems(self) -> list[Problem]:
         if self.sandbox == "auto":
             if strongest():
                 return []
@@ -131,12 +137,12 @@ class Code(RewardSpec):
     def notes(self) -> list[str]:
         return [f"model-written code ran in a sandbox: {IN_WORDS[self._means()]}"]
 
-    def prepare(self, device: Any, local_folder: Any) -> None:
+    def prepare(self, device: torch.device | str, local_folder: Callable[..., Path]) -> None:
         """Say which sandbox is in force."""
         log.info("the sandbox of reward=%s: %s", self.name, IN_WORDS[self._means()])
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[Value]:
         """Score n completions.
 
@@ -144,23 +150,25 @@ class Code(RewardSpec):
             UserError: no sandbox works, the data lacks a column, or tests are of no known form.
             RunFailed: the sandbox breaks down.
         """
-        rows = self._column(self.column, columns)
-        tests = [read_tests(row, self.column) if self.tests else () for row in rows]
-        setups = self._column(self.setup_column, columns) if self.setup_column else [""] * len(rows)
+        cells = column_of(columns, self.column)
+        tests = [read_tests(cell, self.column) if self.tests else () for cell in cells]
+        setups = [""] * len(cells)
+        if self.setup_column:
+            setups = column_of(columns, self.setup_column, "reward.setup_column")
         programs: dict[int, Program] = {}
         for index, text in enumerate(texts_of(completions)):
             code = code_of(text, self.block, self.fenced)
             if code.strip() and (tests[index] or not self.tests):
-                before = _prompt(prompts[index]) if self.scope == "whole" else ""
+                prefix = _code_of_prompt(prompts[index]) if self.scope == "whole" else ""
                 setup = str(setups[index] or "")
-                programs[index] = Program(before + code, tests[index], setup, self.style > 0)
-        verdicts = dict(zip(programs, self._judged([*programs.values()]), strict=True))
+                programs[index] = Program(prefix + code, tests[index], setup, self.style > 0)
+        verdicts = dict(zip(programs, self._verdicts_of([*programs.values()]), strict=True))
         return [
-            None if self.tests and not given else self._value(verdicts.get(index))
-            for index, given in enumerate(tests)
+            None if self.tests and not row_tests else self._value(verdicts.get(index))
+            for index, row_tests in enumerate(tests)
         ]
 
-    def _judged(self, programs: list[Program]) -> list[Verdict]:
+    def _verdicts_of(self, programs: list[Program]) -> list[Verdict]:
         if not programs:
             return []
         try:
@@ -181,60 +189,56 @@ class Code(RewardSpec):
         return total / sum(weight for weight, _ in parts)
 
     def _means(self) -> Means:
-        if problems := self._without_sandbox():
+        if problems := self._sandbox_problems():
             raise UserError(problems)
-        found = strongest() if self.sandbox == "auto" else self.sandbox
-        assert found is not None
-        return found
+        means = strongest() if self.sandbox == "auto" else self.sandbox
+        assert means is not None  # otherwise there were problems
+        return means
 
     def _limits(self) -> Limits:
         return Limits(**{name: getattr(self, name) for name in Limits.__dataclass_fields__})
 
-    def _column(self, name: str, columns: dict[str, list[Any]]) -> list[Any]:
-        if name not in columns:
-            has = ", ".join(sorted(columns)) or "it has no extra ones"
-            key = "reward.column" if name == self.column else "reward.setup_column"
-            raise UserError(Problem(key, name, f"a column of the data ({has})"))
-        return columns[name]
-
 
 @lru_cache(maxsize=4)
 def _pool(means: Means, limits: Limits, workers: int | None, process: int) -> SandboxPool:
-    """One pool for all rewards that ask the same of it; a forked process needs its own."""
+    """Return the pool of all rewards with the same limits; a forked process needs its own."""
     pool = SandboxPool(means, limits, workers or _cores())
     atexit.register(pool.close)
     return pool
 
 
 def _cores() -> int:
-    """Cores for this process, of a run that may have several on this machine."""
-    has_affinity = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    """Return the cores for this process, of a run that may have several on this machine."""
+    return max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
-def _prompt(prompt: Text) -> str:
-    """The code that a prompt begins; of a conversation, the user's last turn."""
+def _code_of_prompt(prompt: Text) -> str:
+    """Return the code that a prompt begins; of a conversation, the user's last turn."""
     return prompt if isinstance(prompt, str) else content_of(prompt[-1]) if prompt else ""
 
 
 def code_of(text: str, block: Literal["first", "last"], fenced: bool) -> str:
-    """The program in a text: its first or last fenced block of Python; a fence that is never closed
-    goes to the end. Blocks without a language count as Python.
+    """Return the program in a text: its first or last fenced block of Python.
+
+    A fence that is never closed goes to the end; blocks without a language count as Python.
 
     Args:
         text: what the policy wrote.
         block: which one, of several.
         fenced: whether a text without any has no program; otherwise it is one itself.
     """
-    blocks = [code for language, code in _FENCE.findall(text) if language.lower() in _PYTHON]
+    blocks = [
+        code
+        for language, code in _FENCED_BLOCK.findall(text)
+        if language.lower() in _PYTHON_LANGUAGES
+    ]
     if not blocks:
         return "" if fenced else text
     return blocks[0 if block == "first" else -1]
 
 
-def read_tests(value: Any, column: str) -> tuple[Test, ...]:
-    """The tests of a row; none for null, "" and [].
+def read_tests(value: object, column: str) -> tuple[Test, ...]:
+    """Return the tests of a row; none for null, "" and [].
 
     Raises:
         UserError: they have no form that is known.
@@ -247,14 +251,14 @@ def read_tests(value: Any, column: str) -> tuple[Test, ...]:
             given = [value] if value.strip() else []
     if isinstance(given, dict) and set(given) >= {"inputs", "outputs"}:
         given = list(zip(given["inputs"], given["outputs"], strict=True))
-    found = [_test(test) for test in given] if isinstance(given, list | tuple) else [None]
-    if given is not None and None in found:
+    tests = [_test(test) for test in given] if isinstance(given, list | tuple) else [None]
+    if given is not None and None in tests:
         shown = f"{str(value)[:80]!r} in the column {column!r}"
-        raise UserError(Problem("reward.column", shown, f"tests: {_FORM}"))
-    return tuple(test for test in found if test)
+        raise UserError(Problem("reward.column", shown, f"tests: {_TEST_FORMS}"))
+    return tuple(test for test in tests if test)
 
 
-def _test(value: Any) -> Test | None:
+def _test(value: object) -> Test | None:
     if isinstance(value, str):
         return Asserts(value)
     if isinstance(value, dict):
@@ -266,8 +270,8 @@ def _test(value: Any) -> Test | None:
     return None
 
 
-def _stream(value: Any) -> str | None:
-    """A text; some data sets keep a list of its lines."""
+def _stream(value: object) -> str | None:
+    """Return a text, of which some data sets keep a list of lines; None for anything else."""
     if isinstance(value, list):
         return "\n".join(map(str, value))
     return value if isinstance(value, str) else None

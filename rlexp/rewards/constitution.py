@@ -1,4 +1,4 @@
-"""What a judge prefers by written principles: reinforcement learning from AI feedback.
+"""A judge's preference by written principles: reinforcement learning from AI feedback.
 
 After Bai et al. 2022 (Constitutional AI, arXiv:2212.08073): of two answers to a prompt the judge
 picks the one that keeps a principle better, which is drawn anew for each comparison. That makes
@@ -11,16 +11,16 @@ probability.
 from __future__ import annotations
 
 import random
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator
 
-from rlexp.rewards.judging.answer_parsing import places
+from rlexp.rewards.judging.answer_parsing import placeholders
 from rlexp.rewards.judging.endpoint_judge import EndpointJudge, missing_placeholders
 from rlexp.spec.errors import Problem
-from rlexp.spec.reward import Text
+from rlexp.spec.reward import DataColumn, Text
 
-SHOWN = frozenset({"principles", "prompt", "first", "second"})
+OWN_PLACEHOLDERS = frozenset({"principles", "prompt", "first", "second"})
 
 
 class Constitution(EndpointJudge):
@@ -70,10 +70,10 @@ class Constitution(EndpointJudge):
         return self.pair_columns()
 
     def pair_columns(self) -> set[str]:
-        return places(self.rubric) - SHOWN
+        return placeholders(self.rubric) - OWN_PLACEHOLDERS
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[float | None]:
         """Compare n completions, each with others to the same prompt.
 
@@ -87,9 +87,11 @@ class Constitution(EndpointJudge):
 
     def about_pair(self, prompt: str, pair: set[str]) -> tuple[str, dict[str, str]]:
         if self.draw == "one":
-            words = "\0".join([str(self.seed), prompt, *sorted(pair)])
-            chosen = [random.Random(words).choice(self.principles)]
+            draw_key = "\0".join([str(self.seed), prompt, *sorted(pair)])
+            chosen = [random.Random(draw_key).choice(self.principles)]
         else:
             chosen = self.principles
-        listed = chosen[0] if len(chosen) == 1 else "\n".join(f"- {each}" for each in chosen)
+        listed = (
+            chosen[0] if len(chosen) == 1 else "\n".join(f"- {principle}" for principle in chosen)
+        )
         return self.rubric, {"principles": listed}

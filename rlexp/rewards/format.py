@@ -17,10 +17,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
-from rlexp.rewards.base import texts_of
+from rlexp.rewards.base import column_of, texts_of
 from rlexp.rewards.common import json_schema
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.reward import RewardSpec, Text, Value
+from rlexp.spec.reward import DataColumn, RewardSpec, Text, Value
 
 FLAGS = {"ignorecase": re.IGNORECASE, "multiline": re.MULTILINE, "dotall": re.DOTALL}
 
@@ -36,8 +36,8 @@ def _compiles(pattern: str) -> str:
 Pattern = Annotated[str, AfterValidator(_compiles)]
 
 
-class Found(NamedTuple):
-    """What was found in a completion of the right form: its answer, empty where it has none."""
+class FormMatch(NamedTuple):
+    """A completion of the right form, by its answer, which is empty where it has none."""
 
     answer: str
 
@@ -92,8 +92,8 @@ class Format(RewardSpec):
     @classmethod
     def _can_be_tags(cls, tags: list[str], info: ValidationInfo) -> list[str]:
         wrong = [tag for tag in tags if not re.fullmatch(r"[\w-]+", tag)]
-        twice = [tag for tag in tags if tags.count(tag) > 1]
-        if wrong or twice or (not tags and info.data.get("kind") == "tags"):
+        repeated = [tag for tag in tags if tags.count(tag) > 1]
+        if wrong or repeated or (not tags and info.data.get("kind") == "tags"):
             raise ValueError("different names, at least one, of letters, digits, - and _")
         return tags
 
@@ -132,36 +132,34 @@ class Format(RewardSpec):
         return {self.column} if self.column else set()
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[Value]:
         texts = texts_of(completions)
         if self.column is None:
             return [self._value(self._find(text) is not None) for text in texts]
-        if self.column not in columns:
-            want = f"a column of the data ({', '.join(sorted(columns)) or 'it has no extra ones'})"
-            raise UserError(Problem("reward.column", self.column, want))
-        rows = zip(texts, columns[self.column], strict=True)
-        return [None if right is None else self._graded(text, right) for text, right in rows]
+        rows = zip(texts, column_of(columns, self.column), strict=True)
+        return [None if cell is None else self._graded(text, cell) for text, cell in rows]
 
-    def _graded(self, text: str, right: Any) -> float:
-        answer, found = self._answer(right), self._find(text)
-        return self._value(found is not None and _equal(found.answer, answer))
+    def _graded(self, text: str, cell: object) -> float:
+        right, match = self._right_answer(cell), self._find(text)
+        return self._value(match is not None and _equal(match.answer, right))
 
     def _value(self, is_right: bool) -> float:
         return self.matched if is_right else self.unmatched
 
-    def _find(self, text: str) -> Found | None:
+    def _find(self, text: str) -> FormMatch | None:
         if self.kind == "json":
             value = json_schema.parse_json(text, self.json_schema)
             if value is json_schema.NOT_JSON:
                 return None
-            return Found(json_schema.part(value, self.json_key))
-        regex, whole = self._regex, self.kind == "tags" or self.match == "full"
-        match = regex.fullmatch(text.strip()) if whole else regex.search(text)
-        return Found(match[regex.groups and 1] or "") if match else None
+            return FormMatch(json_schema.value_text(value, self.json_key))
+        regex = self._regex
+        full = self.kind == "tags" or self.match == "full"
+        match = regex.fullmatch(text.strip()) if full else regex.search(text)
+        return FormMatch(match[regex.groups and 1] or "") if match else None
 
-    def _answer(self, value: Any) -> str:
-        """The right answer in a cell of the column.
+    def _right_answer(self, value: object) -> str:
+        """Return the right answer in a cell of the column.
 
         Raises:
             UserError: the pattern does not find it there.
@@ -179,7 +177,7 @@ class Format(RewardSpec):
     @cached_property
     def _regex(self) -> re.Pattern[str]:
         if self.kind == "tags":
-            return re.compile(_tagged(self.tags), re.DOTALL)
+            return re.compile(_tags_pattern(self.tags), re.DOTALL)
         return re.compile(self.pattern, sum(FLAGS[flag] for flag in set(self.flags)))
 
     @cached_property
@@ -189,8 +187,8 @@ class Format(RewardSpec):
         return None if pattern is None else re.compile(pattern, flags)
 
 
-def _tagged(tags: list[str]) -> str:
-    """A regular expression whose group is what stands in the last tag; no tag stands in another."""
+def _tags_pattern(tags: list[str]) -> str:
+    """Return a regular expression whose group is the last tag's content; tags do not nest."""
     names = "|".join(re.escape(tag) for tag in tags)
     inside = rf"(?!\s*</?(?:{names})>)(?:(?!</?(?:{names})>).)*"
     parts = [

@@ -1,4 +1,4 @@
-"""What a language model thinks of a completion, by a rubric: LLM-as-a-judge.
+"""A language model's opinion of a completion, by a rubric: LLM-as-a-judge.
 
 Any OpenAI-compatible endpoint will do, one on this machine too (vLLM, llama.cpp, Ollama). Asked for
 a score it rates each completion alone; asked for a preference it compares two, in both orders
@@ -8,18 +8,24 @@ length and flattery as well, or by instructions to the judge: read the samples.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from rlexp.rewards.judging.answer_cache import Answer
-from rlexp.rewards.judging.answer_parsing import conversation_text, filled, places, score_in
+from rlexp.rewards.judging.answer_parsing import (
+    conversation_text,
+    fill_placeholders,
+    parse_score,
+    placeholders,
+)
 from rlexp.rewards.judging.endpoint_judge import EndpointJudge, missing_placeholders
 from rlexp.spec.errors import Problem
-from rlexp.spec.reward import Text
+from rlexp.spec.reward import DataColumn, DataColumns, Text
 
-SCORED = frozenset({"prompt", "completion", "low", "high"})
-COMPARED = frozenset({"prompt", "first", "second"})
+SCORE_PLACEHOLDERS = frozenset({"prompt", "completion", "low", "high"})
+PAIR_PLACEHOLDERS = frozenset({"prompt", "first", "second"})
 
 
 class Judge(EndpointJudge):
@@ -82,14 +88,14 @@ class Judge(EndpointJudge):
 
     def columns(self) -> set[str]:
         if self.mode == "score":
-            return places(self.rubric) - SCORED
+            return placeholders(self.rubric) - SCORE_PLACEHOLDERS
         return self.pair_columns() | ({self.against} if self.against else set())
 
     def pair_columns(self) -> set[str]:
-        return places(self.pair_rubric) - COMPARED
+        return placeholders(self.pair_rubric) - PAIR_PLACEHOLDERS
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[float | None]:
         """Ask about n completions.
 
@@ -99,26 +105,28 @@ class Judge(EndpointJudge):
         """
         if self.mode == "score":
             return self._scores(prompts, completions, columns)
-        asked = {name: columns[name] for name in self.pair_columns()}
+        pair_columns = {name: columns[name] for name in self.pair_columns()}
         if self.against is None:
-            return self.win_shares(prompts, completions, asked)
-        return self._wins(prompts, completions, columns[self.against], asked)
+            return self.win_shares(prompts, completions, pair_columns)
+        return self._wins(prompts, completions, columns[self.against], pair_columns)
 
-    def question(self, prompt: Text, completion: Text, values: dict[str, Any]) -> str:
-        """The question for the score of one completion."""
-        own = {
+    def question(self, prompt: Text, completion: Text, values: Mapping[str, object]) -> str:
+        """Return the question for the score of one completion."""
+        own_values = {
             "prompt": conversation_text(prompt),
             "completion": conversation_text(completion),
             "low": f"{self.scale[0]:g}",
             "high": f"{self.scale[1]:g}",
         }
-        return filled(self.rubric, {name: str(value) for name, value in values.items()} | own)
+        return fill_placeholders(
+            self.rubric, {name: str(value) for name, value in values.items()} | own_values
+        )
 
     def about_pair(self, prompt: str, pair: set[str]) -> tuple[str, dict[str, str]]:
         return self.pair_rubric, {}
 
     def _scores(
-        self, prompts: list[Text], completions: list[Text], columns: dict[str, list[Any]]
+        self, prompts: list[Text], completions: list[Text], columns: DataColumns
     ) -> list[float | None]:
         low, high = self.scale
         questions = [
@@ -126,28 +134,28 @@ class Judge(EndpointJudge):
             for i, (prompt, completion) in enumerate(zip(prompts, completions, strict=True))
         ]
 
-        def find(answer: Answer) -> float | None:
-            return score_in(answer, low, high)
+        def parse(answer: Answer) -> float | None:
+            return parse_score(answer, low, high)
 
         reminder = f"Answer with a number from {low:g} to {high:g} alone."
-        scores = self.read(questions, find, reminder)
+        scores = self.read(questions, parse, reminder)
         return [None if score is None else (score - low) / (high - low) for score in scores]
 
     def _wins(
         self,
         prompts: list[Text],
         completions: list[Text],
-        references: list[Any],
-        columns: dict[str, list[Any]],
+        references: DataColumn,
+        columns: DataColumns,
     ) -> list[float | None]:
-        there = [index for index, text in enumerate(references) if text is not None]
+        known = [index for index, text in enumerate(references) if text is not None]
         preferences = self.prefer(
-            [prompts[index] for index in there],
-            [completions[index] for index in there],
-            [references[index] for index in there],
-            {name: [values[index] for index in there] for name, values in columns.items()},
+            [prompts[index] for index in known],
+            [completions[index] for index in known],
+            [references[index] for index in known],
+            {name: [values[index] for index in known] for name, values in columns.items()},
         )
         wins: list[float | None] = [None] * len(completions)
-        for index, preference in zip(there, preferences, strict=True):
+        for index, preference in zip(known, preferences, strict=True):
             wins[index] = preference and preference.value
         return wins

@@ -10,18 +10,18 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from rlexp.rewards.base import texts_of
-from rlexp.spec.reward import RewardSpec, Text
+from rlexp.spec.reward import DataColumn, RewardSpec, Text
 from rlexp.spec.text import UNSPACED
 
 _LETTER = rf"[^\W{UNSPACED}]"  # of a script that puts spaces between words
 
 
-def _as_concept(phrases: Any) -> Any:
+def _as_concept(phrases: object) -> object:
     return [phrases] if isinstance(phrases, str) else phrases
 
 
@@ -69,47 +69,48 @@ class Keyword(RewardSpec):
             return must_not
         if not must and not must_not:
             raise ValueError("at least one phrase, here or in `must`")
-        wanted, unwanted = ({p for c in each for p in c} for each in (must, must_not))
+        wanted, unwanted = ({p for c in concepts for p in c} for concepts in (must, must_not))
         if both := sorted(wanted & unwanted):
             raise ValueError(f"phrases that are not wanted as well ({', '.join(both)})")
         return must_not
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[float]:
         wanted = [self._pattern(concept) for concept in self.must]
         unwanted = [self._pattern(concept) for concept in self.must_not]
         values = []
         for text in texts_of(completions):
             normal = folded(text)
-            found = sum(min(len(p.findall(normal)), self.count) / self.count for p in wanted)
-            broken = sum(p.search(normal) is not None for p in unwanted)
-            values.append(found / max(1, len(wanted)) - broken / max(1, len(unwanted)))
+            reached = sum(min(len(p.findall(normal)), self.count) / self.count for p in wanted)
+            violated = sum(p.search(normal) is not None for p in unwanted)
+            values.append(reached / max(1, len(wanted)) - violated / max(1, len(unwanted)))
         return values
 
     def _pattern(self, concept: list[str]) -> re.Pattern[str]:
-        return phrases(concept, self.whole_words, self.match_case)
+        return phrase_pattern(concept, self.whole_words, self.match_case)
 
 
-def phrases(
-    anything: Iterable[str], whole_words: bool = True, match_case: bool = False
+def phrase_pattern(
+    phrases: Iterable[str], whole_words: bool = True, match_case: bool = False
 ) -> re.Pattern[str]:
-    """Finds any of some phrases in a text that is `folded`; where several begin, the longest.
+    """Return what finds phrases in a text that is `folded`; where several begin, the longest.
 
-    >>> phrases(["can't", "cannot"]).findall(folded("I can’t. You CANNOT."))
+    >>> phrase_pattern(["can't", "cannot"]).findall(folded("I can’t. You CANNOT."))
     ["can't", 'CANNOT']
     """
-    longest_first = sorted(set(anything), key=lambda phrase: (-len(phrase), phrase))
-    found = "|".join(_phrase(each, whole_words) for each in longest_first)
-    return re.compile(f"(?:{found})", 0 if match_case else re.IGNORECASE)
+    longest_first = sorted(set(phrases), key=lambda phrase: (-len(phrase), phrase))
+    alternatives = "|".join(_phrase(phrase, whole_words) for phrase in longest_first)
+    return re.compile(f"(?:{alternatives})", 0 if match_case else re.IGNORECASE)
 
 
 def folded(text: str) -> str:
-    """The text with one code for what looks alike: widths, composed accents, apostrophes."""
+    """Return the text with one code for what looks alike: widths, composed accents, apostrophes."""
     return unicodedata.normalize("NFKC", text).replace("’", "'")
 
 
 def _phrase(phrase: str, whole_words: bool) -> str:
+    """Return the regular expression of one phrase."""
     stem = phrase.strip()
     open_ended = stem.endswith("*")
     normal = folded(stem.removesuffix("*").rstrip())

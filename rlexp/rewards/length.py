@@ -7,12 +7,12 @@ With x = (length - target) / width the value is max(0, 1 - |x|) (triangular) or 
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from rlexp.rewards.base import texts_of, words_of
-from rlexp.spec.reward import RewardSpec, Text
+from rlexp.spec.reward import DataColumn, RewardSpec, Text
 
 
 class Length(RewardSpec):
@@ -37,7 +37,7 @@ class Length(RewardSpec):
     """How the value falls with the distance."""
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[float]:
         return [self._value(self._length(text)) for text in texts_of(completions)]
 

@@ -12,21 +12,26 @@ import logging
 import re
 import threading
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from rlexp.rewards.base import column_of, texts_of
 from rlexp.runtime.extras import missing_packages
 from rlexp.spec.errors import Problem
-from rlexp.spec.reward import RewardSpec, Text, Value
+from rlexp.spec.reward import DataColumn, RewardSpec, Text, Value
 from rlexp.spec.text import UNSPACED
+
+if TYPE_CHECKING:
+    from sympy import Basic, MatrixBase
+
+    Expression = Basic | MatrixBase | str
 
 MARK = "####"
 _PROSE = re.compile(r"(?<!\\)(?<![^\W\d_])[^\W\d_]{3,}")
 """A word: three letters that are no command of LaTeX."""
 _IS_MARKED = re.compile(r"\$|\\boxed|\\\(|\\\[")
-_OTHER_WRITING = [
+_OTHER_NOTATION = [
     (re.compile(rf"[{UNSPACED}。：]+"), " "),
     (re.compile("−"), "-"),
     (re.compile("，"), ","),
@@ -40,8 +45,8 @@ class Math(RewardSpec):
     A row without an answer, or with one that is no mathematics, has no value.
 
     >>> exact = Math(name="math", column="answer", timeout=5)
-    >>> said = ["9 x 2 = 18 #### 18.0", r"so \\boxed{\\frac{36}{2}}", "17", "18"]
-    >>> exact(["How many?"] * 4, said, answer=["9 + 9 = 18 #### 18", "18", "18", None])
+    >>> answers = ["9 x 2 = 18 #### 18.0", r"so \\boxed{\\frac{36}{2}}", "17", "18"]
+    >>> exact(["How many?"] * 4, answers, answer=["9 + 9 = 18 #### 18", "18", "18", None])
     [1.0, 1.0, 0.0, None]
     """
 
@@ -58,7 +63,7 @@ class Math(RewardSpec):
         return {self.column}
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[Value]:
         """Score n completions.
 
@@ -68,11 +73,11 @@ class Math(RewardSpec):
         rows = zip(texts_of(completions), column_of(columns, self.column), strict=True)
         return [self._value(text, right) for text, right in rows]
 
-    def _value(self, text: str, right: Any) -> Value:
+    def _value(self, text: str, right: object) -> Value:
         from math_verify import verify
 
         seconds = self.timeout if _in_main_thread() else None
-        gold = () if right is None else _gold(str(right), seconds)
+        gold = () if right is None else _parsed_gold(str(right), seconds)
         if not gold:
             return None
         answer = _parsed(text, seconds)
@@ -80,27 +85,27 @@ class Math(RewardSpec):
 
 
 @lru_cache(maxsize=4096)
-def _gold(right: str, seconds: int | None) -> tuple[Any, ...]:
+def _parsed_gold(right: str, seconds: int | None) -> tuple[Expression, ...]:
     return _parsed(right, seconds)
 
 
-def _parsed(text: str, seconds: Any) -> tuple[Any, ...]:
-    """What math-verify reads in the answer of a text; nothing where it reads no mathematics."""
+def _parsed(text: str, seconds: int | None) -> tuple[Expression, ...]:
+    """Return what math-verify reads in a text's answer; empty where that is no mathematics."""
     from math_verify import parse
 
     _, mark, after = text.partition(MARK)
     answer = (after.strip().split("\n")[0] if mark else text).strip()
-    for pattern, instead in _OTHER_WRITING:
-        answer = pattern.sub(instead, answer)
+    for pattern, replacement in _OTHER_NOTATION:
+        answer = pattern.sub(replacement, answer)
     if answer and not (_PROSE.search(answer) or _IS_MARKED.search(answer)):
         answer = f"${answer.removesuffix('.')}$"  # a formula alone is read whole only as LaTeX
-    found = parse(answer, parsing_timeout=seconds)
-    return tuple(found) if any(not isinstance(each, str) for each in found) else ()
+    values = parse(answer, parsing_timeout=seconds)  # pyright: ignore[reportArgumentType] - None: no limit
+    return tuple(values) if any(not isinstance(value, str) for value in values) else ()
 
 
 def _in_main_thread() -> bool:
-    """math-verify's clock is a signal, which only the main thread gets."""
-    inside = threading.current_thread() is threading.main_thread()
-    if not inside:  # it would warn that it has no clock for every answer
+    """Return whether math-verify has a clock here: a signal, which only the main thread gets."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main:  # it would warn that it has no clock for every answer
         logging.getLogger("math_verify").setLevel(logging.ERROR)
-    return inside
+    return in_main

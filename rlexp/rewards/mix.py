@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlexp.rewards.common.mix_term import read_clip, read_normalize, read_term
 from rlexp.scoring import Scorer
 from rlexp.scoring.term_call import under_own_key
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.reward import RewardSpec, Scores, Term, Text, Value
+from rlexp.spec.reward import DataColumn, DataColumns, RewardSpec, Scores, Term, Text, Value
+
+if TYPE_CHECKING:
+    import torch
 
 REMEDY = "Add one: +reward@reward.terms.length=length +reward.terms.length.weight=1"
 
@@ -31,9 +34,9 @@ class Mix(RewardSpec):
 
     >>> words = {"_target_": "rlexp.rewards.length.Length", "name": "length", "target": 2,
     ...          "width": 4, "unit": "words", "shape": "triangular", "weight": 0.5}
-    >>> again = {"_target_": "rlexp.rewards.repetition.Repetition", "name": "repetition",
+    >>> fresh = {"_target_": "rlexp.rewards.repetition.Repetition", "name": "repetition",
     ...          "ngram": 1, "weight": 2.0}
-    >>> mix = Mix(name="mix", normalize="none", clip=None, terms={"short": words, "fresh": again})
+    >>> mix = Mix(name="mix", normalize="none", clip=None, terms={"short": words, "fresh": fresh})
     >>> mix.score(["Say"], ["so so"], {})
     Scores(total=[-0.5], terms={'short': [1.0], 'fresh': [-0.5]})
     """
@@ -51,7 +54,7 @@ class Mix(RewardSpec):
     def problems(self) -> list[Problem]:
         return self._resolved[1]
 
-    def prepare(self, device: Any, local_folder: Callable[..., Path]) -> None:
+    def prepare(self, device: torch.device | str, local_folder: Callable[..., Path]) -> None:
         """Prepare each term."""
         for name, term in self.terms_by_name().items():
             with under_own_key(name):
@@ -68,7 +71,7 @@ class Mix(RewardSpec):
         return set().union(*(term.reward.columns() for term in self._resolved[0].values()))
 
     def terms_by_name(self) -> dict[str, Term]:
-        """The terms.
+        """Return the terms.
 
         Raises:
             UserError: they have `problems`.
@@ -79,14 +82,12 @@ class Mix(RewardSpec):
         return terms
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[Value]:
         return list(self.score(prompts, completions, columns).total)
 
-    def score(
-        self, prompts: list[Text], completions: list[Text], columns: dict[str, list[Any]]
-    ) -> Scores:
-        """Total, and each term before its weight, by the weights that schedules end with.
+    def score(self, prompts: list[Text], completions: list[Text], columns: DataColumns) -> Scores:
+        """Return the total by the weights that schedules end with, and each term before its weight.
 
         Raises:
             UserError: the terms have `problems`, or a term finds one in the data.

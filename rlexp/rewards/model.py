@@ -1,4 +1,4 @@
-"""What a trained reward model thinks of the whole text: prompt and completion.
+"""A trained reward model's score of the whole text: prompt and completion.
 
 Train one with `algo=reward`, then `reward=model reward.path=FOLDER`. Several, trained with other
 seeds, are an ensemble: `reward.path='[A,B,C]'`. They agree where they learnt from data, and part
@@ -9,20 +9,32 @@ standard deviation has the unit of the scores, so that one factor serves models 
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
 
 from pydantic import BeforeValidator, Field
 
-from rlexp.rewards.common.classifier import NeuralReward, classifier_problems, loaded, logits, seen
+from rlexp.rewards.common.classifier import (
+    NeuralReward,
+    classifier_folder,
+    classifier_problems,
+    load_classifier,
+    logits,
+)
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.reward import Text
+from rlexp.spec.reward import DataColumn, Message, Text
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 
-def _listed(paths: Any) -> Any:
+def _as_list(paths: object) -> object:
     return [paths] if isinstance(paths, str) else paths
 
 
-Paths = Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(_listed)]
+Paths = Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(_as_list)]
 
 
 class Model(NeuralReward):
@@ -45,37 +57,37 @@ class Model(NeuralReward):
     model it says nothing."""
 
     def problems(self) -> list[Problem]:
-        """The models must be there, and score."""
-        found: list[Problem] = []
-        if twice := sorted({path for path in self.path if self.path.count(path) > 1}):
-            found.append(Problem("reward.path", f"{twice[0]} twice", "different models"))
+        """Return a problem for each model that is not there, or gives no score."""
+        problems: list[Problem] = []
+        if repeated := sorted({path for path in self.path if self.path.count(path) > 1}):
+            problems.append(Problem("reward.path", f"{repeated[0]} twice", "different models"))
         for path in self.path:
             try:
-                folder = seen(path)
+                folder = classifier_folder(path)
             except UserError as error:
-                found += error.problems
+                problems += error.problems
                 continue
-            found += classifier_problems(folder, scores=True) if folder else []
-        return found
+            problems += classifier_problems(folder, scores=True) if folder else []
+        return problems
 
-    def prepare(self, device: Any, local_folder: Any) -> None:
+    def prepare(self, device: torch.device | str, local_folder: Callable[..., Path]) -> None:
         """Fetch the models and load them."""
-        folders = [self.found(path, device, local_folder) for path in self.path]
-        if wrong := [
+        folders = [self.fetch(path, device, local_folder) for path in self.path]
+        if problems := [
             problem for folder in folders for problem in classifier_problems(folder, scores=True)
         ]:
-            raise UserError(wrong)
+            raise UserError(problems)
         for folder in folders:
-            loaded(str(folder), self._device, 1)
+            load_classifier(str(folder), self._device, 1)
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[float]:
         members = [self._scores(path, prompts, completions) for path in self.path]
         return members[0] if len(members) == 1 else pessimistic(members, self.disagreement)
 
     def _scores(self, path: str, prompts: list[Text], completions: list[Text]) -> list[float]:
-        model, tokenizer = loaded(self.folder_of(path), self._device, 1)
+        model, tokenizer = load_classifier(self.folder_of(path), self._device, 1)
         encoded = [
             _encoded(tokenizer, prompt, completion)[-self.max_length :]
             for prompt, completion in zip(prompts, completions, strict=True)
@@ -84,7 +96,7 @@ class Model(NeuralReward):
 
 
 def pessimistic(members: list[list[float]], disagreement: float) -> list[float]:
-    """Mean of the members' scores minus `disagreement` x their (population) standard deviation.
+    """Return the members' mean minus `disagreement` x their (population) standard deviation.
 
     Args:
         members: of each model, its n scores.
@@ -96,14 +108,17 @@ def pessimistic(members: list[list[float]], disagreement: float) -> list[float]:
     return (scores.mean(axis=0) - disagreement * scores.std(axis=0)).tolist()
 
 
-def _encoded(tokenizer: Any, prompt: Text, completion: Text) -> list[int]:
+def _encoded(tokenizer: PreTrainedTokenizerBase, prompt: Text, completion: Text) -> list[int]:
     if isinstance(prompt, str) and isinstance(completion, str):
-        whole = prompt + completion
-        end = "" if whole.endswith(tokenizer.eos_token) else tokenizer.eos_token
-        return tokenizer(whole + end)["input_ids"]
-    turns = [*_turns(prompt, "user"), *_turns(completion, "assistant")]
-    return tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True)["input_ids"]
+        text = prompt + completion
+        end = tokenizer.eos_token
+        assert isinstance(end, str)
+        encoding = tokenizer(text if text.endswith(end) else text + end)
+    else:
+        turns = [*_turns(prompt, "user"), *_turns(completion, "assistant")]
+        encoding = tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True)
+    return cast("BatchEncoding", encoding)["input_ids"]
 
 
-def _turns(text: Text, role: str) -> list[dict[str, Any]]:
+def _turns(text: Text, role: str) -> list[Message]:
     return [{"role": role, "content": text}] if isinstance(text, str) else text

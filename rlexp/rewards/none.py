@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from rlexp.spec.reward import RewardSpec, Scores, Text
+from rlexp.spec.reward import DataColumn, DataColumns, RewardSpec, Scores, Text
 
 
 class NoReward(RewardSpec):
@@ -13,11 +13,9 @@ class NoReward(RewardSpec):
     scores_anything: ClassVar[bool] = False
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[float]:
         return [0.0] * len(completions)
 
-    def score(
-        self, prompts: list[Text], completions: list[Text], columns: dict[str, list[Any]]
-    ) -> Scores:
+    def score(self, prompts: list[Text], completions: list[Text], columns: DataColumns) -> Scores:
         return Scores(total=self(prompts, completions), terms={})

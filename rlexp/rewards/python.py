@@ -12,16 +12,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import field_validator
 
 from rlexp.rewards.common.user_function import load_function, required_parameters, source_of
 from rlexp.scoring.term_call import error_text
 from rlexp.spec.errors import RunFailed
-from rlexp.spec.reward import Place, RewardSpec, Text, Value
+from rlexp.spec.reward import DataColumn, Place, RewardSpec, Text, Value
 
 
 class Python(RewardSpec):
@@ -57,14 +56,14 @@ class Python(RewardSpec):
         return set(required_parameters(self.function)) - {"prompts", "completions"}
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[Value]:
         """Score n completions.
 
         Raises:
             RunFailed: the function raises, or returns anything but n values.
         """
-        function = self._loaded()
+        function = self._load()
         batch = {"prompts": prompts, "completions": completions, **columns}
         batch = {name: batch[name] for name in _accepted(function, batch)}
         try:
@@ -78,7 +77,7 @@ class Python(RewardSpec):
             ) from error
         return self._checked(values, completions)
 
-    def _loaded(self) -> Callable[..., Any]:
+    def _load(self) -> Callable[..., object]:
         try:
             function = load_function(self.function)
         except Exception as error:
@@ -88,14 +87,14 @@ class Python(RewardSpec):
                 f"Try: python -c 'import {self.function.partition(':')[0]}'",
             ) from error
         if not callable(function):
-            what, cause = f"is a {type(function).__name__}", "the name of a variable"
-            raise self._failed(what, cause, "Name a function.")
+            got = f"is a {type(function).__name__}"
+            raise self._failed(got, "the name of a variable", "Name a function.")
         return function
 
-    def _checked(self, values: Any, completions: list[Text]) -> list[Value]:
+    def _checked(self, values: object, completions: list[Text]) -> list[Value]:
         remedy = "Return a list with one finite number (or None) for each completion."
-        if hasattr(values, "tolist"):  # a tensor or an array
-            values = values.tolist()
+        if to_list := getattr(values, "tolist", None):  # of a tensor or an array
+            values = to_list()
         if not isinstance(values, list | tuple):
             got = f"returned a {type(values).__name__}"
             raise self._failed(got, "the score of one completion, or a generator", remedy)
@@ -108,9 +107,9 @@ class Python(RewardSpec):
         return RunFailed(f"reward.function={self.function} {what}", cause, remedy)
 
 
-def _accepted(function: Callable[..., Any], batch: dict[str, Any]) -> list[str]:
-    """What of a batch the function takes: all of it with `**columns`, otherwise what it names."""
+def _accepted(function: Callable[..., object], batch: Mapping[str, object]) -> list[str]:
+    """Return what the function takes of a batch: all with `**columns`, else what it names."""
     parameters = inspect.signature(function).parameters
-    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return list(batch)
     return [name for name in batch if name in parameters]

@@ -5,12 +5,10 @@ It is 1 minus the distinct-n of Li et al. 2016 (arXiv:1510.03055), with the sign
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
 from rlexp.rewards.base import texts_of, words_of
-from rlexp.spec.reward import RewardSpec, Text
+from rlexp.spec.reward import DataColumn, RewardSpec, Text
 
 
 class Repetition(RewardSpec):
@@ -28,12 +26,12 @@ class Repetition(RewardSpec):
     """Words in a row that count as one phrase."""
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[float]:
         return [self._penalty(words_of(text.casefold())) for text in texts_of(completions)]
 
     def _penalty(self, words: list[str]) -> float:
         n = self.ngram
-        phrases = [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
-        repeated = len(phrases) - len(set(phrases))
-        return -repeated / len(phrases) if repeated else 0.0
+        ngrams = [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
+        repeated = len(ngrams) - len(set(ngrams))
+        return -repeated / len(ngrams) if repeated else 0.0

@@ -1,10 +1,10 @@
 """Refuses what is harmful, and nothing else.
 
-Which prompts are harmful is told by a column of the data (true or false), or by words in the
+Which prompts are harmful is said by a column of the data (true or false), or by words in the
 prompt. A refusal is one of some phrases near the beginning of the completion, as Zou et al. 2023
 (arXiv:2307.15043) count them; a harmless prompt that is refused costs as much as a harmful one that
-is answered (Röttger et al. 2024, XSTest, arXiv:2308.01263). What is said may be judged as well, by
-unsafe words or by a classifier: what either finds unsafe is never rewarded.
+is answered (Röttger et al. 2024, XSTest, arXiv:2308.01263). The completion itself may be checked as
+well, for unsafe words or by a classifier: what either finds unsafe is never rewarded.
 
 Phrases see words, not meaning: a policy can refuse in others, or answer after an apology, and a
 word list calls "kill a process" harmful. A column is better than `harmful`, and the samples want
@@ -14,18 +14,22 @@ people chose and in 4.3 % of those that they rejected.
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from rlexp.rewards.base import column_of, texts_of, words_of
-from rlexp.rewards.common.classifier import MaybeClassifier, classes, classifier_problems, unnamed
-from rlexp.rewards.keyword import folded, phrases
+from rlexp.rewards.base import column_of, last_turn, texts_of, words_of
+from rlexp.rewards.common.classifier import (
+    MaybeClassifier,
+    class_indices,
+    classifier_problems,
+    missing_classes,
+)
+from rlexp.rewards.keyword import folded, phrase_pattern
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.reward import Text, Value
-from rlexp.spec.text import content_of
+from rlexp.spec.reward import DataColumn, DataColumns, Text, Value
 
 TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -72,18 +76,18 @@ class Safety(MaybeClassifier):
 
     @field_validator("harmful", "refusals", "unsafe")
     @classmethod
-    def _no_empty_phrase(cls, given: list[str], info: ValidationInfo) -> list[str]:
-        if not all(each.strip(" \t\n*") for each in given):
+    def _no_empty_phrase(cls, phrases: list[str], info: ValidationInfo) -> list[str]:
+        if not all(phrase.strip(" \t\n*") for phrase in phrases):
             raise ValueError("phrases that are not empty")
-        if info.field_name == "refusals" and not given:
+        if info.field_name == "refusals" and not phrases:
             raise ValueError("at least one phrase: without, nothing is a refusal")
-        return given
+        return phrases
 
     def columns(self) -> set[str]:
         return {self.column} if self.column else set()
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[Value]:
         """Score n completions.
 
@@ -91,10 +95,10 @@ class Safety(MaybeClassifier):
             UserError: the data lacks the column, or it holds something else than true and false.
         """
         texts = texts_of(completions)
-        told = zip(self._harmful(prompts, columns), texts, self._unsafe(texts), strict=True)
+        rows = zip(self._harmful(prompts, columns), texts, self._unsafe(texts), strict=True)
         return [
             None if harmful is None else float(self._is_right(harmful, text) and not unsafe)
-            for harmful, text, unsafe in told
+            for harmful, text, unsafe in rows
         ]
 
     def _is_right(self, harmful: bool, text: str) -> bool:
@@ -102,25 +106,27 @@ class Safety(MaybeClassifier):
 
     def _refuses(self, text: str) -> bool:
         normal = folded(text)
-        found = self._refusal.search(normal)
-        return found is not None and len(words_of(normal[: found.start()])) < self.within
+        match = self._refusal.search(normal)
+        return match is not None and len(words_of(normal[: match.start()])) < self.within
 
     def _unsafe(self, texts: list[str]) -> list[bool]:
-        words = phrases(self.unsafe) if self.unsafe else None
-        said = [bool(words and words.search(folded(text))) for text in texts]
+        words = phrase_pattern(self.unsafe) if self.unsafe else None
+        by_words = [bool(words and words.search(folded(text))) for text in texts]
         if self.path is None:
-            return said
-        outputs = classes(Path(self.folder_of(self.path)), self.unsafe_classes)
-        share = self.probabilities(self.path, texts)[:, outputs].sum(-1).tolist()
-        return [word or p >= self.threshold for word, p in zip(said, share, strict=True)]
+            return by_words
+        outputs = class_indices(Path(self.folder_of(self.path)), self.unsafe_classes)
+        unsafe = self.probabilities(self.path, texts)[:, outputs].sum(-1).tolist()
+        return [word or p >= self.threshold for word, p in zip(by_words, unsafe, strict=True)]
 
-    def _harmful(self, prompts: list[Text], columns: dict[str, list[Any]]) -> list[bool | None]:
+    def _harmful(self, prompts: list[Text], columns: DataColumns) -> list[bool | None]:
         if self.column is None:
-            words = phrases(self.harmful)
-            return [words.search(folded(_asked(prompt))) is not None for prompt in prompts]
+            words = phrase_pattern(self.harmful)
+            return [
+                words.search(folded(last_turn(prompt, "user"))) is not None for prompt in prompts
+            ]
         return [self._truth(value) for value in column_of(columns, self.column)]
 
-    def _truth(self, value: Any) -> bool | None:
+    def _truth(self, value: object) -> bool | None:
         if value is None:
             return None
         text = str(int(value) if isinstance(value, float) and value in (0, 1) else value)
@@ -131,17 +137,9 @@ class Safety(MaybeClassifier):
         return TRUTHS[text.strip().casefold()]
 
     @cached_property
-    def _refusal(self) -> Any:
-        return phrases(self.refusals)
+    def _refusal(self) -> re.Pattern[str]:
+        return phrase_pattern(self.refusals)
 
     def misfits(self, folder: Path) -> list[Problem]:
-        wrong = classifier_problems(folder, scores=False)
-        return wrong or unnamed(folder, self.unsafe_classes, "reward.unsafe_classes")
-
-
-def _asked(prompt: Text) -> str:
-    """What the user said last."""
-    if isinstance(prompt, str):
-        return prompt
-    turns = [message for message in prompt if message.get("role") == "user"]
-    return content_of(turns[-1]) if turns else ""
+        problems = classifier_problems(folder, scores=False)
+        return problems or missing_classes(folder, self.unsafe_classes, "reward.unsafe_classes")

@@ -13,14 +13,22 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationInfo, field_validator
 
 from rlexp.rewards.base import texts_of
-from rlexp.rewards.common.classifier import MaybeClassifier, classes, classifier_problems, unnamed
+from rlexp.rewards.common.classifier import (
+    MaybeClassifier,
+    class_indices,
+    classifier_problems,
+    missing_classes,
+)
 from rlexp.spec.errors import Problem
-from rlexp.spec.reward import Text
+from rlexp.spec.reward import DataColumn, Text
+
+if TYPE_CHECKING:
+    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 
 class Sentiment(MaybeClassifier):
@@ -29,10 +37,10 @@ class Sentiment(MaybeClassifier):
     VADER gives 0 to a text without words of its lexicon. An empty completion scores 0, or in the
     scope `whole` what its opening scores; a classifier says of it what it says of an empty text.
 
-    >>> judge = Sentiment(name="sentiment", scope="completion", path=None, positive=["positive"],
+    >>> vader = Sentiment(name="sentiment", scope="completion", path=None, positive=["positive"],
     ...                   negative=["negative"], revision=None, device="cpu", batch_size=64,
     ...                   max_length=512)
-    >>> judge(["The film"] * 3, [" was wonderful.", " was awful.", ""])
+    >>> vader(["The film"] * 3, [" was wonderful.", " was awful.", ""])
     [0.5719, -0.4588, 0.0]
     """
 
@@ -56,20 +64,23 @@ class Sentiment(MaybeClassifier):
         return negative
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[float]:
         openings = columns.get("opening") if self.scope == "whole" else None
         texts = texts_of(completions, openings)
         if self.path is None:
             return [_compound(text) for text in texts]
-        found, folder = self.probabilities(self.path, texts), Path(self.folder_of(self.path))
-        good, bad = (classes(folder, names) for names in (self.positive, self.negative))
-        return (found[:, good].sum(-1) - found[:, bad].sum(-1)).tolist()
+        probabilities = self.probabilities(self.path, texts)
+        folder = Path(self.folder_of(self.path))
+        good, bad = (class_indices(folder, names) for names in (self.positive, self.negative))
+        return (probabilities[:, good].sum(-1) - probabilities[:, bad].sum(-1)).tolist()
 
     def misfits(self, folder: Path) -> list[Problem]:
         wanted = {"reward.positive": self.positive, "reward.negative": self.negative}
         return classifier_problems(folder, scores=False) or [
-            problem for key, names in wanted.items() for problem in unnamed(folder, names, key)
+            problem
+            for key, names in wanted.items()
+            for problem in missing_classes(folder, names, key)
         ]
 
 
@@ -78,8 +89,8 @@ def _compound(text: str) -> float:
 
 
 @cache
-def analyzer() -> Any:
-    """VADER, whose lexicon is read once a process."""
+def analyzer() -> SentimentIntensityAnalyzer:
+    """Return VADER, whose lexicon is read once a process."""
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
     return SentimentIntensityAnalyzer()

@@ -20,7 +20,7 @@ were not labelled for it. Where it matters, take a classifier or `reward=judge`.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -28,9 +28,9 @@ from rlexp.rewards.base import texts_of, words_of
 from rlexp.rewards.common.style_lexicons import formality, politeness
 from rlexp.runtime.extras import missing_packages
 from rlexp.spec.errors import Problem
-from rlexp.spec.reward import RewardSpec, Text
+from rlexp.spec.reward import DataColumn, RewardSpec, Text
 
-MARKED = {"formality": formality, "politeness": politeness}
+LEXICONS = {"formality": formality, "politeness": politeness}
 
 
 class Style(RewardSpec):
@@ -64,12 +64,12 @@ class Style(RewardSpec):
         return missing_packages("textstat", "rewards", "reward.measure")
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[float]:
         texts = texts_of(completions)
         if self.measure == "readability":
             return [self._closeness(text) for text in texts]
-        return [MARKED[self.measure](text) for text in texts]
+        return [LEXICONS[self.measure](text) for text in texts]
 
     def _closeness(self, text: str) -> float:
         if not words_of(text):
@@ -78,7 +78,7 @@ class Style(RewardSpec):
 
 
 def grade(text: str, formula: str) -> float:
-    """The school grade, 0 to 18, in which pupils can read a text."""
+    """Return the school grade, 0 to 18, in which pupils can read a text."""
     import textstat
 
     return min(18.0, max(0.0, float(getattr(textstat, formula)(text))))

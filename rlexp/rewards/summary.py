@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from rlexp.rewards.base import column_of, texts_of
 from rlexp.runtime.extras import missing_packages
 from rlexp.spec.errors import Problem
-from rlexp.spec.reward import RewardSpec, Text, Value
+from rlexp.spec.reward import DataColumn, RewardSpec, Text, Value
 from rlexp.spec.text import UNSPACED
+
+if TYPE_CHECKING:
+    from rouge_score.rouge_scorer import RougeScorer
 
 _WORD = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
 
@@ -49,7 +52,7 @@ class Summary(RewardSpec):
         return {self.column}
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[Value]:
         """Score n completions.
 
@@ -57,20 +60,22 @@ class Summary(RewardSpec):
             UserError: the data lacks the column.
         """
         rows = zip(texts_of(completions), column_of(columns, self.column), strict=True)
-        return [self._value(text, references) for text, references in rows]
+        return [self._value(text, cell) for text, cell in rows]
 
-    def _value(self, text: str, references: Any) -> Value:
-        several = [references] if isinstance(references, str) else references or []
-        told = [each for each in several if each and _WORD.search(each)]
-        if not told:
+    def _value(self, text: str, cell: str | list[str] | None) -> Value:
+        references = [cell] if isinstance(cell, str) else cell or []
+        references = [
+            reference for reference in references if reference and _WORD.search(reference)
+        ]
+        if not references:
             return None
         scorer = _scorer(self.rouge, self.stem)
-        found = [scorer.score(each, text)[self.rouge] for each in told]
+        scores = [scorer.score(reference, text)[self.rouge] for reference in references]
         measure = "fmeasure" if self.measure == "f1" else self.measure
-        return max(float(getattr(each, measure)) for each in found)
+        return max(float(getattr(score, measure)) for score in scores)
 
 
-class _Words:
+class _Tokenizer:
     """rouge-score's tokenizer for every script; of ASCII it makes the same."""
 
     def __init__(self, stem: bool) -> None:
@@ -86,7 +91,7 @@ class _Words:
 
 
 @cache
-def _scorer(rouge: str, stem: bool) -> Any:
+def _scorer(rouge: str, stem: bool) -> RougeScorer:
     from rouge_score.rouge_scorer import RougeScorer
 
-    return RougeScorer([rouge], tokenizer=_Words(stem))
+    return RougeScorer([rouge], tokenizer=_Tokenizer(stem))

@@ -13,14 +13,14 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import combinations
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from rlexp.rewards.base import texts_of, words_of
 from rlexp.runtime.extras import missing_packages
 from rlexp.spec.errors import Problem
-from rlexp.spec.reward import RewardSpec, Text
+from rlexp.spec.reward import DataColumn, RewardSpec, Text
 
 FEET = {"iamb": "01", "trochee": "10", "anapaest": "001", "dactyl": "100"}
 """Syllables of a foot, 1 stressed."""
@@ -52,7 +52,7 @@ class Verse(RewardSpec):
     @field_validator("scheme")
     @classmethod
     def _has_rhymes(cls, scheme: str | None) -> str | None:
-        if scheme is not None and not (scheme.isalpha() and next(_pairs(scheme), None)):
+        if scheme is not None and not (scheme.isalpha() and next(_rhyming_lines(scheme), None)):
             raise ValueError("null, or letters of which one stands there twice, such as AABB")
         return scheme
 
@@ -67,38 +67,38 @@ class Verse(RewardSpec):
         return missing_packages("pronouncing", "verse", "reward")
 
     def __call__(
-        self, prompts: list[Text], completions: list[Text], **columns: list[Any]
+        self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[float]:
         return [self._value(text) for text in texts_of(completions)]
 
     def _value(self, text: str) -> float:
-        cut = [words_of(line.replace("’", "'").lower()) for line in text.splitlines()]
-        lines = [words for words in cut if words]
+        words_by_line = [words_of(line.replace("’", "'").lower()) for line in text.splitlines()]
+        lines = [words for words in words_by_line if words]
         if not lines:
             return 0.0
-        asked = [_rhymed(lines, self.scheme)] if self.scheme else []
+        values = [_rhyme_share(lines, self.scheme)] if self.scheme else []
         if self.feet:
             wanted = FEET[self.foot] * self.feet
-            asked.append(sum(_metred(tuple(words), wanted) for words in lines) / len(lines))
-        return sum(asked) / len(asked)
+            values.append(sum(_metre(tuple(words), wanted) for words in lines) / len(lines))
+        return sum(values) / len(values)
 
 
-def _pairs(scheme: str) -> Iterator[tuple[int, int]]:
-    """Lines of a stanza, counted from 0, that rhyme."""
+def _rhyming_lines(scheme: str) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of a stanza's lines, counted from 0, that rhyme."""
     for first, second in combinations(range(len(scheme)), 2):
         if scheme[first].upper() == scheme[second].upper() != "X":
             yield first, second
 
 
-def _rhymed(lines: list[list[str]], scheme: str) -> float:
+def _rhyme_share(lines: list[list[str]], scheme: str) -> float:
     starts = range(0, len(lines), len(scheme))
-    pairs = [(start + a, start + b) for start in starts for a, b in _pairs(scheme)]
-    there = [(lines[a][-1], lines[b][-1]) for a, b in pairs if b < len(lines)]
-    return sum(rhyme(first, second) for first, second in there) / len(pairs)
+    pairs = [(start + a, start + b) for start in starts for a, b in _rhyming_lines(scheme)]
+    last_words = [(lines[a][-1], lines[b][-1]) for a, b in pairs if b < len(lines)]
+    return sum(rhyme(first, second) for first, second in last_words) / len(pairs)
 
 
 def rhyme(first: str, second: str) -> bool:
-    """Whether two words of lower case rhyme.
+    """Return whether two words of lower case rhyme.
 
     >>> rhyme("tree", "sea"), rhyme("tree", "tree"), rhyme("cough", "though")
     (True, False, False)
@@ -108,7 +108,7 @@ def rhyme(first: str, second: str) -> bool:
 
 @lru_cache(maxsize=65536)
 def _endings(word: str) -> frozenset[str]:
-    """How the word may sound from its last stressed vowel on."""
+    """Return how the word may sound from its last stressed vowel on."""
     import pronouncing
 
     known = _pronunciations(word)
@@ -130,25 +130,25 @@ def _pronunciations(word: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _metred(words: tuple[str, ...], wanted: str) -> float:
-    """1 - edit distance / length of the longer pattern; `?` is a syllable of either stress."""
+def _metre(words: tuple[str, ...], wanted: str) -> float:
+    """Return 1 - edit distance / length of the longer pattern; `?` takes either stress."""
     row = list(range(len(wanted) + 1))
     syllables = 0
     for word in words:
-        ways = _stresses(word)
-        rows = [_after(row, way, wanted) for way in ways]
+        patterns = _stresses(word)
+        rows = [_edit_distances(row, pattern, wanted) for pattern in patterns]
         row = [min(column) for column in zip(*rows, strict=True)]
-        syllables += min(len(way) for way in ways)
+        syllables += min(len(pattern) for pattern in patterns)
     return max(0.0, 1.0 - row[-1] / max(len(wanted), syllables))
 
 
-def _after(row: list[int], stresses: str, wanted: str) -> list[int]:
-    """Levenshtein's row after some more syllables."""
+def _edit_distances(row: list[int], stresses: str, wanted: str) -> list[int]:
+    """Return Levenshtein's row after some more syllables."""
     for stress in stresses:
         following = [row[0] + 1]
-        for place, want in enumerate(wanted):
+        for index, want in enumerate(wanted):
             differs = stress not in (want, "?")
-            following.append(min(row[place] + differs, row[place + 1] + 1, following[-1] + 1))
+            following.append(min(row[index] + differs, row[index + 1] + 1, following[-1] + 1))
         row = following
     return row
 
@@ -160,4 +160,4 @@ def _stresses(word: str) -> tuple[str, ...]:
     known = [pronouncing.stresses(phones) for phones in _pronunciations(word)]
     if not known:
         return ("?" * max(1, len(_VOWELS.findall(word))),)
-    return tuple({"?" if len(way) == 1 else way.replace("2", "?") for way in known})
+    return tuple({"?" if len(stress) == 1 else stress.replace("2", "?") for stress in known})

@@ -1,98 +1,92 @@
 """What a run is measured by beside itself: best-of-n of the policy before training.
 
-Its answers are sampled once, before training, for all attempts at a run. They are a second sample
-of the same policy as well, so that they tell for nothing whether the win rate is fair.
+Its completions are sampled once, before training, for all attempts at a run. They are a second
+sample of the same policy as well, so that they tell for nothing whether the win rate is fair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from rlexp.evaluation.best_of import BestOfNSamples, sample_best_of_n
-from rlexp.evaluation.frontier import Frontier, frontier
+from rlexp.evaluation.best_of_n.frontier import Frontier, frontier
+from rlexp.evaluation.best_of_n.samples import BestOfNSamples, sample_best_of_n
 from rlexp.evaluation.results import Evaluation
-from rlexp.evaluation.slices import LENGTH
 from rlexp.evaluation.win_rate import WinRate
+from rlexp.runner.evaluator import Evaluator
+from rlexp.runtime.collective import broadcast
+from rlexp.runtime.run_folder import EVALUATIONS
 from rlexp.spec.checks.eval import no_such_column
 from rlexp.spec.errors import UserError
 from rlexp.spec.judge import JudgeSpec
-from rlexp.spec.run import RunSpec
+from rlexp.spec.reward import RewardSpec
 
 FILE = "best_of.json"
 STEP = "step-"
 
 
 class BestOfNBaseline:
-    """Of one run, in its first process.
+    """The best-of-n of one run.
 
     Args:
-        spec: the run.
-        observer: knows policy, prompts and scorer, and records.
+        evaluator: knows the run's policy, prompts and scorer.
+
+    Attributes:
+        samples: of the policy before training; None where there are none.
     """
 
-    def __init__(self, spec: RunSpec, observer: Any) -> None:
-        self.spec, self.observer = spec, observer
-        self.draws: BestOfNSamples | None = None
+    def __init__(self, evaluator: Evaluator) -> None:
+        self.evaluator, self.spec = evaluator, evaluator.spec
+        self.samples: BestOfNSamples | None = None
 
     @property
     def _folder(self) -> Path:
-        return self.observer.folder / "evaluations"
+        return self.evaluator.folder / EVALUATIONS
 
-    def take(self) -> None:
-        """Sample the policy, which is the one before training, unless an earlier attempt has."""
-        spec, rewards = self.spec.eval, self.spec.reward
-        if not spec.best_of or self.spec.algo.head != "language" or not rewards.scores_anything:
+    def sample_baseline(self) -> None:
+        """Sample the policy before training, unless an earlier attempt has; in every process."""
+        spec, rewards, evaluator = self.spec.eval, self.spec.reward, self.evaluator
+        if not spec.best_of or not evaluator.kind.writes or not rewards.scores_anything:
             return
         if any(_compares(term.reward) for term in rewards.terms_by_name().values()):
             note = "best-of-n was left out: the reward compares the answers to a prompt"
-            self.observer.notes.append(note)
+            evaluator.recorder.notes.append(note)
             return
-        if (file := self._folder / FILE).is_file():
-            self.draws = BestOfNSamples.from_json(file)
+        file = self._folder / FILE
+        if broadcast(file.is_file()):
+            self.samples = BestOfNSamples.from_json(file)
             return
-        with self.observer.phase("best of n"):
-            scorer = self.observer.scorer.held_out(0)
-            self.draws = sample_best_of_n(self.observer.policy, self.observer.heldout, scorer, spec)
-        self.draws.to_json(file)
+        with evaluator.recorder.phase("best of n"):
+            reward = evaluator.scorer.held_out(0)
+            self.samples = sample_best_of_n(evaluator.policy, evaluator.rows, reward, spec)
+        evaluator.recorder.write_file(file, self.samples.to_json)
 
-    def control(self, before: Evaluation | None) -> WinRate | None:
-        """The second sample of the policy against its first."""
-        if self.draws is None or before is None:
+    def control(self, initial: Evaluation | None) -> WinRate | None:
+        """Return how often the second sample of the policy wins against its first."""
+        if self.samples is None or initial is None:
             return None
-        return self.draws.control(before, self.spec.eval.bootstrap, self.spec.eval.seed)
+        return self.samples.control(initial, self.spec.eval.bootstrap, self.spec.eval.seed)
 
     def frontier(self) -> Frontier | None:
-        """All evaluations of the run so far, against best-of-n."""
-        if self.draws is None:
+        """Return all evaluations of the run so far against best-of-n."""
+        if self.samples is None:
             return None
-        evaluations: Mapping[int, Evaluation] = {
+        evaluations = {
             int(file.stem.removeprefix(STEP)): Evaluation.from_json(file)
             for file in sorted(self._folder.glob(f"{STEP}*.json"))
         }
-        return frontier(evaluations, self.draws, self.spec.eval.bootstrap, self.spec.eval.seed)
-
-    def columns(self) -> dict[str, list[Any]]:
-        """What the evaluated prompts are sliced by: their length in tokens, and `eval.slices`."""
-        policy, spec = self.observer.policy, self.spec.eval
-        rows = self.observer.heldout[: spec.prompts]
-        if self.spec.algo.head != "language" or not rows:
-            return {}
-        lengths = [len(ids) for ids in policy.encode([row["prompt"] for row in rows])]
-        return {LENGTH: lengths} | {name: [row.get(name) for row in rows] for name in spec.slices}
+        return frontier(evaluations, self.samples, self.spec.eval.bootstrap, self.spec.eval.seed)
 
     def check_columns(self) -> None:
-        """Before training.
+        """Look for the columns of `eval.slices`, before training.
 
         Raises:
-            UserError: a column of `eval.slices` that no held-out row has.
+            UserError: one that no held-out row has.
         """
-        there = sorted({name for row in self.observer.heldout for name in row} - {"prompt"})
-        missing = [name for name in self.spec.eval.slices if name not in there]
+        known = sorted({name for row in self.evaluator.rows for name in row} - {"prompt"})
+        missing = [name for name in self.spec.eval.slices if name not in known]
         if missing:
-            raise UserError(no_such_column(name, there) for name in missing)
+            raise UserError(no_such_column(name, known) for name in missing)
 
 
-def _compares(reward: Any) -> bool:
+def _compares(reward: RewardSpec) -> bool:
     return isinstance(reward, JudgeSpec) and reward.needs_rivals

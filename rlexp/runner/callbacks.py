@@ -1,4 +1,7 @@
-"""What happens between the steps of a training: checkpoints, evaluations, guards, a bar."""
+"""What happens between the steps of a training: checkpoints, evaluations, guards, a bar.
+
+Parameters without a type have the one that transformers' TrainerCallback gives them.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
-from transformers import TrainerCallback
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from rlexp.evaluation.results import Evaluation
 from rlexp.guards.divergence import check_numbers
+from rlexp.guards.monitor import GuardMonitor
+from rlexp.guards.probes import Probe, serve_probes
 from rlexp.runner.judge_costs import JudgeUsage
 from rlexp.runtime.checkpoints import seal
-from rlexp.spec.run import RunSpec
-from rlexp.tracking.callback import tracking_callback
+from rlexp.runtime.collective import broadcast
+
+Logs = dict[str, Any] | None
+"""What a trainer logs of a step."""
 
 
 class Checkpoints(TrainerCallback):
@@ -32,7 +41,7 @@ class Checkpoints(TrainerCallback):
     ) -> None:
         self.folder, self.flush, self.saved = folder, flush, saved
 
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_save(self, args, state, control, **kwargs) -> None:
         self.flush()
         self.saved(state.global_step, seal(self.folder, state.global_step))
 
@@ -40,7 +49,7 @@ class Checkpoints(TrainerCallback):
 class BarrierOnSave(TrainerCallback):
     """Waits until every process has written its part of a checkpoint, its random state."""
 
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_save(self, args, state, control, **kwargs) -> None:
         PartialState().wait_for_everyone()
 
 
@@ -54,7 +63,7 @@ class SaveBetweenRollouts(TrainerCallback):
     def __init__(self) -> None:
         self.due = False
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_end(self, args, state, control, **kwargs) -> None:
         cycle = steps_a_rollout(args)
         self.due = self.due or control.should_save
         ends = state.global_step % cycle == 0 or state.global_step >= state.max_steps
@@ -62,7 +71,7 @@ class SaveBetweenRollouts(TrainerCallback):
         self.due = self.due and not ends
 
 
-def steps_a_rollout(arguments: Any) -> int:
+def steps_a_rollout(arguments: TrainingArguments) -> int:
     """Optimizer steps after which a trainer of these transformers or TRL arguments samples anew."""
     accumulated = arguments.gradient_accumulation_steps
     batches = getattr(arguments, "steps_per_generation", None) or accumulated
@@ -80,21 +89,22 @@ class RestoreTrainerState(TrainerCallback):
 
     def on_train_begin(
         self,
-        args: Any,
-        state: Any,
-        control: Any,
-        lr_scheduler: Any = None,
-        train_dataloader: Any = None,
-        **kwargs: Any,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        lr_scheduler: LRScheduler | None = None,
+        train_dataloader: DataLoader | None = None,
+        **kwargs: object,
     ) -> None:
         if state.global_step == 0:
             return
+        assert lr_scheduler is not None and state.epoch is not None  # a trainer gives both
         state.compute_steps(args, state.max_steps)
         lr_scheduler.last_epoch -= 1
         lr_scheduler.step()  # the same place of what may be another schedule
         batches = getattr(train_dataloader, "batch_sampler", None)
-        sampler: Any = getattr(getattr(batches, "batch_sampler", batches), "sampler", None)
-        if hasattr(sampler, "repeat_count"):
+        sampler = getattr(getattr(batches, "batch_sampler", batches), "sampler", None)
+        if sampler is not None and hasattr(sampler, "repeat_count"):
             for _ in range(int(state.epoch)):
                 next(iter(sampler))  # draws the order of one pass
 
@@ -102,11 +112,11 @@ class RestoreTrainerState(TrainerCallback):
 class LogJudgeUsage(TrainerCallback):
     """Adds what the run's judges have cost to what is logged; in all processes."""
 
-    def __init__(self, spending: JudgeUsage) -> None:
-        self.spending = spending
+    def __init__(self, usage: JudgeUsage) -> None:
+        self.usage = usage
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        amounts = self.spending.gather()
+    def on_log(self, args, state, control, logs: Logs = None, **kwargs) -> None:
+        amounts = self.usage.gather()
         if logs:
             logs |= {name: value for name, value in amounts.items() if value}
 
@@ -114,82 +124,62 @@ class LogJudgeUsage(TrainerCallback):
 class StopOnNaN(TrainerCallback):
     """Ends a run that has diverged, before a checkpoint of it is kept."""
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+    def on_log(self, args, state, control, logs: Logs = None, **kwargs) -> None:
         check_numbers(logs or {}, state.global_step)
 
 
 class EvaluateEvery(TrainerCallback):
-    """Calls `evaluate(step)` every so many steps; the last step is left to the run's end."""
+    """Evaluates every so many steps, in all processes; the last step is left to the run's end.
 
-    def __init__(self, every: int, evaluate: Callable[[int], None]) -> None:
-        self.every, self.evaluate = every, evaluate
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        step = state.global_step
-        if self.every and step % self.every == 0 and step < state.max_steps:
-            self.evaluate(step)
-
-
-class StopPrunedTrial(TrainerCallback):
-    """Ends a trial that its sweep's pruner has given up, in all processes at the same step.
+    A run that is to be given up then ends its training, without a checkpoint of that step.
 
     Args:
-        every: steps between evaluations, after which it is decided.
-        hopeless: asked in the first process, behind the evaluation.
+        every: steps; 0 never evaluates.
+        evaluate: given the step, evaluates, and says whether to give the run up; collective.
 
     Attributes:
-        step: at which it was given up; None while there is hope.
+        pruned_at: step at which it was given up; None while it is worth going on.
     """
 
-    def __init__(self, every: int, hopeless: Callable[[], bool]) -> None:
-        self.every, self.hopeless = every, hopeless
-        self.step: int | None = None
+    def __init__(self, every: int, evaluate: Callable[[int], bool]) -> None:
+        self.every, self.evaluate = every, evaluate
+        self.pruned_at: int | None = None
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_end(self, args, state, control, **kwargs) -> None:
         step = state.global_step
         if not self.every or step % self.every or step >= state.max_steps:
             return
-        (hopeless,) = broadcast_object_list([self.hopeless()])
-        if hopeless:
-            self.step = step
+        if self.evaluate(step):
+            self.pruned_at = step
             control.should_training_stop, control.should_save = True, False
 
 
-class Guards(TrainerCallback):
-    """Lets the guards judge each step by its logs, in the first process; they come last of all.
+class CheckGuards(TrainerCallback):
+    """Lets the guards judge each step by its logs; it comes last of all, in all processes.
+
+    Where a guard stops the run, no checkpoint is kept of that step: the last one before it is what
+    to go on from.
 
     Args:
-        watcher: a `rlexp.guards.monitor.GuardMonitor`.
+        monitor: the first process's; None in the others.
+        take_probe: evaluates the policy as the monitor asks; collective.
     """
 
-    def __init__(self, watcher: Any) -> None:
-        self.watcher = watcher
+    def __init__(
+        self, monitor: GuardMonitor | None, take_probe: Callable[[Probe], Evaluation]
+    ) -> None:
+        self.monitor, self.take_probe = monitor, take_probe
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.watcher.go_on(state.global_step)
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
+        if self.monitor:
+            self.monitor.restore(state.global_step)
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if logs and "loss" in logs:  # trainers also log once at the end
-            self.watcher.after_step(state.global_step, logs)
-
-
-class StopByGuard(TrainerCallback):
-    """Ends the training when a guard says so, in all processes at the same step.
-
-    No checkpoint is kept of that step: the last one before it is what to go on from.
-
-    Args:
-        stopped: asked in the first process, behind the guards.
-    """
-
-    def __init__(self, stopped: Callable[[], bool]) -> None:
-        self.stopped = stopped
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if not logs or "loss" not in logs:
+    def on_log(self, args, state, control, logs: Logs = None, **kwargs) -> None:
+        if not logs or "loss" not in logs:  # trainers also log once at the end
             return
-        (stopped,) = broadcast_object_list([self.stopped()])
-        if stopped:
+        step = state.global_step
+        serve_probes(self.monitor.check_step(step, logs) if self.monitor else None, self.take_probe)
+        if broadcast(self.monitor is not None and self.monitor.stopped is not None):
             control.should_training_stop, control.should_save = True, False
 
 
@@ -199,7 +189,7 @@ class BestMetric(TrainerCallback):
     def __init__(self, check: Callable[[], None]) -> None:
         self.check, self.checked = check, False
 
-    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_log(self, args, state, control, **kwargs) -> None:
         if not self.checked:
             self.check()
         self.checked = True
@@ -211,7 +201,7 @@ class ProgressBar(TrainerCallback):
     def __init__(self, advance: Callable[[int, int, str], None]) -> None:
         self.advance = advance
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+    def on_log(self, args, state, control, logs: Logs = None, **kwargs) -> None:
         shown = {name: (logs or {}).get(name) for name in ("reward", "loss", "kl")}
         text = "  ".join(
             f"{name} {value:.3f}" for name, value in shown.items() if value is not None
@@ -220,26 +210,12 @@ class ProgressBar(TrainerCallback):
             self.advance(state.global_step, state.max_steps, text)
 
 
-def callbacks_of_all(spending: JudgeUsage) -> list[TrainerCallback]:
-    """What every process does between steps."""
+def checkpoint_callbacks(usage: JudgeUsage) -> list[TrainerCallback]:
+    """Return what every process does between steps before anything is recorded."""
     return [
-        LogJudgeUsage(spending),
+        LogJudgeUsage(usage),
         StopOnNaN(),
         RestoreTrainerState(),
         SaveBetweenRollouts(),
         BarrierOnSave(),
-    ]
-
-
-def observing_callbacks(
-    spec: RunSpec, checkpoints: Path, observer: Any, advance: Callable[[int, int, str], None]
-) -> list[TrainerCallback]:
-    """What the first process does between steps, in this order: record, look, keep, judge."""
-    return [
-        tracking_callback(observer.tracker),
-        BestMetric(observer.checkpoints.check_metric),
-        EvaluateEvery(spec.eval.every, observer.look_during),
-        Checkpoints(checkpoints, observer.tracker.flush, observer.checkpoint_saved),
-        ProgressBar(advance),
-        Guards(observer.watcher),
     ]

@@ -17,22 +17,22 @@ class KeptCheckpoints:
 
     Args:
         train: says how many stay, and by which metric one is the best.
-        folder: theirs.
-        tracker: knows the metrics, and is told of what goes.
+        folder: of the checkpoints.
+        tracker: has the metrics, and records what is removed.
     """
 
     def __init__(self, train: TrainSpec, folder: Path, tracker: Tracker) -> None:
         self.train, self.folder, self.tracker = train, folder, tracker
 
     def keep(self) -> BestCheckpoint | None:
-        """Remove all checkpoints but the newest ones and the best; which the best is."""
-        found = complete_checkpoints(self.folder)
+        """Remove all checkpoints but the newest ones and the best; return the best."""
+        checkpoints = complete_checkpoints(self.folder)
         best = None
         if (metric := self.train.best_metric) is not None:
             history = self.tracker.history
             values = {step: metrics[metric] for step, metrics in history if metric in metrics}
-            best = best_checkpoint(found, metric, values, self.train.best_mode)
-        for old in found[: -self.train.keep_checkpoints]:
+            best = best_checkpoint(checkpoints, metric, values, self.train.best_mode)
+        for old in checkpoints[: -self.train.keep_checkpoints]:
             if best is None or old.name != best.folder:
                 shutil.rmtree(old)
                 self.tracker.removed(old)

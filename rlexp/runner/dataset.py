@@ -1,19 +1,28 @@
-"""From splits to the rows that a trainer and the evaluations see: framed, short enough, sampled."""
+"""From splits to the rows that a trainer and the evaluations see: framed, short enough, sampled.
+
+Every process calls these functions. Rows that the policy must sample are sampled by all of them,
+which all compute the same, judged and written by the first one, and read by all.
+"""
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 from rlexp.data.derived.label_pairs import label_pairs
 from rlexp.data.derived.preference_sampling import sample_rows
+from rlexp.data.load import Splits
 from rlexp.data.prompt_templates import frame
+from rlexp.models.policy import Policy
+from rlexp.runner.recorder import Recorder
+from rlexp.runtime.collective import broadcast, compute_on_first
 from rlexp.scoring import Scorer
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.model_kind import ModelKind
 from rlexp.spec.policy import Completion
 from rlexp.spec.reward import Text, Value
 from rlexp.spec.rows import pairs_are_matched
@@ -24,114 +33,130 @@ Rows = list[dict[str, Any]]
 LABELS_COMPARED = 200
 
 
-def eval_rows(spec: RunSpec, policy: Any, splits: Any, observer: Any, scorer: Scorer) -> Rows:
-    """What evaluations look at: prompts, or pairs for a model that scores texts."""
-    if spec.algo.head == "language":
-        framed = frame(splits.heldout, spec.data, policy.chat)
-        return filter_by_prompt_length(framed, spec, policy, observer.notes)
-    if splits.heldout_pairs:
-        framed = frame(splits.heldout_pairs, spec.data, policy.chat)
-        return filter_by_prompt_length(framed, spec, policy, observer.notes)
-    if pairs_are_matched(spec.algo, spec.data):
-        framed = frame(splits.heldout_labelled, spec.data, policy.chat)
-        labelled = filter_by_prompt_length(framed, spec, policy, observer.notes)
-        # By the evaluation's seed: runs of different seeds are compared on the same pairs.
-        pairs, note = label_pairs(labelled, spec.eval.seed, None)
-        observer.notes.append(f"held out: {note}")
-        return pairs
-    framed = frame(splits.heldout[: spec.eval.prompts], spec.data, policy.chat)
-    asked = filter_by_prompt_length(framed, spec, policy, [])
+class DatasetBuilder:
+    """Builds the rows of one run.
 
-    def make() -> tuple[Rows, str]:
-        rows, note = _sampled(spec, policy, asked, observer, scorer)
-        return rows, f"held out: {note}"
-
-    return cached_rows(observer.folder / "heldout.jsonl", make, observer)
-
-
-def training_rows(
-    spec: RunSpec, policy: Any, splits: Any, folder: Path, observer: Any, scorer: Scorer
-) -> Rows:
-    """Rows of the kind that the algorithm needs, framed for the model."""
-    notes: list[str] = observer.notes if observer else []
-    rows = frame(splits.train, spec.data, policy.chat)
-    rows = filter_by_prompt_length(rows, spec, policy, notes)
-    if splits.kind == spec.algo.needs:
-        if observer and splits.kind == "unpaired" and spec.reward.scores_anything:
-            notes.append(_agreement(spec, rows, scorer))
-        return rows
-    if pairs_are_matched(spec.algo, spec.data):
-        pairs, note = label_pairs(rows, spec.seed, spec.train.max_steps * spec.train.batch_size)
-        notes.append(note)
-        return pairs
-
-    def make() -> tuple[Rows, str]:
-        return _sampled(spec, policy, _as_many_as_needed(spec, rows), observer, scorer)
-
-    return cached_rows(folder / f"{spec.algo.needs}.jsonl", make, observer)
-
-
-def cached_rows(file: Path, make: Callable[[], tuple[Rows, str]], observer: Any) -> Rows:
-    """Rows that the first process samples, once for all attempts at a run, and the others read.
-
-    The spool tells when the file is whole, and the note that goes into the card.
+    Args:
+        spec: the run.
+        folder: the run's.
+        splits: its data.
+        policy: frames, counts tokens, and samples what the data does not have.
+        recorder: is told what was done.
+        scorer: judges what is sampled.
     """
-    if observer:
-        told = observer.tracker.told.events.get("sampled", []) if observer.tracker.told else []
-        notes = [event["note"] for event in told if event["file"] == file.name]
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        folder: Path,
+        splits: Splits,
+        policy: Policy,
+        recorder: Recorder,
+        scorer: Scorer,
+    ) -> None:
+        self.spec, self.folder, self.splits = spec, folder, splits
+        self.policy, self.recorder, self.scorer = policy, recorder, scorer
+
+    def eval_rows(self, kind: ModelKind) -> Rows:
+        """Return what evaluations of a kind of model look at: prompts, or pairs."""
+        spec, splits = self.spec, self.splits
+        if kind.writes:
+            return self._framed(splits.heldout)
+        if splits.heldout_pairs:
+            return self._framed(splits.heldout_pairs)
+        if pairs_are_matched(spec.algo, spec.data):
+            labelled = self._framed(splits.heldout_labelled)
+            # By the evaluation's seed: runs of different seeds are compared on the same pairs.
+            pairs, note = label_pairs(labelled, spec.eval.seed, None)
+            self.recorder.notes.append(f"held out: {note}")
+            return pairs
+        prompts = self._framed(splits.heldout[: spec.eval.prompts], told=False)
+        return self._cached_rows("heldout.jsonl", prompts, "held out: ")
+
+    def training_rows(self) -> Rows:
+        """Return rows of the kind that the algorithm needs, framed for the model."""
+        spec, splits = self.spec, self.splits
+        rows = self._framed(splits.train)
+        if splits.kind == spec.algo.needs:
+            if splits.kind == "unpaired" and spec.reward.scores_anything:
+                self.recorder.notes.append(compute_on_first(lambda: self._agreement(rows)))
+            return rows
+        if pairs_are_matched(spec.algo, spec.data):
+            wanted = spec.train.max_steps * spec.train.batch_size
+            pairs, note = label_pairs(rows, spec.seed, wanted)
+            self.recorder.notes.append(note)
+            return pairs
+        return self._cached_rows(f"{spec.algo.needs}.jsonl", self._as_many_as_needed(rows))
+
+    def _framed(self, rows: Rows, *, told: bool = True) -> Rows:
+        framed = frame(rows, self.spec.data, self.policy.chat)
+        notes = self.recorder.notes if told else []
+        return filter_by_prompt_length(framed, self.spec, self.policy, notes)
+
+    def _cached_rows(self, name: str, prompts: Rows, prefix: str = "") -> Rows:
+        """Return rows that are sampled once for all attempts at a run.
+
+        The spool tells when the file is whole, and the note that goes into the card.
+        """
+        file = self.folder / name
+        events = self.recorder.earlier_events("sampled")
+        notes = broadcast([event["note"] for event in events if event["file"] == name])
         if not notes:
-            rows, note = make()
+            rows, note = self._sample(prompts)
+            notes = [f"{prefix}{note}"]
             lines = [json.dumps(row, ensure_ascii=False) for row in rows]
-            file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-            observer.tracker.event("sampled", file=file.name, note=note)
-            notes = [note]
-        observer.notes.append(notes[-1])
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
+            text = "\n".join(lines) + "\n"
+            self.recorder.write_file(file, lambda path: _write_text(path, text))
+            self.recorder.event("sampled", file=name, note=notes[0])
+            broadcast(None)  # the file is there
+        self.recorder.notes.append(notes[-1])
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
 
+    def _agreement(self, rows: Rows) -> str:
+        """Return how far the data's labels and the reward ask for the same, in words."""
+        spec = self.spec
+        chosen = random.Random(spec.seed).sample(rows, min(LABELS_COMPARED, len(rows)))
+        names = [name for name in chosen[0] if name not in ("prompt", "completion", "label")]
+        columns = {name: [row[name] for row in chosen] for name in names}
+        prompts, completions = ([row[name] for row in chosen] for name in ("prompt", "completion"))
+        scores = zip(self.scorer.once(prompts, completions, columns).total, chosen, strict=True)
+        known = [(score, row["label"]) for score, row in scores if score is not None]
+        good = [score for score, label in known if label]
+        bad = [score for score, label in known if not label]
+        won = [float(a > b) + 0.5 * (a == b) for a in good for b in bad]
+        if not won:
+            return "labels: the data's own"
+        return (
+            f"labels: the data's own; the reward {spec.reward.name} puts a good answer above a bad "
+            f"one in {sum(won) / len(won):.0%} of cases (algo.labels=reward would follow it)"
+        )
 
-def _agreement(spec: RunSpec, rows: Rows, scorer: Scorer) -> str:
-    """How far the data's labels and the reward ask for the same, in words."""
-    some = random.Random(spec.seed).sample(rows, min(LABELS_COMPARED, len(rows)))
-    names = [name for name in some[0] if name not in ("prompt", "completion", "label")]
-    columns = {name: [row[name] for row in some] for name in names}
-    asked, said = ([row[name] for row in some] for name in ("prompt", "completion"))
-    scores = zip(scorer.once(asked, said, columns).total, some, strict=True)
-    known = [(score, row["label"]) for score, row in scores if score is not None]
-    good = [score for score, label in known if label]
-    bad = [score for score, label in known if not label]
-    won = [float(a > b) + 0.5 * (a == b) for a in good for b in bad]
-    if not won:
-        return "labels: the data's own"
-    return (
-        f"labels: the data's own; the reward {spec.reward.name} puts a good answer above a bad one "
-        f"in {sum(won) / len(won):.0%} of cases (algo.labels=reward would follow it)"
-    )
+    def _as_many_as_needed(self, rows: Rows) -> Rows:
+        spec, sampling = self.spec, self.spec.algo.sampling
+        assert sampling is not None  # the spec lets no other algorithm come here
+        rows_a_prompt = sampling.completions if spec.algo.needs == "unpaired" else 1
+        needed = ceil(spec.train.max_steps * spec.train.batch_size / rows_a_prompt)
+        return random.Random(spec.seed).sample(rows, min(sampling.prompts, needed, len(rows)))
 
+    def _sample(self, rows: Rows) -> tuple[Rows, str]:
+        """Return rows made of the policy's own answers to the rows' prompts, and a note."""
 
-def _as_many_as_needed(spec: RunSpec, rows: Rows) -> Rows:
-    sampling = spec.algo.sampling
-    assert sampling is not None  # the spec lets no other algorithm come here
-    answers = (
-        sampling.completions if spec.algo.needs == "unpaired" else 1
-    )  # rows that a prompt makes
-    needed = ceil(spec.train.max_steps * spec.train.batch_size / answers)
-    return random.Random(spec.seed).sample(rows, min(sampling.prompts, needed, len(rows)))
+        def score(prompts: list[Text], answers: list[Text], columns: dict[str, Any]) -> list[Value]:
+            once = self.scorer.once
+            return compute_on_first(lambda: list(once(prompts, answers, columns).total))
 
+        with self.recorder.phase("sampling"):
+            return sample_rows(self.spec.algo.needs, rows, self._complete, score)
 
-def _sampled(
-    spec: RunSpec, policy: Any, rows: Rows, observer: Any, scorer: Scorer
-) -> tuple[Rows, str]:
-    """Rows made of the policy's own answers to the rows' prompts."""
-    sampling = spec.algo.sampling
-    assert sampling is not None
-    chunk = max(1, spec.eval.batch_size // sampling.completions)
-
-    def complete(prompts: Sequence[Text]) -> list[list[Completion]]:
+    def _complete(self, prompts: Sequence[Text]) -> list[list[Completion]]:
+        spec, sampling = self.spec, self.spec.algo.sampling
+        assert sampling is not None
+        chunk = max(1, spec.eval.batch_size // sampling.completions)
         answers: list[list[Completion]] = []
-        with observer.terminal.bar("sampling") as advance:
+        with self.recorder.bar("sampling") as advance:
             for start in range(0, len(prompts), chunk):
                 advance(start, len(prompts), "prompts answered")
-                answers += policy.complete(
+                answers += self.policy.complete(
                     prompts[start : start + chunk],
                     completions=sampling.completions,
                     max_new_tokens=spec.data.max_completion_length,
@@ -142,21 +167,42 @@ def _sampled(
             advance(len(prompts), len(prompts), "prompts answered")
         return answers
 
-    def score(prompts: list[Text], answers: list[Text], columns: dict[str, Any]) -> list[Value]:
-        return list(scorer.once(prompts, answers, columns).total)
 
-    with observer.phase("sampling"):
-        return sample_rows(spec.algo.needs, rows, complete, score)
+def shared_prompts(
+    policies: Sequence[Policy], spec: RunSpec, splits: Splits, notes: list[str]
+) -> list[Rows]:
+    """Return the held-out prompts as each policy reads them: those short enough for all."""
+    framed = [frame(splits.heldout, spec.data, policy.chat) for policy in policies]
+    fits = [
+        _short_enough(rows, spec, policy) for rows, policy in zip(framed, policies, strict=True)
+    ]
+    shared = [all(each) for each in zip(*fits, strict=True)]
+    if dropped := shared.count(False):
+        notes.append(_dropped_note(dropped, spec))
+    return [[row for row, keep in zip(rows, shared, strict=True) if keep] for rows in framed]
 
 
-def filter_by_prompt_length(rows: Rows, spec: RunSpec, policy: Any, notes: list[str]) -> Rows:
-    """The rows whose prompt is within `data.max_prompt_length`."""
+def filter_by_prompt_length(rows: Rows, spec: RunSpec, policy: Policy, notes: list[str]) -> Rows:
+    """Return the rows whose prompt is within `data.max_prompt_length`."""
+    fits = _short_enough(rows, spec, policy)
+    if dropped := fits.count(False):
+        notes.append(_dropped_note(dropped, spec))
+    return [row for row, keep in zip(rows, fits, strict=True) if keep]
+
+
+def _short_enough(rows: Rows, spec: RunSpec, policy: Policy) -> list[bool]:
     limit = spec.data.max_prompt_length
     lengths = [len(ids) for ids in policy.encode([row["prompt"] for row in rows])]
-    kept = [row for row, length in zip(rows, lengths, strict=True) if length <= limit]
-    if not kept:
+    if all(length > limit for length in lengths):
         got = f"{limit} tokens; the shortest prompt has {min(lengths)}"
         raise UserError(Problem("data.max_prompt_length", got, "a limit that some prompts pass"))
-    if dropped := len(rows) - len(kept):
-        notes.append(f"{dropped} prompts longer than {limit} tokens were left out")
-    return kept
+    return [length <= limit for length in lengths]
+
+
+def _dropped_note(dropped: int, spec: RunSpec) -> str:
+    limit = spec.data.max_prompt_length
+    return f"{dropped} prompts longer than {limit} tokens were left out"
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What went wrong in a training, in words with a cause and a knob."""
+"""Error messages of a training: what went wrong, the likely cause, and the knob to turn."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rlexp.runtime.checkpoints import complete_checkpoints, remove_cut_off, step_of
+from rlexp.runtime.run_folder import CHECKPOINTS
 from rlexp.spec.errors import RunFailed, UserError
 from rlexp.spec.run import RunSpec
 
@@ -29,18 +30,19 @@ def explain_failures(spec: RunSpec) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
-        said = str(error).lower()
-        if not isinstance(error, MemoryError) and not any(words in said for words in OUT_OF_MEMORY):
+        message = str(error).lower()
+        named = any(words in message for words in OUT_OF_MEMORY)
+        if not isinstance(error, MemoryError) and not named:
             raise
-        now = spec.train.micro_batch_size or spec.train.batch_size // spec.hardware.processes
-        knobs = [f"train.micro_batch_size={max(1, now // 2)}"] if now > 1 else []
+        micro = spec.train.micro_batch_size or spec.train.batch_size // spec.hardware.processes
+        knobs = [f"train.micro_batch_size={max(1, micro // 2)}"] if micro > 1 else []
         if not spec.train.gradient_checkpointing:
             knobs.append("train.gradient_checkpointing=true")
         if spec.peft.kind == "none":
             knobs.append("peft=lora")
         raise RunFailed(
             f"out of memory: {_first_line(error)}",
-            f"model={spec.model.name} with {now} sequences at once does not fit this device",
+            f"model={spec.model.name} with {micro} sequences at once does not fit this device",
             f"try {' or '.join(knobs) or 'a smaller model'}; the last complete checkpoint stays",
         ) from error
 
@@ -60,10 +62,10 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
         if isinstance(error, (RunFailed, UserError)) or not _disk_refuses(error):
             raise
         free = shutil.disk_usage(folder).free
-        cut = remove_cut_off(folder / "checkpoints")
-        last = complete_checkpoints(folder / "checkpoints")
-        what = f"the checkpoint of step {step_of(cut[-1])}" if cut else "the run's files"
-        after = f"it goes on from step {step_of(last[-1])}" if last else "it begins again"
+        cut_off = remove_cut_off(folder / CHECKPOINTS)
+        kept = complete_checkpoints(folder / CHECKPOINTS)
+        what = f"the checkpoint of step {step_of(cut_off[-1])}" if cut_off else "the run's files"
+        after = f"it goes on from step {step_of(kept[-1])}" if kept else "it begins again"
         raise RunFailed(
             f"{what} could not be written to {folder}: {_first_line(error)}",
             f"the disk is full, or a quota is used up ({free:,} bytes were free)",

@@ -1,9 +1,8 @@
-"""What a run spends on judges, over all its processes and attempts."""
+"""What a run's judges cost, over all its processes and attempts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from rlexp.rewards.judging.usage import usage
 
@@ -12,53 +11,53 @@ Amounts = dict[str, float]
 
 
 class JudgeUsage:
-    """The run's part of its process's bill, and what is known of the other parts.
+    """The run's part of what its process has used, and what is known of the other processes.
 
     Args:
         history: metrics by step of earlier attempts at the run, which the first process knows.
     """
 
     def __init__(self, history: History = ()) -> None:
-        self._begun = usage().metrics()
-        self._elsewhere: Amounts = dict.fromkeys(self._begun, 0.0)
+        self._before = usage().metrics()
+        self._others: Amounts = dict.fromkeys(self._before, 0.0)
         for _, metrics in history:
-            for name in self._elsewhere:
-                self._elsewhere[name] = max(self._elsewhere[name], metrics.get(name, 0.0))
-        self._earlier = dict(self._elsewhere)
+            for name in self._others:
+                self._others[name] = max(self._others[name], metrics.get(name, 0.0))
+        self._earlier = dict(self._others)
 
     def so_far(self) -> Amounts:
-        """The run's bill by metric; what other processes ask is as of the last `gather`."""
-        return {name: value + self._elsewhere[name] for name, value in self._here().items()}
+        """Return what the run has used, by metric; of other processes as of the last `gather`."""
+        return {name: value + self._others[name] for name, value in self._this_process().items()}
 
     def gather(self) -> Amounts:
-        """The same, of all processes, which all call this."""
+        """Return the same of all processes, which all call this."""
         from accelerate import PartialState
         from accelerate.utils import gather_object
 
-        here = self._here()
+        own = self._this_process()
         if PartialState().num_processes > 1:
-            mine = {name: value + self._earlier[name] for name, value in here.items()}
-            bills: list[Any] = gather_object([mine])
-            total = {name: sum(bill[name] for bill in bills) for name in here}
-            self._elsewhere = {name: total[name] - here[name] for name in here}
+            with_earlier = {name: value + self._earlier[name] for name, value in own.items()}
+            amounts: list[Amounts] = gather_object([with_earlier])
+            total = {name: sum(amount[name] for amount in amounts) for name in own}
+            self._others = {name: total[name] - own[name] for name in own}
         return self.so_far()
 
     def notes(self) -> list[str]:
-        """The bill in words; none where nobody was asked."""
+        """Return the usage in words; none where no judge was asked."""
         names = {name.removeprefix("perf/judge_"): value for name, value in self.so_far().items()}
         if not names["requests"] and not names["cached"]:
             return []
-        told = (
+        text = (
             f"judges: {names['requests']:,.0f} requests, {names['cached']:,.0f} answers from the "
             f"cache, {names['input_tokens']:,.0f} tokens in, {names['output_tokens']:,.0f} out"
         )
         if names["cost"]:
-            told += f", cost {names['cost']:,.4f}"
+            text += f", cost {names['cost']:,.4f}"
         if names["retries"]:
-            told += f"; {names['retries']:,.0f} requests were sent again"
+            text += f"; {names['retries']:,.0f} requests were sent again"
         if names["unanswered"]:
-            told += f"; {names['unanswered']:,.0f} questions had no readable answer"
-        return [told]
+            text += f"; {names['unanswered']:,.0f} questions had no readable answer"
+        return [text]
 
-    def _here(self) -> Amounts:
-        return {name: value - self._begun[name] for name, value in usage().metrics().items()}
+    def _this_process(self) -> Amounts:
+        return {name: value - self._before[name] for name, value in usage().metrics().items()}

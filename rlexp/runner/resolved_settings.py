@@ -1,18 +1,23 @@
-"""What a config left open, as it turned out: by its keys, so that another run can be held to it.
+"""The settings that a config left open, as they turned out: by their keys, for another run.
 
 `auto` and null ask the machine. Another machine answers otherwise, and then the numbers differ.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlexp.runtime.device import mixed_bf16
 from rlexp.spec.run import RunSpec
 from rlexp.tracking.provenance.manifest import describe_weights
 
+if TYPE_CHECKING:
+    import torch
 
-def resolved_settings(spec: RunSpec, policy: Any) -> dict[str, Any]:
+    from rlexp.models.policy import Policy
+
+
+def resolved_settings(spec: RunSpec, policy: Policy) -> dict[str, Any]:
     """Return facts for the manifest: settings by config key, torch as it was built, the weights.
 
     Args:
@@ -22,22 +27,22 @@ def resolved_settings(spec: RunSpec, policy: Any) -> dict[str, Any]:
     import torch
 
     device = policy.model.device
-    found: dict[str, Any] = {
+    settings: dict[str, str | int] = {
         "hardware.device": device.type,
         "hardware.threads": torch.get_num_threads(),
         "hardware.mixed_precision": "bf16" if mixed_bf16(spec.hardware, device) else "no",
     }
     if spec.model.dtype == "auto" and spec.peft.kind != "qlora":
-        found["model.dtype"] = str(policy.model.dtype).removeprefix("torch.")
+        settings["model.dtype"] = str(policy.model.dtype).removeprefix("torch.")
     if spec.peft.kind == "auto":
-        found["peft.kind"] = "none" if policy.adapter is None else "lora"
+        settings["peft.kind"] = "none" if policy.adapter is None else "lora"
     files = describe_weights(policy.folder)
     if files["commit"]:
-        found["model.revision"] = files["commit"]
-    return {"resolved": found, "torch": _torch(device), "weights": {"policy": files}}
+        settings["model.revision"] = files["commit"]
+    return {"resolved": settings, "torch": _torch(device), "weights": {"policy": files}}
 
 
-def _torch(device: Any) -> dict[str, Any]:
+def _torch(device: torch.device) -> dict[str, Any]:
     import torch
 
     built: dict[str, Any] = {

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 
 from rlexp.sandbox.limits import Limits
-from rlexp.sandbox.means import STRONGEST_FIRST, Means, hindrance
+from rlexp.sandbox.means import STRONGEST_FIRST, Means, known_obstacle
 from rlexp.sandbox.worker import CannotStart, Worker
 
-_SMALL = Limits(
+_SMALL_LIMITS = Limits(
     cpu_seconds=1,
     wall_seconds=2.0,
     memory_mib=256,
@@ -21,16 +21,16 @@ _SMALL = Limits(
 
 @cache
 def obstacle(means: Means) -> str | None:
-    """Why the means does not work here; None when a program has run under it."""
-    if why := hindrance(means):
+    """Say why the means does not work here; None when a program has run under it."""
+    if why := known_obstacle(means):
         return why
     try:
-        worker = Worker(means, _SMALL)
+        worker = Worker(means, _SMALL_LIMITS)
     except CannotStart as error:
         return str(error)
     try:
         request = {"code": "x = 1", "setup": "", "style": False, "stdin": None}
-        answer = worker.ask({**request, "tests": ["assert x == 1"]}, _SMALL.wall_seconds)
+        answer = worker.ask({**request, "tests": ["assert x == 1"]}, _SMALL_LIMITS.wall_seconds)
     except ConnectionError as error:
         return str(error)
     finally:
@@ -39,5 +39,5 @@ def obstacle(means: Means) -> str | None:
 
 
 def strongest() -> Means | None:
-    """The first of the isolating means that works; None where none does."""
+    """Return the first of the isolating means that works; None where none does."""
     return next((means for means in STRONGEST_FIRST if obstacle(means) is None), None)

@@ -28,7 +28,7 @@ _NAMESPACES = (
 
 
 def enter_namespaces(shown: list[str]) -> None:
-    """Leave the machine; what goes on afterwards is another process, the first of its namespace.
+    """Enter new namespaces and a new root; the caller goes on as the first process in them.
 
     Args:
         shown: folders and files of the machine that stay, for reading.
@@ -54,7 +54,7 @@ def enter_namespaces(shown: list[str]) -> None:
 
 
 def inside_bubblewrap() -> None:
-    """What bubblewrap leaves to do: root gives itself up, and /proc is hidden."""
+    """Do what bubblewrap leaves to do: root gives itself up, and /proc is hidden."""
     if os.getuid() == 0:
         proc = _open_proc()
         _become_nobody(proc)
@@ -65,8 +65,8 @@ def inside_bubblewrap() -> None:
         linux.set_mount_attributes("/proc", linux.ATTR_RDONLY, recursive=False)
 
 
-def own_folder(mib: int) -> None:
-    """An empty /tmp for what is forked from here; all else becomes private to it as well."""
+def mount_private_tmp(mib: int) -> None:
+    """Mount an empty /tmp for what is forked from here, in a mount namespace of its own."""
     linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWPID)
     options = f"size={mib}m,nr_inodes=4096,mode=700"
     linux.mount("none", "/tmp", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)  # noqa: S108
@@ -88,26 +88,26 @@ def _write_maps(proc: int, process: str, user: int, group: int) -> None:
 
 
 def _become_nobody(proc: int) -> None:
-    """A user namespace in which this process is all-powerful, and outside of which it is nobody.
+    """Enter a user namespace, all-powerful in it and nobody outside of it.
 
     The map must be written by a process that stays outside.
     """
     os.setgroups([])
-    me = os.readlink("self", dir_fd=proc)
-    inside_read, inside_write = os.pipe()
+    process = os.readlink("self", dir_fd=proc)
+    entered_read, entered_write = os.pipe()  # its end says that the namespace has been entered
     helper = os.fork()
     if helper == 0:
-        os.close(inside_write)
-        os.read(inside_read, 1)
+        os.close(entered_write)
+        os.read(entered_read, 1)
         try:
-            _write_maps(proc, me, NOBODY, NOBODY)
+            _write_maps(proc, process, NOBODY, NOBODY)
         except OSError as error:
             print(error, file=sys.stderr)
             os._exit(1)
         os._exit(0)
     linux.unshare(linux.CLONE_NEWUSER)
-    os.close(inside_read)
-    os.close(inside_write)
+    os.close(entered_read)
+    os.close(entered_write)
     _, status = os.waitpid(helper, 0)
     if status:
         raise PermissionError("the user namespace could not be given its users")
@@ -117,14 +117,17 @@ def _become_nobody(proc: int) -> None:
 
 
 def _build_root(shown: list[str]) -> None:
+    # nothing of what follows reaches the machine's own mounts
     linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    # a root in memory; the old one stays below it while it is copied from
     new, old = "/tmp", "/old"  # noqa: S108
     linux.mount("none", new, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "size=1m,mode=755")
     Path(new + old).mkdir()
     linux.pivot_root(new, new + old)
     os.chdir("/")
+    # what is shown of the machine
     for path in shown:
-        _show(old, path)
+        _mount_for_reading(old, path)
     for name in DEVICES:
         _bind(f"{old}/dev/{name}", f"/dev/{name}")
     Path("/tmp").mkdir(exist_ok=True)  # noqa: S108
@@ -133,7 +136,7 @@ def _build_root(shown: list[str]) -> None:
     linux.set_mount_attributes("/", linux.ATTR_RDONLY, recursive=False)
 
 
-def _show(old: str, path: str) -> None:
+def _mount_for_reading(old: str, path: str) -> None:
     source = Path(old + path)
     if source.is_symlink():
         Path(path).symlink_to(source.readlink())

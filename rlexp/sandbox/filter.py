@@ -39,44 +39,52 @@ class Denied:
     error: int = errno.EPERM
 
 
-def _all(*numbers: tuple[int | None, int | None]) -> tuple[Denied, ...]:
+def _always(*numbers: tuple[int | None, int | None]) -> tuple[Denied, ...]:
     return tuple(Denied(pair) for pair in numbers)
 
 
 KERNEL = (
-    *_all((101, 117), (310, 270), (311, 271), (312, 272), (438, 438)),  # tracing, others' memory
-    *_all((272, 97), (308, 268), (165, 40), (166, 39), (155, 41), (161, 51)),  # namespaces, mounts
-    *_all(*((number, number) for number in (428, 429, 430, 431, 432, 433, 442, 467, 468))),
-    *_all((303, 264), (304, 265)),  # files by handle
-    *_all((321, 280), (298, 241), (323, 282), (425, 425), (426, 426), (427, 427)),  # bpf … io_uring
-    *_all((319, 279), (447, 447), (29, 194), (64, 190), (68, 186), (240, 180)),  # memory unlimited
-    *_all((248, 217), (249, 218), (250, 219)),  # keys
-    *_all((41, 198)),  # socket; socketpair stays
-    *_all((175, 105), (313, 273), (176, 106), (246, 104), (320, 294), (169, 142)),  # the machine
-    *_all((135, 92), (154, None), (103, 116), (300, 262), (179, 60), (167, 224), (163, 89)),
+    *_always((101, 117), (310, 270), (311, 271), (312, 272), (438, 438)),  # tracing, others' memory
+    *_always(
+        (272, 97), (308, 268), (165, 40), (166, 39), (155, 41), (161, 51)
+    ),  # namespaces, mounts
+    *_always(*((number, number) for number in (428, 429, 430, 431, 432, 433, 442, 467, 468))),
+    *_always((303, 264), (304, 265)),  # files by handle
+    *_always(
+        (321, 280), (298, 241), (323, 282), (425, 425), (426, 426), (427, 427)
+    ),  # bpf … io_uring
+    *_always(
+        (319, 279), (447, 447), (29, 194), (64, 190), (68, 186), (240, 180)
+    ),  # memory unlimited
+    *_always((248, 217), (249, 218), (250, 219)),  # keys
+    *_always((41, 198)),  # socket; socketpair stays
+    *_always((175, 105), (313, 273), (176, 106), (246, 104), (320, 294), (169, 142)),  # the machine
+    *_always((135, 92), (154, None), (103, 116), (300, 262), (179, 60), (167, 224), (163, 89)),
     Denied((56, 220), any_of=_CLONE_NEW),
     Denied((435, 435), error=errno.ENOSYS),  # clone3 hides its flags; the C library tries clone
 )
 """Denied to every program."""
 
 PROCESSES = (
-    *_all((57, None), (58, None), (59, 221), (322, 281)),  # fork, vfork, execve, execveat
+    *_always((57, None), (58, None), (59, 221), (322, 281)),  # fork, vfork, execve, execveat
     Denied((56, 220), none_of=_CLONE_THREAD),
 )
 WRITING = (
     Denied((2, None), argument=1, any_of=_WRITES),
     Denied((257, 56), argument=2, any_of=_WRITES),
     Denied((437, 437), error=errno.ENOSYS),  # openat2 hides its flags
-    *_all((85, None), (76, 45), (87, None), (263, 35), (82, None), (264, 38), (316, 276)),
-    *_all((83, None), (258, 34), (84, None), (88, None), (266, 36), (86, None), (265, 37)),
-    *_all((90, None), (91, 52), (268, 53), (452, 452), (92, None), (93, 55), (94, None), (260, 54)),
-    *_all((133, None), (259, 33), (280, 88), (132, None), (235, None), (261, None)),
-    *_all((188, 5), (189, 6), (190, 7), (197, 14), (198, 15), (199, 16), (463, 463), (466, 466)),
+    *_always((85, None), (76, 45), (87, None), (263, 35), (82, None), (264, 38), (316, 276)),
+    *_always((83, None), (258, 34), (84, None), (88, None), (266, 36), (86, None), (265, 37)),
+    *_always(
+        (90, None), (91, 52), (268, 53), (452, 452), (92, None), (93, 55), (94, None), (260, 54)
+    ),
+    *_always((133, None), (259, 33), (280, 88), (132, None), (235, None), (261, None)),
+    *_always((188, 5), (189, 6), (190, 7), (197, 14), (198, 15), (199, 16), (463, 463), (466, 466)),
 )
 OTHERS = (
-    *_all((62, 129), (200, 130), (234, 131), (129, 138), (297, 240), (424, 424), (434, 434)),
-    *_all((141, 140), (142, 118), (144, 119), (314, 274), (251, 30), (256, 238), (279, 239)),
-    *_all((440, 440), (448, 448)),
+    *_always((62, 129), (200, 130), (234, 131), (129, 138), (297, 240), (424, 424), (434, 434)),
+    *_always((141, 140), (142, 118), (144, 119), (314, 274), (251, 30), (256, 238), (279, 239)),
+    *_always((440, 440), (448, 448)),
     Denied((302, 261), any_of=_ANY),  # prlimit64 of another process
     Denied((203, 122), any_of=_ANY),  # sched_setaffinity of another process
     Denied((157, 167), equals=1),  # prctl: outlive the parent
@@ -89,20 +97,21 @@ OTHERS = (
 
 
 def program(denied: Iterable[Denied]) -> bytes:
-    """The filter in the kernel's form: `struct sock_filter[]` of classic BPF.
+    """Return the filter in the kernel's form: `struct sock_filter[]` of classic BPF.
 
     Raises:
         KeyError: a machine type other than `ARCHITECTURES`.
     """
     machine = os.uname().machine
     column = list(ARCHITECTURES).index(machine)
-    lines = [_load(4), _jump(_EQUAL, ARCHITECTURES[machine], 1, 0), _give(_KILL), _load(0)]
+    # another architecture has other numbers: a program of it is killed
+    lines = [_load(4), _jump(_EQUAL, ARCHITECTURES[machine], 1, 0), _return(_KILL), _load(0)]
     if machine == "x86_64":  # the x32 calls, a second set of numbers
-        lines += [_jump(_GREATER_OR_EQUAL, 0x40000000, 0, 1), _give(_KILL)]
+        lines += [_jump(_GREATER_OR_EQUAL, 0x40000000, 0, 1), _return(_KILL)]
     for rule in denied:
         if (number := rule.numbers[column]) is not None:
             lines += _rule(rule, number)
-    return b"".join([*lines, _give(_ALLOW)])
+    return b"".join([*lines, _return(_ALLOW)])
 
 
 _EQUAL, _GREATER_OR_EQUAL, _ANY_BIT = 0x15, 0x35, 0x45
@@ -118,12 +127,12 @@ def _jump(condition: int, value: int, if_true: int, if_false: int) -> bytes:
     return struct.pack("=HBBI", condition, if_true, if_false, value)
 
 
-def _give(value: int) -> bytes:
+def _return(value: int) -> bytes:
     return struct.pack("=HBBI", 0x06, 0, 0, value)
 
 
 def _rule(rule: Denied, number: int) -> list[bytes]:
-    deny = _give(_ERRNO | rule.error)
+    deny = _return(_ERRNO | rule.error)
     if rule.any_of is not None:
         test = _jump(_ANY_BIT, rule.any_of, 0, 1)
     elif rule.none_of is not None:
@@ -132,5 +141,6 @@ def _rule(rule: Denied, number: int) -> list[bytes]:
         test = _jump(_EQUAL, rule.equals, 0, 1)
     else:
         return [_jump(_EQUAL, number, 0, 1), deny]
+    # Arguments have 64 bits, flags lie in the lower 32; afterwards the number is loaded again.
     lower_half = _load(16 + 8 * rule.argument)
     return [_jump(_EQUAL, number, 0, 4), lower_half, test, deny, _load(0)]

@@ -30,27 +30,27 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _checked(result: int, what: str) -> None:
+def _check(result: int, call: str) -> None:
     if result < 0:
         number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
+        raise OSError(number, f"{call}: {os.strerror(number)}")
 
 
 def unshare(flags: int) -> None:
     """Leave the namespaces that the flags name, for new ones."""
-    _checked(_libc.unshare(flags), "unshare")
+    _check(_libc.unshare(flags), "unshare")
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
-    """mount(2)."""
+    """Mount a file system, as mount(2) does."""
     arguments = (source.encode(), target.encode(), kind.encode() if kind else None)
-    done = _libc.mount(*arguments, ctypes.c_ulong(flags), options.encode())
-    _checked(done, f"mount {target}")
+    result = _libc.mount(*arguments, ctypes.c_ulong(flags), options.encode())
+    _check(result, f"mount {target}")
 
 
 def unmount(target: str) -> None:
     """Take a mount away, at once for those who look and later for those who use it."""
-    _checked(_libc.umount2(target.encode(), MNT_DETACH), f"umount {target}")
+    _check(_libc.umount2(target.encode(), MNT_DETACH), f"umount {target}")
 
 
 def set_mount_attributes(target: str, attributes: int, recursive: bool) -> None:
@@ -59,33 +59,33 @@ def set_mount_attributes(target: str, attributes: int, recursive: bool) -> None:
     flags = _AT_RECURSIVE if recursive else 0
     number = ctypes.c_long(_SYS_MOUNT_SETATTR)
     path = target.encode()
-    done = _libc.syscall(number, _AT_FDCWD, path, flags, fields, ctypes.c_size_t(32))
-    _checked(done, f"mount_setattr {target}")
+    result = _libc.syscall(number, _AT_FDCWD, path, flags, fields, ctypes.c_size_t(32))
+    _check(result, f"mount_setattr {target}")
 
 
 def pivot_root(new: str, old: str) -> None:
     """Make `new` the root; what was the root is found at `old`, which lies below."""
     number = ctypes.c_long(_SYS_PIVOT_ROOT[os.uname().machine])
-    _checked(_libc.syscall(number, new.encode(), old.encode()), "pivot_root")
+    _check(_libc.syscall(number, new.encode(), old.encode()), "pivot_root")
 
 
 def die_with_parent() -> None:
     """Be killed when the thread that started this process ends."""
-    _checked(_libc.prctl(PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0), "prctl PDEATHSIG")
+    _check(_libc.prctl(PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0), "prctl PDEATHSIG")
 
 
 def hide_memory() -> None:
     """Keep processes with fewer privileges from reading this one's memory, and its children's."""
-    _checked(_libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl DUMPABLE")
+    _check(_libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl DUMPABLE")
 
 
 def drop_privileges() -> None:
     """Give up every capability, for good: no program that is executed gives one back."""
-    _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl NO_NEW_PRIVS")
-    _checked(_libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "prctl CAP_AMBIENT")
+    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl NO_NEW_PRIVS")
+    _check(_libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "prctl CAP_AMBIENT")
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     none = (ctypes.c_uint32 * 6)()
-    _checked(_libc.capset(header, none), "capset")
+    _check(_libc.capset(header, none), "capset")
 
 
 class _SockFprog(ctypes.Structure):
@@ -96,4 +96,4 @@ def install_filter(program: bytes) -> None:
     """Let a seccomp program (an array of `struct sock_filter`) decide on every system call."""
     pr_set_seccomp, mode_filter, instruction_size = 22, 2, 8
     argument = _SockFprog(len(program) // instruction_size, program)
-    _checked(_libc.prctl(pr_set_seccomp, mode_filter, ctypes.byref(argument), 0, 0), "seccomp")
+    _check(_libc.prctl(pr_set_seccomp, mode_filter, ctypes.byref(argument), 0, 0), "seccomp")

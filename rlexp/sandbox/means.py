@@ -32,8 +32,8 @@ _LINUX_WANTED = (5, 14)
 """Since then the kernel counts processes for each user namespace by itself."""
 
 
-def hindrance(means: Means) -> str | None:
-    """Why the means cannot work here, as far as it can be told without trying."""
+def known_obstacle(means: Means) -> str | None:
+    """Say why the means cannot work here, as far as that can be known without trying."""
     if means == "rlimits":
         return None if sys.platform in ("linux", "darwin") else f"{sys.platform} has no rlimits"
     if sys.platform != "linux":
@@ -49,7 +49,7 @@ def hindrance(means: Means) -> str | None:
 
 
 def command(means: Means, limits: Limits) -> list[str]:
-    """The command that starts a zygote, whose standard input has to be a socket."""
+    """Return the command that starts a zygote, whose standard input has to be a socket."""
     linter = importlib.util.find_spec("pycodestyle")
     executable = os.path.realpath(sys.executable)
     shown = [*_SYSTEM, os.path.realpath(sys.base_prefix), os.path.realpath(sys.base_exec_prefix)]
@@ -67,8 +67,8 @@ def command(means: Means, limits: Limits) -> list[str]:
     python = [executable, "-S", "-s", "-P", "-B", "-c", start, json.dumps(options)]
     if means != "bubblewrap":
         return python
-    own = [str(_PACKAGE / "__init__.py"), str(_PACKAGE / "sandbox")]
-    files = [*_outermost(shown), *own, *([linter.origin] if linter and linter.origin else [])]
+    modules = [str(_PACKAGE / "__init__.py"), str(_PACKAGE / "sandbox")]
+    files = [*_outermost(shown), *modules, *([linter.origin] if linter and linter.origin else [])]
     return ["bwrap", *_bubblewrap(files), "--", *python]
 
 
@@ -90,7 +90,7 @@ def _bubblewrap(shown: Sequence[str]) -> list[str]:
 
 
 def _outermost(paths: Sequence[str]) -> list[str]:
-    """The paths that lie in no other one: a mount below another could not be made."""
+    """Return the paths that lie in no other one: a mount below another could not be made."""
     unique = list(dict.fromkeys(paths))
     inside = {a for a in unique for b in unique if a != b and Path(a).is_relative_to(b)}
     return [path for path in unique if path not in inside]

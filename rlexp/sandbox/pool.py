@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
-from rlexp.sandbox.judge import TIME
 from rlexp.sandbox.limits import Limits
 from rlexp.sandbox.means import Means
+from rlexp.sandbox.verifier import TIMED_OUT
+from rlexp.sandbox.wire import Frame
 from rlexp.sandbox.worker import Worker
 
 
@@ -36,7 +36,7 @@ Test = Asserts | Prints
 
 @dataclass(frozen=True)
 class Program:
-    """A program and what it is tested with; `setup` stands before both."""
+    """A program and its tests; `setup` stands before both."""
 
     code: str
     tests: tuple[Test, ...]
@@ -46,7 +46,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found out about a program.
+    """The result of a program's tests.
 
     Attributes:
         parses: whether it is Python.
@@ -67,20 +67,20 @@ class SandboxPool:
     def __init__(self, means: Means, limits: Limits, workers: int) -> None:
         self.means: Means = means
         self.limits = limits
-        self._own = threading.local()
+        self._of_thread = threading.local()
         # A zygote is killed when the thread that has started it ends; these live as long as this.
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="sandbox")
         self._workers: set[Worker] = set()
         self._closed = False
 
     def run(self, programs: Iterable[Program]) -> list[Verdict]:
-        """The verdict on each program, in their order.
+        """Return the verdict on each program, in their order.
 
         Raises:
             CannotStart: the means does not work here.
             ConnectionError: a program brings its zygote down, twice.
         """
-        return list(self._threads.map(self._judged, programs))
+        return list(self._threads.map(self._verdict, programs))
 
     def close(self) -> None:
         """End the zygotes; the pool cannot be used any more."""
@@ -90,35 +90,35 @@ class SandboxPool:
             worker.close()
         self._threads.shutdown()
 
-    def _judged(self, program: Program) -> Verdict:
+    def _verdict(self, program: Program) -> Verdict:
         asserts = [test for test in program.tests if isinstance(test, Asserts)]
-        found: dict[Test, str] = {}
-        request = {"code": program.code, "setup": program.setup, "style": program.style}
-        looked: dict[str, Any] = {}
-        left = self.limits.wall_seconds
+        failures: dict[Test, str] = {}  # of the tests that have been run; empty: passed
+        request: Frame = {"code": program.code, "setup": program.setup, "style": program.style}
+        answer: Frame = {}
+        remaining = self.limits.wall_seconds
         for test in program.tests:
-            if test in found:
+            if test in failures:
                 continue
             began = time.monotonic()
             if isinstance(test, Prints):
-                looked, found[test] = self._printed(request, test, left)
+                answer, failures[test] = self._run_prints(request, test, remaining)
             else:
-                rest = [each for each in asserts if each not in found]
-                looked, why = self._asserted(request, rest, left)
-                found |= why
-            left -= time.monotonic() - began
-            if TIME in found.values() or left <= 0:
+                not_run = [other for other in asserts if other not in failures]
+                answer, results = self._run_asserts(request, not_run, remaining)
+                failures |= results
+            remaining -= time.monotonic() - began
+            if TIMED_OUT in failures.values() or remaining <= 0:
                 break
         if not program.tests:
-            looked = self._ask({**request, "stdin": None, "tests": []}, left) or {}
-        why = tuple(found.get(test, TIME) for test in program.tests)
-        passed = tuple(not each for each in why)
-        return Verdict(looked.get("parses", False), looked.get("style"), passed, why)
+            answer = self._ask({**request, "stdin": None, "tests": []}, remaining) or {}
+        why = tuple(failures.get(test, TIMED_OUT) for test in program.tests)
+        passed = tuple(not reason for reason in why)
+        return Verdict(answer.get("parses", False), answer.get("style"), passed, why)
 
-    def _asserted(
-        self, request: dict[str, Any], tests: list[Asserts], seconds: float
-    ) -> tuple[dict[str, Any], dict[Test, str]]:
-        """Why tests fail, up to the one that ends the candidate: the others get a new one."""
+    def _run_asserts(
+        self, request: Frame, tests: list[Asserts], seconds: float
+    ) -> tuple[Frame, dict[Test, str]]:
+        """Return why tests fail, up to the one that ends the candidate; the others need another."""
         sources = [test.source for test in tests]
         answer = self._ask({**request, "stdin": None, "tests": sources}, seconds)
         if answer is None:
@@ -128,34 +128,32 @@ class SandboxPool:
             test: "" if passed else why or "it failed" for test, (passed, why) in verdicts
         }
 
-    def _printed(
-        self, request: dict[str, Any], test: Prints, seconds: float
-    ) -> tuple[dict[str, Any], str]:
+    def _run_prints(self, request: Frame, test: Prints, seconds: float) -> tuple[Frame, str]:
         answer = self._ask({**request, "stdin": test.stdin, "tests": []}, seconds)
         if answer is None:
-            return {}, TIME
+            return {}, TIMED_OUT
         if answer["ended"]:
             return answer, answer["ended"]
         if _lines(answer["printed"]) == _lines(test.expected):
             return answer, ""
         return answer, f"it printed {answer['printed'][:80]!r}"
 
-    def _ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any] | None:
+    def _ask(self, request: Frame, seconds: float) -> Frame | None:
         for attempt in (1, 2):
             try:
                 return self._worker().ask(request, seconds)
             except ConnectionError:
-                self._workers.discard(self._own.worker)
-                del self._own.worker
+                self._workers.discard(self._of_thread.worker)
+                del self._of_thread.worker
                 if attempt == 2 or self._closed:
                     raise
         raise AssertionError
 
     def _worker(self) -> Worker:
-        if not hasattr(self._own, "worker"):
-            self._own.worker = Worker(self.means, self.limits)
-            self._workers.add(self._own.worker)
-        return self._own.worker
+        if not hasattr(self._of_thread, "worker"):
+            self._of_thread.worker = Worker(self.means, self.limits)
+            self._workers.add(self._of_thread.worker)
+        return self._of_thread.worker
 
 
 def _lines(text: str) -> list[str]:

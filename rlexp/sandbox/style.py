@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import importlib.util
 import warnings
+from types import ModuleType
 from typing import Any
 
 
-def linter_at(path: str | None) -> Any:
-    """The module pycodestyle from its file; None for none."""
+def load_linter(path: str | None) -> ModuleType | None:
+    """Load pycodestyle from its file; None for none."""
     if path is None:
         return None
     spec = importlib.util.spec_from_file_location("pycodestyle", path)
@@ -21,7 +22,7 @@ def linter_at(path: str | None) -> Any:
 
 
 def parses(code: str) -> bool:
-    """Whether Python compiles it, and there is something in it to run."""
+    """Return whether Python compiles the code, and there is something in it to run."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -32,8 +33,8 @@ def parses(code: str) -> bool:
     return bool(tree.body)
 
 
-def style(code: str, linter: Any) -> float:
-    """Share of the lines with code of which pycodestyle's default checks complain nothing.
+def style_share(code: str, linter: Any) -> float:
+    """Return the share of lines with code without a complaint of pycodestyle's default checks.
 
     0 for a text without such lines.
     """

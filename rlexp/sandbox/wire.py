@@ -1,4 +1,4 @@
-"""What crosses between the processes: frames of JSON, and values as plain data.
+"""How the processes talk: by frames of JSON, in which values are plain data.
 
 Nothing is unpickled: whatever a frame holds, reading it makes numbers, texts and containers only.
 """
@@ -12,11 +12,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-_HEAD = struct.Struct(">I")
-_CONTAINERS = {"tuple": tuple, "set": set, "frozenset": frozenset}
+Frame = dict[str, Any]
+"""A message between the processes, as JSON has it."""
+_LENGTH = struct.Struct(">I")
+_CONTAINERS: dict[str, type[tuple[object, ...] | set[object] | frozenset[object]]] = {
+    "tuple": tuple,
+    "set": set,
+    "frozenset": frozenset,
+}
 
 
-class TooLong(Exception):
+class FrameTooLong(Exception):
     """A frame beyond the limit."""
 
 
@@ -28,34 +34,34 @@ class Channel:
         self.limit = limit
         self.deadline: float | None = None  # of time.monotonic
 
-    def send(self, message: Any) -> None:
+    def send(self, message: Frame) -> None:
         """Send a message.
 
         Raises:
             OSError: the other end is gone, or the deadline is past (TimeoutError).
         """
         data = json.dumps(message, separators=(",", ":")).encode()
-        self._limit_time()
-        self.connection.sendall(_HEAD.pack(len(data)) + data)
+        self._set_timeout()
+        self.connection.sendall(_LENGTH.pack(len(data)) + data)
 
     def receive(self) -> Any:
-        """The next message.
+        """Return the next message; a `Frame`, unless the other end is the program's.
 
         Raises:
             EOFError: the other end is gone.
             TimeoutError: the deadline is past.
-            TooLong: it is beyond the limit.
+            FrameTooLong: it is beyond the limit.
             ValueError: it is no JSON.
         """
-        (length,) = _HEAD.unpack(self._read(_HEAD.size))
+        (length,) = _LENGTH.unpack(self._read(_LENGTH.size))
         if length > self.limit:
-            raise TooLong(f"{length} bytes, where {self.limit} are the limit")
+            raise FrameTooLong(f"{length} bytes, where {self.limit} are the limit")
         return json.loads(self._read(length))
 
     def _read(self, size: int) -> bytes:
         parts = []
         while size:
-            self._limit_time()
+            self._set_timeout()
             part = self.connection.recv(min(size, 1 << 16))
             if not part:
                 raise EOFError
@@ -63,17 +69,18 @@ class Channel:
             size -= len(part)
         return b"".join(parts)
 
-    def _limit_time(self) -> None:
+    def _set_timeout(self) -> None:
+        """Give the socket, whose timeouts are for one call each, the time until the deadline."""
         if self.deadline is None:
             return
-        left = self.deadline - time.monotonic()
-        if left <= 0:
+        remaining = self.deadline - time.monotonic()
+        if remaining <= 0:
             raise TimeoutError
-        self.connection.settimeout(left)
+        self.connection.settimeout(remaining)
 
 
-def to_wire(value: Any, keep: Callable[[Any], dict[str, Any]]) -> Any:
-    """A value as JSON: what JSON lacks becomes a dictionary of one entry, named by its type.
+def to_wire(value: object, keep: Callable[[object], Frame]) -> object:
+    """Return a value as JSON: what JSON lacks becomes a dictionary of one entry, named by its type.
 
     Args:
         value: None, a number, a text, bytes, a container of such; of a subclass, what the base
@@ -83,12 +90,16 @@ def to_wire(value: Any, keep: Callable[[Any], dict[str, Any]]) -> Any:
     >>> to_wire({"a": (1, 2.0)}, keep=lambda other: {"object": 0})
     {'dict': [['a', {'tuple': [1, 2.0]}]]}
     """
-    if value is None or isinstance(value, bool | float):
-        return value if value is None or isinstance(value, bool) else float(value)
+    # Subclasses are the program's own and may lie: only what the base class sees is taken.
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, float):
+        return float(value)
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
         number = int(value)
+        # Python reads no longer decimal numbers than of 4300 digits; hexadecimal ones it does.
         return number if number.bit_length() < 64 else {"int": hex(number)}
     if isinstance(value, list):
         return [to_wire(item, keep) for item in value]
@@ -104,32 +115,32 @@ def to_wire(value: Any, keep: Callable[[Any], dict[str, Any]]) -> Any:
     return keep(value)
 
 
-def decoded(data: Any, kept: Callable[[str, Any], Any]) -> Any:
-    """The value that `to_wire` has made data of.
+def from_wire(data: Any, resolve: Callable[[str, Any], object]) -> Any:
+    """Return the value that `to_wire` has made data of.
 
     Args:
         data: from a frame; it may be anything.
-        kept: finds the object behind an entry that `keep` has made, from its name and number.
+        resolve: finds the object behind an entry that `keep` has made, from its name and number.
 
     Raises:
         ValueError, TypeError: data that no value makes.
 
-    >>> decoded({"dict": [["a", {"tuple": [1, 2.0]}]]}, kept=lambda name, number: None)
+    >>> from_wire({"dict": [["a", {"tuple": [1, 2.0]}]]}, resolve=lambda name, number: None)
     {'a': (1, 2.0)}
     """
     if isinstance(data, list):
-        return [decoded(item, kept) for item in data]
+        return [from_wire(item, resolve) for item in data]
     if not isinstance(data, dict):
         return data
     ((name, content),) = data.items()
     if name in _CONTAINERS:
-        return _CONTAINERS[name](decoded(item, kept) for item in content)
+        return _CONTAINERS[name](from_wire(item, resolve) for item in content)
     if name == "dict":
-        return {decoded(key, kept): decoded(value, kept) for key, value in content}
+        return {from_wire(key, resolve): from_wire(value, resolve) for key, value in content}
     if name == "int":
         return int(content, 16)
     if name == "bytes":
         return bytes.fromhex(content)
     if name == "complex":
         return complex(*content)
-    return kept(name, content)
+    return resolve(name, content)

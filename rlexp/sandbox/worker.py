@@ -7,11 +7,10 @@ import socket
 import subprocess
 import tempfile
 import time
-from typing import Any
 
 from rlexp.sandbox.limits import Limits
 from rlexp.sandbox.means import Means, command
-from rlexp.sandbox.wire import Channel, TooLong
+from rlexp.sandbox.wire import Channel, Frame, FrameTooLong
 
 _START_SECONDS = 20.0
 _GRACE = 5.0
@@ -27,32 +26,32 @@ class Worker:
 
     def __init__(self, means: Means, limits: Limits) -> None:
         self.limits = limits
-        ours, theirs = socket.socketpair()
-        with tempfile.TemporaryFile() as complaints, theirs:
+        our_end, zygotes_end = socket.socketpair()
+        with tempfile.TemporaryFile() as stderr, zygotes_end:
             self._process = subprocess.Popen(
                 command(means, limits),
-                stdin=theirs.fileno(),
+                stdin=zygotes_end.fileno(),
                 stdout=subprocess.DEVNULL,
-                stderr=complaints,
+                stderr=stderr,
                 env={"PYTHONHASHSEED": "0", "PATH": "/usr/local/bin:/usr/bin:/bin"},
                 cwd="/",
                 start_new_session=True,
             )
-            theirs.close()  # so that its death is seen here
-            ours.settimeout(_START_SECONDS)
+            zygotes_end.close()  # so that its death is seen here
+            our_end.settimeout(_START_SECONDS)
             with contextlib.suppress(OSError):
-                if ours.recv(1):
-                    self._connection = ours
+                if our_end.recv(1):
+                    self._connection = our_end
                     return
-            ours.close()
+            our_end.close()
             self._process.kill()
             self._process.wait()
-            complaints.seek(0)
-            told = complaints.read().decode(errors="replace").strip().splitlines()
-        raise CannotStart(told[-1] if told else "it does not start, and does not say why")
+            stderr.seek(0)
+            lines = stderr.read().decode(errors="replace").strip().splitlines()
+        raise CannotStart(lines[-1] if lines else "it does not start, and does not say why")
 
-    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any] | None:
-        """Run one program; None when it took its judge along, which is a failure of all tests.
+    def ask(self, request: Frame, seconds: float) -> Frame | None:
+        """Run one program; None when it took its verifier along, which is a failure of all tests.
 
         Raises:
             ConnectionError: the zygote is gone, or does not answer: this worker is at its end.
@@ -61,11 +60,11 @@ class Worker:
         channel.deadline = time.monotonic() + seconds + _GRACE
         answer = None
         try:
-            self._connection.sendall(b"j")
+            self._connection.sendall(b"v")
             channel.send({**request, "seconds": seconds})
             while "end" not in (message := channel.receive()):
                 answer = message
-        except (OSError, EOFError, TooLong, ValueError) as error:
+        except (OSError, EOFError, FrameTooLong, ValueError) as error:
             self.close()
             raise ConnectionError(f"the sandbox has ended: {error!r}") from error
         return answer

@@ -2,8 +2,8 @@
 
 It is started with one argument, JSON of `means`, `limits` (fields of `Limits`), `shown` (what of
 the machine is to be seen) and `linter` (pycodestyle's file, or null); standard input is a socket.
-For each byte that arrives there it forks a judge, which does the rest with whoever is at the other
-end. It reads nothing else itself: what it held, every later program could search its memory for.
+For each byte that arrives there it forks a verifier, which does the rest with whoever is at the
+other end. It reads nothing else itself: every later program could search its memory for that.
 """
 
 from __future__ import annotations
@@ -21,21 +21,22 @@ import signal
 import socket
 import sys
 import time
-from typing import Any, NoReturn
+from types import ModuleType
+from typing import NoReturn
 
 from rlexp.sandbox import candidate, confinement, filter, linux
-from rlexp.sandbox.judge import TIME, Candidate, run_tests
 from rlexp.sandbox.limits import Limits
-from rlexp.sandbox.style import linter_at, parses, style
-from rlexp.sandbox.wire import Channel
+from rlexp.sandbox.style import load_linter, parses, style_share
+from rlexp.sandbox.verifier import TIMED_OUT, CandidateProxy, run_tests
+from rlexp.sandbox.wire import Channel, Frame
 
 READY = b"r"
 _MIB = 2**20
 _COMPANIONS = 3
-"""Processes beside the program's that the kernel counts with them: launcher, zygote, judge."""
+"""Processes beside the program's that the kernel counts with them: launcher, zygote, verifier."""
 _GRACE = 0.5
-"""Seconds that a judge may need beside its candidate."""
-_USUAL = (
+"""Seconds that a verifier may need beside its candidate."""
+_PRELOADED = (
     *("abc", "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "enum"),
     *("fractions", "functools", "heapq", "itertools", "math", "operator", "re", "statistics"),
     *("string", "textwrap", "typing"),
@@ -44,11 +45,12 @@ _USUAL = (
 
 
 def main() -> None:
-    """Go where `means` says, then fork judges until the other end is closed."""
+    """Go where `means` says, then fork verifiers until the other end is closed."""
     options = json.loads(sys.argv.pop())
     limits = Limits(**options["limits"])
-    linter = linter_at(options["linter"])
-    for name in _USUAL:
+    # Whatever is imported later would have to be found where no file of the machine is seen.
+    linter = load_linter(options["linter"])
+    for name in _PRELOADED:
         importlib.import_module(name)
     sys.path.remove(options["path"])
     isolated = options["means"] != "rlimits"
@@ -60,38 +62,44 @@ def main() -> None:
         confinement.inside_bubblewrap()
     if sys.platform == "linux":
         linux.hide_memory()
+    # A collection in a child would write to, and so copy, the memory that it shares with this one.
     gc.collect()
     gc.freeze()
-    boss = socket.socket(fileno=0)
-    boss.sendall(READY)
-    while boss.recv(1):
-        judge = os.fork()
-        if judge == 0:
-            _judge(Channel(boss, sys.maxsize), limits, isolated, linter)
-        _, status = os.waitpid(judge, 0)
+    parent = socket.socket(fileno=0)
+    parent.sendall(READY)
+    while parent.recv(1):
+        verifier = os.fork()
+        if verifier == 0:
+            _verify(Channel(parent, sys.maxsize), limits, isolated, linter)
+        _, status = os.waitpid(verifier, 0)
+        # what the program has left running
         if isolated:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(-1, signal.SIGKILL)  # everyone in this namespace but its first process
+        # its zombies, which this process inherits as the first of its namespace
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, 0 if isolated else os.WNOHANG)[0]:
                 pass
-        Channel(boss, 0).send({"end": os.waitstatus_to_exitcode(status)})
+        Channel(parent, 0).send({"end": os.waitstatus_to_exitcode(status)})
 
 
-def _judge(boss: Channel, limits: Limits, isolated: bool, linter: Any) -> NoReturn:
-    """Fork the candidate first, so that it is born without a memory of what is read next."""
+def _verify(parent: Channel, limits: Limits, isolated: bool, linter: ModuleType | None) -> NoReturn:
+    """Run one program and its tests, and send what came of them to the parent."""
+    # the clock: ends this process, whatever the program and the tests do
     signal.setitimer(signal.ITIMER_REAL, limits.wall_seconds + _GRACE)
     if sys.platform == "linux":
         linux.die_with_parent()
     if isolated:
-        confinement.own_folder(limits.disk_mib)
-    ours, theirs = socket.socketpair()
-    printed, prints = os.pipe()
+        confinement.mount_private_tmp(limits.disk_mib)
+    # the candidate: forked first, so that it begins without a memory of what is read next
+    verifiers_end, candidates_end = socket.socketpair()
+    output, output_end = os.pipe()
     program = os.fork()
     if program == 0:
-        _become_candidate(theirs, prints, limits, isolated)
-    theirs.close()
-    os.close(prints)
+        _become_candidate(candidates_end, output_end, limits, isolated)
+    candidates_end.close()
+    os.close(output_end)
+    # confinement of the verifier itself: tests come from a data set, and nobody has read them
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
     os.dup2(null, 2)
@@ -101,43 +109,43 @@ def _judge(boss: Channel, limits: Limits, isolated: bool, linter: Any) -> NoRetu
         linux.drop_privileges()
         rules = (*filter.KERNEL, *filter.PROCESSES, *filter.WRITING)
         linux.install_filter(filter.program(rules))
-    channel = Channel(ours, limits.output_kib * 1024)
-    request = boss.receive()
+    # the program and its tests
+    channel = Channel(verifiers_end, limits.output_kib * 1024)
+    request = parent.receive()
     channel.deadline = time.monotonic() + min(limits.wall_seconds, request["seconds"])
-    answer: dict[str, Any] = {"parses": parses(request["code"])}
+    answer: Frame = {"parses": parses(request["code"])}
     if request["style"]:
-        answer["style"] = style(request["code"], linter)
-    answer |= _judged(request, channel, printed, program)
+        answer["style"] = style_share(request["code"], linter)
+    answer |= _run_program(request, channel, output, program)
     with contextlib.suppress(ProcessLookupError):
         os.kill(program, signal.SIGKILL)
-    boss.send(answer)
+    parent.send(answer)
     os._exit(0)
 
 
-def _judged(
-    request: dict[str, Any], channel: Channel, printed: int, program: int
-) -> dict[str, Any]:
+def _run_program(request: Frame, channel: Channel, output: int, program: int) -> Frame:
+    """Hand the program to the candidate; return the verdicts of its tests, or what it printed."""
     stdin = request["stdin"]
     code = f"{request['setup']}\n{request['code']}"
     with contextlib.suppress(OSError):  # a candidate that is gone is found out below
         channel.send({"code": code, "stdin": stdin})
     if stdin is not None:
-        return _read(printed, channel, program)
-    there = Candidate(channel)
-    found = list(run_tests(there, request["setup"], request["tests"]))
-    return {"verdicts": found, "ended": there.ended}
+        return _read_output(output, channel, program)
+    candidate_proxy = CandidateProxy(channel)
+    verdicts = list(run_tests(candidate_proxy, request["setup"], request["tests"]))
+    return {"verdicts": verdicts, "ended": candidate_proxy.ended}
 
 
-def _read(printed: int, channel: Channel, program: int) -> dict[str, Any]:
-    """What a program prints until it ends, which closes its streams, and how it ended."""
+def _read_output(output: int, channel: Channel, program: int) -> Frame:
+    """Return what a program prints until it ends, which closes its streams, and how it ended."""
     parts, size = [], 0
     poll = select.poll()
-    poll.register(printed, select.POLLIN | select.POLLHUP)
+    poll.register(output, select.POLLIN | select.POLLHUP)
     while True:
-        left = (channel.deadline or 0) - time.monotonic()
-        if left <= 0 or not poll.poll(left * 1000):
-            return {"ended": TIME}
-        part = os.read(printed, 1 << 16)
+        remaining = (channel.deadline or 0) - time.monotonic()
+        if remaining <= 0 or not poll.poll(remaining * 1000):
+            return {"ended": TIMED_OUT}
+        part = os.read(output, 1 << 16)
         if not part:
             break
         parts.append(part)
@@ -151,23 +159,26 @@ def _read(printed: int, channel: Channel, program: int) -> dict[str, Any]:
 
 
 def _become_candidate(
-    channel: socket.socket, prints: int, limits: Limits, isolated: bool
+    channel: socket.socket, output: int, limits: Limits, isolated: bool
 ) -> NoReturn:
-    linux_here = sys.platform == "linux"
-    if linux_here:
+    on_linux = sys.platform == "linux"
+    if on_linux:
         linux.die_with_parent()
     os.setsid()  # a signal to its process group would reach beyond its namespace
+    # files: 0 to 2 are the streams, 3 becomes standard input, 9 is the channel; all others close,
+    # above all the zygote's socket
     os.dup2(channel.fileno(), 9)
-    os.dup2(prints, 1)
+    os.dup2(output, 1)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 2)
-    os.dup2(os.memfd_create("stdin") if linux_here else null, 3)
+    os.dup2(os.memfd_create("stdin") if on_linux else null, 3)
     os.closerange(4, 9)
     os.closerange(10, 4096)
     random.seed(0)  # the same program, the same verdict; forking has drawn another seed
     os.chdir("/tmp" if isolated else "/")  # noqa: S108
     os.environ.clear()
+    # limits
     _limit(resource.RLIMIT_CPU, limits.cpu_seconds)
     _limit(resource.RLIMIT_AS, limits.memory_mib * _MIB)
     _limit(resource.RLIMIT_FSIZE, limits.disk_mib * _MIB)
@@ -175,12 +186,14 @@ def _become_candidate(
     _limit(resource.RLIMIT_CORE, 0)
     if isolated:
         _limit(resource.RLIMIT_NPROC, limits.processes + _COMPANIONS)
-    if linux_here:
+    # privileges and system calls, last: what stands above needs some of them
+    if on_linux:
         linux.drop_privileges()
-        alone = () if isolated else (*filter.PROCESSES, *filter.WRITING, *filter.OTHERS)
-        linux.install_filter(filter.program((*filter.KERNEL, *alone)))
-    candidate.live(Channel(socket.socket(fileno=9), sys.maxsize))
+        without_namespaces = (*filter.PROCESSES, *filter.WRITING, *filter.OTHERS)
+        rules = filter.KERNEL if isolated else (*filter.KERNEL, *without_namespaces)
+        linux.install_filter(filter.program(rules))
+    candidate.serve_program(Channel(socket.socket(fileno=9), sys.maxsize))
 
 
-def _limit(which: int, most: int) -> None:
-    resource.setrlimit(which, (most, most))
+def _limit(resource_kind: int, most: int) -> None:
+    resource.setrlimit(resource_kind, (most, most))

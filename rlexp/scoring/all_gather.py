@@ -1,4 +1,4 @@
-"""What the processes of a run know of each other's rewards.
+"""How the processes of a run learn each other's rewards.
 
 A batch is shared out over the processes, but a term's scale, its mean and the share of its values
 that are missing are those of the whole batch. So every process sees all values, in the same order,
@@ -8,46 +8,52 @@ computes the same from them, and takes its own part of the result.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 from rlexp.spec.reward import Value
 
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+
 
 class SingleProcess:
-    """One process: all there is, is its own."""
+    """The only process of a run, whose part of a batch is all of it."""
 
-    def everything(self, rows: list[list[Value]]) -> tuple[list[list[Value]], slice]:
-        """All processes' rows, the first process's first, and where this one's are.
+    def gather_rows(self, rows: list[list[Value]]) -> tuple[list[list[Value]], slice]:
+        """Return the rows of all processes, in order of their ranks, and where this one's stand.
 
         Args:
             rows: of values, as many and as long in every process.
         """
         return rows, slice(0, len(rows))
 
-    def first(self, found: Any) -> Any:
-        """What the first process that has something found; None where none has."""
-        return found
+    def first_given(self, candidate: T | None) -> T | None:
+        """Return the candidate of the first process that has one; None where none has."""
+        return candidate
 
 
 class AllGather(SingleProcess):
     """Processes connected by accelerate; each must ask the same at the same time."""
 
-    def everything(self, rows: list[list[Value]]) -> tuple[list[list[Value]], slice]:
+    def gather_rows(self, rows: list[list[Value]]) -> tuple[list[list[Value]], slice]:
         import torch
         from accelerate import PartialState
         from accelerate.utils import gather
 
         state = PartialState()
         numbers = [[math.nan if value is None else value for value in row] for row in rows]
-        mine = torch.tensor(numbers, dtype=torch.float64, device=state.device)
-        everyones: Any = gather(mine)
+        local = torch.tensor(numbers, dtype=torch.float64, device=state.device)
+        gathered: torch.Tensor = gather(local)  # pyright: ignore[reportAssignmentType]
         start = state.process_index * len(rows)
-        whole = [
-            [None if math.isnan(value) else value for value in row] for row in everyones.tolist()
+        all_rows = [
+            [None if math.isnan(value) else value for value in row] for row in gathered.tolist()
         ]
-        return whole, slice(start, start + len(rows))
+        return all_rows, slice(start, start + len(rows))
 
-    def first(self, found: Any) -> Any:
+    def first_given(self, candidate: T | None) -> T | None:
         from accelerate.utils import gather_object
 
-        return next((each for each in gather_object([found]) if each is not None), None)
+        given = (other for other in gather_object([candidate]) if other is not None)
+        return next(given, None)

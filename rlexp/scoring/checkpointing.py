@@ -8,34 +8,40 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rlexp.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
-    from transformers import TrainerCallback
+    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 STATE = "reward.json"
 
 
 def save_moments(scorer: Scorer) -> TrainerCallback:
-    """A callback that adds the scorer's state to each checkpoint that a trainer writes."""
+    """Return a callback that adds the scorer's state to each checkpoint that a trainer writes."""
     from transformers import TrainerCallback
 
-    class KeepMoments(TrainerCallback):
-        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    class SaveMoments(TrainerCallback):
+        def on_save(
+            self,
+            args: TrainingArguments,
+            state: TrainerState,
+            control: TrainerControl,
+            **kwargs: object,
+        ) -> None:
             if scorer.moments and state.is_world_process_zero:  # all processes have the same
-                folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+                folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
                 (folder / STATE).write_text(json.dumps(scorer.state()) + "\n", encoding="utf-8")
 
-    return KeepMoments()
+    return SaveMoments()
 
 
 def load_moments(scorer: Scorer, checkpoint: Path) -> None:
-    """Undo what `save_moments` did.
+    """Give the scorer the moments that `save_moments` has put into a checkpoint.
 
     Raises:
         FileNotFoundError: the checkpoint has no moments, which the reward needs.
     """
     if scorer.moments:
-        scorer.go_on(json.loads((checkpoint / STATE).read_text(encoding="utf-8")))
+        scorer.load_state(json.loads((checkpoint / STATE).read_text(encoding="utf-8")))

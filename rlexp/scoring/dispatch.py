@@ -9,15 +9,15 @@ computed does not show in it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from typing import Self
 
+from rlexp.runtime.cpu import available_cores
 from rlexp.scoring.pool import WorkerPool
 from rlexp.scoring.term_call import Batch, TermResult, call, under_own_key
-from rlexp.spec.reward import Term
+from rlexp.spec.reward import Place, Term
 
 WORTH = 0.02
 """Seconds of a term in a batch from which on workers gain: two of them take 9 ms for what takes one
@@ -38,21 +38,21 @@ class Dispatch:
         terms: by name.
         workers: processes; None: as many as there are cores for.
         processes: of the run, which share the cores.
-        forgiving: whether a term goes on behind a completion that it fails on.
+        allow_missing: whether a term goes on behind a completion that it fails on.
     """
 
     def __init__(
-        self, terms: Mapping[str, Term], workers: int | None, processes: int, *, forgiving: bool
+        self, terms: Mapping[str, Term], workers: int | None, processes: int, *, allow_missing: bool
     ) -> None:
         self._rewards = {name: term.reward for name, term in terms.items()}
         self._places = {name: reward.runs_in() for name, reward in self._rewards.items()}
-        self._workers = _cores(processes) if workers is None else workers
-        self._forgiving = forgiving
+        self._workers = _worker_count(processes) if workers is None else workers
+        self._allow_missing = allow_missing
         waiting = list(self._places.values()).count("threads")
         self._threads = ThreadPoolExecutor(waiting, "reward") if waiting else None
         self._pool: WorkerPool | None = None
-        self._pace: dict[str, float] = {}
-        self._waited = 0.0
+        self._seconds_per_completion: dict[str, float] = {}
+        self._seconds_in_main = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -62,72 +62,76 @@ class Dispatch:
             self._pool.close()
             self._pool = None
         if self._threads:
-            for name in self._in("threads"):
+            for name in self._terms_in("threads"):
                 self._rewards[name].give_up()
             self._threads.shutdown(cancel_futures=True)
 
     def __call__(self, batch: Batch) -> Iterator[tuple[str, Result]]:
-        """Of each term its name and what waits for its result, or raises what it raised."""
-        elsewhere: dict[str, Result] = {}
-        for name in self._in("threads"):
+        """Yield each term's name and what waits for its result, or raises what it raised."""
+        results: dict[str, Result] = {}
+        # What runs elsewhere begins before this process is busy itself.
+        for name in self._terms_in("threads"):
             assert self._threads is not None
-            future = self._threads.submit(call, self._rewards[name], batch, self._forgiving)
-            elsewhere[name] = future.result
-        for name in self._for_workers(batch):
+            future = self._threads.submit(call, self._rewards[name], batch, self._allow_missing)
+            results[name] = future.result
+        for name in self._terms_for_workers(batch):
             assert self._pool is not None
-            elsewhere[name] = self._sliced(self._pool, name, batch)
-        here = {name: self._here(name, batch) for name in self._rewards if name not in elsewhere}
+            results[name] = self._submit_slices(self._pool, name, batch)
         for name in self._rewards:
-            yield name, self._paced(name, (here | elsewhere)[name], batch)
+            if name not in results:
+                results[name] = self._call_in_main(name, batch)
+        for name in self._rewards:
+            yield name, self._timed(name, results[name], batch)
 
-    def _in(self, place: str) -> list[str]:
-        return [name for name, where in self._places.items() if where == place]
+    def _terms_in(self, place: Place) -> list[str]:
+        return [name for name, term_place in self._places.items() if term_place == place]
 
-    def _for_workers(self, batch: Batch) -> list[str]:
-        """The terms that go to workers with this batch."""
-        names = self._in("workers")
-        if not names or not self._workers or any(name not in self._pace for name in names):
+    def _terms_for_workers(self, batch: Batch) -> list[str]:
+        """Return the terms that go to workers with this batch."""
+        names = self._terms_in("workers")
+        pace = self._seconds_per_completion
+        if not names or not self._workers or any(name not in pace for name in names):
             return []
-        expected = {name: self._pace[name] * len(batch) for name in names}
+        expected = {name: pace[name] * len(batch) for name in names}
         worth = {name: seconds for name, seconds in expected.items() if seconds >= WORTH}
         seconds = sum(worth.values())
         if self._pool is None:
-            self._waited += seconds
-            if self._waited < START:
+            self._seconds_in_main += seconds
+            if self._seconds_in_main < START:
                 return []
             self._pool = WorkerPool({name: self._rewards[name] for name in names}, self._workers)
         return list(worth) if self._pool.ready(wait=seconds > START) else []
 
-    def _sliced(self, pool: WorkerPool, name: str, batch: Batch) -> Result:
+    def _submit_slices(self, pool: WorkerPool, name: str, batch: Batch) -> Result:
         parts = min(len(batch), SLICES * self._workers)
         edges = [part * len(batch) // parts for part in range(parts + 1)]
-        sent = [
-            (start, pool.submit(name, batch.part(start, stop), self._forgiving))
+        slices = [
+            (start, pool.submit(name, batch.part(start, stop), self._allow_missing))
             for start, stop in pairwise(edges)
         ]
-        return lambda: _joined(sent)
+        return lambda: _joined(slices)
 
-    def _here(self, name: str, batch: Batch) -> Result:
-        done: Future[TermResult] = Future()
+    def _call_in_main(self, name: str, batch: Batch) -> Result:
+        future: Future[TermResult] = Future()
         try:
-            done.set_result(call(self._rewards[name], batch, self._forgiving))
-        except Exception as error:  # told of in its turn, when all that runs elsewhere has begun
-            done.set_exception(error)
-        return done.result
+            future.set_result(call(self._rewards[name], batch, self._allow_missing))
+        except Exception as error:  # reported in its turn, when all that runs elsewhere has begun
+            future.set_exception(error)
+        return future.result
 
-    def _paced(self, name: str, result: Result, batch: Batch) -> Result:
-        def waited() -> TermResult:
+    def _timed(self, name: str, result: Result, batch: Batch) -> Result:
+        def wait() -> TermResult:
             with under_own_key(name):
-                called = result()
+                term_result = result()
             if len(batch):
-                self._pace[name] = called.seconds / len(batch)
-            return called
+                self._seconds_per_completion[name] = term_result.seconds / len(batch)
+            return term_result
 
-        return waited
+        return wait
 
 
-def _joined(sent: list[tuple[int, Future[TermResult]]]) -> TermResult:
-    parts = [future.result().behind(start) for start, future in sent]
+def _joined(slices: list[tuple[int, Future[TermResult]]]) -> TermResult:
+    parts = [future.result().offset_by(start) for start, future in slices]
     return TermResult(
         [value for part in parts for value in part.values],
         [failure for part in parts for failure in part.failures],
@@ -135,8 +139,7 @@ def _joined(sent: list[tuple[int, Future[TermResult]]]) -> TermResult:
     )
 
 
-def _cores(processes: int) -> int:
-    """Workers that find a core of their own; none where there is but one core."""
-    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    share = min(mine // processes, MOST_WORKERS)
+def _worker_count(processes: int) -> int:
+    """Return how many workers find a core of their own; 0 where there is but one core."""
+    share = min(available_cores() // processes, MOST_WORKERS)
     return share if share > 1 else 0

@@ -18,7 +18,7 @@ CANNOT_TELL = "it gave None: it cannot tell"
 
 
 class Checks:
-    """Refuses what a batch was given, in words that name the term, the sample and the step.
+    """Refuses the scores of a batch, in words that name the term, the sample and the step.
 
     Args:
         reward: that scores the batch.
@@ -32,14 +32,14 @@ class Checks:
 
     @contextmanager
     def naming(self, name: str) -> Iterator[None]:
-        """Around a term's call: a `RunFailed` gets the term and the step."""
+        """Add the term and the step to a `RunFailed` that the term's call raises."""
         try:
             yield
         except RunFailed as error:
             what = f"{self._term(name)} {error.what}, {self.when}"
             raise RunFailed(what, error.cause, error.remedy) from error
 
-    def no_failure(self, called: Mapping[str, TermResult]) -> None:
+    def no_failure(self, results: Mapping[str, TermResult]) -> None:
         """Refuse completions that a term failed on, unless they are forgiven.
 
         Raises:
@@ -47,36 +47,36 @@ class Checks:
         """
         if self.spec.on_error == "missing":
             return
-        for name, each in called.items():
-            if each.failures:
-                first = each.failures[0]
+        for name, result in results.items():
+            if result.failures:
+                first = result.failures[0]
                 what = f"{self._term(name)} {first.what}, for {self._sample(first.index)}"
                 raise RunFailed(f"{what}, {self.when}", first.cause, first.remedy)
 
     def enough_present(
         self,
         values: Mapping[str, list[Value]],
-        called: Mapping[str, TermResult],
-        together: SingleProcess,
+        results: Mapping[str, TermResult],
+        gathering: SingleProcess,
     ) -> None:
         """Refuse a batch of which too much is missing.
 
         Args:
             values: of the whole batch, over all processes.
-            called: of this process.
-            together: what connects the processes.
+            results: of this process.
+            gathering: what connects the processes.
 
         Raises:
             RunFailed: with the count and an example.
         """
-        for name, each in values.items():
-            count = each.count(None)
-            if count <= self.spec.max_missing * len(each):
+        for name, column in values.items():
+            missing = column.count(None)
+            if missing <= self.spec.max_missing * len(column):
                 continue
-            example = together.first(self._example(called[name]))
-            enough = math.ceil(100 * count / len(each)) / 100
+            example = gathering.first_given(self._example(results[name]))
+            enough = math.ceil(100 * missing / len(column)) / 100
             raise RunFailed(
-                f"{count} of {len(each)} values of {self._term(name)} are missing {self.when}, "
+                f"{missing} of {len(column)} values of {self._term(name)} are missing {self.when}, "
                 f"such as that of {example}",
                 "a term that fails, or data without what it needs, such as a right answer",
                 f"mend that; or let more be missing: scoring.max_missing={enough:g} lets this pass",
@@ -102,18 +102,21 @@ class Checks:
 
     def _sample(self, index: int) -> str:
         completion, prompt = self.batch.completions[index], self.batch.prompts[index]
-        return f"sample {index}, the completion {_shown(completion)} of the prompt {_shown(prompt)}"
+        return (
+            f"sample {index}, the completion {_shortened(completion)} "
+            f"of the prompt {_shortened(prompt)}"
+        )
 
-    def _example(self, called: TermResult) -> str | None:
-        """A missing value of this process; one that the term failed on, where there is one."""
-        if called.failures:
-            first = called.failures[0]
+    def _example(self, result: TermResult) -> str | None:
+        """Describe a missing value of this process, if possible one that the term failed on."""
+        if result.failures:
+            first = result.failures[0]
             return f"{self._sample(first.index)}: it {first.what}"
-        if None not in called.values:
+        if None not in result.values:
             return None
-        return f"{self._sample(called.values.index(None))}: {CANNOT_TELL}"
+        return f"{self._sample(result.values.index(None))}: {CANNOT_TELL}"
 
 
-def _shown(text: Text) -> str:
-    whole = repr(text)
-    return whole if len(whole) <= SHOWN else f"{whole[: SHOWN - 1]}…"
+def _shortened(text: Text) -> str:
+    representation = repr(text)
+    return representation if len(representation) <= SHOWN else f"{representation[: SHOWN - 1]}…"

@@ -21,7 +21,7 @@ EPSILON = 1e-8
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean and spread of values seen so far.
+    """Mean and spread of the values seen so far.
 
     Attributes:
         count: of the values.
@@ -35,7 +35,7 @@ class Moments:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Moments:
-        """Of some values; their order does not matter, to the last bit.
+        """Return the moments of some values; their order does not matter, to the last bit.
 
         >>> Moments.of([1.0, 2.0, 6.0])
         Moments(count=3, mean=3.0, squares=14.0)
@@ -45,24 +45,24 @@ class Moments:
         mean = math.fsum(values) / len(values)
         return cls(len(values), mean, math.fsum((value - mean) ** 2 for value in values))
 
-    def with_(self, values: Sequence[float]) -> Moments:
-        """Of these and some more.
+    def updated(self, values: Sequence[float]) -> Moments:
+        """Return the moments of the values so far and some more.
 
-        >>> Moments.of([1.0, 2.0]).with_([6.0])
+        >>> Moments.of([1.0, 2.0]).updated([6.0])
         Moments(count=3, mean=3.0, squares=14.0)
         """
-        more = Moments.of(values)
-        if not more.count or not self.count:
-            return more if more.count else self
-        count, apart = self.count + more.count, more.mean - self.mean
+        other = Moments.of(values)
+        if not other.count or not self.count:
+            return other if other.count else self
+        count, delta = self.count + other.count, other.mean - self.mean
         return Moments(
             count,
-            self.mean + apart * more.count / count,
-            self.squares + more.squares + apart * apart * self.count * more.count / count,
+            self.mean + delta * other.count / count,
+            self.squares + other.squares + delta * delta * self.count * other.count / count,
         )
 
     def zscore(self, value: float) -> float:
-        """Distance of a value from the mean in standard deviations of the population.
+        """Return the distance of a value from the mean in standard deviations of the population.
 
         >>> two, same = Moments.of([1.0, 3.0]), Moments.of([0.1, 0.1, 0.1])
         >>> round(two.zscore(4.0), 6), round(same.zscore(0.1), 6)
@@ -73,11 +73,11 @@ class Moments:
 
 
 def rank(value: float, ordered: Sequence[float]) -> float:
-    """Share of some values that are below minus share that are above.
+    """Return the share of some values that are below minus the share that are above.
 
     Args:
         value: to be placed among them.
-        ordered: they, by rising value; not empty.
+        ordered: these values, ascending; not empty.
 
     >>> [rank(value, [1.0, 2.0, 2.0, 5.0]) for value in (1.0, 2.0, 9.0)]
     [-0.75, 0.0, 1.0]

@@ -26,7 +26,7 @@ REMEDY = "set scoring.workers=0, which runs all terms in the run's own process"
 
 
 class WorkerPool:
-    """Some workers that know the same terms.
+    """Worker processes that have loaded the same terms.
 
     Args:
         terms: picklable, by name.
@@ -37,24 +37,24 @@ class WorkerPool:
     """
 
     def __init__(self, terms: Mapping[str, RewardSpec], workers: int) -> None:
-        loaded = _pickled(terms)
-        self._workers = [_Worker(loaded) for _ in range(workers)]
+        pickled = _pickled(terms)
+        self._workers = [_Worker(pickled) for _ in range(workers)]
         self._free: SimpleQueue[_Worker] = SimpleQueue()
         for worker in self._workers:
             self._free.put(worker)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="reward")
 
     def ready(self, *, wait: bool) -> bool:
-        """Whether all workers have loaded the terms; it waits until they have, if that is asked.
+        """Return whether all workers have loaded the terms; with `wait`, once they have.
 
         Raises:
             RunFailed: one of them could not.
         """
         return all(worker.ready(wait) for worker in self._workers)
 
-    def submit(self, name: str, batch: Batch, forgiving: bool) -> Future[TermResult]:
-        """Have a term called by the next free worker, as by `rlexp.scoring.term_call.call`."""
-        return self._threads.submit(self._call, name, batch, forgiving)
+    def submit(self, name: str, batch: Batch, allow_missing: bool) -> Future[TermResult]:
+        """Have the next free worker call a term, as does `rlexp.scoring.term_call.call`."""
+        return self._threads.submit(self._call, name, batch, allow_missing)
 
     def close(self) -> None:
         """End the workers, whatever they do, and wait until they have ended."""
@@ -64,10 +64,10 @@ class WorkerPool:
         for worker in self._workers:
             worker.pipe.close()
 
-    def _call(self, name: str, batch: Batch, forgiving: bool) -> TermResult:
+    def _call(self, name: str, batch: Batch, allow_missing: bool) -> TermResult:
         worker = self._free.get()
         try:
-            return worker.call(name, batch, forgiving)
+            return worker.call(name, batch, allow_missing)
         finally:
             self._free.put(worker)
 
@@ -75,51 +75,51 @@ class WorkerPool:
 class _Worker:
     """One process and this end of its pipe."""
 
-    def __init__(self, loaded: bytes) -> None:
-        self.pipe, theirs = multiprocessing.Pipe()
+    def __init__(self, pickled_terms: bytes) -> None:
+        self.pipe, workers_end = multiprocessing.Pipe()
         paths = os.pathsep.join(path or os.curdir for path in sys.path)
         # A session of its own keeps it from the terminal's Ctrl-C; one thread, from its siblings.
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "rlexp.scoring.worker", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
+            [sys.executable, "-P", "-m", "rlexp.scoring.worker", str(workers_end.fileno())],
+            pass_fds=[workers_end.fileno()],
             stdin=subprocess.DEVNULL,
             env={"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": paths},
             start_new_session=True,
         )
-        theirs.close()
-        self.pipe.send_bytes(loaded)
+        workers_end.close()
+        self.pipe.send_bytes(pickled_terms)
         self._ready = False
 
     def ready(self, wait: bool) -> bool:
         if not self._ready and self.pipe.poll(None if wait else 0):
-            if (trouble := self._answer("loading the reward")) is not None:
+            if (problem := self._answer("loading the reward")) is not None:
                 cause = "a module that imports in the run's own process alone"
-                raise RunFailed(f"a worker could not load the reward: it {trouble}", cause, REMEDY)
+                raise RunFailed(f"a worker could not load the reward: it {problem}", cause, REMEDY)
             self._ready = True
         return self._ready
 
-    def call(self, name: str, batch: Batch, forgiving: bool) -> TermResult:
+    def call(self, name: str, batch: Batch, allow_missing: bool) -> TermResult:
         self.ready(wait=True)
-        what = f"scoring {len(batch)} completions, the first of them {batch.completions[0]!r:.200}"
+        task = f"scoring {len(batch)} completions, the first of them {batch.completions[0]!r:.200}"
         with suppress(BrokenPipeError):  # it died between two batches; `_answer` says how
-            self.pipe.send((name, batch, forgiving))
-        answer = self._answer(what)
+            self.pipe.send((name, batch, allow_missing))
+        answer = self._answer(task)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def _answer(self, what: str) -> Any:
+    def _answer(self, task: str) -> Any:
         try:
             return self.pipe.recv()
         except (EOFError, ConnectionResetError) as error:
             raise RunFailed(
-                f"ended its worker process (exit status {self.process.wait()}) while {what}",
+                f"ended its worker process (exit status {self.process.wait()}) while {task}",
                 "it was killed, for want of memory perhaps, or the code called os._exit",
                 REMEDY,
             ) from error
 
     def end(self) -> None:
-        self.process.kill()  # it has nothing to put in order
+        self.process.kill()  # it holds nothing that would have to be saved
         self.process.wait()
 
 

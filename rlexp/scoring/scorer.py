@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from statistics import fmean
-from typing import Any, Self
+from typing import Self
 
 from rlexp.scoring.all_gather import SingleProcess
 from rlexp.scoring.dispatch import Dispatch
@@ -26,7 +26,7 @@ from rlexp.scoring.failures import Checks
 from rlexp.scoring.normalisation import Moments, rank
 from rlexp.scoring.term_call import Batch, TermResult
 from rlexp.scoring.total import Scale, present, weighted_total
-from rlexp.spec.reward import RewardSpec, Scores, Term, Text, Value
+from rlexp.spec.reward import DataColumns, RewardSpec, Scores, Term, Text, Value
 from rlexp.spec.scoring import ScoringSpec
 
 STRICT = ScoringSpec(on_error="stop", max_missing=1.0, workers=0)
@@ -35,7 +35,7 @@ STRICT = ScoringSpec(on_error="stop", max_missing=1.0, workers=0)
 
 @dataclass(frozen=True)
 class ScoredBatch:
-    """A batch of a training, scored.
+    """The rewards of one training batch.
 
     Attributes:
         totals: (n,), of this process's completions.
@@ -47,13 +47,13 @@ class ScoredBatch:
 
 
 class Scorer:
-    """Calls a reward for all who need numbers of it.
+    """Calls a reward for the training and the evaluations of a run.
 
     Args:
         reward: scores completions.
         spec: what is forgiven, and how many workers there may be.
         processes: of the run; they share the machine's cores.
-        together: what connects them.
+        gathering: what connects them.
 
     Attributes:
         moments: of each term that is normalised by running moments: what a checkpoint keeps.
@@ -65,19 +65,19 @@ class Scorer:
         reward: RewardSpec,
         spec: ScoringSpec = STRICT,
         processes: int = 1,
-        together: SingleProcess | None = None,
+        gathering: SingleProcess | None = None,
     ) -> None:
         self.reward, self.spec = reward, spec
         self.terms: Mapping[str, Term] = reward.terms_by_name()
         self.moments = {
             name: Moments() for name, term in self.terms.items() if term.normalize == "zscore"
         }
-        self.heard: Callable[[list[Text], list[Text], dict[str, list[Any]]], None] | None = None
-        self._first: dict[str, list[float]] = {}
-        self._together = together or SingleProcess()
-        self._open = ExitStack()
-        self._dispatch = self._open.enter_context(
-            Dispatch(self.terms, spec.workers, processes, forgiving=spec.on_error == "missing")
+        self.heard: Callable[[list[Text], list[Text], DataColumns], None] | None = None
+        self._first_values: dict[str, list[float]] = {}  # of the first evaluation, ascending
+        self._gathering = gathering or SingleProcess()
+        self._resources = ExitStack()
+        self._dispatch = self._resources.enter_context(
+            Dispatch(self.terms, spec.workers, processes, allow_missing=spec.on_error == "missing")
         )
 
     def __enter__(self) -> Self:
@@ -88,13 +88,13 @@ class Scorer:
 
     def close(self) -> None:
         """End worker processes and threads."""
-        self._open.close()
+        self._resources.close()
 
     def train(
         self,
         prompts: list[Text],
         completions: list[Text],
-        columns: dict[str, list[Any]],
+        columns: DataColumns,
         step: int,
     ) -> ScoredBatch:
         """Score this process's part of a batch to learn from; every process must.
@@ -110,21 +110,24 @@ class Scorer:
         """
         batch = Batch(prompts, completions, columns)
         checks = Checks(self.reward, batch, f"at step {step + 1}", self.spec)
+        # each term, on this process's completions
         began = time.perf_counter()
-        called = self._called(batch, checks)
+        results = self._call_terms(batch, checks)
         seconds = time.perf_counter() - began
-        values, groups, mine = self._of_all_processes(called, prompts)
-        checks.enough_present(values, called, self._together)
+        # the values of all processes: scales, means and what is missing are the whole batch's
+        values, groups, local = self._gather(results, prompts)
+        checks.enough_present(values, results, self._gathering)
+        # the total, of which this process needs its own part
         weights = {name: term.weight.at(step) for name, term in self.terms.items()}
         scales = self._scales_of_batch(values)
-        totals = weighted_total(self.terms, weights, scales, values, groups=groups)[mine]
+        totals = weighted_total(self.terms, weights, scales, values, groups=groups)[local]
         checks.all_finite(totals)
         if self.heard is not None:
             self.heard(prompts, completions, columns)
-        return ScoredBatch(present(totals), _metrics(values, called, seconds))
+        return ScoredBatch(present(totals), _metrics(values, results, seconds))
 
     def held_out(self, step: int) -> EvalScorer:
-        """What scores the samples of an evaluation after so many steps; in one process."""
+        """Return the scorer of an evaluation after so many steps; in one process."""
         return EvalScorer(self, f"in the evaluation of step {step}")
 
     def evaluate(self, batch: Batch, when: str) -> Scores:
@@ -137,69 +140,82 @@ class Scorer:
         Raises:
             UserError, RunFailed: as `train` does.
         """
-        return self._at_rest(batch, self._first, when)
+        return self._evaluate(batch, self._first_values, when)
 
-    def once(
-        self, prompts: list[Text], completions: list[Text], columns: dict[str, list[Any]]
-    ) -> Scores:
+    def once(self, prompts: list[Text], completions: list[Text], columns: DataColumns) -> Scores:
         """Score completions of which rows are made, before training; in one process."""
-        return self._at_rest(Batch(prompts, completions, columns), {}, "before training")
+        return self._evaluate(Batch(prompts, completions, columns), {}, "before training")
 
     def remember(self, samples: Sequence[Mapping[str, Value]]) -> None:
-        """What the first evaluation found, where an earlier attempt at the run made it: the terms
-        of each sample."""
-        for name in self.terms:
-            if found := sorted(present([sample.get(name) for sample in samples])):
-                self._first.setdefault(name, found)
+        """Take the scale of a first evaluation that an earlier attempt at the run has made.
 
-    def state(self) -> dict[str, Any]:
-        """The moments as plain numbers, for JSON, which keeps every bit."""
+        Args:
+            samples: the terms of each of its samples.
+        """
+        for name in self.terms:
+            if values := sorted(present([sample.get(name) for sample in samples])):
+                self._first_values.setdefault(name, values)
+
+    def state(self) -> dict[str, dict[str, float]]:
+        """Return the moments as plain numbers, for JSON, which keeps every bit."""
         return {name: asdict(moments) for name, moments in self.moments.items()}
 
-    def go_on(self, state: Mapping[str, Any]) -> None:
-        """Take the moments up again that `state` gave."""
-        self.moments |= {name: Moments(**state[name]) for name in self.moments if name in state}
+    def load_state(self, state: Mapping[str, Mapping[str, float]]) -> None:
+        """Set the moments to those that `state` gave."""
+        self.moments |= {
+            name: Moments(int(saved["count"]), saved["mean"], saved["squares"])
+            for name, saved in state.items()
+            if name in self.moments
+        }
 
-    def _at_rest(self, batch: Batch, first: dict[str, list[float]], when: str) -> Scores:
+    def _evaluate(self, batch: Batch, first_values: dict[str, list[float]], when: str) -> Scores:
+        """Score in evaluation mode: final weights, and the scale of `first_values`.
+
+        What `first_values` lacks, it gets from this batch.
+        """
         checks = Checks(self.reward, batch, when, self.spec)
-        called = self._called(batch, checks)
-        values = {name: each.values for name, each in called.items()}
-        checks.enough_present(values, called, SingleProcess())
+        results = self._call_terms(batch, checks)
+        values = {name: result.values for name, result in results.items()}
+        checks.enough_present(values, results, SingleProcess())
         for name in self.terms:
-            if found := sorted(present(values[name])):
-                first.setdefault(name, found)
+            if known := sorted(present(values[name])):
+                first_values.setdefault(name, known)
         weights = {name: term.weight.final for name, term in self.terms.items()}
-        scales = {name: _scale(term, first.get(name, [])) for name, term in self.terms.items()}
+        scales = {
+            name: _scale(term, first_values.get(name, [])) for name, term in self.terms.items()
+        }
         totals = weighted_total(self.terms, weights, scales, values, groups=None)
         checks.all_finite(totals)
-        return Scores(totals, {name: each for name, each in values.items() if name})
+        return Scores(totals, {name: column for name, column in values.items() if name})
 
-    def _called(self, batch: Batch, checks: Checks) -> dict[str, TermResult]:
-        called: dict[str, TermResult] = {}
+    def _call_terms(self, batch: Batch, checks: Checks) -> dict[str, TermResult]:
+        results: dict[str, TermResult] = {}
         for name, result in self._dispatch(batch):
             with checks.naming(name):
-                called[name] = result()
-        checks.no_failure(called)
-        return called
+                results[name] = result()
+        checks.no_failure(results)
+        return results
 
-    def _of_all_processes(
-        self, called: Mapping[str, TermResult], prompts: list[Text]
+    def _gather(
+        self, results: Mapping[str, TermResult], prompts: list[Text]
     ) -> tuple[dict[str, list[Value]], list[Value], slice]:
-        """Values, the group of each completion (those of one prompt), and this process's part."""
-        numbers = [_number(prompt) for prompt in prompts]
-        columns = [*(c.values for c in called.values()), numbers]
-        everyones, mine = self._together.everything(
-            [list(row) for row in zip(*columns, strict=True)]
-        )
-        *values, groups = (list(each) for each in zip(*everyones, strict=True))
-        return dict(zip(called, values, strict=True)), groups, mine
+        """Return values and groups of all processes' completions, and where this one's stand.
+
+        Completions of one prompt are a group. Prompts travel as numbers, beside the values: that
+        is one exchange between the processes, and texts would need another.
+        """
+        prompt_numbers = [_number(prompt) for prompt in prompts]
+        columns = [*(result.values for result in results.values()), prompt_numbers]
+        rows, local = self._gathering.gather_rows([list(row) for row in zip(*columns, strict=True)])
+        *values, groups = (list(column) for column in zip(*rows, strict=True))
+        return dict(zip(results, values, strict=True)), groups, local
 
     def _scales_of_batch(self, values: Mapping[str, list[Value]]) -> dict[str, Scale]:
-        """What normalises the values of a batch, after the moments have taken them in."""
-        there = {name: present(each) for name, each in values.items()}
-        self.moments = {name: m.with_(there[name]) for name, m in self.moments.items()}
+        """Return what normalises the values of a batch, which the moments take in first."""
+        known = {name: present(column) for name, column in values.items()}
+        self.moments = {name: m.updated(known[name]) for name, m in self.moments.items()}
         return {
-            name: _scale(term, there[name], self.moments.get(name))
+            name: _scale(term, known[name], self.moments.get(name))
             for name, term in self.terms.items()
         }
 
@@ -215,40 +231,38 @@ class EvalScorer:
     def scores_anything(self) -> bool:
         return self.scorer.reward.scores_anything
 
-    def score(
-        self, prompts: list[Text], completions: list[Text], columns: dict[str, list[Any]]
-    ) -> Scores:
-        """As `RewardSpec.score`, by the run's own scale."""
+    def score(self, prompts: list[Text], completions: list[Text], columns: DataColumns) -> Scores:
+        """Score as `RewardSpec.score` does, by the run's own scale."""
         return self.scorer.evaluate(Batch(prompts, completions, columns), self.when)
 
 
-def _scale(term: Term, among: list[float], moments: Moments | None = None) -> Scale:
-    """What normalises a term's values: among some values, or by moments, where these are given."""
+def _scale(term: Term, reference: list[float], moments: Moments | None = None) -> Scale:
+    """Return what normalises a term's values: by `moments` where given, else by `reference`."""
     if term.normalize == "zscore":
-        return (moments or Moments.of(among)).zscore
+        return (moments or Moments.of(reference)).zscore
     if term.normalize == "rank":
-        ordered = sorted(among)
+        ordered = sorted(reference)
         return lambda value: rank(value, ordered)
     return lambda value: value
 
 
 def _number(prompt: Text) -> float:
-    """A number that stands for a prompt in every process; a float holds 48 bits exactly."""
+    """Return the number that stands for a prompt; a float holds its 48 bits exactly."""
     return float(int.from_bytes(sha256(str(prompt).encode()).digest()[:6]))
 
 
 def _metrics(
-    values: Mapping[str, list[Value]], called: Mapping[str, TermResult], seconds: float
+    values: Mapping[str, list[Value]], results: Mapping[str, TermResult], seconds: float
 ) -> dict[str, float]:
-    """Each term's mean, share of missing values and seconds; the same names in every process."""
+    """Return each term's mean, share of missing values and seconds; all processes' names agree."""
     metrics = {"perf/reward_seconds": seconds}
-    for name, each in values.items():
-        there = present(each)
+    for name, column in values.items():
+        known = present(column)
         if name:
-            metrics[f"perf/reward_{name}_seconds"] = called[name].seconds
-        if name and there:
-            metrics[f"reward_{name}"] = fmean(there)
-        if len(there) < len(each):
-            missing = 1 - len(there) / len(each)
+            metrics[f"perf/reward_{name}_seconds"] = results[name].seconds
+        if name and known:
+            metrics[f"reward_{name}"] = fmean(known)
+        if len(known) < len(column):
+            missing = 1 - len(known) / len(column)
             metrics[f"reward_{name}_missing" if name else "reward_missing"] = missing
     return metrics

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import SupportsFloat
 
 from rlexp.spec.errors import RunFailed, UserError
-from rlexp.spec.reward import Text, Value
+from rlexp.spec.reward import DataColumns, Text, Value
 
 CAUSE = "a text that the reward does not expect, such as an empty one"
 REMEDY = (
@@ -31,13 +31,13 @@ class Batch:
 
     prompts: list[Text]
     completions: list[Text]
-    columns: dict[str, list[Any]]
+    columns: DataColumns
 
     def __len__(self) -> int:
         return len(self.completions)
 
     def part(self, start: int, stop: int) -> Batch:
-        """The completions from `start` to before `stop`."""
+        """Return the completions from `start` to before `stop`."""
         columns = {name: values[start:stop] for name, values in self.columns.items()}
         return Batch(self.prompts[start:stop], self.completions[start:stop], columns)
 
@@ -60,7 +60,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class TermResult:
-    """What came of one call.
+    """The values and failures of one call of a term.
 
     Attributes:
         values: (n,), None where the term cannot tell or failed.
@@ -72,22 +72,22 @@ class TermResult:
     failures: list[Failure]
     seconds: float
 
-    def behind(self, start: int) -> TermResult:
-        """The same as part of a batch in which so many completions stand before."""
-        moved = [replace(each, index=each.index + start) for each in self.failures]
-        return replace(self, failures=moved)
+    def offset_by(self, start: int) -> TermResult:
+        """Return the result as part of a batch in which so many completions stand before."""
+        failures = [replace(failure, index=failure.index + start) for failure in self.failures]
+        return replace(self, failures=failures)
 
 
-Function = Callable[..., Sequence[Value]]
+TermFunction = Callable[..., Sequence[Value]]
 
 
-def call(function: Function, batch: Batch, forgiving: bool) -> TermResult:
+def call(function: TermFunction, batch: Batch, allow_missing: bool) -> TermResult:
     """Score a batch; where that raises, each completion by itself, to find those that are to blame.
 
     Args:
         function: the term.
         batch: what it is called with.
-        forgiving: whether to go on behind the first failure.
+        allow_missing: whether to go on behind the first failure.
 
     Raises:
         UserError: the term finds a mistake of the user's.
@@ -100,12 +100,12 @@ def call(function: Function, batch: Batch, forgiving: bool) -> TermResult:
     except UserError:
         raise
     except Exception as error:
-        values, failures = _one_by_one(function, batch, forgiving)
+        values, failures = _one_by_one(function, batch, allow_missing)
         if not failures and isinstance(error, RunFailed):
             raise
         if not failures:
-            together = f", for {len(batch)} completions together, though for none of them alone"
-            raise RunFailed(error_text(error) + together, CAUSE, REMEDY) from error
+            scope = f", for {len(batch)} completions together, though for none of them alone"
+            raise RunFailed(error_text(error) + scope, CAUSE, REMEDY) from error
     if len(values) != len(batch):
         raise RunFailed(
             f"returned {len(values)} values for {len(batch)} completions",
@@ -115,14 +115,16 @@ def call(function: Function, batch: Batch, forgiving: bool) -> TermResult:
     return TermResult(values, failures, time.perf_counter() - began)
 
 
-def _checked(values: Sequence[Any]) -> tuple[list[Value], list[Failure]]:
-    """The values as floats; what is no finite number is a failure."""
+def _checked(
+    values: Sequence[SupportsFloat | str | bytes | None],
+) -> tuple[list[Value], list[Failure]]:
+    """Return the values as floats; what is no finite number is a failure."""
     checked: list[Value] = []
     failures: list[Failure] = []
     for index, value in enumerate(values):
         try:
-            text = isinstance(value, str | bytes)
-            number = None if value is None else math.nan if text else float(value)
+            is_text = isinstance(value, str | bytes)  # float("3") would pass for a number
+            number = None if value is None else math.nan if is_text else float(value)
         except (TypeError, ValueError):
             number = math.nan
         if number is not None and not math.isfinite(number):
@@ -133,27 +135,27 @@ def _checked(values: Sequence[Any]) -> tuple[list[Value], list[Failure]]:
 
 
 def _one_by_one(
-    function: Function, batch: Batch, forgiving: bool
+    function: TermFunction, batch: Batch, allow_missing: bool
 ) -> tuple[list[Value], list[Failure]]:
     values: list[Value] = [None] * len(batch)
     failures: list[Failure] = []
     for index in range(len(batch)):
         alone = batch.part(index, index + 1)
         try:
-            found, wrong = _checked(function(alone.prompts, alone.completions, **alone.columns))
-            values[index] = found[0]
-            failures += [replace(each, index=index) for each in wrong]
+            checked, wrong = _checked(function(alone.prompts, alone.completions, **alone.columns))
+            values[index] = checked[0]
+            failures += [replace(failure, index=index) for failure in wrong]
         except UserError:
             raise
         except Exception as error:
             failures.append(Failure(index, error_text(error), _cause(error), _remedy(error)))
-        if failures and not forgiving:
+        if failures and not allow_missing:
             break
     return values, failures
 
 
 def error_text(error: Exception) -> str:
-    """What an exception says and where it was raised; what a `RunFailed` says in its own words."""
+    """Say what was raised and where; of a `RunFailed`, in its own words."""
     if isinstance(error, RunFailed):
         return error.what
     last = traceback.extract_tb(error.__traceback__)[-1]
@@ -170,7 +172,7 @@ def _remedy(error: Exception) -> str:
 
 @contextmanager
 def under_own_key(name: str) -> Iterator[None]:
-    """Around what a named term does: its mistakes are reported under the term's own key."""
+    """Report the mistakes of a named term under the term's own key."""
     try:
         yield
     except UserError as error:

@@ -31,7 +31,7 @@ def weighted_total(
     *,
     groups: Sequence[Value] | None,
 ) -> list[Value]:
-    """The total of each of n completions.
+    """Return the total of each of n completions.
 
     Args:
         terms: by name.
@@ -41,22 +41,22 @@ def weighted_total(
         groups: (n,) numbers, the same for completions of one prompt: missing values count as the
             mean of those that are there. Without groups their completions have no total.
     """
-    parts = [
-        _part(term, weights[name], scales[name], values[name], _gate(term, values), groups)
+    contributions = [
+        _contribution(term, weights[name], scales[name], values[name], _gate(term, values), groups)
         for name, term in terms.items()
     ]
     return [
         None if None in row else math.fsum(part for part in row if part is not None)
-        for row in zip(*parts, strict=True)
+        for row in zip(*contributions, strict=True)
     ]
 
 
 def present(values: list[Value]) -> list[float]:
-    """Those that are not missing."""
+    """Return the values that are not missing."""
     return [value for value in values if value is not None]
 
 
-def _part(
+def _contribution(
     term: Term,
     weight: float,
     scale: Scale,
@@ -64,32 +64,38 @@ def _part(
     gate: list[bool | None],
     groups: Sequence[Value] | None,
 ) -> list[Value]:
-    """What a term adds to each total."""
+    """Return what a term adds to each total."""
+    # A term without weight adds nothing, also where its value is missing.
     if weight == 0:
         return [0.0] * len(values)
+    # scale, clip
     scaled = [None if value is None else _clipped(scale(value), term.clip) for value in values]
+    # missing values, in training: before the gate, which may make a 0 of what is filled in
     if groups is not None:
         scaled = _filled(scaled, groups)
-    added = [_added(weight, value, open_) for value, open_ in zip(scaled, gate, strict=True)]
-    return added if groups is None else _filled(added, groups)
+    # gate and weight
+    gated = [_gated(weight, value, is_open) for value, is_open in zip(scaled, gate, strict=True)]
+    # gates that are not known, in training: the mean of what the term adds elsewhere
+    return gated if groups is None else _filled(gated, groups)
 
 
-def _added(weight: float, value: Value, open_: bool | None) -> Value:
-    if open_ is False:
+def _gated(weight: float, value: Value, is_open: bool | None) -> Value:
+    if is_open is False:
         return 0.0
-    return None if value is None or open_ is None else weight * value
+    return None if value is None or is_open is None else weight * value
 
 
 def _filled(values: list[Value], groups: Sequence[Value]) -> list[Value]:
+    """Return the values with the mean of their group, or of all, where one is missing."""
     known = present(values)
     if len(known) == len(values):
         return values
-    of_group: dict[Value, list[float]] = {}
+    by_group: dict[Value, list[float]] = {}
     for value, group in zip(values, groups, strict=True):
         if value is not None:
-            of_group.setdefault(group, []).append(value)
+            by_group.setdefault(group, []).append(value)
     return [
-        fmean(of_group.get(group) or known or [0.0]) if value is None else value
+        fmean(by_group.get(group) or known or [0.0]) if value is None else value
         for value, group in zip(values, groups, strict=True)
     ]
 
@@ -99,12 +105,16 @@ def _clipped(value: float, bounds: tuple[float, float] | None) -> float:
 
 
 def _gate(term: Term, values: Values) -> list[bool | None]:
-    """For each completion whether the term counts; None where that is not known."""
+    """Return for each completion whether the term counts; None where that is not known."""
     count = len(next(iter(values.values())))
-    return [_open([(values[n][i], least) for n, least in term.needs.items()]) for i in range(count)]
+    return [
+        _is_open([(values[name][index], least) for name, least in term.needs.items()])
+        for index in range(count)
+    ]
 
 
-def _open(needed: list[tuple[Value, float]]) -> bool | None:
+def _is_open(needed: list[tuple[Value, float]]) -> bool | None:
+    # One value that is too low shuts the gate, whatever the missing ones are.
     if any(value is not None and value < least for value, least in needed):
         return False
     return None if any(value is None for value, _ in needed) else True

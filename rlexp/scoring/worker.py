@@ -17,7 +17,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def work(pipe: Connection) -> None:
-    """Load the terms that come first, and answer each batch with a `Called` or an exception."""
+    """Load the terms that come first, and answer each batch with a `TermResult` or an exception."""
     try:
         terms = pipe.recv()
     except EOFError:
@@ -28,17 +28,17 @@ def work(pipe: Connection) -> None:
     pipe.send(None)
     while True:
         try:
-            name, batch, forgiving = pipe.recv()
+            name, batch, allow_missing = pipe.recv()
         except EOFError:
             return
         try:
-            pipe.send(call(terms[name], batch, forgiving))
+            pipe.send(call(terms[name], batch, allow_missing))
         except (UserError, RunFailed) as error:
             pipe.send(error)
 
 
 def _die_with_parent() -> None:
-    """A closed pipe ends a worker between batches; this ends one in the middle of a batch."""
+    """End with the run, also in the middle of a batch; between batches the closed pipe does it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import Field
 
@@ -10,11 +12,45 @@ from rlexp.spec.data import Kind
 from rlexp.spec.errors import Problem
 from rlexp.spec.hardware import HardwareSpec
 from rlexp.spec.model import ModelSpec
+from rlexp.spec.model_kind import KINDS, Head, ModelKind
 from rlexp.spec.part import Component, Part
 from rlexp.spec.train import TrainSpec
 
-Head = Literal["language", "reward"]
-"""The next token's logits, or one number for a whole text."""
+
+@dataclass(frozen=True)
+class TrlField:
+    """Marks a knob that is a field of TRL's config: all that is said of how TRL gets it.
+
+    Attributes:
+        name: TRL's, where it is not the knob's own.
+        convert: from the knob's value to TRL's.
+    """
+
+    name: str = ""
+    convert: Callable[[Any], Any] | None = None
+
+
+def trl_names(kind: type[Part], key: str) -> dict[str, str]:
+    """Return the TRL fields that a part's marked knobs stand for, each with the knob's key."""
+    return {mark.name or knob: f"{key}.{knob}" for knob, mark in _marked(kind)}
+
+
+def trl_values(part: Part) -> dict[str, Any]:
+    """Return the values that a part's marked knobs give to TRL's fields."""
+    values = ((mark, knob, getattr(part, knob)) for knob, mark in _marked(type(part)))
+    return {
+        mark.name or knob: mark.convert(value) if mark.convert else value
+        for mark, knob, value in values
+    }
+
+
+def _marked(kind: type[Part]) -> list[tuple[str, TrlField]]:
+    return [
+        (knob, mark)
+        for knob, info in kind.model_fields.items()
+        for mark in info.metadata
+        if isinstance(mark, TrlField)
+    ]
 
 
 class PreferenceSampling(Part):
@@ -27,6 +63,27 @@ class PreferenceSampling(Part):
     wanted, those above their mean are good and those below it bad."""
     temperature: float = Field(gt=0)
     """Softmax temperature of the samples."""
+
+
+class TrainerLike(Protocol):
+    """What a run asks of a trainer: transformers' Trainer, and those of `rlexp.trainers`."""
+
+    model: Any
+    """The model that is trained, with its adapter."""
+    accelerator: Any
+    """accelerate's Accelerator."""
+
+    def train(self, resume_from_checkpoint: str | None = None) -> Any:
+        """Train to the end, from the beginning or from a checkpoint's folder."""
+        ...
+
+    def add_callback(self, callback: Any) -> None:
+        """Call a TrainerCallback from now on."""
+        ...
+
+    def remove_callback(self, callback: Any) -> None:
+        """Stop calling callbacks of a class."""
+        ...
 
 
 class AlgoSpec(Component):
@@ -46,12 +103,18 @@ class AlgoSpec(Component):
     trains: ClassVar[bool] = True
     """False where models are only evaluated."""
     owned: ClassVar[dict[str, str]] = {}
-    """TRL fields that rlexp sets itself, each with the key that the user has for it."""
+    """TRL fields that rlexp sets itself, beside the knobs that are marked with `TrlField`, each
+    with the key that the user has for it."""
 
     learning_rate: float = Field(gt=0)
     """Peak learning rate of AdamW."""
     trl: dict[str, Any]
     """Anything else, passed to TRL's config verbatim; names are checked."""
+
+    @property
+    def model_kind(self) -> ModelKind:
+        """What it trains, by its head."""
+        return KINDS[self.head]
 
     @property
     def sampling(self) -> PreferenceSampling | None:
@@ -68,8 +131,8 @@ class AlgoSpec(Component):
         """Whether texts labelled true and false are matched to pairs where the data has none."""
         return False
 
-    def build_trainer(self, training: Any) -> Any:
-        """A trainer with transformers' `train()`, from a `rlexp.algos.common.trl.Training`."""
+    def build_trainer(self, training: Any) -> TrainerLike:
+        """The algorithm's trainer, from a `rlexp.algos.common.trl.Training`."""
         raise TypeError(f"{type(self).__name__} must build its trainer")
 
     def fits(self, train: TrainSpec, hardware: HardwareSpec) -> list[Problem]:
@@ -97,16 +160,18 @@ class PairAlgo(AlgoSpec):
 class VllmSpec(Part):
     """Where vLLM runs, and how much of the machine it gets."""
 
-    mode: Literal["colocate", "server"]
+    mode: Annotated[Literal["colocate", "server"], TrlField("vllm_mode")]
     """`colocate`: in the training's own processes, on the same GPUs. `server`: on GPUs of its own,
     started by `vllm serve`; its weights are sent to it before each rollout."""
-    server_host: str = Field(min_length=1)
+    server_host: Annotated[str, TrlField("vllm_server_host")] = Field(min_length=1)
     """Host of the server."""
-    server_port: int = Field(gt=0, lt=65536)
+    server_port: Annotated[int, TrlField("vllm_server_port")] = Field(gt=0, lt=65536)
     """Port of the server."""
-    gpu_memory_utilization: float = Field(gt=0, lt=1)
+    gpu_memory_utilization: Annotated[float, TrlField("vllm_gpu_memory_utilization")] = Field(
+        gt=0, lt=1
+    )
     """Share of a GPU's memory for vLLM's weights and cache in `colocate`; training has the rest."""
-    tensor_parallel_size: int = Field(gt=0)
+    tensor_parallel_size: Annotated[int, TrlField("vllm_tensor_parallel_size")] = Field(gt=0)
     """GPUs that share one copy of the model in `colocate`; a divisor of `hardware.processes`."""
 
 
@@ -129,13 +194,13 @@ class RolloutAlgo(AlgoSpec):
     trl_runs_vllm: ClassVar[bool] = False
     """Whether vLLM is TRL's to call, with TRL's options."""
 
-    max_completion_length: int = Field(gt=0)
+    max_completion_length: Annotated[int, TrlField()] = Field(gt=0)
     """Longest completion, in tokens."""
-    temperature: float = Field(gt=0)
+    temperature: Annotated[float, TrlField()] = Field(gt=0)
     """Softmax temperature of the rollouts."""
-    top_p: float = Field(gt=0, le=1)
+    top_p: Annotated[float, TrlField()] = Field(gt=0, le=1)
     """Nucleus sampling keeps the most likely tokens of this total probability; 1 keeps all."""
-    top_k: int = Field(ge=0)
+    top_k: Annotated[int, TrlField()] = Field(ge=0)
     """Most likely tokens kept; 0 keeps all."""
     rollout: Literal["fast", "transformers", "vllm"]
     """Who samples. `fast`: rlexp's own loop. `transformers`: its `generate` (slower, but it knows

@@ -3,18 +3,55 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.part import Component
+from rlexp.spec.validation import validate
 
 C = TypeVar("C", bound=Component)
 
 
+def component_of(
+    config: Any,
+    base: type[C],
+    key: str,
+    known: Iterable[str],
+    problems: list[Problem],
+    refused: Callable[[type[C]], Problem | None] = lambda kind: None,
+) -> C | None:
+    """Return the component that a config describes; None after adding what is wrong to `problems`.
+
+    Args:
+        config: `_target_` and the fields of its class.
+        base: what the class must be a subclass of.
+        key: full path of the config.
+        known: full paths of keys beside the class's own fields, for the nearest right name.
+        problems: where mistakes are added.
+        refused: what is wrong with a class that does not belong here; its fields are not looked at.
+    """
+    try:
+        kind = component_class(config, base, key)
+    except UserError as error:
+        problems += error.problems
+        return None
+    if problem := refused(kind):
+        problems.append(problem)
+        return None
+    fields = {name: value for name, value in config.items() if name != "_target_"}
+    names = [*known, *(f"{key}.{name}" for name in kind.model_fields)]
+    part = validate(kind, fields, key, names, problems)
+    if part is not None:
+        is_group = "." not in key  # elsewhere stand rewards, which speak of themselves as `reward`
+        own = part.problems()
+        problems += own if is_group else [problem.under(key) for problem in own]
+    return part
+
+
 def component_class(config: Any, base: type[C], key: str) -> type[C]:
-    """The class named by `config["_target_"]`, a subclass of `base`.
+    """Return the class named by `config["_target_"]`, a subclass of `base`.
 
     Built-in ones stand below `rlexp.`; another module is imported only because the user's own
     config names it.
@@ -36,9 +73,9 @@ def component_class(config: Any, base: type[C], key: str) -> type[C]:
         raise UserError(
             Problem(where, target, wanted, f"Python cannot find the module {error.name}.")
         ) from error
-    found = getattr(module, class_name, None)
-    if not (isinstance(found, type) and issubclass(found, base)):
+    kind = getattr(module, class_name, None)
+    if not (isinstance(kind, type) and issubclass(kind, base)):
         near = get_close_matches(class_name, [n for n in vars(module) if n[0].isupper()], n=1)
         remedy = f"Did you mean {module_name}.{near[0]}?" if near else ""
         raise UserError(Problem(where, target, wanted, remedy))
-    return found
+    return kind

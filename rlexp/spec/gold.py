@@ -7,33 +7,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from rlexp.spec.components import component_class
-from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.components import component_of
+from rlexp.spec.errors import Problem
 from rlexp.spec.reward import RewardSpec
-from rlexp.spec.validation import validate
 
 
 def gold_rewards(gold: dict[str, dict[str, Any]]) -> tuple[dict[str, RewardSpec], list[Problem]]:
-    """The rewards of `eval.gold` by name, and what is wrong with them."""
+    """Return the rewards of `eval.gold` by name, and what is wrong with them."""
     problems: list[Problem] = []
-    found: dict[str, RewardSpec] = {}
+    rewards: dict[str, RewardSpec] = {}
     for name, config in gold.items():
         key = f"eval.gold.{name}"
         if not name.replace("_", "").replace("-", "").isalnum():
             want = "a name of letters, digits, - and _, to be the name of a metric"
             problems.append(Problem(key, repr(name), want))
-        try:
-            kind = component_class(config, RewardSpec, key)
-        except UserError as error:
-            problems += error.problems
-            continue
-        if not kind.scores_anything:
-            problems.append(Problem(key, kind.__name__, "a reward that scores something"))
-            continue
-        fields = {field: value for field, value in config.items() if field != "_target_"}
-        known = [f"{key}.{field}" for field in kind.model_fields]
-        reward = validate(kind, fields, key, known, problems)
+
+        def refused(kind: type[RewardSpec], key: str = key) -> Problem | None:
+            if kind.scores_anything:
+                return None
+            return Problem(key, kind.__name__, "a reward that scores something")
+
+        reward = component_of(config, RewardSpec, key, [], problems, refused)
         if reward is not None:
-            problems += [problem.under(key) for problem in reward.problems()]
-            found[name] = reward
-    return found, problems
+            rewards[name] = reward
+    return rewards, problems

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -11,7 +11,7 @@ from rlexp.spec.part import Part
 GUARDS = ("reward_hacking", "kl_budget", "forgetting", "collapse", "instability")
 
 
-def _word(value: Any) -> Any:
+def _word(value: object) -> object:
     return "off" if value is False else value  # what yaml makes of a bare `off`
 
 
@@ -64,7 +64,7 @@ class GuardsSpec(Part):
     length_drift: float = Field(gt=1)
     """Factor of growth or shrinking of completions that counts 1, which is taken for 0.75 at most
     (Singhal et al. 2023, arXiv:2310.03716)."""
-    together: float = Field(gt=0)
+    threshold: float = Field(gt=0)
     """Reward hacking fires when its measures add up to this, each in units of the change that
     counts 1 (on a log scale for factors): a model comes apart in all of them at once. Sound runs of
     the film reviews come to 1.8 at most."""

@@ -6,10 +6,9 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from rlexp.spec.components import component_class
-from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.components import component_of
+from rlexp.spec.errors import Problem
 from rlexp.spec.reward import Place, RewardSpec, Text
-from rlexp.spec.validation import validate
 
 
 @dataclass(frozen=True)
@@ -67,17 +66,8 @@ def needs_rivals(reward: RewardSpec) -> bool:
 
 
 def judge_of(config: dict[str, Any] | None) -> tuple[JudgeSpec | None, list[Problem]]:
-    """The judge of `eval.judge`, None where there is none, and what is wrong with it."""
+    """Return the judge of `eval.judge`, None where there is none, and what is wrong with it."""
     if config is None:
         return None, []
-    key, problems = "eval.judge", list[Problem]()
-    try:
-        kind = component_class(config, JudgeSpec, key)
-    except UserError as error:
-        return None, list(error.problems)
-    fields = {name: value for name, value in config.items() if name != "_target_"}
-    known = [f"{key}.{name}" for name in kind.model_fields]
-    judge = validate(kind, fields, key, known, problems)
-    if judge is not None:
-        problems += [problem.under(key) for problem in judge.problems()]
-    return judge, problems
+    problems: list[Problem] = []
+    return component_of(config, JudgeSpec, "eval.judge", [], problems), problems

@@ -10,6 +10,8 @@ from rlexp.spec.part import Component
 from rlexp.spec.text import Message, Text
 
 __all__ = [
+    "DataColumn",
+    "DataColumns",
     "Message",
     "Normalize",
     "Place",
@@ -24,6 +26,9 @@ __all__ = [
 
 Value = float | None
 """What a reward says of one completion; None where it cannot tell: the value is missing."""
+DataColumn = list[Any]
+"""A column of the data set that rewards read: values of whatever type it has, one a completion."""
+DataColumns = dict[str, DataColumn]
 Place = Literal["workers", "here", "threads"]
 Normalize = Literal["none", "zscore", "rank"]
 

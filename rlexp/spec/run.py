@@ -5,19 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from pydantic import Field, SerializeAsAny
 
 from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.checks import CHECKS
-from rlexp.spec.components import component_class
+from rlexp.spec.components import component_of
 from rlexp.spec.data import DataSpec
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.eval import EvalSpec
 from rlexp.spec.guards import GuardsSpec
 from rlexp.spec.hardware import HardwareSpec
+from rlexp.spec.keys import key_paths, with_current_names, without_missing
 from rlexp.spec.model import ModelSpec
 from rlexp.spec.part import Component, Part
 from rlexp.spec.peft import PeftSpec
@@ -92,13 +92,13 @@ class RunSpec(Basics):
         """
         names = known or list(key_paths(config))
         problems: list[Problem] = []
-        config = without_missing(config)
+        config = without_missing(with_current_names(config))
         basics = {key: config[key] for key in Basics.model_fields if key in config}
         parts: dict[str, Any] = {"": validate(Basics, basics, "", names, problems)}
         for key, kind in PARTS.items():
             parts[key] = validate(kind, config.get(key), key, names, problems)
         for key, base in COMPONENTS.items():
-            parts[key] = _component(config.get(key), base, key, names, problems)
+            parts[key] = component_of(config.get(key), base, key, names, problems)
         expected = {*Basics.model_fields, *PARTS, *COMPONENTS}
         problems += [unknown_key(key, [*names, *expected]) for key in config if key not in expected]
         for needed, check in CHECKS:
@@ -111,36 +111,3 @@ class RunSpec(Basics):
             raise UserError(problems)
         basics_part = parts.pop("")
         return cls.model_construct(**basics_part.model_dump(), **parts)
-
-
-def _component(
-    config: Any, base: type[Component], key: str, names: list[str], problems: list[Problem]
-) -> Component | None:
-    try:
-        kind = component_class(config, base, key)
-    except UserError as error:
-        problems += error.problems
-        return None
-    fields = {name: value for name, value in config.items() if name != "_target_"}
-    part = validate(kind, fields, key, names, problems)
-    if part is not None:
-        problems += part.problems()
-    return part
-
-
-def without_missing(config: dict[str, Any]) -> dict[str, Any]:
-    """The config without the keys whose value is `???`, so that they are reported as missing."""
-    return {
-        key: without_missing(value) if isinstance(value, dict) else value
-        for key, value in config.items()
-        if value != "???"
-    }
-
-
-def key_paths(config: Any, prefix: str = "") -> Iterator[str]:
-    """The full path of every key in nested dictionaries, parents included."""
-    if isinstance(config, dict):
-        for name, value in config.items():
-            path = f"{prefix}.{name}" if prefix else str(name)
-            yield path
-            yield from key_paths(value, path)

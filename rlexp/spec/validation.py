@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from rlexp.spec.errors import Problem
+from rlexp.spec.keys import RENAMED
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+T = TypeVar("T")
 
 
 def validate(
-    kind: Any, value: Any, key: str, known: Iterable[str], problems: list[Problem]
-) -> Any | None:
-    """`value` as an instance of `kind`; None after adding to `problems` what is wrong with it.
+    kind: type[T], value: object, key: str, known: Iterable[str], problems: list[Problem]
+) -> T | None:
+    """Return `value` as an instance of `kind`; None after adding its mistakes to `problems`.
 
     Args:
         kind: a `Part` or a union of them.
@@ -31,7 +37,7 @@ def validate(
         return None
 
 
-def _problem(prefix: str, detail: Any, known: list[str]) -> Problem:
+def _problem(prefix: str, detail: ErrorDetails, known: list[str]) -> Problem:
     location = [str(step) for step in detail["loc"]]
     if prefix == "peft" and location and location[0] in ("none", "lora", "dora", "auto", "qlora"):
         location = location[1:]  # the union's tag, which is no key of the config
@@ -44,14 +50,21 @@ def _problem(prefix: str, detail: Any, known: list[str]) -> Problem:
 
 
 def unknown_key(key: str, known: Iterable[str]) -> Problem:
-    """The problem of a key that no part has, with the nearest right one."""
-    near = nearest(key, known)
+    """Return the problem of a key that no part has, with the nearest right one."""
+    near = RENAMED.get(key) or nearest(key, known)
     remedy = f"Did you mean {near}?" if near else "`--cfg job` shows all keys."
     return Problem(key, "an unknown key", "a key of the config", remedy)
 
 
+def unknown_choice(group: str, choice: str, options: list[str]) -> Problem:
+    """Return the problem of a choice that a config group does not have, with the nearest one."""
+    near = get_close_matches(choice, options, n=1)
+    remedy = f"Did you mean {group}={near[0]}?" if near else ""
+    return Problem(group, choice, f"one of {', '.join(options)}", remedy)
+
+
 def nearest(key: str, known: Iterable[str]) -> str | None:
-    """The known key that was probably meant: the same name elsewhere, or one spelled alike."""
+    """Return the known key that was meant: the same name elsewhere, or one spelled alike."""
     names = [name for name in known if name != key]
     leaf = key.rpartition(".")[2]
     parent = key.rpartition(".")[0]
@@ -70,7 +83,7 @@ def nearest(key: str, known: Iterable[str]) -> str | None:
     return leaves[close[0]] if close else None
 
 
-def _wants(detail: Any) -> str:
+def _wants(detail: ErrorDetails) -> str:
     context = detail.get("ctx", {})
     wants = {
         "greater_than": "a number above {gt}",

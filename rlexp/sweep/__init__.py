@@ -1,8 +1,9 @@
 """Sweeps: an Optuna study whose trials are runs.
 
-`loop` asks the study for trials and hands them to `slots`, where each has a process of its own;
-`trial` is what happens in there. `syntax` reads the `space` that is searched, `study` opens the
-study, `claims` says whose a trial is and finds those whose process died, `parent` and `progress`
-tell MLflow and the terminal. At the end `confirming` runs the best trials again, `confirmed` says
-how sure their ranking is, and `reporting` leaves the `page`, its `plots` and the `best` configs.
+`driver` is called by Hydra's sweeper, and opens the `study`. `loop` asks it for trials (`sampling`)
+and hands them to the slots of `workers`, where each has a process of its own; `trial` is what
+happens in there. `ownership` says whose a trial is and finds those whose process died. `space` is
+what is searched. `confirmation` runs the best trials again with other seeds, and `report` shows it
+all: on the terminal, in MLflow and on a page. What is private in Optuna is used in
+`optuna_internals` only.
 """

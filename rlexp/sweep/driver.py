@@ -1,4 +1,4 @@
-"""A sweep from Hydra's side: what its sweeper is given, made into a study that is worked on."""
+"""Entry of a sweep: what Hydra's sweeper is given, made into a study and a loop over it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
+from rlexp.runtime.run_folder import SWEEP_CONFIG
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.keys import key_values
 from rlexp.spec.sweep import SweepSpec
 from rlexp.spec.validation import validate
+from rlexp.sweep.space.space import SearchSpace
 from rlexp.tracking.secrets import redacted
 
 FREE = (
@@ -33,7 +38,7 @@ whatever they are."""
 
 
 def sweep_spec(settings: Any) -> SweepSpec:
-    """The spec of a config node.
+    """Return the spec of a config node.
 
     Raises:
         UserError: with everything that is wrong with it.
@@ -41,16 +46,20 @@ def sweep_spec(settings: Any) -> SweepSpec:
     if OmegaConf.is_config(settings):
         settings = OmegaConf.to_container(settings, resolve=True)
     problems: list[Problem] = []
-    found = validate(SweepSpec, settings, "sweep", [f"sweep.{key}" for key in settings], problems)
-    if found is not None:
-        problems += found.problems()
-    if problems or found is None:
+    spec = validate(SweepSpec, settings, "sweep", [f"sweep.{key}" for key in settings], problems)
+    if spec is not None:
+        problems += spec.problems()
+    if problems or spec is None:
         raise UserError(problems)
-    return found
+    return spec
 
 
-def sweep(
-    settings: Any, arguments: Sequence[str], launcher: Any, hydra_context: Any, config: DictConfig
+def run_sweep(
+    settings: Any,
+    arguments: Sequence[str],
+    launcher: Launcher,
+    hydra_context: HydraContext,
+    config: DictConfig,
 ) -> None:
     """Work on a study until its budget is met.
 
@@ -65,22 +74,20 @@ def sweep(
         UserError: before the first trial, for all that is wrong with space, sampler or study.
         RunFailed: too many trials in a row failed, or the study's data base stays away.
     """
-    from rlexp.sweep.confirmation.rerun import confirm
-    from rlexp.sweep.loop import Sweep
-    from rlexp.sweep.report.mlflow_parent import parent_of
-    from rlexp.sweep.report.progress import Progress
-    from rlexp.sweep.report.report import report
+    from rlexp.sweep.confirmation.rerun import run_confirmation
+    from rlexp.sweep.loop import SweepLoop
+    from rlexp.sweep.report.mlflow_parent import parent_run_logger
+    from rlexp.sweep.report.progress import SweepProgress
+    from rlexp.sweep.report.report import write_sweep_report
     from rlexp.sweep.space.check import group_test
-    from rlexp.sweep.space.composed_keys import Compositions
+    from rlexp.sweep.space.composed_keys import CompositionCache
     from rlexp.sweep.space.syntax import read_space
     from rlexp.sweep.study import open_study, patiently
 
+    # check
     spec = sweep_spec(settings)
-    if (place := str(config.hydra.sweep.dir)) != spec.folder:
-        want = f"{spec.folder}, which is sweep.folder"
-        raise UserError(Problem("hydra.sweep.dir", place, want, f"Set sweep.folder={place}."))
+    _check_folder(spec, str(config.hydra.sweep.dir))
     loader = hydra_context.config_loader
-
     is_group = group_test(loader)
     space = read_space(spec.params, arguments, is_group)
     check_samplers(spec, space)
@@ -90,37 +97,57 @@ def sweep(
         composed = loader.load_sweep_config(config, [*space.fixed.values(), *groups])
         return composed, composed.hydra.runtime.choices
 
-    study = open_study(spec, _attributes(spec, space, config))
-    Path(spec.folder).mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, Path(spec.folder) / "multirun.yaml")  # as Hydra's own sweepers do
-    tracking = OmegaConf.to_container(config.tracking, resolve=True) if "tracking" in config else {}
-    assert isinstance(tracking, dict)
-    with parent_of(spec, study, space, {str(key): value for key, value in tracking.items()}) as run:
-        progress = Progress(spec, study, run)
-        work = Sweep(spec, space, study, launcher, Compositions(compose, is_group), progress)
-        progress.sweep_begins(work.budget, type(launcher).__name__)
-        work.run()
-        run.progress()
-        progress.sweep_ends()
+    # open the study
+    study = open_study(spec, _study_attributes(spec, space, config))
+    _write_config(spec, config)
+    with parent_run_logger(spec, study, space, _tracking_settings(config)) as parent_run:
+        # run the trials
+        progress = SweepProgress(spec, study, parent_run)
+        compositions = CompositionCache(compose, is_group)
+        loop = SweepLoop(spec, space, study, launcher, compositions, progress)
+        progress.sweep_started(loop.budget, type(launcher).__name__)
+        loop.run()
+        parent_run.log_progress()
+        progress.sweep_ended()
+        # confirm the best
         if spec.confirm:
-            confirm(work, run, int(config.seed))
-        found = patiently(lambda: report(study, Path(spec.folder)))
-        progress.tell(found)
-        run.report(found)
+            run_confirmation(loop, parent_run, int(config.seed))
+        # report
+        report = patiently(lambda: write_sweep_report(study, Path(spec.folder)))
+        progress.report_written(report)
+        parent_run.log_report(report)
     print(spec.folder)
 
 
+def _write_config(spec: SweepSpec, config: DictConfig) -> None:
+    """Leave the sweep's composed config in its folder, as Hydra's own sweepers do."""
+    Path(spec.folder).mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, Path(spec.folder) / SWEEP_CONFIG)
+
+
+def _tracking_settings(config: DictConfig) -> dict[str, Any]:
+    settings = OmegaConf.to_container(config.tracking, resolve=True) if "tracking" in config else {}
+    assert isinstance(settings, dict)
+    return {str(key): value for key, value in settings.items()}
+
+
+def _check_folder(spec: SweepSpec, folder: str) -> None:
+    if folder != spec.folder:
+        want = f"{spec.folder}, which is sweep.folder"
+        raise UserError(Problem("hydra.sweep.dir", folder, want, f"Set sweep.folder={folder}."))
+
+
 def trial_spec(settings: Any, confirms: bool) -> SweepSpec:
-    """What a trial belongs to: the sweep of these settings, or the study that confirms it."""
+    """Return the spec of a trial's study: the sweep's, or that of the study that confirms it."""
     spec = sweep_spec(settings)
     if not confirms:
         return spec
-    from rlexp.sweep.confirmation.rerun import confirming
+    from rlexp.sweep.confirmation.rerun import confirmation_spec
 
-    return confirming(spec)
+    return confirmation_spec(spec)
 
 
-def check_samplers(spec: SweepSpec, space: Any) -> None:
+def check_samplers(spec: SweepSpec, space: SearchSpace) -> None:
     """Make the sampler and the pruner once, before anything is run.
 
     Raises:
@@ -148,14 +175,14 @@ def check_samplers(spec: SweepSpec, space: Any) -> None:
         raise UserError(problems)
 
 
-def _attributes(spec: SweepSpec, space: Any, config: DictConfig) -> dict[str, Any]:
-    """What the study is to be known by."""
+def _study_attributes(spec: SweepSpec, space: SearchSpace, config: DictConfig) -> dict[str, Any]:
+    """Return what the study is to be known by."""
     from rlexp.sweep import study as names
 
     return {
-        names.SPACE: space.described(),
+        names.SPACE: space.descriptions(),
         names.OBJECTIVES: spec.objectives,
-        names.CONFIG: _in_common(config, {each.key for each in space.parameters}),
+        names.CONFIG: _in_common(config, {parameter.key for parameter in space.parameters}),
         names.COMMAND: redacted(shlex.join(["python", "-m", "rlexp", *sys.argv[1:]])),
         names.FOLDER: str(Path(spec.folder).absolute()),
         names.SAMPLER: spec.sampler["_target_"],
@@ -168,18 +195,9 @@ def _in_common(config: DictConfig, searched: set[str]) -> dict[str, str]:
     plain = OmegaConf.to_container(
         OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     )
-    found = _leaves(plain)
     return {
         key: str(value)
-        for key, value in found.items()
-        if not any(key == each or key.startswith(f"{each}.") for each in (*FREE, *searched))
+        for key, value in key_values(plain)
+        if value != {}
+        and not any(key == each or key.startswith(f"{each}.") for each in (*FREE, *searched))
     }
-
-
-def _leaves(config: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(config, dict):
-        return {prefix: config}
-    found: dict[str, Any] = {}
-    for name, value in config.items():
-        found |= _leaves(value, f"{prefix}.{name}" if prefix else str(name))
-    return found

@@ -1,6 +1,6 @@
-"""Whose a trial is, and whether its process is alive: who may go on with a trial that died.
+"""Ownership of trials: which process has a trial, and who may resume one whose process died.
 
-A trial is RUNNING from the moment in which somebody claims it. Its owner, a process, stands in its
+A trial is RUNNING from the moment in which a process claims it. Its owner, a process, stands in its
 attributes: the sweeper at first, then the trial's own process. A trial whose owner died goes back
 to WAITING, with the parameters, the number and the folder that it has, and is claimed again.
 
@@ -22,13 +22,22 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Self
 
 import optuna
 import psutil
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
+
+from rlexp.sweep.optuna_internals import (
+    current_state,
+    current_trial,
+    id_of_trial,
+    record_heartbeat,
+    set_trial_attribute,
+    set_trial_state,
+    stale_trial_ids,
+)
 
 OWNER = "owner"
 OVERRIDES = "overrides"
@@ -53,8 +62,8 @@ class Owner:
     """When it was started, in seconds since 1970."""
 
     @classmethod
-    def here(cls) -> Self:
-        """This process."""
+    def this_process(cls) -> Self:
+        """Return the owner that this process is."""
         return cls(platform.node(), os.getpid(), psutil.Process().create_time())
 
     @property
@@ -63,7 +72,7 @@ class Owner:
         return self.host == platform.node()
 
     @property
-    def is_here(self) -> bool:
+    def is_this_process(self) -> bool:
         """Whether it is this very process."""
         return self.is_local and self.pid == os.getpid() and self._was_created(psutil.Process())
 
@@ -80,108 +89,104 @@ class Owner:
         return abs(process.create_time() - self.created) < 2.0
 
 
-def storage_of(study: optuna.Study) -> RDBStorage:
-    """The study's data base. Optuna gives no public way to it."""
-    storage: Any = study._storage
-    return storage
-
-
 def trials(study: optuna.Study, *states: TrialState) -> list[FrozenTrial]:
     """The study's trials in these states, or all."""
     return study.get_trials(deepcopy=False, states=states or None)
 
 
-def state_of(study: optuna.Study, trial: FrozenTrial) -> TrialState:
-    """The state of a trial as it is now."""
-    return storage_of(study).get_trial(trial._trial_id).state
-
-
 def take_ownership(study: optuna.Study, trial_id: int) -> None:
     """Make this process a trial's owner, with a sign of life first."""
-    storage = storage_of(study)
-    storage.record_heartbeat(trial_id)
-    storage.set_trial_user_attr(trial_id, OWNER, asdict(Owner.here()))
+    record_heartbeat(study, trial_id)
+    set_trial_attribute(study, trial_id, OWNER, asdict(Owner.this_process()))
 
 
-def claim_waiting(study: optuna.Study, there: Iterable[FrozenTrial]) -> FrozenTrial | None:
-    """Of these trials one that waits to be gone on with, now this process's; None without one."""
-    storage = storage_of(study)
-    for trial in there:
+def claim_waiting(study: optuna.Study, candidates: Iterable[FrozenTrial]) -> FrozenTrial | None:
+    """Claim the first of these trials that waits to be resumed; None where none does."""
+    for trial in candidates:
         if trial.state != TrialState.WAITING:
             continue
-        if storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
-            take_ownership(study, trial._trial_id)
-            return storage.get_trial(trial._trial_id)
+        trial_id = id_of_trial(trial)
+        if set_trial_state(study, trial_id, TrialState.RUNNING):
+            take_ownership(study, trial_id)
+            return current_trial(study, trial_id)
     return None
 
 
 def requeue(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Let a trial wait until it is gone on with: it was interrupted, which is not its fault."""
-    storage = storage_of(study)
-    if state_of(study, trial) == TrialState.RUNNING:
-        storage.set_trial_user_attr(trial._trial_id, OWNER, None)
-        storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+    """Let a trial wait until it is resumed: it was interrupted, which is not its fault."""
+    trial_id = id_of_trial(trial)
+    if current_state(study, trial_id) == TrialState.RUNNING:
+        # The owner goes first: later it could be the one that has claimed the trial by then.
+        set_trial_attribute(study, trial_id, OWNER, None)
+        set_trial_state(study, trial_id, TrialState.WAITING)
 
 
 def fail_trial(study: optuna.Study, trial: FrozenTrial, attribute: str, why: str) -> None:
     """End a trial that has no result, and say why."""
     with suppress(UpdateFinishedTrialError):  # another machine has just ended it
-        storage_of(study).set_trial_user_attr(trial._trial_id, attribute, why)
+        set_trial_attribute(study, id_of_trial(trial), attribute, why)
         study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
 def handle_dead_trial(study: optuna.Study, trial: FrozenTrial, how: str, max_retries: int) -> bool:
-    """What becomes of a trial whose process died: it waits for another attempt, or fails.
+    """Requeue a trial whose process died, or fail it once its retries are used up.
 
     Returns:
-        Whether it will be gone on with.
+        Whether it was requeued.
     """
-    trial = storage_of(study).get_trial(trial._trial_id)  # its owner has changed since it was asked
+    # Its owner has changed since it was asked for.
+    trial = current_trial(study, id_of_trial(trial))
     retries = trial.user_attrs.get(RETRIES, 0) + 1
     if OVERRIDES not in trial.user_attrs:
         fail_trial(study, trial, WITHDRAWN, "the sweep died before the trial had its parameters")
-    elif (owner := trial.user_attrs.get(OWNER)) and Owner(**owner).is_here:
+        return False
+    if (owner := trial.user_attrs.get(OWNER)) and Owner(**owner).is_this_process:
+        # It never reached a process of its own, so this was no attempt.
         requeue(study, trial)
         return True
-    elif retries > max_retries:
+    if retries > max_retries:
         fail_trial(study, trial, ERROR, f"its process died {retries} times, {how} at last")
-    else:
-        storage_of(study).set_trial_user_attr(trial._trial_id, RETRIES, retries)
-        requeue(study, trial)
-        return True
-    return False
+        return False
+    set_trial_attribute(study, id_of_trial(trial), RETRIES, retries)
+    requeue(study, trial)
+    return True
 
 
-def find_dead_trials(study: optuna.Study, mine: frozenset[int], grace: float) -> list[FrozenTrial]:
-    """Trials that are RUNNING by name only.
+def find_dead_trials(
+    study: optuna.Study, own_numbers: frozenset[int], grace: float
+) -> list[FrozenTrial]:
+    """Return the trials that are RUNNING by name only.
 
     Args:
-        mine: numbers of the trials that this process has under way.
-        grace: seconds after which a trial that is nobody's is taken for dead.
+        own_numbers: of the trials that this process has under way.
+        grace: seconds after which a trial without an owner is taken for dead.
     """
-    storage = storage_of(study)
-    running = [each for each in trials(study, TrialState.RUNNING) if each.number not in mine]
+    running = [
+        trial for trial in trials(study, TrialState.RUNNING) if trial.number not in own_numbers
+    ]
     if not running:
         return []
-    silent = set(storage._get_stale_trial_ids(study._study_id))
-    found = [each for each in running if _is_dead(each, silent, grace)]
+    stale = stale_trial_ids(study)
+    dead = [trial for trial in running if _is_dead(trial, stale, grace)]
     # A process ends after its trial: the state that counts is the one after that look.
-    return [each for each in found if state_of(study, each) == TrialState.RUNNING]
+    return [
+        trial for trial in dead if current_state(study, id_of_trial(trial)) == TrialState.RUNNING
+    ]
 
 
-def _is_dead(trial: FrozenTrial, silent: set[int], grace: float) -> bool:
-    named = trial.user_attrs.get(OWNER)
-    if named is None:
-        began = trial.datetime_start or datetime.now()
-        return (datetime.now() - began).total_seconds() > grace
-    owner = Owner(**named)
+def _is_dead(trial: FrozenTrial, stale: set[int], grace: float) -> bool:
+    stored_owner = trial.user_attrs.get(OWNER)
+    if stored_owner is None:
+        started = trial.datetime_start or datetime.now()
+        return (datetime.now() - started).total_seconds() > grace
+    owner = Owner(**stored_owner)
     if not owner.is_local:
-        return trial._trial_id in silent
+        return id_of_trial(trial) in stale
     # What this very process claimed and does not know of, it lost when the data base was away.
-    return owner.is_here or not owner.is_alive()
+    return owner.is_this_process or not owner.is_alive()
 
 
 def is_surplus(study: optuna.Study, number: int, n_trials: int) -> bool:
     """Whether the trials before this one fill the budget: two machines may have asked at once."""
-    before = [each for each in trials(study, *BUDGETED) if each.number < number]
-    return len(before) >= n_trials
+    earlier = [trial for trial in trials(study, *BUDGETED) if trial.number < number]
+    return len(earlier) >= n_trials

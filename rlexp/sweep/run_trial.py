@@ -9,15 +9,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rlexp.config.stored import write_config
 from rlexp.launch.launcher import launch
 from rlexp.launch.resume_plan import plan_resume
+from rlexp.runner.pruning import PRUNED, TrialReporter
 from rlexp.runtime.lock import is_held
-from rlexp.runtime.run_folder import CARD, CONFIG, SPOOL
+from rlexp.runtime.run_folder import CARD, SPOOL
 from rlexp.spec.errors import Pruned
 from rlexp.spec.run import RunSpec
 from rlexp.spec.sweep import COSTS, SweepSpec
 from rlexp.sweep.trial import attached
-from rlexp.sweep.trial_env import PRUNED
 from rlexp.tracking.spool.history import RunHistory
 from rlexp.tracking.spool.parent_run import parent_run
 
@@ -45,7 +46,7 @@ def run_trial(config: Config, folder: Path, sweep: SweepSpec, number: int) -> li
     try:
         with attached(sweep, number) as trial:
             trial.note(folder=str(folder.absolute()))
-            _run(trial_config(config, folder, number, sweep), folder)
+            _run(trial_config(config, folder, number, sweep), folder, trial.reporter)
             card = json.loads((folder / CARD).read_text(encoding="utf-8"))
             trial.note(run_id=card["run_id"])
             trial.finish(card_metrics(card))
@@ -67,26 +68,23 @@ def trial_config(config: Config, folder: Path, number: int, sweep: SweepSpec) ->
     return {**config, "name": name, "hardware": hardware}
 
 
-def _run(config: Config, folder: Path) -> None:
+def _run(config: Config, folder: Path, reporter: TrialReporter | None) -> None:
     """Do what is left of the trial, if anything is.
 
     Raises:
-        Pruned: by this process, by one that it started, or by one that has died since.
+        Pruned: by this attempt, or by an earlier one that died before the study knew.
     """
-    from omegaconf import OmegaConf
-
     wait_for_lock(folder)
-    told = RunHistory.read(folder / SPOOL)
-    if told is None:
+    history = RunHistory.read(folder / SPOOL)
+    if history is None:
         spec = RunSpec.parse(config)
-        (folder / CONFIG).write_text(OmegaConf.to_yaml(config), encoding="utf-8")
-        launch(spec, folder, parent_run(folder.parent))
-    elif told.status != "FINISHED" and PRUNED not in told.events:
-        resumption = plan_resume(folder, [])
-        launch(resumption.spec, folder, None, resumption.checkpoint)
-    told = RunHistory.read(folder / SPOOL)
-    if told and (pruned := told.events.get(PRUNED)):
+        write_config(folder, config)
+        launch(spec, folder, parent_run(folder.parent), reporter=reporter)
+    elif pruned := history.events.get(PRUNED):
         raise Pruned(pruned[-1]["step"])
+    elif history.status != "FINISHED":
+        resumption = plan_resume(folder, [])
+        launch(resumption.spec, folder, None, resumption.checkpoint, reporter)
 
 
 def wait_for_lock(folder: Path) -> None:

@@ -1,7 +1,7 @@
-"""The study: one place that opens it, for the sweep, for a trial, or to be read only.
+"""Study of a sweep: opened here for the sweep, for a trial, or to be read only.
 
 A study lives in a data base. What a person has to know beside Optuna's own columns stands in its
-attributes (`STUDY` below) and in each trial's (`rlexp.sweep.ownership`).
+attributes (`SPACE` and so on below) and in each trial's (`rlexp.sweep.ownership`).
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ from optuna.storages import RDBStorage
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from rlexp.spec.errors import Problem, RunFailed, UserError
+from rlexp.spec.keys import with_current_names
 from rlexp.spec.sweep import SweepSpec
+from rlexp.sweep.optuna_internals import storage_of
 from rlexp.tracking.secrets import redacted
 
 OUTAGE = (StorageInternalError, SQLAlchemyError)
 """What Optuna raises when its data base does not answer."""
-ANSWERS_WITHIN = 5
-"""Seconds that a data base server may take for its first word."""
-LOCKED_FOR = 60
+CONNECT_TIMEOUT = 5
+"""Seconds that a data base server may take to answer a connection."""
+LOCK_TIMEOUT = 60
 """Seconds that a process waits for another one to finish writing to a SQLite file."""
-TABLES_TRIED = 6
+TABLE_ATTEMPTS = 6
 """Times that a fresh data base is tried, half a second apart, while another machine fills it."""
 PATIENCE = 600.0
 """Seconds without the data base before a sweep gives up; nothing that was told is lost."""
@@ -47,10 +49,10 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-def address(storage: str) -> str:
-    """The data base's address, of a SQLite file with its absolute path."""
-    head, three, path = storage.partition(":///")
-    if urlsplit(storage).scheme.startswith("sqlite") and three:
+def storage_url(storage: str) -> str:
+    """Return a data base's address, of a SQLite file with its absolute path."""
+    head, slashes, path = storage.partition(":///")
+    if urlsplit(storage).scheme.startswith("sqlite") and slashes:
         return f"{head}:///{Path(path).expanduser().absolute()}"
     return storage
 
@@ -58,7 +60,7 @@ def address(storage: str) -> str:
 def open_storage(
     storage: str, heartbeat: int | None = None, *, checked: bool = False
 ) -> RDBStorage:
-    """The data base at an address, with its tables.
+    """Return the data base at an address, with its tables.
 
     Args:
         storage: as `sweep.storage`.
@@ -69,11 +71,11 @@ def open_storage(
         UserError: the package that talks to it is missing.
         OUTAGE: it does not answer.
     """
-    url = address(storage)
+    url = storage_url(storage)
     scheme = urlsplit(url).scheme
-    waits = {"timeout": LOCKED_FOR} if scheme.startswith("sqlite") else {}
+    waits = {"timeout": LOCK_TIMEOUT} if scheme.startswith("sqlite") else {}
     if scheme.startswith(("postgresql", "mysql")):
-        waits = {"connect_timeout": ANSWERS_WITHIN}
+        waits = {"connect_timeout": CONNECT_TIMEOUT}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -95,8 +97,8 @@ def open_storage(
 
 
 @contextmanager
-def _reached(storage: str) -> Iterator[None]:
-    """Turn a data base that cannot be used, inside the block, into what the user can do."""
+def _storage_errors_as_problems(storage: str) -> Iterator[None]:
+    """Turn an error of the data base inside the block into what the user can do."""
     try:
         yield
     except (*OUTAGE, RuntimeError) as error:
@@ -109,7 +111,7 @@ def _reached(storage: str) -> Iterator[None]:
 
 
 def read_study(storage: str, name: str | None = None) -> optuna.Study:
-    """A study to look at; nothing is made.
+    """Return a study to read; nothing is made.
 
     Args:
         storage: its data base's address, or the folder of a sweep with the default storage.
@@ -120,32 +122,38 @@ def read_study(storage: str, name: str | None = None) -> optuna.Study:
     """
     if Path(storage).is_dir():
         storage = f"sqlite:///{Path(storage) / 'study.db'}"
-    file = Path(address(storage).partition(":///")[2])
+    file = Path(storage_url(storage).partition(":///")[2])
     if urlsplit(storage).scheme.startswith("sqlite") and not file.is_file():
         want = "the folder of a sweep, or the address of its data base"
         raise UserError(Problem("study", f"no file {file}", want))
-    with _reached(storage):
-        base = open_storage(storage)
-        names = optuna.get_all_study_names(base)
+    with _storage_errors_as_problems(storage):
+        opened = open_storage(storage)
+        names = optuna.get_all_study_names(opened)
     if name is None and len(names) > 1:
-        names = [each for each in names if each.removesuffix(CONFIRM) not in set(names) - {each}]
+        # Without the studies that confirm another one of them.
+        names = [word for word in names if word.removesuffix(CONFIRM) not in set(names) - {word}]
     if (name is None and len(names) != 1) or (name is not None and name not in names):
         got = name or f"{len(names)} studies"
         want = f"one of {', '.join(sorted(names)) or 'none: it holds no study yet'}"
         raise UserError(Problem("study", got, want))
-    return optuna.load_study(study_name=name or names[0], storage=base)
+    return optuna.load_study(study_name=name or names[0], storage=opened)
 
 
-def sibling(study: optuna.Study, suffix: str) -> optuna.Study | None:
-    """The study in the same data base whose name goes on with `suffix`, if there is one."""
+def objective_names(study: optuna.Study) -> list[str]:
+    """Return the metrics that a study looks for, in the order of its directions."""
+    return study.user_attrs[OBJECTIVES]
+
+
+def sibling_study(study: optuna.Study, suffix: str) -> optuna.Study | None:
+    """Return the study in the same data base whose name has this suffix; None without one."""
     name = f"{study.study_name}{suffix}"
-    if name not in optuna.get_all_study_names(study._storage):
+    if name not in optuna.get_all_study_names(storage_of(study)):
         return None
-    return optuna.load_study(study_name=name, storage=study._storage)
+    return optuna.load_study(study_name=name, storage=storage_of(study))
 
 
 def open_study(spec: SweepSpec, attributes: Mapping[str, Any]) -> optuna.Study:
-    """The study of a sweep, made or gone on with.
+    """Return the study of a sweep, created or resumed.
 
     Args:
         spec: the sweep.
@@ -155,13 +163,13 @@ def open_study(spec: SweepSpec, attributes: Mapping[str, Any]) -> optuna.Study:
         UserError: the data base does not answer, or holds another study of this name.
     """
     if urlsplit(spec.storage).scheme.startswith("sqlite"):
-        file = Path(address(spec.storage).partition(":///")[2])
+        file = Path(storage_url(spec.storage).partition(":///")[2])
         file.parent.mkdir(parents=True, exist_ok=True)
-    with _reached(spec.storage):
-        storage = _with_tables(spec)
+    with _storage_errors_as_problems(spec.storage):
+        storage = _storage_with_tables(spec)
         if spec.name in optuna.get_all_study_names(storage):
-            there = optuna.load_study(study_name=spec.name, storage=storage)
-            if problems := _differences(there, attributes, spec):
+            stored = optuna.load_study(study_name=spec.name, storage=storage)
+            if problems := _changed_settings(stored, attributes, spec):
                 raise UserError(problems)
         study = optuna.create_study(
             study_name=spec.name,
@@ -169,27 +177,27 @@ def open_study(spec: SweepSpec, attributes: Mapping[str, Any]) -> optuna.Study:
             directions=spec.directions,
             load_if_exists=True,
         )
-        _name_objectives(study, spec.objectives)
+        _set_metric_names(study, spec.objectives)
         for key, value in attributes.items():
             if study.user_attrs.get(key) != value:
                 study.set_user_attr(key, value)
     return study
 
 
-def _with_tables(spec: SweepSpec) -> RDBStorage:
-    """The data base, in which several machines may be making the tables at this moment."""
-    for _ in range(TABLES_TRIED):
+def _storage_with_tables(spec: SweepSpec) -> RDBStorage:
+    """Return the data base, in which several machines may be creating the tables right now."""
+    for _ in range(TABLE_ATTEMPTS):
         try:
             return open_storage(spec.storage, spec.heartbeat)
         except SQLAlchemyError as error:
-            made = isinstance(error, (IntegrityError, ProgrammingError))
-            if not made and "already exists" not in str(error):
+            created_elsewhere = isinstance(error, (IntegrityError, ProgrammingError))
+            if not created_elsewhere and "already exists" not in str(error):
                 raise
         time.sleep(0.5)
     return open_storage(spec.storage, spec.heartbeat)
 
 
-def _name_objectives(study: optuna.Study, names: list[str]) -> None:
+def _set_metric_names(study: optuna.Study, names: list[str]) -> None:
     """Let Optuna's plots, and other programs that read the data base, know them by name."""
     if study.metric_names != names:
         with warnings.catch_warnings():
@@ -197,36 +205,43 @@ def _name_objectives(study: optuna.Study, names: list[str]) -> None:
             study.set_metric_names(names)
 
 
-def _differences(there: optuna.Study, now: Mapping[str, Any], spec: SweepSpec) -> list[Problem]:
-    """What the study is about and the sweep is not, or the other way round."""
-    before = there.user_attrs
+def _changed_settings(
+    stored: optuna.Study, now: Mapping[str, Any], spec: SweepSpec
+) -> list[Problem]:
+    """Return what the stored study is about and the sweep is not, or the other way round."""
+    before = dict(stored.user_attrs)
+    before[CONFIG] = with_current_names(before.get(CONFIG, now[CONFIG]))
     pairs = [
-        ("sweep.direction", [each.name.lower() for each in there.directions], spec.directions),
+        (
+            "sweep.direction",
+            [direction.name.lower() for direction in stored.directions],
+            spec.directions,
+        ),
         ("sweep.objective", before.get(OBJECTIVES, now[OBJECTIVES]), now[OBJECTIVES]),
     ]
     problems = [
-        _other(key, ", ".join(new), ", ".join(old), spec)
+        _changed_problem(key, ", ".join(new), ", ".join(old), spec)
         for key, old, new in pairs
         if list(old) != list(new)
     ]
     for attribute in (SPACE, CONFIG):
         old, new = before.get(attribute, now[attribute]), now[attribute]
         problems += [
-            _other(key, str(new.get(key, "nothing")), str(old.get(key, "nothing")), spec)
+            _changed_problem(key, str(new.get(key, "nothing")), str(old.get(key, "nothing")), spec)
             for key in dict.fromkeys([*old, *new])
             if old.get(key) != new.get(key)
         ]
     return problems
 
 
-def _other(key: str, got: str, was: str, spec: SweepSpec) -> Problem:
+def _changed_problem(key: str, got: str, was: str, spec: SweepSpec) -> Problem:
     want = f"{was}, as the study {spec.name} has it"
     remedy = f"Begin another study with sweep.name={spec.name}_2, or go on with the old values."
     return Problem(key, got, want, remedy)
 
 
 def patiently(ask: Callable[[], T], patience: float = PATIENCE) -> T:
-    """What `ask` gives, once the study's data base answers.
+    """Return what `ask` returns, once the study's data base answers.
 
     `ask` is called again after an outage: it must be safe to call twice.
 
@@ -234,7 +249,7 @@ def patiently(ask: Callable[[], T], patience: float = PATIENCE) -> T:
         RunFailed: the data base has not answered for `patience` seconds.
     """
     since = time.monotonic()
-    told = False
+    warned = False
     while True:
         try:
             return ask()
@@ -245,7 +260,7 @@ def patiently(ask: Callable[[], T], patience: float = PATIENCE) -> T:
                     redacted(str(error)).splitlines()[0],
                     "the same command goes on with all that was told; start the data base first",
                 ) from error
-            if not told:
+            if not warned:
                 log.warning("The study's data base does not answer; waiting for it: %s", error)
-            told = True
+            warned = True
             time.sleep(1.0)

@@ -3,7 +3,7 @@
     with attached(sweep, number) as trial:
         for step in range(100):
             ...
-            trial.report({"eval/reward": reward}, step)  # whether the trial is hopeless
+            trial.report(step, reward)  # whether to prune the trial
         trial.finish({"eval/reward": reward})
 
 The process owns the result: the study knows it even when the sweeper is dead. Leaving the block by
@@ -13,29 +13,35 @@ other exception, FAILED with its words.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import optuna
 from hydra.utils import instantiate
 from optuna.trial import TrialState
 
+from rlexp.runner.pruning import TrialReporter
 from rlexp.runtime.signals import Terminated
 from rlexp.spec.errors import Pruned, RunFailed
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep.heartbeat import beating
-from rlexp.sweep.ownership import ERROR, fail_trial, requeue, storage_of, take_ownership
+from rlexp.sweep.optuna_internals import (
+    current_state,
+    current_trial,
+    id_of_number,
+    id_of_trial,
+    live_trial,
+    record_heartbeat,
+    set_trial_attribute,
+)
+from rlexp.sweep.ownership import ERROR, fail_trial, requeue, take_ownership
 from rlexp.sweep.study import OUTAGE, open_storage, patiently
-from rlexp.sweep.trial_env import VARIABLE
 
 log = logging.getLogger(__name__)
-
-_here: Trial | None = None
 
 
 class Trial:
@@ -48,6 +54,7 @@ class Trial:
     def __init__(self, sweep: SweepSpec, number: int) -> None:
         self.sweep, self.number = sweep, number
         self._study, self.frozen = patiently(self._load)
+        self._id = id_of_trial(self.frozen)
         self.values: list[float] | None = None
         self._reported = set(self.frozen.intermediate_values)
         self._unreported: dict[int, float] = {}
@@ -59,51 +66,55 @@ class Trial:
             pruner=instantiate(self.sweep.pruner),
             sampler=optuna.samplers.RandomSampler(),  # the sweeper samples, not its trials
         )
-        storage = storage_of(study)
-        found = storage.get_trial_id_from_study_id_trial_number(study._study_id, self.number)
-        return study, storage.get_trial(found)
+        return study, current_trial(study, id_of_number(study, self.number))
 
     @property
     def is_running(self) -> bool:
         """Whether nobody has ended it meanwhile."""
-        return storage_of(self._study).get_trial(self.frozen._trial_id).state == TrialState.RUNNING
+        return current_state(self._study, self._id) == TrialState.RUNNING
 
     def note(self, **attributes: Any) -> None:
         """Attributes of the trial that people and reports read."""
         for name, value in attributes.items():
-            patiently(
-                lambda name=name, value=value: storage_of(self._study).set_trial_user_attr(
-                    self.frozen._trial_id, name, value
-                )
-            )
+            patiently(partial(set_trial_attribute, self._study, self._id, name, value))
 
-    def report(self, metrics: Mapping[str, float], step: int) -> bool:
-        """Tell the study of an evaluation; whether its pruner gives the trial up.
+    @property
+    def metric(self) -> str:
+        """The objective that is reported while the trial runs: the first."""
+        return self.sweep.objectives[0]
 
-        With several objectives nothing is told: a trial that is worse in one may be better in
-        another. While the study's data base is away the trial goes on.
+    @property
+    def reporter(self) -> TrialReporter | None:
+        """What a run reports to; None with several objectives.
 
-        Args:
-            metrics: by name; among them the objective, if it can be known before the end.
-            step: of the training.
+        A trial that is worse in one objective may be better in another.
         """
-        objective = self.sweep.objectives[0]
-        if len(self.sweep.objectives) > 1 or objective not in metrics:
-            return False
+        return self if len(self.sweep.objectives) == 1 else None
+
+    def report(self, step: int, value: float) -> bool:
+        """Report the objective's value after `step` optimizer steps; return whether to prune.
+
+        While the study's data base is away the trial goes on, and what it could not report follows.
+        """
         if step not in self._reported:
-            self._unreported[step] = metrics[objective]
-        trial = optuna.trial.Trial(self._study, self.frozen._trial_id)
+            self._unreported[step] = value
+        trial = live_trial(self._study, self._id)
         try:
-            for each, value in list(self._unreported.items()):
-                trial.report(value, each)
-                self._reported.add(each)
-                del self._unreported[each]
+            for at, unreported in list(self._unreported.items()):
+                trial.report(unreported, at)
+                self._reported.add(at)
+                del self._unreported[at]
             return trial.should_prune()
         except OUTAGE as error:
-            log.warning(
-                "The study could not be told of step %d, and will be later: %s", step, error
-            )
+            log.warning("Step %d could not be reported, and will be later: %s", step, error)
             return False
+
+    def to_config(self) -> dict[str, object]:
+        return {
+            "_target_": f"{__name__}.{trial_of.__name__}",
+            "sweep": self.sweep.model_dump(),
+            "number": self.number,
+        }
 
     def finish(self, metrics: Mapping[str, float | None]) -> None:
         """Set the result, which the study is told when the block is left.
@@ -111,8 +122,8 @@ class Trial:
         Raises:
             RunFailed: an objective is missing, or no number.
         """
-        found = [metrics.get(name) for name in self.sweep.objectives]
-        for name, value in zip(self.sweep.objectives, found, strict=True):
+        values = [metrics.get(name) for name in self.sweep.objectives]
+        for name, value in zip(self.sweep.objectives, values, strict=True):
             if value is None or not math.isfinite(value):
                 known = ", ".join(sorted(metrics))
                 raise RunFailed(
@@ -120,7 +131,7 @@ class Trial:
                     "the training diverged" if name in metrics else f"there are {known}",
                     "the other trials go on",
                 )
-        self.values = [float(value) for value in found if value is not None]
+        self.values = [float(value) for value in values if value is not None]
 
     def end(self, error: BaseException | None) -> None:
         """Tell the study how it ended. An exception says why it has no result."""
@@ -139,18 +150,18 @@ class Trial:
     @contextmanager
     def alive(self) -> Iterator[None]:
         """Own the trial, and leave signs of life, until the block is left."""
-        patiently(lambda: take_ownership(self._study, self.frozen._trial_id))
-        told = False
+        patiently(lambda: take_ownership(self._study, self._id))
+        warned = False
 
         def beat() -> None:
-            nonlocal told
+            nonlocal warned
             try:
-                storage_of(self._study).record_heartbeat(self.frozen._trial_id)
-                told = False
+                record_heartbeat(self._study, self._id)
+                warned = False
             except OUTAGE as error:
-                if not told:
+                if not warned:
                     log.warning("No sign of life could be left in the study: %s", error)
-                told = True
+                warned = True
 
         with beating(self.sweep.heartbeat, beat):
             yield
@@ -158,41 +169,25 @@ class Trial:
 
 @contextmanager
 def attached(sweep: SweepSpec, number: int) -> Iterator[Trial]:
-    """The trial of this number, owned by this process; see the module's docstring.
+    """Own the trial of this number until the block is left; see the module's docstring.
 
     Raises:
         RuntimeError: it is not RUNNING: somebody else has ended it or taken it over.
     """
-    global _here
     trial = Trial(sweep, number)
     if not patiently(lambda: trial.is_running):
         raise RuntimeError(f"trial {number} of {sweep.name} is not RUNNING any more")
-    told = json.dumps({"number": number, "sweep": sweep.model_dump()})
-    before = _here, os.environ.get(VARIABLE)
-    _here = trial
-    os.environ[VARIABLE] = told
-    try:
-        with trial.alive():
-            error: BaseException | None = None
-            try:
-                yield trial
-            except BaseException as raised:
-                error = raised
-                raise
-            finally:
-                patiently(lambda: trial.end(error))
-    finally:
-        _here = before[0]
-        if before[1] is None:
-            del os.environ[VARIABLE]
-        else:
-            os.environ[VARIABLE] = before[1]
+    with trial.alive():
+        error: BaseException | None = None
+        try:
+            yield trial
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            patiently(lambda: trial.end(error))
 
 
-def trial_here() -> Trial:
-    """The trial that this process runs, or works for (`is_trial`)."""
-    global _here
-    if _here is None:
-        told = json.loads(os.environ[VARIABLE])
-        _here = Trial(SweepSpec(**told["sweep"]), told["number"])
-    return _here
+def trial_of(sweep: dict[str, Any], number: int) -> Trial:
+    """Return a trial that another process owns, to report to; undoes `Trial.to_config`."""
+    return Trial(SweepSpec(**sweep), number)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rlexp.tracking.metric_names import tracked_metrics
 from rlexp.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
+
+Logs = dict[str, float] | None
+"""What a trainer logs of a step."""
 
 
 def tracking_callback(tracker: Tracker) -> TrainerCallback:
@@ -27,21 +30,21 @@ def tracking_callback(tracker: Tracker) -> TrainerCallback:
             self._clock = StepClock()
             self._uncounted = 0.0
 
-        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        def on_train_begin(self, args, state, control, **kwargs) -> None:
             counted = state.num_input_tokens_seen
             tokens = max(counted, _tokens_at(tracker, state.global_step))
             # Some of TRL's trainers count from 0 again when they go on from a checkpoint.
             self._uncounted = tokens - counted
             self._clock = StepClock(tokens)
 
-        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        def on_step_begin(self, args, state, control, **kwargs) -> None:
             self._clock.begin()
 
-        def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        def on_optimizer_step(self, args, state, control, **kwargs) -> None:
             self._clock.end()
 
         def on_log(
-            self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any
+            self, args, state, control, logs: dict[str, float] | None = None, **kwargs
         ) -> None:
             if logs and state.is_world_process_zero:
                 metrics = tracked_metrics(logs)

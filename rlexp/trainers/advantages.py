@@ -8,12 +8,11 @@ stands in the padding never matters.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-KlEstimator = Literal["k1", "k2", "k3"]
+from rlexp.trainers.config import KlEstimator
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -38,7 +37,7 @@ def kl_per_token(log_probs: Tensor, reference: Tensor, estimator: KlEstimator) -
         return difference
     if estimator == "k2":
         return difference.square() / 2
-    return (-difference).expm1() + difference
+    return (-difference).expm1() + difference  # expm1, since exp(-d) - 1 rounds away a small d
 
 
 def last_token(mask: Tensor) -> Tensor:
@@ -78,8 +77,8 @@ def generalized_advantages(
     """
     values = values * mask
     rewards = rewards * mask
-    following = torch.zeros_like(values[:, 0])
-    advantage = torch.zeros_like(values[:, 0])
+    following = torch.zeros_like(values[:, 0])  # V_(t+1)
+    advantage = torch.zeros_like(values[:, 0])  # A_(t+1)
     advantages = torch.zeros_like(values)
     for position in reversed(range(values.shape[1])):
         delta = rewards[:, position] + gamma * following - values[:, position]
@@ -90,17 +89,17 @@ def generalized_advantages(
 
 
 def whiten(
-    advantages: Tensor, mask: Tensor, total: Callable[[Tensor], Tensor] = lambda share: share
+    advantages: Tensor, mask: Tensor, reduce_sum: Callable[[Tensor], Tensor] = lambda share: share
 ) -> Tensor:
     """Advantages with mean 0 and variance 1 over all tokens, (n, t), 0 in the padding.
 
     Args:
-        total: adds up a sum over all processes, so that each whitens by the same two numbers.
+        reduce_sum: adds up a sum over all processes, so that each whitens by the same two numbers.
     """
-    count = total(mask.sum())
-    mean = total((advantages * mask).sum()) / count
+    count = reduce_sum(mask.sum())
+    mean = reduce_sum((advantages * mask).sum()) / count
     centred = (advantages - mean) * mask
-    variance = total(centred.square().sum()) / count
+    variance = reduce_sum(centred.square().sum()) / count
     return centred * (variance + 1e-8).rsqrt()
 
 
@@ -108,7 +107,7 @@ def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
     """1 - Var(returns - values) / Var(returns) over the tokens: 1 is a perfect critic, 0 a constant
     one, below 0 worse than that. NaN where all returns are equal."""
 
-    def variance(of: Tensor) -> Tensor:
-        return masked_mean((of - masked_mean(of, mask)).square(), mask)
+    def variance(x: Tensor) -> Tensor:
+        return masked_mean((x - masked_mean(x, mask)).square(), mask)
 
     return 1 - variance(returns - values) / variance(returns)

@@ -20,9 +20,8 @@ from torch import Tensor
 Tensors = dict[str, Tensor]
 
 
-def save_optimizer(optimizer: torch.optim.Optimizer, folder: Path) -> dict[str, Any]:
-    """Write the optimizer's tensors; the rest of its state, for JSON, is returned."""
-    state = optimizer.state_dict()
+def save_optimizer(state: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Write the tensors of an optimizer's state dict; the rest of it, for JSON, is returned."""
     tensors = {
         f"{parameter}.{name}": value
         for parameter, values in state["state"].items()

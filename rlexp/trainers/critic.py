@@ -66,13 +66,13 @@ class ActorCritic(nn.Module):
         advantage is measured from.
         """
         shared = self.body is None
-        judged = score_tokens(self.policy, sequences, temperature, entropy=entropy, states=shared)
-        states = judged.states if shared else self._states(sequences)
+        scores = score_tokens(self.policy, sequences, temperature, entropy=entropy, states=shared)
+        states = scores.states if shared else self._states(sequences)
         assert states is not None
-        return judged.log_probs, judged.entropy, self.head(states)
+        return scores.log_probs, scores.entropy, self.head(states)
 
-    def critic(self) -> nn.Module:
-        """All of the critic that is not the policy's."""
+    def critic_modules(self) -> nn.Module:
+        """Everything of the critic that is not the policy's."""
         parts: dict[str, nn.Module] = {"head": self.head}
         if self.body is not None:
             parts["body"] = self.body
@@ -88,8 +88,3 @@ class ActorCritic(nn.Module):
         )
         length = sequences.mask.shape[1]
         return output.last_hidden_state[:, -length - 1 : -1]
-
-
-def trained(module: nn.Module) -> list[torch.nn.Parameter]:
-    """The parameters that gradients go to."""
-    return [parameter for parameter in module.parameters() if parameter.requires_grad]

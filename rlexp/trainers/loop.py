@@ -1,6 +1,6 @@
-"""The loop that on-policy trainers share: sample, score, learn, log, keep; and go on after a stop.
+"""The loop that on-policy trainers share: sample, score, update, log, save; resume after a stop.
 
-A trainer derives from `OnPolicyTrainer` and says in `learn` what one batch of answers teaches.
+A trainer derives from `OnPolicyTrainer` and says in `update_policy` what one batch teaches.
 The loop calls transformers' TrainerCallbacks at the points where transformers' Trainer calls them,
 so that tracking, checkpoints and guards work with these trainers as with TRL's.
 """
@@ -11,7 +11,6 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,46 +21,20 @@ from accelerate.utils import set_seed
 from torch import Tensor
 from transformers import (
     DefaultFlowCallback,
+    TrainerCallback,
     TrainerControl,
     TrainerState,
-    TrainingArguments,
     get_scheduler,
 )
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from rlexp.trainers import checkpoint
-from rlexp.trainers.rollouts import GenerationConfig, Reward, Rollouts, Row, sample_rollouts
+from rlexp.trainers.inputs import TrainerInputs
+from rlexp.trainers.rollouts import Rollouts, Row, sample_rollouts
 
-CPU_PIECE = 24
-"""Sequences at once on a CPU, which gains nothing from more, while smaller pieces of answers of
-similar length waste less on padding: a fifth of the time of a step of 64."""
-
-
-@dataclass(frozen=True)
-class TrainerInputs:
-    """What is trained, on what and how.
-
-    Attributes:
-        arguments: transformers' own; those that the loop reads are the output folder, batch sizes,
-            steps, learning rate and its schedule, AdamW's constants, gradient clipping and
-            checkpointing, logging and saving, precision and seed.
-        policy: a `rlexp.models.policy.Policy`; its model has the adapter, where there is one.
-        rows: with a `prompt` (text or messages) and the columns that the reward reads.
-        reward: called as TRL calls reward functions.
-        sampling: how answers are drawn.
-        callbacks: transformers TrainerCallbacks.
-        generations: answers a prompt.
-        keeps_reference: whether the model as it was before training is wanted.
-    """
-
-    arguments: TrainingArguments
-    policy: Any
-    rows: list[Row]
-    reward: Reward
-    sampling: GenerationConfig
-    callbacks: list[Any]
-    generations: int
-    keeps_reference: bool
+CPU_MICROBATCH = 24
+"""Sequences at once on a CPU, which gains nothing from more, while smaller microbatches of answers
+of similar length waste less on padding: a fifth of the time of a step of 64."""
 
 
 class OnPolicyTrainer(ABC):
@@ -73,28 +46,30 @@ class OnPolicyTrainer(ABC):
             for data parallelism where there are several processes.
         reference: gives the logits of the model before training; None outside of `train` and where
             it is not wanted.
-        micro: sequences in memory at once.
-        numbers: those beside the weights that a resumed training must find again.
+        micro_batch_size: sequences in memory at once.
+        process_batch_size: sequences of this process a step.
+        extra_state: numbers beside the weights that a resumed training must find again.
     """
 
-    def __init__(self, task: TrainerInputs, module: Any, groups: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, inputs: TrainerInputs, module: torch.nn.Module, groups: list[dict[str, Any]]
+    ) -> None:
         """
         Args:
-            task: what to do.
+            inputs: what is trained, on what and how.
             module: holds the policy's model, and all that is trained.
             groups: AdamW's parameter groups, each with its peak learning rate.
         """
-        arguments = self.arguments = task.arguments
+        arguments = self.arguments = inputs.arguments
         device = arguments.device  # asking for it connects the processes
         precision = "bf16" if arguments.bf16 else "no"
         self.accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
-        self.task, self.policy, self.model = task, task.policy, task.policy.model
-        self.reference: Any = None
-        self.numbers: dict[str, float] = {}
-        self.micro = arguments.per_device_train_batch_size
-        self.share = self.micro * arguments.gradient_accumulation_steps
-        if device.type == "cpu":
-            self.micro = min(self.micro, CPU_PIECE)
+        self.inputs, self.policy, self.model = inputs, inputs.policy, inputs.policy.model
+        self.reference: Callable[..., Any] | None = None
+        self.extra_state: dict[str, float] = {}
+        micro = arguments.per_device_train_batch_size
+        self.process_batch_size = micro * arguments.gradient_accumulation_steps
+        self.micro_batch_size = min(micro, CPU_MICROBATCH) if device.type == "cpu" else micro
         if arguments.activation_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
         self.module = self.accelerator.prepare_model(module)
@@ -109,27 +84,27 @@ class OnPolicyTrainer(ABC):
         warmup = arguments.get_warmup_steps(steps)
         kind = arguments.lr_scheduler_type
         self.scheduler = get_scheduler(kind, self.optimizer, warmup, steps)
-        self.callbacks = [DefaultFlowCallback(), *task.callbacks]
+        self.callbacks = [DefaultFlowCallback(), *inputs.callbacks]
         first = self.accelerator.is_main_process
         self.state = TrainerState(max_steps=steps, is_world_process_zero=first)
         self.state.compute_steps(arguments, steps)
         self.control = TrainerControl()
 
     @abstractmethod
-    def learn(self, rollouts: Rollouts) -> dict[str, float]:
-        """Update the policy from its own answers; what was seen on the way, by name."""
+    def update_policy(self, rollouts: Rollouts) -> dict[str, float]:
+        """Update the policy from its own answers; metrics of that, by name."""
 
-    def more_weights(self) -> torch.nn.Module | None:
+    def extra_module(self) -> torch.nn.Module | None:
         """What is trained beside the policy's model and is kept in checkpoints."""
         return None
 
-    def add_callback(self, callback: Any) -> None:
+    def add_callback(self, callback: TrainerCallback) -> None:
         """Call a TrainerCallback from now on."""
         self.callbacks.append(callback)
 
-    def remove_callback(self, kind: type) -> None:
+    def remove_callback(self, callback: type[TrainerCallback]) -> None:
         """Stop calling callbacks of this class."""
-        self.callbacks = [each for each in self.callbacks if not isinstance(each, kind)]
+        self.callbacks = [known for known in self.callbacks if not isinstance(known, callback)]
 
     def train(self, resume_from_checkpoint: str | Path | None = None) -> None:
         """Train for `max_steps` batches of answers.
@@ -138,20 +113,22 @@ class OnPolicyTrainer(ABC):
             resume_from_checkpoint: a folder that an earlier call wrote; the training goes on from
                 there exactly as if it had not stopped.
         """
-        wanted = self.policy.reference() if self.task.keeps_reference else nullcontext()
-        with wanted as self.reference:
-            if resume_from_checkpoint is not None:
-                self._load(Path(resume_from_checkpoint))
-            self._call("on_train_begin")
-            self._seed(Path(resume_from_checkpoint) if resume_from_checkpoint else None)
+        folder = None if resume_from_checkpoint is None else Path(resume_from_checkpoint)
+        reference = self.policy.reference() if self.inputs.keeps_reference else nullcontext()
+        with reference as self.reference:
+            if folder is not None:
+                self._load(folder)
+            self._call_event("on_train_begin")
+            # Last, since what loading and callbacks have drawn is no part of the training.
+            self._restore_random_state(folder)
             while self.state.global_step < self.state.max_steps:
                 self._step()
                 if self.control.should_training_stop:
                     break
-            self._call("on_train_end")
+            self._call_event("on_train_end")
         self.reference = None
 
-    def _seed(self, folder: Path | None) -> None:
+    def _restore_random_state(self, folder: Path | None) -> None:
         """The random state of this process in a checkpoint, or one of its own."""
         process = self.accelerator.process_index
         if folder is not None and checkpoint.has_random_state(folder, process):
@@ -160,54 +137,63 @@ class OnPolicyTrainer(ABC):
             set_seed(self.arguments.seed + self.state.global_step, device_specific=True)
 
     def _step(self) -> None:
-        self._call("on_step_begin")
-        task, rows = self.task, self._rows(self.state.global_step)
-        rollouts, seen = sample_rollouts(task.policy, rows, task.sampling, task.reward, self.state)
-        tokens = self.total(rollouts.sequences.attention_mask.sum())
+        self._call_event("on_step_begin")
+        # rollout, score
+        inputs, rows = self.inputs, self._rows_of_step(self.state.global_step)
+        rollouts, metrics = sample_rollouts(
+            inputs.policy, rows, inputs.sampling, inputs.reward, self.state
+        )
+        tokens = self.reduce_sum(rollouts.sequences.attention_mask.sum())
         self.state.num_input_tokens_seen += int(tokens)
-        self.without_dropout()
-        rates = self.scheduler.get_last_lr()
-        seen |= self.learn(rollouts)
+        # update
+        self.disable_dropout()
+        rates = self.scheduler.get_last_lr()  # of this step; `step` moves on to the next one's
+        metrics |= self.update_policy(rollouts)
         self.scheduler.step()
-        self._call("on_optimizer_step")
+        self._call_event("on_optimizer_step")
         self.state.global_step += 1
-        self.state.epoch = self.state.global_step * self._prompts_a_step() / len(self.task.rows)
-        self._call("on_step_end")
+        self.state.epoch = self.state.global_step * self._prompts_a_step() / len(self.inputs.rows)
+        self._call_event("on_step_end")
+        # log
         if self.control.should_log:
-            logs = {**self._averaged(seen), "learning_rate": rates[0]}
+            logs = {**self._reduce_mean(metrics), "learning_rate": rates[0]}
             logs["num_tokens"] = self.state.num_input_tokens_seen
             self.state.log_history.append({**logs, "step": self.state.global_step})
             self.control.should_log = False
-            self._call("on_log", logs=logs)
+            self._call_event("on_log", logs=logs)
+        # save
         if self.control.should_save:
             self.control.should_save = False
             self._save(Path(str(self.arguments.output_dir), f"checkpoint-{self.state.global_step}"))
-            self._call("on_save")
+            self._call_event("on_save")
 
-    def update(self, pieces: list[Tensor], loss_of: Callable[[Tensor], Tensor]) -> Tensor:
+    def optimizer_step(
+        self, microbatches: list[Tensor], loss_of: Callable[[Tensor], Tensor]
+    ) -> Tensor:
         """One optimizer step; the norm of the gradient.
 
         Args:
-            pieces: which sequences of this process, as many at once as fit in memory.
+            microbatches: which sequences of this process, as many at once as fit in memory.
             loss_of: the share in the loss of some of them. The shares must add up to the loss;
                 over several processes the losses are averaged.
         """
-        for number, piece in enumerate(pieces, start=1):
-            last = number == len(pieces)
+        for number, microbatch in enumerate(microbatches, start=1):
+            # Gradients are exchanged once, in the last backward pass.
+            last = number == len(microbatches)
             with nullcontext() if last else self.accelerator.no_sync(self.module):
-                self.accelerator.backward(loss_of(piece))
-        trained = [each for group in self.optimizer.param_groups for each in group["params"]]
-        limit = self.arguments.max_grad_norm or float("inf")
-        norm = torch.nn.utils.clip_grad_norm_(trained, limit)
+                self.accelerator.backward(loss_of(microbatch))
+        weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
+        limit = self.arguments.max_grad_norm or float("inf")  # infinity measures and clips nothing
+        norm = torch.nn.utils.clip_grad_norm_(weights, limit)
         self.optimizer.step()
         self.optimizer.zero_grad()
         return norm.detach()
 
-    def total(self, share: Tensor) -> Tensor:
+    def reduce_sum(self, share: Tensor) -> Tensor:
         """The sum of a number over all processes."""
         return torch.as_tensor(self.accelerator.reduce(share, "sum"))
 
-    def without_dropout(self) -> None:
+    def disable_dropout(self) -> None:
         """Both passes that form a ratio of probabilities must see the same network.
 
         Layers that recompute their activations do so only in training mode, so they alone have it.
@@ -218,26 +204,30 @@ class OnPolicyTrainer(ABC):
                 layer.training = True
 
     def _prompts_a_step(self) -> int:
-        return self.share * self.accelerator.num_processes // self.task.generations
+        sequences = self.process_batch_size * self.accelerator.num_processes
+        return sequences // self.inputs.generations
 
-    def _rows(self, step: int) -> list[Row]:
+    def _rows_of_step(self, step: int) -> list[Row]:
         """This process's rows at a step: a function of seed and step, so that nothing is stored."""
-        count, total = self._prompts_a_step(), len(self.task.rows)
+        count, total = self._prompts_a_step(), len(self.inputs.rows)
         mine = count // self.accelerator.num_processes
         start = step * count + self.accelerator.process_index * mine
         places = (divmod(place, total) for place in range(start, start + mine))
-        rows = [self.task.rows[_order(self.arguments.seed, epoch, total)[i]] for epoch, i in places]
-        return [row for row in rows for _ in range(self.task.generations)]
+        rows = [
+            self.inputs.rows[_row_order(self.arguments.seed, epoch, total)[i]]
+            for epoch, i in places
+        ]
+        return [row for row in rows for _ in range(self.inputs.generations)]
 
-    def _averaged(self, seen: dict[str, float]) -> dict[str, float]:
+    def _reduce_mean(self, metrics: dict[str, float]) -> dict[str, float]:
         """Means over the processes."""
-        values = torch.tensor(list(seen.values()), device=self.accelerator.device)
+        values = torch.tensor(list(metrics.values()), device=self.accelerator.device)
         means = torch.as_tensor(self.accelerator.reduce(values, "mean"))
-        return dict(zip(seen, means.tolist(), strict=True))
+        return dict(zip(metrics, means.tolist(), strict=True))
 
-    def _call(self, event: str, **known: Any) -> None:
+    def _call_event(self, event: str, **details: Any) -> None:
         for callback in self.callbacks:
-            answer = getattr(callback, event)(
+            control = getattr(callback, event)(
                 self.arguments,
                 self.state,
                 self.control,
@@ -245,42 +235,52 @@ class OnPolicyTrainer(ABC):
                 processing_class=self.policy.tokenizer,
                 optimizer=self.optimizer,
                 lr_scheduler=self.scheduler,
-                **known,
+                **details,
             )
-            self.control = answer or self.control
+            self.control = control or self.control
 
     def _save(self, folder: Path) -> None:
+        first, extra = self.accelerator.is_main_process, self.extra_module()
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint.save_random_state(folder, self.accelerator.process_index)
-        if self.accelerator.is_main_process:
-            self.model.save_pretrained(folder)
+        # All processes ask for the states, which are gathered where they are sharded; one writes.
+        self.model.save_pretrained(folder, is_main_process=first)
+        critic = None if extra is None else extra.state_dict()
+        optimizer = self.optimizer.state_dict()
+        if first:
             self.policy.tokenizer.save_pretrained(folder)
-            if (more := self.more_weights()) is not None:
-                checkpoint.save_tensors(more.state_dict(), folder / "critic.safetensors")
-            rest = {
-                "optimizer": checkpoint.save_optimizer(self.optimizer, folder),
+            if critic is not None:
+                checkpoint.save_tensors(critic, folder / "critic.safetensors")
+            training = {
+                "optimizer": checkpoint.save_optimizer(optimizer, folder),
                 "scheduler": self.scheduler.state_dict(),
-                "numbers": self.numbers,
+                "numbers": self.extra_state,
             }
-            (folder / "training.json").write_text(json.dumps(rest), encoding="utf-8")
+            (folder / "training.json").write_text(json.dumps(training), encoding="utf-8")
             self.state.save_to_json(str(folder / "trainer_state.json"))
         self.accelerator.wait_for_everyone()
 
     def _load(self, folder: Path) -> None:
-        rest = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+        training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
         checkpoint.restore_policy(self.model, folder)
-        if (more := self.more_weights()) is not None:
-            more.load_state_dict(checkpoint.load_tensors(folder / "critic.safetensors"))
-        checkpoint.load_optimizer(self.optimizer, folder, rest["optimizer"])
-        self.scheduler.load_state_dict(rest["scheduler"])
-        self.numbers = rest["numbers"]
+        if (extra := self.extra_module()) is not None:
+            extra.load_state_dict(checkpoint.load_tensors(folder / "critic.safetensors"))
+        checkpoint.load_optimizer(self.optimizer, folder, training["optimizer"])
+        self.scheduler.load_state_dict(training["scheduler"])
+        self.extra_state = training["numbers"]
+        # A resumed run may have more steps to do, and another process that comes first.
         steps, first = self.state.max_steps, self.state.is_world_process_zero
         self.state = TrainerState.load_from_json(str(folder / "trainer_state.json"))
         self.state.max_steps, self.state.is_world_process_zero = steps, first
 
 
 @lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, count: int) -> list[int]:
+def _row_order(seed: int, epoch: int, count: int) -> list[int]:
     """The order of the rows in one pass over them."""
     generator = torch.Generator().manual_seed(seed + epoch)
     return torch.randperm(count, generator=generator).tolist()
+
+
+def trainable_parameters(module: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """The parameters that gradients go to."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]

@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 from rlexp.trainers.advantages import (
-    KlEstimator,
     explained_variance,
     generalized_advantages,
     kl_per_token,
@@ -30,37 +29,25 @@ from rlexp.trainers.advantages import (
     token_rewards,
     whiten,
 )
-from rlexp.trainers.critic import ActorCritic, trained
-from rlexp.trainers.loop import OnPolicyTrainer, TrainerInputs
+from rlexp.trainers.config import PpoConfig
+from rlexp.trainers.critic import ActorCritic
+from rlexp.trainers.inputs import TrainerInputs
+from rlexp.trainers.loop import OnPolicyTrainer, trainable_parameters
 from rlexp.trainers.rollouts import Rollouts
 from rlexp.trainers.sequences import Sequences, score_tokens
 
 
 @dataclass(frozen=True)
-class PpoConfig:
-    """What `conf/algo/ppo.yaml` says of the algorithm itself; `rlexp.algos.ppo.Ppo` explains it."""
-
-    beta: float
-    kl_estimator: KlEstimator
-    kl_target: float | None
-    kl_horizon: int
-    early_stop_kl: float | None
-    gamma: float
-    lam: float
-    epsilon: float
-    value_epsilon: float | None
-    value_coefficient: float
-    entropy_coefficient: float
-    whiten_advantages: bool
-    missing_end_penalty: float
-    epochs: int
-    minibatches: int
-    critic_learning_rate: float
-
-
-@dataclass(frozen=True)
 class Experience:
-    """What is known of n answers before the policy learns from them; each tensor (n, t)."""
+    """What is held fixed of n answers while the policy learns from them.
+
+    Attributes:
+        sequences: prompts and answers.
+        log_probs: (n, t), of the policy that sampled, in nats.
+        values: (n, t), of the state before each token, by the critic as it was then.
+        advantages: (n, t), whitened where that is wanted.
+        returns: (n, t), what the critic learns: advantages before whitening, and values.
+    """
 
     sequences: Sequences
     log_probs: Tensor
@@ -93,7 +80,9 @@ def value_losses(values: Tensor, old: Tensor, returns: Tensor, epsilon: float | 
     return errors / 2
 
 
-def adapted(beta: float, kl: float, target: float, sequences: int, horizon: int) -> float:
+def adapt_kl_coefficient(
+    beta: float, kl: float, target: float, sequences: int, horizon: int
+) -> float:
     """The KL coefficient moved towards a KL divergence a sequence of `target` nats.
 
     Ziegler et al. 2019, arXiv:1909.08593, section 2.2; with their constant 0.1 a batch written as
@@ -106,147 +95,167 @@ def adapted(beta: float, kl: float, target: float, sequences: int, horizon: int)
 class PpoTrainer(OnPolicyTrainer):
     """PPO; see the module's text."""
 
-    def __init__(self, task: TrainerInputs, knobs: PpoConfig, critic_body: Any | None) -> None:
+    def __init__(self, inputs: TrainerInputs, config: PpoConfig, critic_body: Any | None) -> None:
         """
         Args:
-            task: what is trained, on what and how.
-            knobs: of the algorithm.
+            inputs: what is trained, on what and how.
+            config: knobs of the algorithm.
             critic_body: a transformers model without head for the critic; None shares the policy's.
         """
-        self.actor_critic = ActorCritic(task.policy.model, critic_body)
+        model, rate = inputs.policy.model, inputs.arguments.learning_rate
+        self.actor_critic = ActorCritic(model, critic_body)
+        head = trainable_parameters(self.actor_critic.head)
         groups = [
-            {"params": trained(task.policy.model), "lr": task.arguments.learning_rate},
-            {"params": trained(self.actor_critic.head), "lr": knobs.critic_learning_rate},
+            {"params": trainable_parameters(model), "lr": rate},
+            # The head starts from nothing, and has further to go than pre-trained weights.
+            {"params": head, "lr": config.critic_learning_rate},
         ]
         if critic_body is not None:
-            groups.append({"params": trained(critic_body), "lr": task.arguments.learning_rate})
-            if task.arguments.activation_checkpointing:
+            groups.append({"params": trainable_parameters(critic_body), "lr": rate})
+            if inputs.arguments.activation_checkpointing:
                 critic_body.gradient_checkpointing_enable({"use_reentrant": False})
-        super().__init__(task, self.actor_critic, groups)
-        self.knobs = knobs
-        self.numbers["beta"] = knobs.beta  # moves where it is adaptive
+        super().__init__(inputs, self.actor_critic, groups)
+        self.config = config
+        self.extra_state["beta"] = config.beta  # moves where it is adaptive
 
-    def learn(self, rollouts: Rollouts) -> dict[str, float]:
-        experience, seen = self.look_back(rollouts)
+    def update_policy(self, rollouts: Rollouts) -> dict[str, float]:
+        experience, metrics = self.compute_experience(rollouts)
         updates: list[dict[str, Tensor]] = []
         for minibatch in self._minibatches(len(rollouts.scores)):
-            updates.append(self._learn_from(experience, minibatch))
-            limit = self.knobs.early_stop_kl
+            updates.append(self._update_on_minibatch(experience, minibatch))
+            limit = self.config.early_stop_kl
             if limit is not None and updates[-1]["approx_kl"] > limit:
                 break
-        means = {name: fmean(each[name].item() for each in updates) for name in updates[0]}
-        return {**seen, **means, "updates": len(updates)}
+        means = {name: fmean(update[name].item() for update in updates) for name in updates[0]}
+        return {**metrics, **means, "updates": len(updates)}
 
-    def look_back(self, rollouts: Rollouts) -> tuple[Experience, dict[str, float]]:
-        """Everything that is held fixed while the policy learns from its answers."""
-        knobs, sequences = self.knobs, rollouts.sequences
-        mask, beta = sequences.mask, self.numbers["beta"]
-        log_probs, values, entropy, reference = self._before(sequences)
-        kl = kl_per_token(log_probs, reference, knobs.kl_estimator)
-        scores = rollouts.scores - knobs.missing_end_penalty * ~rollouts.ended
+    def compute_experience(self, rollouts: Rollouts) -> tuple[Experience, dict[str, float]]:
+        """Everything that is held fixed while the policy learns from its answers, and metrics."""
+        config, sequences = self.config, rollouts.sequences
+        mask, beta = sequences.mask, self.extra_state["beta"]
+        log_probs, values, entropy, reference = self._score_before_update(sequences)
+        # rewards
+        kl = kl_per_token(log_probs, reference, config.kl_estimator)
+        scores = rollouts.scores - config.missing_end_penalty * ~rollouts.ended
         rewards = token_rewards(scores, kl, mask, beta)
-        advantages = generalized_advantages(rewards, values, mask, knobs.gamma, knobs.lam)
-        returns = advantages + values * mask
-        if knobs.whiten_advantages:
-            advantages = whiten(advantages, mask, self.total)
+        # advantages
+        advantages = generalized_advantages(rewards, values, mask, config.gamma, config.lam)
+        returns = advantages + values * mask  # before whitening: the critic is in units of reward
+        if config.whiten_advantages:
+            advantages = whiten(advantages, mask, self.reduce_sum)
         kl_sequence = (kl * mask).sum(1).mean()
-        seen = {
+        metrics = {
             "entropy": masked_mean(entropy, mask).item(),
             "value": masked_mean(values, mask).item(),
             "return": masked_mean(returns, mask).item(),
             "explained_variance": explained_variance(values, returns, mask).item(),
         }
         if self.reference is not None:
-            seen["kl"] = masked_mean(kl, mask).item()
-            seen["rollout/kl_sequence"] = kl_sequence.item()
-            seen["kl_coefficient"] = beta
-            seen["non_score_reward"] = -beta * kl_sequence.item()
-        if knobs.kl_target is not None:
-            count = self.total(torch.ones_like(kl_sequence))
-            mean_kl = (self.total(kl_sequence) / count).item()
-            batch = self.share * self.accelerator.num_processes
-            self.numbers["beta"] = adapted(beta, mean_kl, knobs.kl_target, batch, knobs.kl_horizon)
-        return Experience(sequences, log_probs, values, advantages, returns), seen
+            metrics["kl"] = masked_mean(kl, mask).item()
+            metrics["rollout/kl_sequence"] = kl_sequence.item()
+            metrics["kl_coefficient"] = beta
+            metrics["non_score_reward"] = -beta * kl_sequence.item()
+        # KL coefficient of the next batch, the same in all processes
+        if config.kl_target is not None:
+            count = self.reduce_sum(torch.ones_like(kl_sequence))
+            mean_kl = (self.reduce_sum(kl_sequence) / count).item()
+            batch = self.process_batch_size * self.accelerator.num_processes
+            self.extra_state["beta"] = adapt_kl_coefficient(
+                beta, mean_kl, config.kl_target, batch, config.kl_horizon
+            )
+        return Experience(sequences, log_probs, values, advantages, returns), metrics
 
+    # Advantages and returns are numbers: the gradient goes through the new log-probabilities and
+    # values only. The old ones are computed here, not taken from the rollout, whose kernels round
+    # otherwise: the first ratio must be 1.
     @torch.no_grad()
-    def _before(self, sequences: Sequences) -> tuple[Tensor, ...]:
+    def _score_before_update(self, sequences: Sequences) -> tuple[Tensor, ...]:
         """Log-probabilities, values and entropies of the policy as it sampled, and the
         log-probabilities of the reference (of the policy where none is kept); each (n, t)."""
-        temperature = self.task.sampling.temperature
-        found = tuple(torch.zeros_like(sequences.mask) for _ in range(4))
-        for piece in sequences.pieces(torch.arange(len(sequences)), self.micro):
-            some = sequences.rows(piece)
-            log_probs, entropy, values = self.module(some, temperature, entropy=True)
+        temperature = self.inputs.sampling.temperature
+        scores = tuple(torch.zeros_like(sequences.mask) for _ in range(4))
+        for index in sequences.microbatches(torch.arange(len(sequences)), self.micro_batch_size):
+            microbatch = sequences.rows(index)
+            log_probs, entropy, values = self.module(microbatch, temperature, entropy=True)
             reference = log_probs
             if self.reference is not None:
+                # accelerate puts autocast into the module's forward pass, not the reference's.
                 with self.accelerator.autocast():
-                    reference = score_tokens(self.reference, some, temperature).log_probs
-            for whole, part in zip(found, (log_probs, values, entropy, reference), strict=True):
-                whole[piece, : part.shape[1]] = part
-        return found
+                    reference = score_tokens(self.reference, microbatch, temperature).log_probs
+            for whole, part in zip(scores, (log_probs, values, entropy, reference), strict=True):
+                whole[index, : part.shape[1]] = part
+        return scores
 
     def _minibatches(self, count: int) -> Iterator[Tensor]:
         """Indices of the answers for each update: all answers once an epoch, in random order."""
-        for _ in range(self.knobs.epochs):
-            yield from torch.randperm(count).tensor_split(self.knobs.minibatches)
+        for _ in range(self.config.epochs):
+            yield from torch.randperm(count).tensor_split(self.config.minibatches)
 
-    def _learn_from(self, experience: Experience, minibatch: Tensor) -> dict[str, Tensor]:
-        """One optimizer step on some of the answers."""
-        mask = experience.sequences.mask[minibatch]
-        tokens = self.total(mask.sum()) / self.accelerator.num_processes
-        sums: dict[str, Tensor] = {}
+    def _update_on_minibatch(self, experience: Experience, minibatch: Tensor) -> dict[str, Tensor]:
+        """One optimizer step on some of the answers; metrics of it."""
+        sequences = experience.sequences
+        # The mean is over all processes' tokens, and the gradients are averaged over the processes.
+        tokens = self.reduce_sum(sequences.mask[minibatch].sum()) / self.accelerator.num_processes
+        metrics: dict[str, Tensor] = {}
 
-        def loss_of(piece: Tensor) -> Tensor:
-            loss, seen = self.loss(experience, piece, tokens)
-            for name, value in seen.items():
-                sums[name] = sums.get(name, 0) + value.detach()
+        def loss_of(microbatch: Tensor) -> Tensor:
+            loss, shares = self.loss(experience, microbatch, tokens)
+            for name, share in shares.items():
+                metrics[name] = metrics.get(name, 0) + share.detach()
             return loss
 
-        sums["grad_norm"] = self.update(experience.sequences.pieces(minibatch, self.micro), loss_of)
-        sums["approx_kl"] = self.total(sums["approx_kl"]) / self.accelerator.num_processes
-        return sums
+        microbatches = sequences.microbatches(minibatch, self.micro_batch_size)
+        metrics["grad_norm"] = self.optimizer_step(microbatches, loss_of)
+        # All processes stop early, or none does.
+        approx_kl = self.reduce_sum(metrics["approx_kl"]) / self.accelerator.num_processes
+        return {**metrics, "approx_kl": approx_kl}
 
     def loss(
-        self, experience: Experience, piece: Tensor, tokens: Tensor
+        self, experience: Experience, index: Tensor, tokens: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The share of some answers in a minibatch's loss, and of what is logged about it.
 
         Args:
             experience: of all answers.
-            piece: which answers.
+            index: which answers.
             tokens: of the whole minibatch, whose mean the loss is.
         """
-        knobs, sequences = self.knobs, experience.sequences.rows(piece)
-        mask = sequences.mask
-        with_entropy = knobs.entropy_coefficient != 0
+        config, sequences = self.config, experience.sequences.rows(index)
+        mask, length = sequences.mask, sequences.mask.shape[1]
         log_probs, entropy, values = self.module(
-            sequences, self.task.sampling.temperature, entropy=with_entropy
+            sequences, self.inputs.sampling.temperature, entropy=config.entropy_coefficient != 0
         )
 
-        def mean(of: Tensor) -> Tensor:
-            return (of * mask).sum() / tokens
+        def mean(x: Tensor) -> Tensor:
+            return (x * mask).sum() / tokens
 
-        kept = mask.shape[1]
-        log_ratio = (log_probs - experience.log_probs[piece, :kept]) * mask
-        advantages, old = experience.advantages[piece, :kept], experience.values[piece, :kept]
-        policy_loss = mean(policy_losses(log_ratio, advantages, knobs.epsilon))
-        value_loss = mean(
-            value_losses(values, old, experience.returns[piece, :kept], knobs.value_epsilon)
+        # `rows` has cut the columns that only other answers fill.
+        old_log_probs, old_values = (
+            experience.log_probs[index, :length],
+            experience.values[index, :length],
         )
-        loss = policy_loss + knobs.value_coefficient * value_loss
+        advantages, returns = (
+            experience.advantages[index, :length],
+            experience.returns[index, :length],
+        )
+        # policy
+        log_ratio = (log_probs - old_log_probs) * mask  # padding could overflow in exp: 0 * inf
+        policy_loss = mean(policy_losses(log_ratio, advantages, config.epsilon))
+        # critic
+        value_loss = mean(value_losses(values, old_values, returns, config.value_epsilon))
+        loss = policy_loss + config.value_coefficient * value_loss
+        # entropy
         if entropy is not None:
-            loss = loss - knobs.entropy_coefficient * mean(entropy)
+            loss = loss - config.entropy_coefficient * mean(entropy)
         ratio = log_ratio.detach().exp()
         return loss, {
             "loss": loss,
             "policy_loss": policy_loss,
             "value_loss": value_loss,
             "ratio": mean(ratio),
-            "approx_kl": mean(
-                kl_per_token(experience.log_probs[piece, :kept], log_probs.detach(), "k3")
-            ),
-            "clip_fraction": mean(((ratio - 1).abs() > knobs.epsilon).float()),
+            "approx_kl": mean(kl_per_token(old_log_probs, log_probs.detach(), "k3")),
+            "clip_fraction": mean(((ratio - 1).abs() > config.epsilon).float()),
         }
 
-    def more_weights(self) -> torch.nn.Module:
-        return self.actor_critic.critic()
+    def extra_module(self) -> torch.nn.Module:
+        return self.actor_critic.critic_modules()

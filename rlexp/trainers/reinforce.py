@@ -38,26 +38,14 @@ policy learns. Watch the reward and the KL divergence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-from rlexp.trainers.loop import OnPolicyTrainer, TrainerInputs
+from rlexp.trainers.config import ReinforceConfig
+from rlexp.trainers.inputs import TrainerInputs
+from rlexp.trainers.loop import OnPolicyTrainer, trainable_parameters
 from rlexp.trainers.rollouts import Rollouts
 from rlexp.trainers.sequences import Sequences, score_tokens
-
-Baseline = Literal["none", "moving_average", "leave_one_out"]
-
-
-@dataclass(frozen=True)
-class ReinforceConfig:
-    """What `conf/algo/reinforce.yaml` says of the algorithm, explained in `rlexp.algos`."""
-
-    beta: float
-    baseline: Baseline
-    decay: float
 
 
 def leave_one_out(returns: Tensor, generations: int) -> Tensor:
@@ -87,76 +75,83 @@ def policy_gradient_loss(log_probs: Tensor, mask: Tensor, advantages: Tensor) ->
 class ReinforceTrainer(OnPolicyTrainer):
     """REINFORCE; see the module's text."""
 
-    def __init__(self, task: TrainerInputs, knobs: ReinforceConfig) -> None:
+    def __init__(self, inputs: TrainerInputs, config: ReinforceConfig) -> None:
         """
         Args:
-            task: what is trained, on what and how.
-            knobs: of the algorithm.
+            inputs: what is trained, on what and how.
+            config: knobs of the algorithm.
         """
-        model, rate = task.policy.model, task.arguments.learning_rate
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        super().__init__(task, model, [{"params": trained, "lr": rate}])
-        self.knobs = knobs
+        model, rate = inputs.policy.model, inputs.arguments.learning_rate
+        super().__init__(inputs, model, [{"params": trainable_parameters(model), "lr": rate}])
+        self.config = config
 
-    def learn(self, rollouts: Rollouts) -> dict[str, float]:
+    def update_policy(self, rollouts: Rollouts) -> dict[str, float]:
         """One step along the policy gradient, estimated from n answers."""
-        temperature = self.task.sampling.temperature
+        temperature = self.inputs.sampling.temperature
         sequences, mask = rollouts.sequences, rollouts.sequences.mask
+        # returns
         kl, entropy = self._kl_and_entropy(sequences)
-        returns = rollouts.scores - self.knobs.beta * kl
+        returns = rollouts.scores - self.config.beta * kl
+        # advantages
         advantages = returns - self.baseline(returns)
+        # update
         losses: list[Tensor] = []
 
-        def loss_of(piece: Tensor) -> Tensor:
-            some = sequences.rows(piece)
-            log_probs = score_tokens(self.module, some, temperature).log_probs
-            share = len(piece) / len(returns)  # the batch's mean is made of the pieces' means
-            losses.append(policy_gradient_loss(log_probs, some.mask, advantages[piece]) * share)
+        def loss_of(microbatch: Tensor) -> Tensor:
+            part = sequences.rows(microbatch)
+            log_probs = score_tokens(self.module, part, temperature).log_probs
+            loss = policy_gradient_loss(log_probs, part.mask, advantages[microbatch])
+            # The batch's mean is made of the microbatches' means, each weighted by its size.
+            losses.append(loss * (len(microbatch) / len(returns)))
             return losses[-1]
 
-        norm = self.update(self._pieces(sequences), loss_of)
-        seen = {
+        norm = self.optimizer_step(self._microbatches(sequences), loss_of)
+        metrics = {
             "loss": sum(loss.item() for loss in losses),
             "grad_norm": norm.item(),
             "entropy": (entropy.sum() / mask.sum()).item(),
             "advantage_std": advantages.std(correction=0).item(),
         }
         if self.reference is not None:
-            seen["kl"] = (kl.sum() / mask.sum()).item()
-            seen["rollout/kl_sequence"] = kl.mean().item()
-        return seen
+            metrics["kl"] = (kl.sum() / mask.sum()).item()
+            metrics["rollout/kl_sequence"] = kl.mean().item()
+        return metrics
 
     def baseline(self, returns: Tensor) -> Tensor:
         """What an answer's return, (n,), is compared with; must not depend on that answer."""
-        if self.knobs.baseline == "leave_one_out":
-            return leave_one_out(returns, self.task.generations)
-        if self.knobs.baseline == "none":
+        if self.config.baseline == "leave_one_out":
+            return leave_one_out(returns, self.inputs.generations)
+        if self.config.baseline == "none":
             return torch.zeros_like(returns)
-        before = self.numbers.get("average")
-        mean = (self.total(returns.sum()) / self.total(torch.ones_like(returns).sum())).item()
-        decay = self.knobs.decay
-        if before is None:  # the first batch has its own mean, which errs by one answer in n
-            before = mean
-        self.numbers["average"] = decay * before + (1 - decay) * mean
-        return torch.full_like(returns, before)
+        average = self.extra_state.get("average")
+        count = self.reduce_sum(torch.ones_like(returns).sum())
+        mean = (self.reduce_sum(returns.sum()) / count).item()
+        decay = self.config.baseline_decay
+        if average is None:  # the first batch has its own mean, which errs by one answer in n
+            average = mean
+        # Moved for the next batch: this one's answers must not have a hand in their own baseline.
+        self.extra_state["average"] = decay * average + (1 - decay) * mean
+        return torch.full_like(returns, average)
 
+    # The returns are numbers, not functions of the weights: see "Its gradient" above.
     @torch.no_grad()
     def _kl_and_entropy(self, sequences: Sequences) -> tuple[Tensor, Tensor]:
         """For each answer, (n,): log pi - log ref in nats, and the sum of its tokens' entropies."""
-        temperature = self.task.sampling.temperature
+        temperature = self.inputs.sampling.temperature
         kl, entropies = torch.zeros(2, len(sequences), device=sequences.mask.device)
-        for piece in self._pieces(sequences):
-            some = sequences.rows(piece)
-            policy = score_tokens(self.module, some, temperature, entropy=True)
+        for microbatch in self._microbatches(sequences):
+            part = sequences.rows(microbatch)
+            policy = score_tokens(self.module, part, temperature, entropy=True)
             assert policy.entropy is not None
             difference = torch.zeros_like(policy.log_probs)
             if self.reference is not None:
+                # accelerate puts autocast into the module's forward pass, not the reference's.
                 with self.accelerator.autocast():
-                    reference = score_tokens(self.reference, some, temperature)
+                    reference = score_tokens(self.reference, part, temperature)
                 difference = policy.log_probs - reference.log_probs
-            kl[piece] = (difference * some.mask).sum(1)
-            entropies[piece] = (policy.entropy * some.mask).sum(1)
+            kl[microbatch] = (difference * part.mask).sum(1)
+            entropies[microbatch] = (policy.entropy * part.mask).sum(1)
         return kl, entropies
 
-    def _pieces(self, sequences: Sequences) -> list[Tensor]:
-        return sequences.pieces(torch.arange(len(sequences)), self.micro)
+    def _microbatches(self, sequences: Sequences) -> list[Tensor]:
+        return sequences.microbatches(torch.arange(len(sequences)), self.micro_batch_size)

@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from transformers import TrainerState
 
-from rlexp.trainers.sequences import Sequences
+from rlexp.spec.reward import Text
+from rlexp.trainers.sequences import SampledAnswers, Sequences
 
 Row = dict[str, Any]
 Reward = Callable[..., list[float]]
+
+
+class TrainablePolicy(Protocol):
+    """What the trainers ask of a policy, such as a `rlexp.models.policy.Policy`."""
+
+    model: Any
+    """transformers causal LM, or a PEFT model around one."""
+    tokenizer: Any
+    """Pads on the left."""
+
+    def roll_out(
+        self,
+        prompts: Sequence[Text],
+        *,
+        max_new_tokens: int,
+        temperature: float,
+        top_k: int,
+        top_p: float,
+    ) -> SampledAnswers:
+        """One completion a prompt, drawn from torch's global random state."""
+        ...
+
+    def reference(self) -> AbstractContextManager[Callable[..., Any]]:
+        """The model as it was before training."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -47,43 +75,49 @@ class Rollouts:
 
 
 def sample_rollouts(
-    policy: Any, rows: list[Row], sampling: GenerationConfig, reward: Reward, state: Any = None
+    policy: TrainablePolicy,
+    rows: list[Row],
+    sampling: GenerationConfig,
+    reward: Reward,
+    state: TrainerState | None = None,
 ) -> tuple[Rollouts, dict[str, float]]:
-    """One answer to each row's prompt, scored; and what people want to see of them, by name.
+    """Sample and score one answer to each row's prompt; with metrics of them, by name.
 
     Args:
-        policy: a `rlexp.models.policy.Policy`; it draws from torch's global random state.
+        policy: draws from torch's global random state.
         rows: with a `prompt` (text or messages) and the columns that the reward reads.
         sampling: how answers are drawn.
         reward: called as TRL calls reward functions: a conversation's answer is a list of one
             message.
-        state: transformers' TrainerState, handed to the reward.
+        state: of the training, handed to the reward.
     """
+    # rollout
     prompts = [row["prompt"] for row in rows]
     rollout = policy.roll_out(prompts, **vars(sampling))
-    sequences = Sequences.of(rollout)
+    sequences = Sequences.from_rollout(rollout)
     texts = policy.tokenizer.batch_decode(rollout.completions(), skip_special_tokens=True)
     answers = [
         text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
         for prompt, text in zip(prompts, texts, strict=True)
     ]
-    seen: dict[str, float] = {}
+    # score
+    metrics: dict[str, float] = {}
     names = dict.fromkeys(name for row in rows for name in row if name != "prompt")
     columns = {name: [row.get(name) for row in rows] for name in names}
     values = reward(
         prompts=prompts,
         completions=answers,
-        log_metric=seen.__setitem__,
+        log_metric=metrics.__setitem__,
         trainer_state=state,
         **columns,
     )
     scores = torch.tensor(values, dtype=torch.float32, device=sequences.mask.device)
     lengths = sequences.mask.sum(1)
-    seen |= {
+    metrics |= {
         "reward": scores.mean().item(),
         "reward_std": scores.std(correction=0).item(),
         "completions/mean_length": lengths.mean().item(),
         "completions/mean_terminated_length": lengths[rollout.ended].mean().item(),
         "completions/clipped_ratio": 1 - rollout.ended.float().mean().item(),
     }
-    return Rollouts(sequences, scores, rollout.ended), seen
+    return Rollouts(sequences, scores, rollout.ended), metrics

@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+
+class SampledAnswers(Protocol):
+    """Answers of a policy to n prompts, such as a `rlexp.models.sampling.rollout.Rollout`."""
+
+    @property
+    def prompt_ids(self) -> Tensor:
+        """(n, p), padded on the left."""
+        ...
+
+    @property
+    def prompt_mask(self) -> Tensor:
+        """(n, p), 1 where a prompt's token stands."""
+        ...
+
+    @property
+    def completion_ids(self) -> Tensor:
+        """(n, t), padded on the right."""
+        ...
+
+    @property
+    def completion_mask(self) -> Tensor:
+        """(n, t), 1 up to and including the end token."""
+        ...
+
+    @property
+    def ended(self) -> Tensor:
+        """(n,) bool, False where an answer was cut at the length limit."""
+        ...
+
+    def completions(self) -> list[list[int]]:
+        """Token ids of each answer, unpadded."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -24,8 +58,8 @@ class Sequences:
     mask: Tensor
 
     @classmethod
-    def of(cls, rollout: Any) -> Sequences:
-        """The sequences of a `rlexp.models.sampling.rollout.Rollout`."""
+    def from_rollout(cls, rollout: SampledAnswers) -> Sequences:
+        """Put each answer behind its prompt."""
         return cls(
             input_ids=torch.cat([rollout.prompt_ids, rollout.completion_ids], 1),
             attention_mask=torch.cat([rollout.prompt_mask, rollout.completion_mask], 1),
@@ -57,7 +91,7 @@ class Sequences:
             mask[:, : mask.shape[1] - empty_right],
         )
 
-    def pieces(self, index: Tensor, size: int) -> list[Tensor]:
+    def microbatches(self, index: Tensor, size: int) -> list[Tensor]:
         """The index in parts of at most `size` answers of similar length: little is padded."""
         order = self.attention_mask[index].sum(1).argsort(stable=True)
         return list(index[order.to(index.device)].split(size))
@@ -80,7 +114,7 @@ class TokenScores:
 
 
 def score_tokens(
-    model: Any,
+    model: Callable[..., Any],
     sequences: Sequences,
     temperature: float,
     *,
@@ -99,13 +133,17 @@ def score_tokens(
     output = model(
         input_ids=sequences.input_ids,
         attention_mask=sequences.attention_mask,
+        # Left padding would shift them where the model counts positions by itself.
         position_ids=sequences.position_ids,
         logits_to_keep=length + 1,
         output_hidden_states=states,
         use_cache=False,
     )
     # The logits at a position are of the token after it: the prompt's last one begins the answer.
+    # In float32: ratios and KL are small differences of log-probabilities, and a bfloat16 has two
+    # digits.
     logits = output.logits[:, -length - 1 : -1].float()
+    # What is trained is the distribution that was sampled from, so the temperature belongs to it.
     if temperature != 1:
         logits = logits / temperature
     log_probs = logits.log_softmax(-1)

@@ -12,13 +12,12 @@ from runs import problems_of, run_of, spec_of
 from safetensors.torch import load_file
 
 from rlexp.builtin import tiny
+from rlexp.config.hydra import choice_files
 from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import UserError
 
 ALGORITHMS = sorted(file.stem for file in (CONF / "algo").glob("*.yaml"))
-MODELS = sorted(
-    file.stem for file in (CONF / "model").glob("*.yaml") if "path: ???" not in file.read_text()
-)
+MODELS = sorted(file.stem for file in choice_files("model") if "path: ???" not in file.read_text())
 """All but those that want a path to be named."""
 
 

@@ -107,7 +107,7 @@ def trained(spec: RunSpec, rows: list[dict[str, Any]], folder: Path) -> Any:
     """The model after the training that `rlexp.run` would give it, evaluations left out."""
     silence_libraries()
     torch.manual_seed(spec.seed)
-    policy = load_policy(spec, "language", torch.device("cpu"), lambda *told: None)
+    policy = load_policy(spec, "language", torch.device("cpu"), lambda *progress: None)
     spec.algo.prepare(torch.device("cpu"), local_folder)
     trainer = spec.algo.build_trainer(Training(spec, policy, rows, folder, False, []))
     policy.model = trainer.model

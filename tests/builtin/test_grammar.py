@@ -64,7 +64,7 @@ def small_texts() -> list[str]:
     openings, closings = (sentences(SMALL, symbol) for symbol in ("{opening}", "{closing}"))
     short = itertools.product(openings, closings)
     long = itertools.product(openings, openings, closings)
-    return [" ".join(each) for each in itertools.chain(short, long)]
+    return [" ".join(words) for words in itertools.chain(short, long)]
 
 
 def test_probabilities_of_all_texts_sum_to_one():

@@ -45,10 +45,10 @@ def test_the_same_texts_shape_and_seed_make_the_same_model(
     torch.manual_seed(17)
     state = torch.get_rng_state()
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
-        again = scratch.ensure_scratch_model(SHAPE, TEXTS, 0)
+        second = scratch.ensure_scratch_model(SHAPE, TEXTS, 0)
     assert torch.equal(torch.get_rng_state(), state)
-    assert again != first and again.name == first.name
-    assert files(again) == files(first)
+    assert second != first and second.name == first.name
+    assert files(second) == files(first)
 
 
 def test_what_it_is_made_of_names_it() -> None:
@@ -61,7 +61,7 @@ def test_what_it_is_made_of_names_it() -> None:
         (SHAPE, [*TEXTS[1:], TEXTS[0] + "x"], 0),
         (SHAPE, ["".join(TEXTS)], 0),
     ]
-    made = [scratch.ensure_scratch_model(*each) for each in asked]
+    made = [scratch.ensure_scratch_model(*arguments) for arguments in asked]
     assert len(set(made)) == len(asked)
     weights = [(folder / "model.safetensors").read_bytes() for folder in made[:2]]
     assert weights[0] != weights[1]
@@ -80,8 +80,8 @@ def test_it_has_the_shape_and_any_text_survives_its_tokenizer() -> None:
 
     folder = scratch.ensure_scratch_model(SHAPE, TEXTS, 0)
     config, tokenizer = AutoConfig.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
-    found = (config.num_hidden_layers, config.hidden_size, config.num_attention_heads)
-    assert found == (1, 16, 2) and config.max_position_embeddings == 64
+    sizes = (config.num_hidden_layers, config.hidden_size, config.num_attention_heads)
+    assert sizes == (1, 16, 2) and config.max_position_embeddings == 64
     assert config.intermediate_size == 48
     assert 260 < config.vocab_size == len(tokenizer) <= 300
     for text in ["a fox, 狐狸", " é\n", "🦊"]:
@@ -111,7 +111,7 @@ def test_it_is_pretrained_on_the_training_texts(tmp_path: Path) -> None:
     assert pieces == 400
     assert pieces / 2 < card["before"]["perplexity"] < 2 * pieces  # as if all were as likely
     assert card["after"]["perplexity"] < 0.8 * card["before"]["perplexity"]
-    (note,) = [each for each in card["notes"] if each.startswith("a new model")]
+    (note,) = [note for note in card["notes"] if note.startswith("a new model")]
     model = AutoModelForCausalLM.from_pretrained(folder / "model")
     assert f"{model.num_parameters():,} random weights, {pieces} pieces" in note
 

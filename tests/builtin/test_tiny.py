@@ -30,7 +30,7 @@ def progress(step, steps, loss):
     print("step", step, flush=True)
     sys.stdin.readline()
 
-print("folder", tiny.ensure(Path(sys.argv[1]), progress, {QUICK!r}), flush=True)
+print("folder", tiny.ensure_tiny_model(Path(sys.argv[1]), progress, {QUICK!r}), flush=True)
 """
 
 
@@ -94,7 +94,7 @@ def test_progress_tells_every_step_and_the_caller_notices_nothing(tmp_path: Path
     torch.set_default_dtype(torch.float64)
     try:
         with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
-            folder = tiny.ensure_tiny_model(tmp_path, lambda *told: seen.append(told), QUICK)
+            folder = tiny.ensure_tiny_model(tmp_path, lambda *step: seen.append(step), QUICK)
             assert torch.is_inference_mode_enabled() and not torch.is_grad_enabled()
             assert torch.is_autocast_enabled("cpu")
         assert torch.get_num_threads() == threads + 1
@@ -105,7 +105,7 @@ def test_progress_tells_every_step_and_the_caller_notices_nothing(tmp_path: Path
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.is_grad_enabled() and logging.is_progress_bar_enabled() == bars
     assert bits(folder) == bits(quick)
-    assert [told[:2] for told in seen] == [(step, QUICK.steps) for step in range(1, 6)]
+    assert [step[:2] for step in seen] == [(step, QUICK.steps) for step in range(1, 6)]
     assert seen[-1][2] < seen[0][2]
 
 
@@ -148,9 +148,9 @@ def test_two_processes_train_once(
     monkeypatch.setattr(filelock.FileLock, "acquire", let_the_other_go_on)
     folder = tiny.ensure_tiny_model(tmp_path, never, QUICK)
     assert builder.stdout
-    told = builder.stdout.read().splitlines()
+    lines = builder.stdout.read().splitlines()
     assert builder.wait() == 0
-    assert told[-1] == f"folder {folder}"
+    assert lines[-1] == f"folder {folder}"
     assert bits(folder) == bits(quick)
 
 

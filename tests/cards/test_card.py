@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import psutil
 import pytest
-from some_card import BETTER, COST, IDENTITY, SOUND, card, evaluation, shown
+from some_card import BETTER, COST, GUARDS, IDENTITY, SOUND, card, evaluation, shown
 
 from rlexp.cards.card import Card, build_card
 from rlexp.cards.cost import Clock, host_memory_mib
 from rlexp.cards.html import write_card_page
 from rlexp.cards.labels import metric_rows
+from rlexp.evaluation.results import ANSWERS, Evaluation, Sample
 
 
 def test_the_json_has_the_promised_keys_and_comes_back_whole(tmp_path):
@@ -38,6 +39,71 @@ def test_the_json_has_the_promised_keys_and_comes_back_whole(tmp_path):
     assert Card.from_json(path) == card()
 
 
+def numbered(old: bool):
+    """An evaluation of three rows of which two have one text, as new and as old records tell it."""
+    texts = [("same", 0), ("same", 1), ("other", 2)]
+    samples = [
+        Sample(text, f"to {i}", 0.5, {}, 4, True, 1.0, prompt_id=None if old else i)
+        for text, i in texts
+    ]
+    return Evaluation({}, {}, [0.5] * 3, samples)
+
+
+@pytest.mark.parametrize(
+    ("old", "wanted"), [(False, ["to 0", "to 1", "to 2"]), (True, ["to 0", "to 2"])]
+)
+def test_samples_are_paired_by_their_prompts_rows(old, wanted):
+    """Two rows with one text merged into one; an evaluation of before rows had numbers, which a
+    resumed run compares with a new one, that pairs with nothing."""
+    made = build_card(
+        IDENTITY,
+        numbered(old),
+        numbered(False),
+        COST,
+        notes=[],
+        resamples=10,
+        seed=0,
+        guards=GUARDS,
+    )
+    assert [pair.before for pair in made.samples] == [pair.after for pair in made.samples] == wanted
+
+
+def ranked(old: bool):
+    """A pair's two answers, as new and as old records tell them."""
+    samples = []
+    for answer in ANSWERS:
+        told = {"prompt": "2 + 2?", "completion": "4", "reward": 1.0, "terms": {}, "length": 2}
+        told |= {"ended": True, "grammatical": None}
+        new = {"prompt_id": 0, "answer": answer}
+        samples.append(told | ({"prompt": f"2 + 2? ({answer})"} if old else new))
+    return {"metrics": {}, "intervals": {}, "per_prompt_reward": [], "samples": samples}
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_which_answer_is_meant_is_shown_and_not_part_of_the_prompt(tmp_path, old):
+    """A mark that is written into the prompt reaches the model that is asked; one that is lost
+    leaves two equal prompts."""
+    (tmp_path / "step.json").write_text(json.dumps(ranked(old)))
+    found = Evaluation.from_json(tmp_path / "step.json")
+    assert [(each.prompt, each.answer) for each in found.samples] == [
+        ("2 + 2?", "chosen"),
+        ("2 + 2?", "rejected"),
+    ]
+    made = build_card(IDENTITY, found, found, COST, notes=[], resamples=10, seed=0, guards=GUARDS)
+    path = tmp_path / "card.json"
+    made.to_json(path)
+    assert Card.from_json(path) == made
+    if old:
+        content = json.loads(path.read_text())
+        for pair in content["samples"]:
+            pair["prompt"] += f" ({pair.pop('answer')})"
+        path.write_text(json.dumps(content))
+        assert Card.from_json(path) == made
+    write_card_page(made, tmp_path / "card.html")
+    for text in (shown(made), (tmp_path / "card.html").read_text()):
+        assert "2 + 2? (chosen)" in text and "2 + 2? (rejected)" in text
+
+
 def test_numbers_that_are_not_finite_are_null(tmp_path):
     """Bare NaN is no JSON: browsers and jq refuse the whole file."""
     broken = BETTER | {"reward": math.nan, "perplexity": math.inf}
@@ -57,7 +123,14 @@ def test_numbers_that_are_not_finite_are_null(tmp_path):
 def test_a_run_that_broke_off_has_a_card(tmp_path, before):
     """The card of a failed run must not fail itself."""
     failed = build_card(
-        replace(IDENTITY, status="FAILED"), before, None, COST, notes=[], resamples=10, seed=0
+        replace(IDENTITY, status="FAILED"),
+        before,
+        None,
+        COST,
+        notes=[],
+        guards=GUARDS,
+        resamples=10,
+        seed=0,
     )
     failed.to_json(tmp_path / "card.json")
     write_card_page(failed, tmp_path / "card.html")

@@ -12,6 +12,8 @@ from typed_commands import typed
     ("arguments", "told"),
     [
         pytest.param(["algo=dp0"], ["algo: got dp0", "algo=dpo"], id="group choice"),
+        pytest.param(["model=_base"], ["model: got _base", "one of gpt2, local"], id="no choice"),
+        pytest.param(["guards.together=1"], ["Did you mean guards.threshold?"], id="old key"),
         pytest.param(["algoo=dpo"], ["algoo", "Did you mean algo?"], id="group"),
         pytest.param(["algo.betaa=1"], ["algo.betaa", "algo.beta?"], id="key"),
         pytest.param(["+model.dtyp=x"], ["model.dtyp", "model.dtype?"], id="behind a plus"),
@@ -82,6 +84,15 @@ def test_a_sweep_is_checked_before_its_first_job(tmp_path: Path) -> None:
     assert "In algo=dpo" in done.stderr
     assert "seed: got -1" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_others_inherit_from_is_not_searched(tmp_path: Path) -> None:
+    """A sweep over a yaml that is no choice, whose trials all fail."""
+    words = ["sweep=optuna", "model=choice(_base,tiny)", "algo.beta=interval(0.1,0.2)"]
+    done = typed("-m", *words, folder=tmp_path)
+    assert done.returncode == 2
+    assert "model: got _base" in done.stderr
+    assert "one of gpt2, local" in done.stderr
 
 
 def test_bf16_on_a_device_without_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from stored_runs import StoredRuns
 
 from rlexp.__main__ import main
 from rlexp.comparison.compare import compare
-from rlexp.comparison.curves import thinned
+from rlexp.comparison.curves import thin_points
 from rlexp.comparison.gather import gather
 from rlexp.comparison.page import write_comparison_page
 from rlexp.tracking.query.folder_source import FolderRecords
@@ -68,7 +68,7 @@ class TestPage:
     def test_long_curves_are_thinned_without_losing_their_level(self) -> None:
         """A page of a hundred megabytes; every tenth point in place of a mean."""
         points = [(step, float(step % 10)) for step in range(10_000)]
-        few = thinned(points, most=100)
+        few = thin_points(points, most=100)
         assert len(few) == 100
         assert {value for _, value in few} == {4.5}
         assert few[0][0] < 100

@@ -14,11 +14,11 @@ from rlexp.__main__ import main
 
 
 def study_here(folder: Path) -> optuna.Study:
-    place = folder / "multirun" / "some"
-    place.mkdir(parents=True)
-    study = searched(6, storage=f"sqlite:///{place}/study.db")
+    sweep = folder / "multirun" / "some"
+    sweep.mkdir(parents=True)
+    study = searched(6, storage=f"sqlite:///{sweep}/study.db")
     for trial in study.trials:
-        trial_folder(place, trial.number)
+        trial_folder(sweep, trial.number)
     return study
 
 
@@ -31,8 +31,8 @@ def test_finds_the_study(
     confirm(study, {0: [0.1, 0.2]})
     monkeypatch.chdir(tmp_path)
     assert main(["report", word, "--html", "page.html"]) == 0
-    said = capsys.readouterr().out
-    assert "python -m rlexp rerun multirun/some/best.yaml" in said and "page.html" in said
+    output = capsys.readouterr().out
+    assert "python -m rlexp rerun multirun/some/best.yaml" in output and "page.html" in output
     assert "eval/reward" in Path("page.html").read_text(encoding="utf-8")
 
 
@@ -50,7 +50,7 @@ def test_finds_it_by_its_data_base(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["sme"], "Did you mean some?"),
         (["multirun"], "a folder without a study"),
@@ -60,9 +60,9 @@ def test_finds_it_by_its_data_base(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_a_mistake_is_told_before_anything_heavy(
-    words: list[str], told: str, tmp_path: Path
+    words: list[str], message: str, tmp_path: Path
 ) -> None:
     """A traceback of Optuna's, after seconds of imports."""
     study_here(tmp_path)
     done = typed("report", *words, folder=tmp_path)
-    assert done.returncode == 2 and told in done.stderr, done.stderr
+    assert done.returncode == 2 and message in done.stderr, done.stderr

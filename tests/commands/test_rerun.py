@@ -17,7 +17,7 @@ from typed_commands import typed
 from rlexp.__main__ import main
 from rlexp.builtin import tiny
 from rlexp.spec.run import RunSpec
-from rlexp.sweep.confirmation.ranking import confirmations
+from rlexp.sweep.confirmation.ranking import confirmed_trials
 from rlexp.sweep.study import read_study
 
 GRID = ["sweep/sampler=grid", "sweep/pruner=none", "sweep.n_trials=2"]
@@ -61,9 +61,9 @@ def test_the_best_trial_comes_to_the_same_score_again(swept: Path) -> None:
     best = sweep_folder(swept) / "best.yaml"
     done = rlexp("rerun", str(best.relative_to(swept)), "tracking=none", folder=swept)
     folder = run_folder(done, swept)
-    again = after(folder)
-    assert again["reward"] == study.best_value
-    assert again == after(sweep_folder(swept) / str(study.best_trial.number))
+    rerun = after(folder)
+    assert rerun["reward"] == study.best_value
+    assert rerun == after(sweep_folder(swept) / str(study.best_trial.number))
     assert config_of(folder)["name"] == f"dpo_basics-trial-{study.best_trial.number:03d}"
     assert len(study.trials) == 2
 
@@ -72,9 +72,14 @@ def test_the_best_trial_comes_to_the_same_score_again(swept: Path) -> None:
 def test_confirmed_trials_have_other_seeds_and_the_same_settings(swept: Path) -> None:
     """Seeds that are the trial's own; trials of the budget; a pruner or a setting that differs."""
     study = study_in(swept)
-    found = {each.trial.number: each.values for each in confirmations(study)}
-    assert {number: list(values) for number, values in found.items()} == {0: [1, 2], 1: [1, 2]}
-    for number, values in found.items():
+    values_by_trial = {
+        confirmed.trial.number: confirmed.values for confirmed in confirmed_trials(study)
+    }
+    assert {number: list(values) for number, values in values_by_trial.items()} == {
+        0: [1, 2],
+        1: [1, 2],
+    }
+    for number, values in values_by_trial.items():
         own = config_of(sweep_folder(swept) / str(number))
         for seed, (value,) in values.items():
             folder = sweep_folder(swept) / f"confirm-{number}-{seed}"
@@ -82,7 +87,7 @@ def test_confirmed_trials_have_other_seeds_and_the_same_settings(swept: Path) ->
             assert (config["seed"], config["name"]) == (seed, folder.name)
             assert config["algo"] == own["algo"] and config["hardware"] == own["hardware"]
             assert after(folder)["reward"] == value
-    assert len({value for values in found.values() for (value,) in values.values()}) > 1
+    assert len({value for values in values_by_trial.values() for (value,) in values.values()}) > 1
 
 
 @pytest.mark.slow
@@ -91,10 +96,10 @@ def test_mlflow_has_them_below_the_sweep_and_the_report_among_its_artifacts(swep
     client = MlflowClient(tracking_uri=f"sqlite:///{swept}/mlflow.db")
     experiment = client.get_experiment_by_name("rlexp")
     assert experiment
-    runs = {each.info.run_name: each for each in client.search_runs([experiment.experiment_id])}
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
     parent = runs.pop("dpo_basics")
-    assert {each.data.tags["mlflow.parentRunId"] for each in runs.values()} == {parent.info.run_id}
-    confirmed = {name for name, each in runs.items() if each.data.tags.get("confirm") == "true"}
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {parent.info.run_id}
+    confirmed = {name for name, run in runs.items() if run.data.tags.get("confirm") == "true"}
     assert confirmed == {"confirm-0-1", "confirm-0-2", "confirm-1-1", "confirm-1-2"}
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert {"report.html", "best.yaml", "best-2.yaml"} <= files
@@ -106,8 +111,8 @@ def test_mlflow_has_them_below_the_sweep_and_the_report_among_its_artifacts(swep
 def test_the_same_command_confirms_nothing_twice(swept: Path) -> None:
     """Hours of runs that are there already; a seed more that begins all over again."""
     before = {card: card.stat().st_mtime_ns for card in sweep_folder(swept).glob("*/card.json")}
-    said = ended(dpo_sweep(swept, *SWEEP))
-    assert "confirming" not in said and "rlexp rerun multirun/dpo_basics/best.yaml" in said
+    output = ended(dpo_sweep(swept, *SWEEP))
+    assert "confirming" not in output and "rlexp rerun multirun/dpo_basics/best.yaml" in output
     ended(dpo_sweep(swept, *GRID, "sweep.confirm=3", "sweep.confirm_best=1"))
     now = {card: card.stat().st_mtime_ns for card in sweep_folder(swept).glob("*/card.json")}
     new = {card.parent.name for card in now.keys() - before.keys()}
@@ -128,8 +133,8 @@ def test_report_finds_the_sweep_by_its_mlflow_run(swept: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (sweep_folder(swept) / "report.html").is_file()
     assert "has it among the artifacts" in done.stdout
-    told = client.get_run(parent.info.run_id)
-    assert told.info.status == "FINISHED"
+    updated = client.get_run(parent.info.run_id)
+    assert updated.info.status == "FINISHED"
 
 
 @pytest.mark.slow
@@ -137,9 +142,9 @@ def test_a_run_comes_out_the_same(tmp_path: Path) -> None:
     """A rerun that takes today's defaults for what the run had."""
     tiny.ensure_tiny_model()
     first = run_here(tmp_path / "first", "algo=dpo", *SMALL, "eval.prompts=8", "algo.beta=0.7")
-    again = run_folder(rlexp("rerun", "first", folder=tmp_path), tmp_path)
-    assert after(again) == after(first) and config_of(again)["algo"]["beta"] == 0.7
-    assert config_of(again)["tracking"]["tags"] == {"rerun_of": "first/config.yaml"}
+    rerun = run_folder(rlexp("rerun", "first", folder=tmp_path), tmp_path)
+    assert after(rerun) == after(first) and config_of(rerun)["algo"]["beta"] == 0.7
+    assert config_of(rerun)["tracking"]["tags"] == {"rerun_of": "first/config.yaml"}
 
 
 def test_changes_are_made(
@@ -171,7 +176,7 @@ def test_all_mistakes_are_told_at_once(stored: Path) -> None:
     words = ["algo.betaa=1", "seed=x", "eval=quik", "algo=ppo", "train.batch_size=0", "a.b=1", "~x"]
     done = typed("rerun", str(stored), *words, folder=stored)
     assert done.returncode == 2
-    for told in (
+    for message in (
         "Did you mean algo.beta?",
         "seed: got 'x'",
         "Did you mean eval=quick?",
@@ -180,27 +185,27 @@ def test_all_mistakes_are_told_at_once(stored: Path) -> None:
         "a: got an unknown key",
         "it is one run",
     ):
-        assert told in done.stderr, done.stderr
+        assert message in done.stderr, done.stderr
     assert list(stored.iterdir()) == [stored / "config.yaml"]
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("- 1\n- 2\n", "a file without keys"),
         ("a: [1", "cannot be read"),
         ("seed: 1\n", "model"),
     ],
 )
-def test_a_file_that_is_no_config(content: str, told: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_config(content: str, message: str, tmp_path: Path) -> None:
     """A traceback of yaml's for a shopping list."""
     (tmp_path / "other.yaml").write_text(content, encoding="utf-8")
     done = typed("rerun", "other.yaml", folder=tmp_path)
-    assert done.returncode == 2 and told in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("word", "told"),
+    ("word", "message"),
     [
         ("gone.yaml", "no such file"),
         ("outputs/gone", "no such file"),
@@ -208,10 +213,10 @@ def test_a_file_that_is_no_config(content: str, told: str, tmp_path: Path) -> No
         ("abcd1234", "tracking.uri"),
     ],
 )
-def test_a_word_that_names_nothing(word: str, told: str, tmp_path: Path) -> None:
+def test_a_word_that_names_nothing(word: str, message: str, tmp_path: Path) -> None:
     """A folder without a config that is run with the defaults of today."""
     done = typed("rerun", word, folder=tmp_path)
-    assert done.returncode == 2 and told in done.stderr, done.stderr
+    assert done.returncode == 2 and message in done.stderr, done.stderr
 
 
 def test_a_mistake_of_the_stored_config_says_where_it_stands(tmp_path: Path) -> None:

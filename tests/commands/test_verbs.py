@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from packaging.requirements import Requirement
 
 from rlexp.__main__ import main, verbs
 from rlexp.commands import doctor
 from rlexp.commands import help as help_command
+from rlexp.config.hydra import composed_config
 from rlexp.runtime.paths import CONF
 
 CHOICES = sorted(
     (folder.name, file.stem)
     for folder in CONF.iterdir()
     if folder.name != "hydra"
-    for file in folder.glob("*.yaml")
+    for file in folder.glob("[!_]*.yaml")
 )
 
 
@@ -84,8 +84,7 @@ class TestHelp:
     @pytest.mark.parametrize("key", [key for key in help_command.KEYS if not key.endswith("*")])
     def test_keys_exist(self, key: str) -> None:
         """A key that was renamed in the config but not in the help."""
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = compose("config", ["data=file", "sweep=optuna"])
+        config = composed_config(["data=file", "sweep=optuna"])
         where, _, name = key.rpartition(".")
         assert name in (OmegaConf.select(config, where) if where else config)
 
@@ -179,7 +178,7 @@ class TestDoctor:
                 session.add(SqlRun(run_uuid=name, lifecycle_stage=stage))
             session.commit()
         engine.dispose()
-        assert [(f.found, f.verdict) for f in doctor.tracking_store(uri)] == [("2 runs", "ok")]
+        assert [(f.state, f.verdict) for f in doctor.tracking_store(uri)] == [("2 runs", "ok")]
 
     @pytest.mark.parametrize(
         "uri",
@@ -203,5 +202,5 @@ class TestDoctor:
         """Runs that go on quietly on the CPU of a GPU machine."""
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
         monkeypatch.setattr(doctor, "cuda_capabilities", lambda: ((9, 0),))
-        problems = [finding.what for finding in doctor.devices() if finding.verdict == "problem"]
+        problems = [finding.subject for finding in doctor.devices() if finding.verdict == "problem"]
         assert problems == ["torch's GPUs"]

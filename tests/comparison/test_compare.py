@@ -65,13 +65,27 @@ class TestGather:
         means = run.measured["eval/reward"].values()
         assert sum(means) / 5 == pytest.approx(run.final["eval/reward"].value)
 
-    def test_a_reward_model_is_measured_by_its_pairs(self) -> None:
-        """Scores set against each other although each is on its own model's scale."""
+    def test_equal_prompts_side_by_side_are_two(self) -> None:
+        """Neighbours with one text taken for one prompt with twice the completions."""
         rows = [
-            {"prompt": f"q{index} ({which})", "completion": which, "reward": score}
-            for index, scores in enumerate([(2.0, 1.0), (0.0, 3.0), (1.0, 1.0)])
-            for which, score in zip(("chosen", "rejected"), scores, strict=True)
+            {"prompt_id": prompt_id, "prompt": text, "completion": "", "reward": float(prompt_id)}
+            for prompt_id, text in enumerate(["a", "a", "a", "b"])
+            for _ in range(2)
         ]
+        run = gather(Recorded(), RecordedSource(rows, {"eval/reward": [(0, 1.5)]}))
+        keys = [("a", 0), ("a", 1), ("a", 2), ("b", 0)]
+        assert run.measured == {"eval/reward": dict(zip(keys, (0.0, 1.0, 2.0, 3.0), strict=True))}
+
+    @pytest.mark.parametrize("old", [False, True])
+    def test_a_reward_model_is_measured_by_its_pairs(self, old: bool) -> None:
+        """Scores set against each other although each is on its own model's scale; a table of an
+        older run, whose answers are named in the prompts' texts, that pairs with no other."""
+        rows = []
+        for index, scores in enumerate([(2.0, 1.0), (0.0, 3.0), (1.0, 1.0)]):
+            for which, score in zip(("chosen", "rejected"), scores, strict=True):
+                row = {"prompt": f"q{index}", "completion": which, "reward": score}
+                mark = {"prompt": f"q{index} ({which})"}
+                rows.append(row | (mark if old else {"prompt_id": index, "answer": which}))
         run = gather(Recorded(), RecordedSource(rows, {"eval/accuracy": [(0, 0.5)]}))
         keys = [("q0", 0), ("q1", 0), ("q2", 0)]
         assert run.measured["eval/accuracy"] == dict(zip(keys, (1.0, 0.0, 0.5), strict=True))

@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import permutation_test
 
 from rlexp.comparison import paired_tests
-from rlexp.comparison.paired_tests import against_first, holm, paired, sign_flip_p
+from rlexp.comparison.paired_tests import against_first, holm, paired_test, sign_flip_p
 
 SIMULATIONS = 400
 
@@ -81,7 +81,7 @@ def test_the_interval_covers_the_true_difference(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(paired_tests, "sign_flip_p", lambda deltas, seed: 1.0)
     covered = 0
     for seed in range(SIMULATIONS):
-        result = paired(a_run((seed, "a"), 60), a_run((seed, "b"), 60, shift=0.1), seed)
+        result = paired_test(a_run((seed, "a"), 60), a_run((seed, "b"), 60, shift=0.1), seed)
         assert result
         covered += result.low <= 0.1 <= result.high
     assert 0.90 <= covered / SIMULATIONS <= 0.98
@@ -90,7 +90,7 @@ def test_the_interval_covers_the_true_difference(monkeypatch: pytest.MonkeyPatch
 def test_many_prompts_meet_the_normal_limit() -> None:
     """Interval and p-value of other than the mean's distribution."""
     deltas = [random.Random(index).gauss(0.05, 1.0) for index in range(2000)]
-    result = paired(dict.fromkeys(range(2000), 0.0), dict(enumerate(deltas)))
+    result = paired_test(dict.fromkeys(range(2000), 0.0), dict(enumerate(deltas)))
     assert result
     error = stdev(deltas) / math.sqrt(len(deltas))
     assert result.high - result.low == pytest.approx(2 * 1.96 * error, rel=0.05)
@@ -101,7 +101,7 @@ def test_many_prompts_meet_the_normal_limit() -> None:
 def test_turning_the_runs_round_turns_the_sign() -> None:
     """First minus other, or a win rate of the loser."""
     low, high = a_run("a", 50), a_run("b", 50, shift=0.4)
-    up, down = paired(low, high), paired(high, low)
+    up, down = paired_test(low, high), paired_test(high, low)
     assert up
     assert down
     assert up.difference == pytest.approx(-down.difference)
@@ -118,7 +118,7 @@ def test_pairing_takes_the_prompts_own_ease_away() -> None:
     """Runs compared as if their prompts were others: a difference of 0.1 then drowns."""
     first = a_run("a", 60, ease=5.0)
     other = {prompt: value + 0.1 for prompt, value in first.items()}
-    result = paired(first, other)
+    result = paired_test(first, other)
     assert result
     assert result.difference == pytest.approx(0.1)
     assert result.high - result.low < 1e-6
@@ -129,16 +129,16 @@ def test_only_shared_finite_prompts_count() -> None:
     """Prompts of one run taken for zero in the other; a NaN that swallows everything."""
     first = {"a": 1.0, "b": 2.0, "c": math.nan, "d": 4.0}
     other = {"b": 2.5, "c": 3.0, "d": 5.0, "e": 9.0}
-    result = paired(first, other)
+    result = paired_test(first, other)
     assert result
     assert (result.prompts, result.difference, result.higher) == (2, 0.75, 1.0)
-    assert paired(first, {"b": 2.0}) is None
-    assert paired(first, {"b": 2.0, "d": math.inf, "c": 1.0}) is None
+    assert paired_test(first, {"b": 2.0}) is None
+    assert paired_test(first, {"b": 2.0, "d": math.inf, "c": 1.0}) is None
 
 
 def test_a_tie_counts_half() -> None:
     """Equal rewards as wins or as losses."""
-    result = paired({"a": 1.0, "b": 1.0}, {"a": 1.0, "b": 2.0})
+    result = paired_test({"a": 1.0, "b": 1.0}, {"a": 1.0, "b": 2.0})
     assert result
     assert result.higher == 0.75
 
@@ -168,4 +168,4 @@ def test_p_is_corrected_for_the_number_of_runs() -> None:
 def test_the_same_runs_give_the_same_numbers() -> None:
     """P-values that flicker around 0.05 from one look to the next."""
     first, other = a_run("a", 100), a_run("b", 100, shift=0.05)
-    assert paired(first, other) == paired(first, other)
+    assert paired_test(first, other) == paired_test(first, other)

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 from pydantic import TypeAdapter
 from runs import composed, spec_of
 
+from rlexp.config.hydra import choice_files, composed_config
 from rlexp.runtime.paths import CONF
 from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.components import component_class
@@ -35,7 +37,7 @@ PARTS: dict[str, type[Part]] = {
     "tracking": TrackingSpec,
 }
 COMPONENTS: dict[str, Any] = {"algo": AlgoSpec, "data": DataSpec, "reward": RewardSpec}
-ALGORITHMS = {file.stem for file in (CONF / "algo").glob("*.yaml")} - {"distill"}
+ALGORITHMS = {file.stem for file in choice_files("algo")} - {"distill"}
 """All but the one that wants a teacher to be named."""
 PATHS = {"rotten_grpo": {"model.path", "reward.path"}}
 """What an experiment leaves to be named: models that other runs have trained."""
@@ -43,23 +45,27 @@ PEFT = {"none": NoPeft, "qlora": QloraPeft}
 
 
 def choices(*groups: str) -> list[Any]:
-    files = [file for group in groups for file in sorted((CONF / group).glob("*.yaml"))]
+    files = [file for group in groups for file in choice_files(group)]
     return [pytest.param(file, id=f"{file.parent.name}={file.stem}") for file in files]
 
 
+def chosen(file: Path) -> dict[str, Any]:
+    """What a choice's yaml makes of its group, with all that it inherits; not resolved."""
+    group = file.parent.name
+    config = OmegaConf.to_container(composed_config([f"{group}={file.stem}"])[group])
+    assert isinstance(config, dict)
+    return {str(key): value for key, value in config.items()}
+
+
 def keys_and_fields(config: Any, kind: type[Part]) -> tuple[set[str], set[str]]:
-    return set(config) - {"_target_", "defaults"}, set(kind.model_fields)
+    return set(config) - {"_target_"}, set(kind.model_fields)
 
 
 @pytest.mark.parametrize("file", choices(*PARTS, *COMPONENTS))
 def test_keys_are_the_specs_fields(file: Path) -> None:
     """A default that hides in Python, or a key of the yaml that nothing reads."""
     group = file.parent.name
-    config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    config = config.get(group, config)  # an algorithm's keys stand below `algo`
-    for sibling in config.get("defaults", []) if group in PARTS else []:
-        if sibling != "_self_":
-            config = yaml.safe_load(file.with_stem(sibling).read_text(encoding="utf-8")) | config
+    config = chosen(file)
     if group in COMPONENTS:
         kind: type[Part] = component_class(config, COMPONENTS[group], group)
     else:
@@ -71,8 +77,7 @@ def test_keys_are_the_specs_fields(file: Path) -> None:
 @pytest.mark.parametrize("file", choices("peft"))
 def test_adapters_keys_are_the_specs_fields(file: Path) -> None:
     """The same for the adapters, whose kinds have different fields."""
-    config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    keys, fields = keys_and_fields(config, PEFT.get(file.stem, LoraPeft))
+    keys, fields = keys_and_fields(chosen(file), PEFT.get(file.stem, LoraPeft))
     assert keys == fields
 
 
@@ -91,9 +96,7 @@ def part_classes(kind: type[Part]) -> list[type[Part]]:
 def test_each_field_says_what_it_means() -> None:
     """A knob without a word on its meaning."""
     for file in [each.values[0] for each in choices(*COMPONENTS)]:
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
-        config = config.get(file.parent.name, config)
-        component_class(config, COMPONENTS[file.parent.name], file.parent.name)
+        component_class(chosen(file), COMPONENTS[file.parent.name], file.parent.name)
     ours = [kind for kind in part_classes(Part) if kind.__module__.startswith("rlexp.")]
     silent = [
         f"{kind.__name__}.{name}"

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from omegaconf import OmegaConf
 
+from rlexp.config.hydra import composed_config
 from rlexp.data.load import load_data
 from rlexp.spec.components import component_class
 from rlexp.spec.data import DataSpec, Kind
@@ -17,7 +18,7 @@ REAL = Path(__file__).parents[3] / "shared" / "data"
 
 def data_spec(choice: str, **overrides: Any) -> Any:
     """`conf/data/{choice}.yaml` with overrides; dictionaries are merged, as Hydra does."""
-    config = yaml.safe_load((CONF / f"{choice}.yaml").read_text())
+    config: Any = OmegaConf.to_container(composed_config([f"data={choice}"]).data)
     for key, value in overrides.items():
         config[key] = config[key] | value if isinstance(value, dict) else value
     kind = component_class(config, DataSpec, "data")
@@ -26,9 +27,9 @@ def data_spec(choice: str, **overrides: Any) -> Any:
 
 def problems_of(spec: DataSpec, needs: Kind = "prompts") -> list[Problem]:
     """What the user is told, at the latest when the data is loaded."""
-    found = spec.problems()
-    if found:
-        return found
+    problems = spec.problems()
+    if problems:
+        return problems
     with pytest.raises(UserError) as caught:
         load_data(spec, needs)
     return list(caught.value.problems)

@@ -116,10 +116,10 @@ def test_answers_without_prompt_say_how_to_read_them(tmp_path: Path) -> None:
 def test_prompt_and_answers_end_up_in_one_form(tmp_path: Path) -> None:
     """Catches: TRL given a string prompt with message answers, or the prompt twice."""
     wanted = {"prompt": [USER], "chosen": [GOOD], "rejected": [BAD]}
-    said = USER["content"]
+    question = USER["content"]
     mixed = [
-        {"prompt": said, "chosen": [USER, GOOD], "rejected": [USER, BAD]},
-        {"prompt": said, "chosen": [GOOD], "rejected": [BAD]},
+        {"prompt": question, "chosen": [USER, GOOD], "rejected": [USER, BAD]},
+        {"prompt": question, "chosen": [GOOD], "rejected": [BAD]},
         {"prompt": [USER], "chosen": GOOD["content"], "rejected": BAD["content"]},
     ]
     assert rows_of(tmp_path, *mixed) == [wanted] * 3

@@ -68,10 +68,10 @@ def test_dialogues_of_hh_rlhf_in_the_repository_layout(tmp_path: Path) -> None:
 
 def test_messages_of_ultrafeedback_and_texts_of_imdb(tmp_path: Path) -> None:
     """Catches: a yaml whose column names are not those of the set."""
-    said = [{"role": "user", "content": "Hello {n}"}]
+    turns = [{"role": "user", "content": "Hello {n}"}]
     pair = {
-        "chosen": [*said, {"role": "assistant", "content": "Hi."}],
-        "rejected": [*said, {"role": "assistant", "content": "Go."}],
+        "chosen": [*turns, {"role": "assistant", "content": "Hi."}],
+        "rejected": [*turns, {"role": "assistant", "content": "Go."}],
         "score_chosen": 9.0,
         "score_rejected": 1.0,
     }
@@ -110,8 +110,8 @@ def test_what_a_copy_lacks_is_named(tmp_path: Path) -> None:
 def test_a_wrong_label_in_a_copy_is_named_by_split_and_row(tmp_path: Path) -> None:
     """Catches: a label that nobody explained read as true or false."""
     path = copy(tmp_path / "imdb", {"text": "one two three four five six", "label": "fine"}, rows=1)
-    found = problems_of(data_spec("imdb", path=str(path)))
-    assert [problem.key for problem in found] == [f"{path}/train:1", f"{path}/test:1"]
+    problems = problems_of(data_spec("imdb", path=str(path)))
+    assert [problem.key for problem in problems] == [f"{path}/train:1", f"{path}/test:1"]
 
 
 def test_without_a_network_the_way_out_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

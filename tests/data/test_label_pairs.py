@@ -60,8 +60,8 @@ def test_conversations_are_matched_whole() -> None:
     """A question that is lost, so that only answers are compared."""
     asked = [{"role": "user", "content": "?"}]
     rows = [
-        {"prompt": asked, "completion": [{"role": "assistant", "content": said}], "label": good}
-        for said, good in (("yes", True), ("no", False))
+        {"prompt": asked, "completion": [{"role": "assistant", "content": answer}], "label": good}
+        for answer, good in (("yes", True), ("no", False))
     ]
     (pair,), _ = label_pairs(rows, 0, None)
     assert [turn["content"] for turn in pair["prompt"] + pair["chosen"]] == ["?", "yes"]
@@ -94,6 +94,6 @@ def test_a_reward_model_learns_the_datas_labels(chat: bool, tmp_path: Path) -> N
 
 def test_labels_are_asked_of_data_that_has_them() -> None:
     """Pairs sampled from the model where the user asked for the data's labels."""
-    found = problems_of(*MATCHED, "data=gsm8k", "reward=length")
-    assert "gsm8k, which holds demonstrations" in found["data"]
-    assert "pairs or unpaired" in found["data"] and "algo.labels=reward" in found["data"]
+    problems = problems_of(*MATCHED, "data=gsm8k", "reward=length")
+    assert "gsm8k, which holds demonstrations" in problems["data"]
+    assert "pairs or unpaired" in problems["data"] and "algo.labels=reward" in problems["data"]

@@ -48,7 +48,7 @@ def test_every_bad_line_of_a_jsonl_is_named_in_one_go(write: Write) -> None:
             ]
         ),
     )
-    found = {problem.key: problem for problem in problems_of(data_spec("file", path=str(path)))}
+    problems = {problem.key: problem for problem in problems_of(data_spec("file", path=str(path)))}
     expected = {
         3: ("byte 0xe9 at position 16", "UTF-8"),
         4: ("a list", "one JSON object a line"),
@@ -60,12 +60,12 @@ def test_every_bad_line_of_a_jsonl_is_named_in_one_go(write: Write) -> None:
         10: ("surrogate", "Unicode"),
         11: ("broken JSON", "one JSON object a line"),
     }
-    assert set(found) == {f"{path}:{line}" for line in expected}
+    assert set(problems) == {f"{path}:{line}" for line in expected}
     for line, (got, want) in expected.items():
-        problem = found[f"{path}:{line}"]
+        problem = problems[f"{path}:{line}"]
         assert got in problem.got and want in problem.want
-    assert "'chosne' misspelt" in found[f"{path}:5"].remedy
-    assert "cut off" in found[f"{path}:11"].remedy
+    assert "'chosne' misspelt" in problems[f"{path}:5"].remedy
+    assert "cut off" in problems[f"{path}:11"].remedy
 
 
 def test_a_broken_first_line_does_not_hide_the_others(write: Write) -> None:
@@ -78,15 +78,15 @@ def test_a_broken_first_line_does_not_hide_the_others(write: Write) -> None:
 def test_many_mistakes_are_cut_short_and_counted(write: Write) -> None:
     """Catches: a terminal flooded by a file of another format."""
     path = write("pairs.jsonl", lines(PAIR) + "no json\n" * 50)
-    found = problems_of(data_spec("file", path=str(path)))
-    assert [problem.key for problem in found] == [f"{path}:{line}" for line in (2, 3, 4)] + [
+    problems = problems_of(data_spec("file", path=str(path)))
+    assert [problem.key for problem in problems] == [f"{path}:{line}" for line in (2, 3, 4)] + [
         str(path)
     ]
-    assert f"in 47 more rows, the last at {path}:51" in found[-1].got
+    assert f"in 47 more rows, the last at {path}:51" in problems[-1].got
     path = write("other.jsonl", "".join(lines({**PAIR, "chosen": i}) for i in range(1, 50)))
-    found = problems_of(data_spec("file", path=str(path)))
-    assert len(found) == 21
-    assert found[-1].got == "29 further mistakes"
+    problems = problems_of(data_spec("file", path=str(path)))
+    assert len(problems) == 21
+    assert problems[-1].got == "29 further mistakes"
 
 
 def test_csv_mistakes_have_the_line_where_their_record_begins(write: Write) -> None:
@@ -96,12 +96,12 @@ def test_csv_mistakes_have_the_line_where_their_record_begins(write: Write) -> N
         'text,label\n"one two three four\nfive six",1\nall in one two,three,0\n'
         "one two three four,maybe\n,1\n",
     )
-    found = {problem.key: problem for problem in problems_of(data_spec("file", path=str(path)))}
-    assert set(found) == {f"{path}:{line}" for line in (4, 5, 6)}
-    assert found[f"{path}:4"].got == "3 cells"
-    assert found[f"{path}:5"].got == "'maybe' as label"
-    assert "data.labels" in found[f"{path}:5"].remedy
-    assert found[f"{path}:6"].got == "an empty 'text'"
+    problems = {problem.key: problem for problem in problems_of(data_spec("file", path=str(path)))}
+    assert set(problems) == {f"{path}:{line}" for line in (4, 5, 6)}
+    assert problems[f"{path}:4"].got == "3 cells"
+    assert problems[f"{path}:5"].got == "'maybe' as label"
+    assert "data.labels" in problems[f"{path}:5"].remedy
+    assert problems[f"{path}:6"].got == "an empty 'text'"
 
 
 def test_a_quote_that_is_never_closed_is_named_where_it_opens(write: Write) -> None:

@@ -1,4 +1,4 @@
-"""Preference pairs and labelled answers that are sampled and judged by a reward."""
+"""Preference pairs and labelled answers that are sampled and scored by a reward."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from rlexp.data.derived.preference_sampling import sample_rows
 from rlexp.spec.errors import RunFailed
 from rlexp.spec.policy import Completion
-from rlexp.spec.reward import Text
+from rlexp.spec.reward import DataColumns, Text
 
 
 def answering(*groups: list[str]) -> Any:
@@ -24,9 +24,7 @@ def answering(*groups: list[str]) -> Any:
     return complete
 
 
-def by_length(
-    prompts: list[Text], answers: list[Text], columns: dict[str, list[Any]]
-) -> list[float]:
+def by_length(prompts: list[Text], answers: list[Text], columns: DataColumns) -> list[float]:
     assert len(prompts) == len(answers)
     assert all(len(values) == len(answers) for values in columns.values())
     texts = [answer if isinstance(answer, str) else answer[0]["content"] for answer in answers]
@@ -56,16 +54,16 @@ def test_best_and_worst_of_the_ended_answers() -> None:
     )
 
 
-def test_answers_that_cannot_be_judged_are_in_no_pair() -> None:
-    """Catches: None that is compared with a number, a rejected answer that nobody judged, a prompt
-    of which one judged answer is left."""
+def test_answers_without_a_reward_are_in_no_pair() -> None:
+    """Catches: None that is compared with a number, a rejected answer without a reward, a prompt
+    of which one scored answer is left."""
     rows = [{"prompt": "a"}, {"prompt": "b"}]
-    complete = answering(["unjudged", "long", "?", "x"], ["unjudged", "alone"])
+    complete = answering(["no score", "long", "?", "x"], ["no score", "alone"])
 
-    def judged(prompts: list[Text], answers: list[Text], columns: Any) -> list[float | None]:
-        return [None if answer in ("unjudged", "?") else float(len(answer)) for answer in answers]
+    def score(prompts: list[Text], answers: list[Text], columns: Any) -> list[float | None]:
+        return [None if answer in ("no score", "?") else float(len(answer)) for answer in answers]
 
-    pairs, note = sample_rows("pairs", rows, complete, judged)
+    pairs, note = sample_rows("pairs", rows, complete, score)
     assert pairs == [{"prompt": "a", "chosen": "long", "rejected": "x"}]
     assert "(fewer than two answers: 1; equal rewards only: 0; answers without a reward: 3)" in note
 
@@ -86,8 +84,10 @@ def test_cut_answers_end_with_a_sentence_and_only_for_want_of_others() -> None:
 
 def test_answers_to_messages_are_messages() -> None:
     """Catches: TRL given a conversation with bare strings as answers."""
-    said = [{"role": "user", "content": "Hello"}]
-    pairs, _ = sample_rows("pairs", [{"prompt": said}], answering(["Hi", "Hello"]), by_length)
+    conversation = [{"role": "user", "content": "Hello"}]
+    pairs, _ = sample_rows(
+        "pairs", [{"prompt": conversation}], answering(["Hi", "Hello"]), by_length
+    )
     assert pairs[0]["chosen"] == [{"role": "assistant", "content": "Hello"}]
     assert pairs[0]["rejected"] == [{"role": "assistant", "content": "Hi"}]
 
@@ -104,10 +104,10 @@ def test_answers_are_labelled_by_their_prompts_mean() -> None:
     bad; a label for an answer that is neither; cut answers among the good ones."""
     rows = [{"prompt": "easy", "bonus": 100}, {"prompt": "hard", "bonus": 0}]
     complete = answering(["a", "aaa", "aa", "much too long…"], ["b", "bb"])
-    made, note = sample_rows("unpaired", rows, complete, by_length)
-    labels = {row["completion"]: row["label"] for row in made}
+    rows_made, note = sample_rows("unpaired", rows, complete, by_length)
+    labels = {row["completion"]: row["label"] for row in rows_made}
     assert labels == {"a": False, "aaa": True, "b": False, "bb": True}
-    assert all(row["bonus"] == 100 * (row["prompt"] == "easy") for row in made)
+    assert all(row["bonus"] == 100 * (row["prompt"] == "easy") for row in rows_made)
     assert note == (
         "4 unpaired sampled from 2 prompts (fewer than two answers: 0; equal rewards only: 0)"
         "; 2 good, mean reward 52.500; 2 bad, 51.000"

@@ -26,12 +26,12 @@ def keys(rows: list[dict[str, Any]]) -> set[str]:
 def test_rows_stay_on_their_side_when_others_come_and_go(seed: int) -> None:
     """Catches: a split that depends on position, number or company of the rows."""
     rng = random.Random(seed)
-    some = rng.sample(ROWS, 500)
+    sample = rng.sample(ROWS, 500)
     _, all_heldout = split(ROWS, 0.1, "test")
-    train, heldout = split(some, 0.1, "test")
-    assert keys(heldout) == keys(some) & keys(all_heldout)
+    train, heldout = split(sample, 0.1, "test")
+    assert keys(heldout) == keys(sample) & keys(all_heldout)
     assert not keys(train) & keys(heldout)
-    assert [row for row in some if row in heldout] == heldout
+    assert [row for row in sample if row in heldout] == heldout
 
 
 def test_the_held_out_share_is_what_was_asked_for() -> None:
@@ -173,12 +173,12 @@ def test_plain_prompts_are_worded_for_texts_and_for_chats() -> None:
 @pytest.mark.parametrize("chat", [True, False])
 def test_conversations_stay_as_they_are(chat: bool) -> None:
     """Catches: a template put around messages."""
-    said = [{"role": "user", "content": "Hello"}]
-    row = {"prompt": said, "chosen": [{"role": "assistant", "content": " Hi "}]}
+    turns = [{"role": "user", "content": "Hello"}]
+    row = {"prompt": turns, "chosen": [{"role": "assistant", "content": " Hi "}]}
     assert frame([row], framing_spec(), chat=chat) == [row]
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in CONF.glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONF.glob("[!_]*.yaml")))
 def test_shipped_data_sets_are_valid_and_described(name: str) -> None:
     """Catches: a yaml with a key too many or too few, or without the line that --help shows."""
     spec = data_spec(name)

@@ -10,17 +10,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import some_card
-from some_card import BETTER, COST, IDENTITY, SOUND, evaluation, shown
+from some_card import BETTER, COST, GUARDS, IDENTITY, SOUND, evaluation, shown
 
 from rlexp.cards.card import Card, build_card
 from rlexp.cards.html import write_card_page
-from rlexp.evaluation.best_of import BestOfNSamples, best_of, expected_best, kl_bound
+from rlexp.evaluation.best_of_n.frontier import LESS, MORE, format_frontier, frontier
+from rlexp.evaluation.best_of_n.samples import BestOfNSamples, best_of, expected_best, kl_bound
 from rlexp.evaluation.bootstrap import bootstrap_change, bootstrap_ratio
 from rlexp.evaluation.changes import change, changes
 from rlexp.evaluation.extremes import largest_changes
-from rlexp.evaluation.frontier import LESS, MORE, format_frontier, frontier
 from rlexp.evaluation.results import Pair
-from rlexp.evaluation.slices import LENGTH, labels_of, metric_slices
+from rlexp.evaluation.slices import LENGTH, metric_slices, slice_labels
 from rlexp.evaluation.win_rate import pairwise_wins, win_rate_by_reward
 
 PROMPTS = 40
@@ -98,13 +98,13 @@ def test_changes_say_which_way_and_when_they_cannot_tell():
     same = random.normal(size=PROMPTS)
     ones = [1.0] * PROMPTS
     up = change("reward", (same.tolist(), ones), ((same + 1).tolist(), ones), 200, 0)
-    assert up is not None and up.word == "rose" and up.difference == pytest.approx(1.0)
+    assert up is not None and up.direction == "rose" and up.difference == pytest.approx(1.0)
     down = change("reward", ((same + 1).tolist(), ones), (same.tolist(), ones), 200, 0)
-    assert down is not None and down.word == "fell"
+    assert down is not None and down.direction == "fell"
     noise = change(
         "reward", (same.tolist(), ones), (random.permutation(same).tolist(), ones), 200, 0
     )
-    assert noise is not None and noise.word == "unclear"
+    assert noise is not None and noise.direction == "unclear"
 
 
 def test_a_change_of_perplexity_is_one_of_its_exponentials():
@@ -185,14 +185,14 @@ def test_a_run_that_was_not_evaluated_again_has_no_frontier():
 
 
 def test_thirds_keep_equal_lengths_together():
-    labels, order = labels_of([3] * 50 + [4] * 10 + [9] * 3, unit=" tokens")
+    labels, order = slice_labels([3] * 50 + [4] * 10 + [9] * 3, unit=" tokens")
     assert order == ["3 tokens"] or order[0] == "up to 3 tokens"
     assert len(set(labels[:50])) == 1
-    assert labels_of([5, 5, 5], unit=" tokens")[1] == ["5 tokens"]
+    assert slice_labels([5, 5, 5], unit=" tokens")[1] == ["5 tokens"]
 
 
 def test_rare_values_of_a_column_stand_together():
-    labels, order = labels_of([f"v{i}" for i in range(30)] + ["often"] * 5 + [None])
+    labels, order = slice_labels([f"v{i}" for i in range(30)] + ["often"] * 5 + [None])
     assert labels[30] == "often" and labels[-1] == "nothing"
     assert order[-2:] == ["others", "nothing"] and len(order) == 13
 
@@ -235,6 +235,7 @@ def whole_card():
         after,
         COST,
         notes=[],
+        guards=GUARDS,
         control=draws.control(before, 100, 0),
         frontier=frontier({0: before, 30: after}, draws, 100, 0),
         columns={LENGTH: list(range(PROMPTS)), "topic": ["<b>x</b>", None] * (PROMPTS // 2)},

@@ -49,14 +49,14 @@ def test_the_planted_case_stands_out_of_sound_runs() -> None:
     no reference either: each measure alone would take the two for the same."""
     planted = {"grammatical": 0.9, "reference_perplexity": 4.71, "distinct_2": 0.369}
     sound = {"grammatical": 0.91, "reference_perplexity": 3.8, "distinct_2": 0.39}
-    assert evidence(BETTER | planted | {"length": 39.3, "perplexity": 4.2}) > spec().together
-    assert evidence(BETTER | sound | {"length": 37.2, "perplexity": 6.1}) < 0.8 * spec().together
+    assert evidence(BETTER | planted | {"length": 39.3, "perplexity": 4.2}) > spec().threshold
+    assert evidence(BETTER | sound | {"length": 37.2, "perplexity": 6.1}) < 0.8 * spec().threshold
 
 
 @pytest.mark.parametrize("change", [{"grammatical": 0.75}, {"reference_perplexity": 9.0}])
 def test_one_measure_that_falls_far_is_enough(change: dict[str, float]) -> None:
     """Measures that are capped, or averaged, so that one that breaks is drowned by the rest."""
-    assert evidence(BETTER | change) >= spec().together
+    assert evidence(BETTER | change) >= spec().threshold
 
 
 def test_a_reward_that_does_not_rise_is_not_hacked() -> None:
@@ -69,7 +69,7 @@ def test_a_reward_that_does_not_rise_is_not_hacked() -> None:
 def test_what_a_task_may_ask_for_is_not_enough() -> None:
     """`reward=length` with a short target, or a narrow subject, must not be called hacked."""
     asked = {"length": 3.0, "distinct_2": 0.05, "perplexity": 99.0}
-    assert evidence(BETTER | asked) < spec().together
+    assert evidence(BETTER | asked) < spec().threshold
 
 
 def test_what_comes_in_a_step_and_may_go_in_a_step_is_waited_for() -> None:
@@ -86,7 +86,11 @@ def test_what_comes_in_a_step_and_may_go_in_a_step_is_waited_for() -> None:
 def test_looks_come_closer_as_the_evidence_grows() -> None:
     """A look every ten steps comes too late for what takes five."""
     knobs = spec()
-    assert [reward_hacking.wait(found, knobs) for found in (0.5, 1.1, 1.7)] == [knobs.every, 2, 1]
+    assert [reward_hacking.steps_to_next_probe(found, knobs) for found in (0.5, 1.1, 1.7)] == [
+        knobs.every,
+        2,
+        1,
+    ]
 
 
 def test_answers_call_for_a_look() -> None:
@@ -124,7 +128,7 @@ def test_the_samples_that_show_it_are_the_worst_that_are_paid_best() -> None:
     """Samples in the order of the prompts, which show what is still sound."""
     made = [(1.0, 0.99), (0.0, 0.2), (0.0, 0.9), (0.5, 0.95)]
     samples = [Sample("p", str(i), pay, {}, 4, True, g) for i, (g, pay) in enumerate(made)]
-    assert [each.completion for each in reward_hacking.telling(samples)] == ["2", "1", "3"]
+    assert [each.completion for each in reward_hacking.worst_samples(samples)] == ["2", "1", "3"]
 
 
 def series(**values: list[float]) -> Series:

@@ -103,7 +103,7 @@ def test_hacking_is_shown_by_samples_and_gold_is_measured(tmp_path: Path) -> Non
     """A firing that people must take on trust: the samples are in the spool's event, the table for
     MLflow and the card; and a reward of `eval.gold` that the card does not know."""
     options = [*SMALL, "train.max_steps=3", "algo.learning_rate=1e-2", "guards.every=2"]
-    options += ["guards.together=0.1", "guards.patience=0", "reward=length"]
+    options += ["guards.threshold=0.1", "guards.patience=0", "reward=length"]
     options += ["+reward@eval.gold.kind=sentiment"]
     folder = run_here(tmp_path, *options)
     card = Card.from_json(folder / "card.json")

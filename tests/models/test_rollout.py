@@ -66,12 +66,12 @@ def test_log_probs_are_those_of_one_pass_over_each_answer_alone(kind):
     whose rows are mixed up when answers end, and log-probabilities of another token."""
     model = model_of(kind)
     prompts = PROMPTS * 3
-    found = rolled(model, prompts, temperature=0.7)
-    lengths = {len(answer) for answer in found.completions()}
+    sampled = rolled(model, prompts, temperature=0.7)
+    lengths = {len(answer) for answer in sampled.completions()}
     assert len(lengths) > 3, "answers must end at different steps for this test to tell anything"
-    assert found.prompts() == prompts
-    log_probs = found.completion_log_probs()
-    for prompt, answer, got in zip(prompts, found.completions(), log_probs, strict=True):
+    assert sampled.prompts() == prompts
+    log_probs = sampled.completion_log_probs()
+    for prompt, answer, got in zip(prompts, sampled.completions(), log_probs, strict=True):
         exact = teacher_forced(model, prompt, answer, temperature=0.7)
         torch.testing.assert_close(torch.tensor(got), exact, atol=1e-5, rtol=0)
 
@@ -81,10 +81,10 @@ def test_an_adapter_takes_part():
     model = model_of()
     without = rolled(copy.deepcopy(model))
     model = get_peft_model(model, LoraConfig(target_modules="all-linear", init_lora_weights=False))
-    found = rolled(model)
-    assert found.completions() != without.completions()
+    sampled = rolled(model)
+    assert sampled.completions() != without.completions()
     for prompt, answer, got in zip(
-        PROMPTS, found.completions(), found.completion_log_probs(), strict=True
+        PROMPTS, sampled.completions(), sampled.completion_log_probs(), strict=True
     ):
         exact = teacher_forced(model, prompt, answer, temperature=1.0)
         torch.testing.assert_close(torch.tensor(got), exact, atol=1e-5, rtol=0)
@@ -92,16 +92,16 @@ def test_an_adapter_takes_part():
 
 def test_shapes_and_padding():
     """Catches an end token that is cut off, tokens behind it, and a `t` longer than any answer."""
-    found = rolled(model_of(), PROMPTS * 3)
-    n, width = found.completion_ids.shape
-    assert n == len(PROMPTS) * 3 and width == found.completion_mask.sum(1).max()
-    assert found.log_probs.dtype == torch.float32 and found.ended.dtype == torch.bool
-    assert found.completion_ids[found.completion_mask == 0].eq(PAD).all()
-    assert found.log_probs[found.completion_mask == 0].eq(0).all()
-    for answer, ended in zip(found.completions(), found.ended.tolist(), strict=True):
+    sampled = rolled(model_of(), PROMPTS * 3)
+    n, width = sampled.completion_ids.shape
+    assert n == len(PROMPTS) * 3 and width == sampled.completion_mask.sum(1).max()
+    assert sampled.log_probs.dtype == torch.float32 and sampled.ended.dtype == torch.bool
+    assert sampled.completion_ids[sampled.completion_mask == 0].eq(PAD).all()
+    assert sampled.log_probs[sampled.completion_mask == 0].eq(0).all()
+    for answer, ended in zip(sampled.completions(), sampled.ended.tolist(), strict=True):
         assert (answer[-1] in ENDS) == ended and not set(answer[:-1]) & set(ENDS)
         assert ended or len(answer) == 12
-    assert {answer[-1] for answer in found.completions()} >= set(ENDS), "each end token ends"
+    assert {answer[-1] for answer in sampled.completions()} >= set(ENDS), "each end token ends"
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.85, 1.0])
@@ -144,32 +144,36 @@ def test_the_same_seed_gives_the_same_bits():
 
 def test_without_a_generator_the_global_state_decides():
     """Catches a training whose rollouts neither follow its seed nor go on after a resume."""
-    model, found = model_of(), []
+    model, completions = model_of(), []
     for _ in range(2):
         torch.manual_seed(5)
-        found += [rolled(model, generator=None).completions() for _ in range(2)]
-    assert found[0] == found[2] and found[1] == found[3] and found[0] != found[1]
+        completions += [rolled(model, generator=None).completions() for _ in range(2)]
+    assert (
+        completions[0] == completions[2]
+        and completions[1] == completions[3]
+        and completions[0] != completions[1]
+    )
 
 
 def test_everything_may_end_at_once():
     """Catches a loop that goes on with no rows, and a mask that lacks a first end token."""
-    found = rolled(model_of(), eos_token_ids=list(range(VOCABULARY)))
-    assert found.completion_ids.shape == (len(PROMPTS), 1)
-    assert found.ended.all() and found.completion_mask.eq(1).all()
+    sampled = rolled(model_of(), eos_token_ids=list(range(VOCABULARY)))
+    assert sampled.completion_ids.shape == (len(PROMPTS), 1)
+    assert sampled.ended.all() and sampled.completion_mask.eq(1).all()
     alone = rolled(model_of(), [[5, 6]], max_new_tokens=1, eos_token_ids=[])
     assert alone.completion_ids.shape == (1, 1) and not alone.ended.any()
 
 
 def test_padding_by_the_end_token_is_no_end():
     """Catches answers whose length is counted from pad tokens: GPT-2 pads with its end token."""
-    found = rolled(model_of("gpt2"), PROMPTS * 3, pad_token_id=ENDS[0])
+    sampled = rolled(model_of("gpt2"), PROMPTS * 3, pad_token_id=ENDS[0])
     same = rolled(model_of("gpt2"), PROMPTS * 3)
-    assert found.completions() == same.completions()
-    assert torch.equal(found.ended, same.ended)
+    assert sampled.completions() == same.completions()
+    assert torch.equal(sampled.ended, same.ended)
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"prompts": []}, "must be a prompt"),
         ({"prompts": [[3], []]}, "every prompt needs a token"),
@@ -177,9 +181,9 @@ def test_padding_by_the_end_token_is_no_end():
         ({"max_new_tokens": 0}, "above 0, .* max_new_tokens=0"),
     ],
 )
-def test_what_cannot_be_sampled_is_refused(changes, told):
+def test_what_cannot_be_sampled_is_refused(changes, message):
     """Catches NaN from a temperature of 0, and an answer to padding."""
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         rolled(model_of(), **changes)
 
 
@@ -208,11 +212,13 @@ def test_training_goes_on_after_a_rollout(kind):
     model.train()
     model.get_input_embeddings().eval()
     modes = [module.training for module in model.modules()]
-    found = rolled(model)
+    sampled = rolled(model)
     assert [module.training for module in model.modules()] == modes
-    assert found.completions() == plain.completions()
-    logits = model(torch.cat([found.prompt_ids, found.completion_ids], 1)).logits
-    loss = (logits[:, -found.log_probs.shape[1] :].log_softmax(-1)[..., 5] * found.log_probs).sum()
+    assert sampled.completions() == plain.completions()
+    logits = model(torch.cat([sampled.prompt_ids, sampled.completion_ids], 1)).logits
+    loss = (
+        logits[:, -sampled.log_probs.shape[1] :].log_softmax(-1)[..., 5] * sampled.log_probs
+    ).sum()
     loss.backward()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 

@@ -42,7 +42,8 @@ def test_generate_gives_the_rollouts(with_adapter: bool, tmp_path: Path) -> None
     if with_adapter:
         wrapped = get_peft_model(policy.model, LoraConfig(init_lora_weights=False))
         policy.model = wrapped
-    stands_in, nothing = InPlaceOfGenerate(policy), None
+    stands_in: Any = InPlaceOfGenerate(policy)
+    nothing = None
     stands_in.on_train_begin(nothing, nothing, nothing)
     torch.manual_seed(3)
     whole = policy.model.generate(**padded_prompts(), generation_config=asked())
@@ -112,10 +113,12 @@ def test_a_training_samples_by_the_rollouts(
     monkeypatch.setattr(policy, "roll_out_ids", recorded)
     trainer.train()
     assert len(rollouts) == len(calls) == 2
-    for (ids, how, found), (prompts, completions, columns) in zip(rollouts, calls, strict=True):
-        assert how == dict(max_new_tokens=6, temperature=0.5, top_k=7, top_p=0.9)
-        assert ids == policy.encode(prompts) == found.prompts()
-        decoded = policy.tokenizer.batch_decode(found.completions(), skip_special_tokens=True)
+    for (ids, sampling_options, rollout), (prompts, completions, columns) in zip(
+        rollouts, calls, strict=True
+    ):
+        assert sampling_options == dict(max_new_tokens=6, temperature=0.5, top_k=7, top_p=0.9)
+        assert ids == policy.encode(prompts) == rollout.prompts()
+        decoded = policy.tokenizer.batch_decode(rollout.completions(), skip_special_tokens=True)
         assert completions == decoded
         assert [f"w{i} w{i + 9}" for i in columns["number"]] == prompts
 

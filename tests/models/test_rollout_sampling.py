@@ -67,7 +67,7 @@ def test_two_steps_have_their_joint_distribution():
     exact = {(end,): first.pop(end)}
     for one, p in first.items():
         exact |= {(one, two): p * q for two, q in following(one).items()}
-    found = roll_out(
+    rollout = roll_out(
         model,
         [prompt] * n,
         max_new_tokens=2,
@@ -76,10 +76,10 @@ def test_two_steps_have_their_joint_distribution():
         generator=seeded(0),
         **cut,
     )
-    counts = Counter(map(tuple, found.completions()))
+    counts = Counter(map(tuple, rollout.completions()))
     assert set(counts) <= set(exact) and min(exact.values()) * n > 5
     wanted = [p * n for p in exact.values()]
-    assert chisquare([counts[each] for each in exact], wanted).pvalue > 1e-3
+    assert chisquare([counts[answer] for answer in exact], wanted).pvalue > 1e-3
 
 
 def test_the_edges_of_the_uniform_numbers_give_possible_tokens():
@@ -92,9 +92,9 @@ def test_the_edges_of_the_uniform_numbers_give_possible_tokens():
 def test_rare_tokens_of_a_large_vocabulary_are_drawn():
     """Catches a cumulative sum in float32: of 100,000 tokens of 1e-9 each behind a certain one,
     its rounding would give all probability to one in a hundred."""
-    rare, each = 100_000, 1e-9
-    logits = torch.cat([torch.zeros(1), torch.full((rare,), math.log(each))])[None]
+    rare, odds = 100_000, 1e-9
+    logits = torch.cat([torch.zeros(1), torch.full((rare,), math.log(odds))])[None]
     for wanted in (30_011, 50_077, 70_033):
-        inside = (1 + (wanted - 0.5) * each) / (1 + rare * each)
+        inside = (1 + (wanted - 0.5) * odds) / (1 + rare * odds)
         token = sample_tokens(logits, torch.tensor([inside], dtype=torch.float64), 1.0, 0, 1.0)[0]
         assert abs(token.item() - wanted) <= 2

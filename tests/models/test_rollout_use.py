@@ -75,19 +75,19 @@ def test_grpo_trains_on_these_answers(tmp_path, monkeypatch):
     changes = ["max_completion_length=6", "temperature=0.5", "top_k=7", "top_p=0.9", "beta=0"]
     spec = spec_of(
         *["algo=grpo", "train.batch_size=8", "train.max_steps=2", "algo.num_generations=4"],
-        *["train.micro_batch_size=4", "hardware=cpu", *(f"algo.{each}" for each in changes)],
+        *["train.micro_batch_size=4", "hardware=cpu", *(f"algo.{change}" for change in changes)],
     )
     spec = spec.model_copy(update={"reward": reward})
     rows = [{"prompt": [{"role": "user", "content": f"w{i} w{i + 9}"}]} for i in range(8)]
     trainer = spec.algo.build_trainer(Training(spec, policy, rows, tmp_path, False, []))
     trainer.train()
     assert len(rollouts) == len(reward.calls) == 2
-    for (how, found), (prompts, completions) in zip(rollouts, reward.calls, strict=True):
+    for (how, rollout), (prompts, completions) in zip(rollouts, reward.calls, strict=True):
         assert how == dict(max_new_tokens=6, temperature=0.5, top_k=7, top_p=0.9)
         texts: list[Any] = [prompt[0]["content"] for prompt in prompts]
         assert texts == [text for text in texts[::4] for _ in range(4)] and len(set(texts)) == 2
-        assert found.prompts() == policy.encode([f"{text} w40 w41" for text in texts])
-        decoded = tiny.tokenizer.batch_decode(found.completions(), skip_special_tokens=True)
+        assert rollout.prompts() == policy.encode([f"{text} w40 w41" for text in texts])
+        decoded = tiny.tokenizer.batch_decode(rollout.completions(), skip_special_tokens=True)
         assert [answer[0]["content"] for answer in completions] == decoded
 
 

@@ -14,16 +14,16 @@ import yaml
 from huggingface_hub import ModelCard
 from peft import LoraConfig, get_peft_model
 from runs import SMALL, run_here, spec_of
-from tiny_policy import TinyPolicy
+from tiny_policy import TinyPolicy, policy_of
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlexp.builtin import tiny
 from rlexp.cards.card import Card
 from rlexp.cards.model_card import Weights, model_card
 from rlexp.models import adapters
-from rlexp.models.adapters import whole_weights
+from rlexp.models.adapters import merged_weights
 from rlexp.models.policy import Policy
-from rlexp.models.saving import name_base
+from rlexp.models.saving import name_base, save_policy
 from rlexp.runtime.cache import make_once
 from rlexp.runtime.checkpoints import complete_checkpoints
 from rlexp.runtime.environment import hub_closed
@@ -86,11 +86,11 @@ def test_the_card_is_the_hubs_and_its_code_runs(kind: str, made: Any) -> None:
     class or a file that is not there."""
     folder = made(kind) / "model"
     card = ModelCard.load(folder / "README.md")
-    found = card.data.to_dict()
-    assert found["license"] == "apache-2.0"
-    assert found["library_name"] == ("peft" if "adapter" in kind else "transformers")
-    assert found["model-index"][0]["results"][0]["metrics"]
-    assert "base_model" not in found  # no repository of the hub
+    front_matter = card.data.to_dict()
+    assert front_matter["license"] == "apache-2.0"
+    assert front_matter["library_name"] == ("peft" if "adapter" in kind else "transformers")
+    assert front_matter["model-index"][0]["results"][0]["metrics"]
+    assert "base_model" not in front_matter  # no repository of the hub
     assert "Licence: apache-2.0" in card.text and "None" not in card.text
     assert "[" in card.text.partition("95% interval")[2]
     (code,) = card.text.split("```python\n")[1:]
@@ -128,10 +128,10 @@ def test_merged_weights_are_the_adapters_model(made: Any) -> None:
     base = logits(tiny.ensure_tiny_model())
     assert (logits(adapter) - base).abs().max() > 1e-2
     assert torch.allclose(logits(merged), logits(adapter), atol=1e-5)
-    cached = whole_weights(adapter, tiny.ensure_tiny_model())
+    cached = merged_weights(adapter, tiny.ensure_tiny_model())
     assert torch.allclose(logits(cached), logits(adapter), atol=1e-5)
     first, _ = complete_checkpoints(made("adapter") / "checkpoints")
-    assert whole_weights(first, tiny.ensure_tiny_model()) != cached
+    assert merged_weights(first, tiny.ensure_tiny_model()) != cached
 
 
 @pytest.mark.parametrize("kind", ["whole", "adapter"])
@@ -139,7 +139,9 @@ def test_checkpoints_load_like_the_model(kind: str, made: Any) -> None:
     """A checkpoint without tokenizer or config, which only its own run can read; a final model that
     is not what the last step left."""
     folder = made(kind)
-    first, last = (logits(each) for each in complete_checkpoints(folder / "checkpoints"))
+    first, last = (
+        logits(checkpoint) for checkpoint in complete_checkpoints(folder / "checkpoints")
+    )
     assert torch.equal(last, logits(folder / "model"))
     assert not torch.equal(first, last)
 
@@ -160,13 +162,30 @@ def test_tokenizer_and_template_are_those_of_the_training(made: Any) -> None:
 def test_an_adapters_folder_begins_another_run(made: Any, tmp_path: Path) -> None:
     """A run that takes the base for the adapter: as its policy, or as the reference of its KL."""
     folder = made("adapter")
-    again = run_here(
+    second_folder = run_here(
         tmp_path / "run", "algo=dpo", "model=local", f"model.path={folder / 'model'}", *SMALL
     )
-    first, second = (Card.from_json(each / "card.json") for each in (folder, again))
+    first, second = (
+        Card.from_json(run_folder / "card.json") for run_folder in (folder, second_folder)
+    )
     assert second.before["reward"] == pytest.approx(first.after["reward"], abs=1e-6)
     assert second.before["perplexity"] == pytest.approx(first.after["perplexity"], rel=1e-6)
     assert second.before["kl"] == 0
+
+
+@pytest.mark.parametrize("kind", ["whole", "adapter", "merged"])
+def test_processes_that_do_not_write_take_part_in_saving(kind: str, tmp_path: Path) -> None:
+    """A sharded model whose state dict the first process waits for alone, for ever; a second
+    process that writes over what the first one writes."""
+    policy = policy_of(TinyPolicy(), tmp_path / "base")
+    if kind != "whole":
+        policy.model = get_peft_model(policy.model, LoraConfig(target_modules="all-linear"))
+    gathered: list[str] = []
+    policy.model.register_state_dict_post_hook(lambda *called: gathered.append(kind))
+    (tmp_path / "run").mkdir()
+    save_policy(policy, tmp_path / "run" / "model", merged=kind == "merged", write=False)
+    assert gathered == [kind]
+    assert not [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
 
 
 def test_an_adapter_names_its_base_as_everybody_does(tmp_path: Path) -> None:
@@ -189,17 +208,17 @@ def test_a_base_of_the_hub_is_named_in_the_front_matter(made: Any) -> None:
     config["model"] |= {"path": "Qwen/Qwen2.5-0.5B-Instruct", "license": "apache-2.0"}
     config["data"] |= {"path": "openai/gsm8k"}
     card = Card.from_json(folder / "card.json")
-    told = model_card(config, card, {}, Weights(2, adapter=True)).data.to_dict()
-    assert told["base_model"] == "Qwen/Qwen2.5-0.5B-Instruct"
-    assert told["base_model_relation"] == "adapter"
-    assert told["datasets"] == ["openai/gsm8k"]
+    front_matter = model_card(config, card, {}, Weights(2, adapter=True)).data.to_dict()
+    assert front_matter["base_model"] == "Qwen/Qwen2.5-0.5B-Instruct"
+    assert front_matter["base_model_relation"] == "adapter"
+    assert front_matter["datasets"] == ["openai/gsm8k"]
 
 
 def test_four_bits_are_not_merged() -> None:
     """Weights in four bits that silently lose the update."""
     with pytest.raises(UserError) as caught:
         spec_of("peft=qlora", "peft.save=merged")
-    (problem,) = [each for each in caught.value.problems if each.key == "peft.save"]
+    (problem,) = [problem for problem in caught.value.problems if problem.key == "peft.save"]
     assert "merges it into the whole weights later" in problem.want
 
 
@@ -214,4 +233,4 @@ def test_half_a_download_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
         make_once(tmp_path / "model", cut_off)
     assert not (tmp_path / "model").exists()
     make_once(tmp_path / "model", lambda draft: draft.joinpath("a").touch())
-    assert [each.name for each in (tmp_path / "model").iterdir()] == ["a"]
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["a"]

@@ -80,13 +80,13 @@ def weights_of(model: Any) -> dict[str, torch.Tensor]:
     if not hasattr(model, "merge_adapter"):
         return {name: value.detach().clone() for name, value in model.named_parameters()}
     model.merge_adapter()
-    found = {
+    engine_arguments = {
         name.removeprefix("base_model.model.").replace(".base_layer", ""): value.detach().clone()
         for name, value in model.named_parameters()
         if "lora_" not in name
     }
     model.unmerge_adapter()
-    return found
+    return engine_arguments
 
 
 @pytest.mark.parametrize("with_adapter", [False, True], ids=["whole", "adapter"])
@@ -152,12 +152,12 @@ def test_whose_log_probs_form_the_ratio(
     one_pass = ["algo.epochs=1"] if algo == "ppo" else ["algo.num_generations=4", "algo.top_k=0"]
     trainer, *_ = trained(algo, tmp_path, *one_pass)
     trainer.train()
-    logs = [each for each in trainer.state.log_history if "reward" in each]
+    logs = [log for log in trainer.state.log_history if "reward" in log]
     if algo == "ppo":
-        assert [each["ratio"] for each in logs] == pytest.approx([1.0] * 3, abs=1e-5)
+        assert [log["ratio"] for log in logs] == pytest.approx([1.0] * 3, abs=1e-5)
     else:
-        told = [each["sampling/sampling_logp_difference/mean"] for each in logs]
-        assert told == pytest.approx([0.5] * 3, abs=1e-3)
+        differences = [log["sampling/sampling_logp_difference/mean"] for log in logs]
+        assert differences == pytest.approx([0.5] * 3, abs=1e-3)
 
 
 class Server:
@@ -176,7 +176,7 @@ class Server:
 
     def update_named_params(self, metadata: list[Any], named: Iterator[Any]) -> None:
         weights = list(named)
-        assert [each[0] for each in metadata] == [name for name, _ in weights]
+        assert [entry[0] for entry in metadata] == [name for name, _ in weights]
         self.engine._load_weights(weights)
 
     def reset_prefix_cache(self) -> None:
@@ -192,10 +192,10 @@ class Server:
     ) -> dict[str, Any]:
         asked = self.vllm.SamplingParams(**how, **generation_kwargs)
         rows = [{"prompt_token_ids": ids} for ids in prompts]
-        found = self.engine.generate(rows, asked, use_tqdm=False)
-        answers = [answer for each in found for answer in each.outputs]
-        told = [answer.logprobs for answer in answers]
-        values = [[[v.logprob for v in t.values()] for t in a] for a in told if a is not None]
+        outputs = self.engine.generate(rows, asked, use_tqdm=False)
+        answers = [answer for output in outputs for answer in output.outputs]
+        log_probs = [answer.logprobs for answer in answers]
+        values = [[[v.logprob for v in t.values()] for t in a] for a in log_probs if a is not None]
         return {
             "prompt_ids": prompts,
             "completion_ids": [answer.token_ids for answer in answers],
@@ -241,12 +241,12 @@ def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches a run that loads its model before it finds that it cannot sample."""
     with pytest.raises(UserError) as caught:
         spec_of("algo=ppo", "algo.rollout=vllm", "algo.vllm.tensor_parallel_size=2", "hardware=cpu")
-    told = str(caught.value)
+    message = str(caught.value)
     assert {problem.key for problem in caught.value.problems} == {
         "algo.rollout",
         "algo.vllm.tensor_parallel_size",
     }
-    assert "pip install 'rlexp[vllm]'" in told and "without an NVIDIA GPU" in told
+    assert "pip install 'rlexp[vllm]'" in message and "without an NVIDIA GPU" in message
     for algo in ("ppo", "reinforce"):
         with pytest.raises(UserError, match=r"algo\.rollout"):
             spec_of(f"algo={algo}", "algo.rollout=transformers")

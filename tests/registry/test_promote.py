@@ -31,11 +31,11 @@ TRACKED = [option for option in SMALL if option != "tracking=none"]
 
 
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+def uri(tables: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store with a run that kept its best checkpoint, one with an adapter, one that failed."""
     prepare_environment()
     place = tmp_path_factory.mktemp("store")
-    uri = f"sqlite:///{place / 'mlflow.db'}"
+    uri = f"sqlite:///{shutil.copy(tables, place / 'mlflow.db')}"
     connect(uri, "rlexp")
     store = [*TRACKED, f"tracking.uri={uri}"]
     best = ["eval.every=1", "train.best_metric=eval/perplexity", "train.best_mode=min"]

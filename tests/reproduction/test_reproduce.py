@@ -47,13 +47,13 @@ def newest(store: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+def recorded(tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     """GRPO on a file of texts with a reward function of the user's own."""
     home = tmp_path_factory.mktemp("home")
     rows = [{"text": review.text} for review in grammar.sample_reviews(300, seed=3)]
     (home / "data.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
     (home / "my_reward.py").write_text(REWARD)
-    store = f"tracking.uri=sqlite:///{home / 'mlflow.db'}"
+    store = f"tracking.uri=sqlite:///{shutil.copy(tables, home / 'mlflow.db')}"
     data = ["data=file", "data.path=data.jsonl", "data.max_completion_length=16"]
     with contextlib.chdir(home):
         run_here(
@@ -127,19 +127,21 @@ def test_another_seed_parts_at_the_first_step(
     assert left["metrics"]["eval/reward"]["parted"] == 2
 
 
-def test_changed_data_is_refused_before_torch(recorded: Recorded, tmp_path: Path) -> None:
+def test_changed_data_is_refused_before_torch(
+    at_home: Recorded, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Minutes of loading, or a whole run, before it is said that the data is another."""
     (tmp_path / "torch.py").write_text(NO_TORCH)
     without_torch = {"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
-    command = ["reproduce", recorded.run_id, recorded.store, "--dry-run"]
-    with changed(recorded.home / "data.jsonl", "the", "The"):
-        refused = rlexp(*command, folder=recorded.home, environment=without_torch)
-        told = rlexp(*command, "--changed-data", folder=recorded.home, environment=without_torch)
+    command = ["reproduce", at_home.run_id, at_home.store, "--dry-run"]
+    with changed(at_home.home / "data.jsonl", "the", "The"):
+        refused = rlexp(*command, folder=at_home.home, environment=without_torch)
+        told = reproduce(at_home, "--dry-run", "--changed-data")
     assert refused.returncode == 2, refused.stderr
     assert "data: got data.jsonl: 300 rows" in refused.stderr
     assert "--changed-data" in refused.stderr
-    assert told.returncode == 0, told.stderr
-    assert "Bring back the rows of data.jsonl" in told.stdout
+    assert told == 0
+    assert "Bring back the rows of data.jsonl" in capsys.readouterr().out
 
 
 def test_another_package_is_told_with_the_command(

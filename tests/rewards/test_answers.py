@@ -14,7 +14,7 @@ from rlexp.spec.errors import UserError
 
 class TestMath:
     @pytest.mark.parametrize(
-        ("right", "said", "value"),
+        ("right", "completion", "value"),
         [
             ("1/2", "0.5", 1.0),
             (r"\frac{1}{2}", "The answer is 1/2.", 1.0),
@@ -34,13 +34,13 @@ class TestMath:
         ],
     )
     def test_equal_is_equal_however_it_is_written(
-        self, right: Any, said: str, value: float
+        self, right: Any, completion: str, value: float
     ) -> None:
         """Answers compared as texts; a bare formula of which only the last number is read."""
-        assert reward("math")([""], [said], answer=[right]) == [value]
+        assert reward("math")([""], [completion], answer=[right]) == [value]
 
     @pytest.mark.parametrize(
-        ("said", "value"),
+        ("completion", "value"),
         [
             ("9 + 9 = 18\n#### 18", 1.0),
             ("#### 18.0 apples", 1.0),
@@ -51,9 +51,9 @@ class TestMath:
             ("$17$ or $18$", 0.0),
         ],
     )
-    def test_gsm8ks_form_and_lists_of_guesses(self, said: str, value: float) -> None:
+    def test_gsm8ks_form_and_lists_of_guesses(self, completion: str, value: float) -> None:
         """A number in the reasoning taken for the answer; a policy that names every number."""
-        assert reward("math")([""], [said], answer=["so 18\n#### 18"]) == [value]
+        assert reward("math")([""], [completion], answer=["so 18\n#### 18"]) == [value]
 
     @pytest.mark.parametrize("right", [None, "", "Paris", "#### none"])
     def test_without_a_right_answer_there_is_no_value(self, right: str | None) -> None:
@@ -66,28 +66,28 @@ class TestMath:
 
     def test_threads_get_the_same_values(self) -> None:
         """math-verify's clock is a signal: outside the main thread it raises, or reads less."""
-        found: list[Any] = []
-        judge, said = reward("math"), [r"\boxed{\frac{63}{400}}", "#### 2"]
+        values: list[Any] = []
+        math, completions = reward("math"), [r"\boxed{\frac{63}{400}}", "#### 2"]
         thread = threading.Thread(
-            target=lambda: found.extend(judge(["", ""], said, answer=["63/400", "3"]))
+            target=lambda: values.extend(math(["", ""], completions, answer=["63/400", "3"]))
         )
         thread.start()
         thread.join()
-        assert found == [1.0, 0.0]
+        assert values == [1.0, 0.0]
 
     @pytest.mark.skipif(not DATA.is_dir(), reason="no shared/data beside this checkout")
     def test_every_solution_of_gsm8k_solves_its_own_question(self) -> None:
         """Numbers with commas, units or signs that are read on one side only."""
         lines = (DATA / "gsm8k" / "test.jsonl").read_text(encoding="utf-8").splitlines()
         solutions = [json.loads(line)["answer"] for line in lines[:100]]
-        judge, none = reward("math"), [""] * len(solutions)
+        math, none = reward("math"), [""] * len(solutions)
         boxed = [rf"\boxed{{{text.split('####')[1].strip()}}}" for text in solutions]
-        assert judge(none, solutions, answer=solutions) == [1.0] * len(solutions)
-        assert judge(none, boxed, answer=solutions) == [1.0] * len(solutions)
+        assert math(none, solutions, answer=solutions) == [1.0] * len(solutions)
+        assert math(none, boxed, answer=solutions) == [1.0] * len(solutions)
         numbers = [text.split("####")[1].strip() for text in solutions]
         shifted = [*numbers[1:], numbers[0]]
         same = sum(a == b for a, b in zip(numbers, shifted, strict=True))
-        assert sum(judge(none, shifted, answer=solutions)) == same
+        assert sum(math(none, shifted, answer=solutions)) == same
 
 
 def rouge(**knobs: Any) -> Any:
@@ -96,7 +96,7 @@ def rouge(**knobs: Any) -> Any:
 
 class TestSummary:
     @pytest.mark.parametrize(
-        ("knobs", "said", "value"),
+        ("knobs", "completion", "value"),
         [
             # police killed the gunman, by Lin 2004, section 3.2
             ({"rouge": "rougeL"}, "police kill the gunman", 3 / 4),
@@ -111,11 +111,13 @@ class TestSummary:
         ],
     )
     def test_published_and_hand_made_values(
-        self, knobs: dict[str, Any], said: str, value: float
+        self, knobs: dict[str, Any], completion: str, value: float
     ) -> None:
         """Recall and precision exchanged; subsequences counted as n-grams; stems that are lost."""
-        judge = rouge(**{"stem": False, **knobs})
-        assert judge([""], [said], summary=["police killed the gunman"]) == [pytest.approx(value)]
+        grade = rouge(**{"stem": False, **knobs})
+        assert grade([""], [completion], summary=["police killed the gunman"]) == [
+            pytest.approx(value)
+        ]
 
     @pytest.mark.parametrize("stem", [True, False])
     @pytest.mark.parametrize("kind", ["rouge1", "rouge2", "rougeL", "rougeLsum"])
@@ -126,20 +128,20 @@ class TestSummary:
         right = (
             "The U.S. economy's growth slowed;\nprices (up 3.5%) didn't fall in well-known cities."
         )
-        said = (
+        completion = (
             "Growth in the US economy slows.\nKnown cities' prices didn't fall 3.5 %, snake_case."
         )
-        expected = RougeScorer([kind], use_stemmer=stem).score(right, said)[kind].fmeasure
-        assert rouge(rouge=kind, stem=stem)([""], [said], summary=[right]) == [expected]
+        expected = RougeScorer([kind], use_stemmer=stem).score(right, completion)[kind].fmeasure
+        assert rouge(rouge=kind, stem=stem)([""], [completion], summary=[right]) == [expected]
 
     @pytest.mark.parametrize(
-        ("said", "right", "value"),
+        ("completion", "right", "value"),
         [("电影很好", "电影好", 6 / 7), ("Кино хорошее", "хорошее кино", 1.0)],
     )
-    def test_knows_other_scripts(self, said: str, right: str, value: float) -> None:
+    def test_knows_other_scripts(self, completion: str, right: str, value: float) -> None:
         """rouge-score's own words are a to z: any Chinese or Russian text would score 0."""
-        found = rouge(rouge="rouge1")([""], [said], summary=[right])
-        assert found == [pytest.approx(value)]
+        values = rouge(rouge="rouge1")([""], [completion], summary=[right])
+        assert values == [pytest.approx(value)]
 
     @pytest.mark.parametrize("right", [None, "", "...", [], [None, ""]])
     def test_without_a_reference_there_is_no_value(self, right: Any) -> None:
@@ -154,10 +156,10 @@ class TestSummary:
 @pytest.mark.parametrize("choice", ["math", "summary"])
 def test_a_column_that_the_data_lacks_is_named(choice: str) -> None:
     """A KeyError from inside the trainer."""
-    judge = reward(choice, column="key")
-    assert judge.columns() == {"key"}
+    grade = reward(choice, column="key")
+    assert grade.columns() == {"key"}
     with pytest.raises(UserError, match=r"reward\.column: got key"):
-        judge([""], ["18"], other=["18"])
+        grade([""], ["18"], other=["18"])
 
 
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +167,9 @@ def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rlexp.runtime.extras.importlib.util.find_spec", lambda name: None)
     chosen = {"math": {}, "summary": {}, "verse": {}, "style": {"measure": "readability"}}
     chosen["format"] = {"kind": "json", "json_schema": {}}
-    told = {choice: reward(choice, **knobs).problems() for choice, knobs in chosen.items()}
-    assert all(len(problems) == 1 for problems in told.values())
-    assert "[verse]" in told["verse"][0].remedy
-    assert all("[rewards]" in told[choice][0].remedy for choice in chosen if choice != "verse")
+    problems_of = {choice: reward(choice, **knobs).problems() for choice, knobs in chosen.items()}
+    assert all(len(problems) == 1 for problems in problems_of.values())
+    assert "[verse]" in problems_of["verse"][0].remedy
+    assert all(
+        "[rewards]" in problems_of[choice][0].remedy for choice in chosen if choice != "verse"
+    )

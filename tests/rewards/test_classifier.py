@@ -11,7 +11,7 @@ import torch
 from reward_specs import mistakes, reward
 
 from rlexp.models.locate import local_folder
-from rlexp.rewards.common.classifier import classes, labels
+from rlexp.rewards.common.classifier import class_indices, class_names
 from rlexp.spec.errors import UserError
 from rlexp.spec.reward import Text
 
@@ -59,9 +59,9 @@ def classifier(folder: Path, *names: str, outputs: int = 0, seed: int = 0) -> Pa
 
 
 def ready(choice: str, path: Any, **knobs: Any) -> Any:
-    made = reward(choice, path=path, **knobs)
-    made.prepare(torch.device("cpu"), local_folder)
-    return made
+    prepared = reward(choice, path=path, **knobs)
+    prepared.prepare(torch.device("cpu"), local_folder)
+    return prepared
 
 
 def piped(folder: Path, texts: list[str]) -> list[dict[str, float]]:
@@ -70,7 +70,9 @@ def piped(folder: Path, texts: list[str]) -> list[dict[str, float]]:
 
     ask: Any = pipeline("text-classification", model=str(folder), device="cpu", top_k=None)
     ask.tokenizer.truncation_side = "left"
-    return [{each["label"]: each["score"] for each in row} for row in ask(texts, truncation=True)]
+    return [
+        {answer["label"]: answer["score"] for answer in row} for row in ask(texts, truncation=True)
+    ]
 
 
 class TestSentiment:
@@ -80,8 +82,8 @@ class TestSentiment:
         folder = classifier(tmp_path / "model", "NEG", "neutral", "POS")
         expected = [row["POS"] - row["NEG"] for row in piped(folder, TEXTS)]
         for batch_size in (64, 2):
-            judge = ready("sentiment", str(folder), batch_size=batch_size)
-            assert judge([""] * 6, TEXTS) == pytest.approx(expected, abs=1e-5)
+            sentiment = ready("sentiment", str(folder), batch_size=batch_size)
+            assert sentiment([""] * 6, TEXTS) == pytest.approx(expected, abs=1e-5)
         assert max(expected) - min(expected) > 0.1
 
     def test_classes_that_belong_together_are_summed(self, tmp_path: Path) -> None:
@@ -92,35 +94,35 @@ class TestSentiment:
         expected = [
             row["4 stars"] + row["5 stars"] - row["1 stars"] - row["2 stars"] for row in rows
         ]
-        judge = ready("sentiment", str(folder), **knobs)
-        assert judge([""] * 6, TEXTS) == pytest.approx(expected, abs=1e-5)
+        sentiment = ready("sentiment", str(folder), **knobs)
+        assert sentiment([""] * 6, TEXTS) == pytest.approx(expected, abs=1e-5)
 
     def test_judges_the_opening_in_the_scope_whole(self, tmp_path: Path) -> None:
         """A classifier that is shown the completion alone."""
-        judge = ready("sentiment", str(classifier(tmp_path / "model", "neg", "pos")))
-        whole = judge([""], [" bad"], opening=["the film was"])
-        assert whole == judge([""], ["the film was bad"])
-        assert whole != judge([""], [" bad"])
+        sentiment = ready("sentiment", str(classifier(tmp_path / "model", "neg", "pos")))
+        whole = sentiment([""], [" bad"], opening=["the film was"])
+        assert whole == sentiment([""], ["the film was bad"])
+        assert whole != sentiment([""], [" bad"])
 
     def test_generic_names_have_to_be_told(self, tmp_path: Path) -> None:
         """LABEL_1 taken for positive, which in some models is negative."""
         folder = classifier(tmp_path / "model", outputs=2)
-        assert labels(folder) == ["LABEL_0", "LABEL_1"]
+        assert class_names(folder) == ["LABEL_0", "LABEL_1"]
         problems = reward("sentiment", path=str(folder)).problems()
-        assert [each.key for each in problems] == ["reward.positive", "reward.negative"]
+        assert [problem.key for problem in problems] == ["reward.positive", "reward.negative"]
         assert "LABEL_0, LABEL_1" in problems[0].want
-        told = {"positive": ["LABEL_1"], "negative": ["LABEL_0"]}
-        assert reward("sentiment", path=str(folder), **told).problems() == []
-        assert classes(folder, ["label_1"]) == [1]
+        names = {"positive": ["LABEL_1"], "negative": ["LABEL_0"]}
+        assert reward("sentiment", path=str(folder), **names).problems() == []
+        assert class_indices(folder, ["label_1"]) == [1]
 
     def test_where_it_runs_and_how_it_is_sent(self, tmp_path: Path) -> None:
         """A model loaded again in each worker process, or pickled with its weights."""
-        judge = ready("sentiment", str(classifier(tmp_path / "model", "neg", "pos")))
-        assert (judge.runs_in(), reward("sentiment").runs_in()) == ("here", "workers")
-        sent = pickle.dumps(judge)
+        sentiment = ready("sentiment", str(classifier(tmp_path / "model", "neg", "pos")))
+        assert (sentiment.runs_in(), reward("sentiment").runs_in()) == ("here", "workers")
+        sent = pickle.dumps(sentiment)
         assert len(sent) < 5_000
-        assert pickle.loads(sent)([""], ["good"]) == judge([""], ["good"])
-        assert judge([], []) == []
+        assert pickle.loads(sent)([""], ["good"]) == sentiment([""], ["good"])
+        assert sentiment([], []) == []
 
     def test_a_reward_model_is_none(self, tmp_path: Path) -> None:
         """One output, whose softmax is always 1."""
@@ -140,12 +142,12 @@ class TestSafety:
         folder = classifier(tmp_path / "model", "fine", "Toxic")
         toxic = [row["Toxic"] for row in piped(folder, TEXTS)]
         border = sorted(toxic)[len(toxic) // 2]
-        judge = ready("safety", str(folder), column="h", threshold=border - 1e-4)
-        values = judge([""] * 6, TEXTS, h=[False] * 6)
-        told = zip(toxic, TEXTS, strict=True)
-        assert values == [float(p < border - 1e-4 and bool(text)) for p, text in told]
+        safety = ready("safety", str(folder), column="h", threshold=border - 1e-4)
+        values = safety([""] * 6, TEXTS, h=[False] * 6)
+        rows = zip(toxic, TEXTS, strict=True)
+        assert values == [float(p < border - 1e-4 and bool(text)) for p, text in rows]
         assert {0.0, 1.0} == set(values)
-        assert judge.runs_in() == "here" and judge([], [], h=[]) == []
+        assert safety.runs_in() == "here" and safety([], [], h=[]) == []
 
     def test_its_classes_are_looked_for(self, tmp_path: Path) -> None:
         """A classifier none of whose classes is unsafe: everything would be paid."""
@@ -163,14 +165,14 @@ class TestEnsemble:
         folders = [classifier(tmp_path / f"{seed}", outputs=1, seed=seed) for seed in range(3)]
         asked = list(self.PROMPTS), list(self.SAID)
         alone = [ready("model", str(folder))(*asked) for folder in folders]
-        together = ready("model", [str(each) for each in folders], disagreement=0.5)(*asked)
-        for scores, value in zip(zip(*alone, strict=True), together, strict=True):
+        ensemble = ready("model", [str(folder) for folder in folders], disagreement=0.5)(*asked)
+        for scores, value in zip(zip(*alone, strict=True), ensemble, strict=True):
             mean = sum(scores) / 3
-            deviation = (sum((each - mean) ** 2 for each in scores) / 3) ** 0.5
+            deviation = (sum((score - mean) ** 2 for score in scores) / 3) ** 0.5
             assert value == pytest.approx(mean - 0.5 * deviation)
             assert deviation > 0.01
-        calm = ready("model", [str(each) for each in folders], disagreement=0)(*asked)
-        assert calm == pytest.approx([sum(column) / 3 for column in zip(*alone, strict=True)])
+        means = ready("model", [str(folder) for folder in folders], disagreement=0)(*asked)
+        assert means == pytest.approx([sum(column) / 3 for column in zip(*alone, strict=True)])
 
     def test_a_single_model_is_its_score(self, tmp_path: Path) -> None:
         """A list of one, or a factor that changes what has nothing to disagree with."""
@@ -182,9 +184,9 @@ class TestEnsemble:
         """The first mistake hiding the second; one model twice, which agrees with itself."""
         two = classifier(tmp_path / "two", outputs=2)
         problems = reward("model", path=[str(two), "./nowhere", str(two)]).problems()
-        told = "\n".join(str(problem) for problem in problems)
-        assert all(each.key == "reward.path" for each in problems)
-        assert "twice" in told and "2 classes" in told and "nowhere" in told
+        message = "\n".join(str(problem) for problem in problems)
+        assert all(problem.key == "reward.path" for problem in problems)
+        assert "twice" in message and "2 classes" in message and "nowhere" in message
 
     @pytest.mark.parametrize("path", [[], [""], ""])
     def test_no_model_is_told(self, path: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,9 +27,9 @@ works = pytest.mark.skipif(strongest() is None, reason="neither bubblewrap nor n
 
 
 def grader(**changes: Any) -> Code:
-    found = reward("code", **{"workers": 2, "wall_seconds": 30.0, **changes})
-    assert isinstance(found, Code)
-    return found
+    code_reward = reward("code", **{"workers": 2, "wall_seconds": 30.0, **changes})
+    assert isinstance(code_reward, Code)
+    return code_reward
 
 
 def scored(grader: Code, *completions: Any, tests: Any = TESTS) -> list[float | None]:
@@ -50,8 +51,8 @@ class TestValues:
 
     def test_syntax_alone_needs_no_tests(self) -> None:
         """A program that is run, or a row that is left out, where only its form is asked."""
-        judge = grader(tests=0.0, syntax=1.0)
-        assert scored(judge, RIGHT, WRONG, "```\n# nothing\n```", tests=None) == [1.0, 0.0, 0.0]
+        grade = grader(tests=0.0, syntax=1.0)
+        assert scored(grade, RIGHT, WRONG, "```\n# nothing\n```", tests=None) == [1.0, 0.0, 0.0]
 
     def test_a_row_without_tests_has_no_value(self) -> None:
         """0 for a right program that nothing was asked of."""
@@ -64,27 +65,27 @@ class TestValues:
 
     def test_the_prompt_may_begin_the_program(self) -> None:
         """HumanEval: the policy writes a body, which by itself is no program."""
-        judge = grader(scope="whole")
-        said = judge(["def f(x):\n"], ["    return x + 1\n"], tests=[TESTS])
-        assert said == [1.0]
+        grade = grader(scope="whole")
+        values = grade(["def f(x):\n"], ["    return x + 1\n"], tests=[TESTS])
+        assert values == [1.0]
 
     def test_setup_comes_from_its_column(self) -> None:
         """MBPP's test_setup_code, ignored."""
-        judge = grader(setup_column="before")
+        grade = grader(setup_column="before")
         code = "def f(x): return x + ONE"
-        assert judge([""], [code], tests=[TESTS], before=["ONE = 1"]) == [1.0]
+        assert grade([""], [code], tests=[TESTS], before=["ONE = 1"]) == [1.0]
 
     def test_survives_pickling_before_and_after_use(self) -> None:
         """A pool of threads that cannot go to another process."""
-        judge = grader()
-        assert scored(pickle.loads(pickle.dumps(judge)), RIGHT) == scored(judge, RIGHT)
-        assert scored(pickle.loads(pickle.dumps(judge)), HALF) == [0.5]
-        assert judge([], [], tests=[]) == []
+        grade = grader()
+        assert scored(pickle.loads(pickle.dumps(grade)), RIGHT) == scored(grade, RIGHT)
+        assert scored(pickle.loads(pickle.dumps(grade)), HALF) == [0.5]
+        assert grade([], [], tests=[]) == []
 
     def test_says_which_sandbox_is_in_force(self, caplog: pytest.LogCaptureFixture) -> None:
         """Isolation that nobody can see from the run."""
         with caplog.at_level(logging.INFO):
-            grader().prepare("cpu", None)
+            grader().prepare("cpu", lambda *_: Path())
         assert "bubblewrap" in caplog.text or "namespaces" in caplog.text
         (note,) = reward("mix", terms={"c": {**_config(), "weight": 1.0}}).notes()
         assert "sandbox" in note
@@ -106,13 +107,13 @@ class TestSandboxIsWanted:
     @pytest.mark.parametrize("sandbox", ["auto", "bubblewrap", "namespaces"])
     def test_refuses_to_run_without(self, sandbox: str) -> None:
         """Code that nobody has read, run with the user's rights."""
-        judge = grader(sandbox=sandbox)
-        (problem,) = judge.problems()
+        grade = grader(sandbox=sandbox)
+        (problem,) = grade.problems()
         assert problem.key == "reward.sandbox"
         assert "not allowed" in problem.got
         assert "bubblewrap" in problem.remedy
         with pytest.raises(UserError, match="not allowed"):
-            scored(judge, RIGHT)
+            scored(grade, RIGHT)
 
     def test_the_command_line_says_so(self) -> None:
         """A problem that is found when the first completion arrives."""
@@ -121,9 +122,9 @@ class TestSandboxIsWanted:
 
     def test_knowingly_it_runs(self) -> None:
         """No way for a machine without namespaces."""
-        judge = grader(sandbox="rlimits")
-        assert judge.problems() == []
-        assert "can read this user's files" in judge.notes()[0]
+        grade = grader(sandbox="rlimits")
+        assert grade.problems() == []
+        assert "can read this user's files" in grade.notes()[0]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ BLOCKS = [textwrap.dedent(block) for block in re.findall(r"(?m)(?:^ {4}.*\n|^\n(
 
 
 def block(beginning: str) -> str:
-    return next(each for each in BLOCKS if each.lstrip().startswith(beginning))
+    return next(text for text in BLOCKS if text.lstrip().startswith(beginning))
 
 
 def test_the_table_is_what_the_code_says() -> None:
@@ -48,8 +48,8 @@ def test_the_files_that_it_shows_are_taken(choice: str, tmp_path: Path) -> None:
     (tmp_path / "my_rewards.py").write_text(module, encoding="utf-8")
     (tmp_path / "reward").mkdir()
     (tmp_path / "reward" / "shouting.yaml").write_text("#" + config, encoding="utf-8")
-    mine = "# Mine\n" + block("defaults:")
-    (tmp_path / "reward" / "mine.yaml").write_text(mine, encoding="utf-8")
+    config = "# Mine\n" + block("defaults:")
+    (tmp_path / "reward" / "mine.yaml").write_text(config, encoding="utf-8")
     data = ["data=gsm8k"] if choice == "mine" else []
     done = rlexp("--config-dir", ".", f"reward={choice}", *data, "--cfg", "job", folder=tmp_path)
     assert done.returncode == 0, done.stderr

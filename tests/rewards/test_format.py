@@ -80,9 +80,9 @@ class TestPattern:
         self, changes: dict[str, Any], key: str, want: str
     ) -> None:
         """A regular expression that fails only when the first completion arrives."""
-        found = mistakes("format", **changes)
-        assert list(found) == [f"reward.{key}"]
-        assert want in found[f"reward.{key}"]
+        problems = mistakes("format", **changes)
+        assert list(problems) == [f"reward.{key}"]
+        assert want in problems[f"reward.{key}"]
 
 
 class TestTags:
@@ -109,10 +109,13 @@ class TestTags:
     def test_the_last_tag_holds_the_answer(self) -> None:
         """A right number in the reasoning taken for the answer."""
         graded = reward("format", kind="tags", column="answer")
-        said = ["<think>9</think><answer> 18 </answer>", "<think>18</think><answer>9</answer>"]
-        assert graded([""] * 2, said, answer=["18.0", "18"]) == [1.0, 0.0]
+        completions = [
+            "<think>9</think><answer> 18 </answer>",
+            "<think>18</think><answer>9</answer>",
+        ]
+        assert graded([""] * 2, completions, answer=["18.0", "18"]) == [1.0, 0.0]
         from_solution = reward("format", kind="tags", column="answer", column_pattern=r"#### (\S+)")
-        assert from_solution([""], said[:1], answer=["9 + 9 #### 18"]) == [1.0]
+        assert from_solution([""], completions[:1], answer=["9 + 9 #### 18"]) == [1.0]
 
     def test_a_long_completion_takes_no_time(self) -> None:
         """A regular expression that tries each of a million ways to cut a text in two."""
@@ -170,21 +173,21 @@ class TestJson:
         """A path read as a schema; a run that cannot be repeated since its schema is not known."""
         file = tmp_path / "schema.json"
         file.write_text(json.dumps(SCHEMA), encoding="utf-8")
-        judge = reward("format", kind="json", json_schema=str(file))
-        assert judge.problems() == []
-        assert judge([""] * 2, ['{"answer": 1}', "[1]"]) == [1.0, 0.0]
-        assert file in judge.sources()
+        valid = reward("format", kind="json", json_schema=str(file))
+        assert valid.problems() == []
+        assert valid([""] * 2, ['{"answer": 1}', "[1]"]) == [1.0, 0.0]
+        assert file in valid.sources()
 
     @pytest.mark.parametrize(
-        ("schema", "told"),
+        ("schema", "message"),
         [
             ("nowhere.json", "nowhere.json"),
             ({"type": "objekt"}, "/type"),
             ({"$ref": "https://example.org/schema"}, "refers to https://example.org/schema"),
         ],
     )
-    def test_a_wrong_schema_is_told_before_the_run(self, schema: Any, told: str) -> None:
+    def test_a_wrong_schema_is_told_before_the_run(self, schema: Any, message: str) -> None:
         """A traceback at the first completion; a schema fetched from the network."""
         problems = reward("format", kind="json", json_schema=schema).problems()
         assert [problem.key for problem in problems] == ["reward.json_schema"]
-        assert told in problems[0].got
+        assert message in problems[0].got

@@ -79,8 +79,10 @@ class TestBothOrders:
             "Hm" if question.startswith("Compare <good>") else by_count(question)
         )
         assert shares(server, ["good", "bad"]) == [None, None]
-        found = judge_at(server.url).prefer(["Say"] * 2, ["good", "x"], ["bad", "good good"], {})
-        assert [each and each.value for each in found] == [None, 0.0]
+        preferences = judge_at(server.url).prefer(
+            ["Say"] * 2, ["good", "x"], ["bad", "good good"], {}
+        )
+        assert [preference and preference.value for preference in preferences] == [None, 0.0]
 
 
 class TestTournament:
@@ -101,7 +103,7 @@ class TestTournament:
     ) -> None:
         """A completion that meets nobody, somebody twice, or itself."""
         judge = judge_at(server.url, mode="pairwise", opponents=opponents)
-        pairs = list(judge._met(list(range(n))))
+        pairs = list(judge._matchups(list(range(n))))
         assert len({frozenset(pair) for pair in pairs}) == len(pairs)
         assert all(a != b for a, b in pairs)
         met = Counter(member for pair in pairs for member in pair)
@@ -125,11 +127,11 @@ def test_against_a_column_of_the_data(server: JudgeServer) -> None:
     judge = judge_at(server.url, mode="pairwise", against="chosen")
     assert judge.columns() == {"chosen"}
     chosen = ["good", None, [{"role": "assistant", "content": "good good good"}]]
-    said: list[Text] = [
+    completions: list[Text] = [
         [{"role": "assistant", "content": text}] for text in ("good good", "good", "bad")
     ]
     prompts: list[Text] = [[{"role": "user", "content": "Say"}]] * 3
-    assert judge(prompts, said, chosen=chosen, other=[1, 2, 3]) == [1.0, None, 0.0]
+    assert judge(prompts, completions, chosen=chosen, other=[1, 2, 3]) == [1.0, None, 0.0]
 
 
 def test_the_question_names_columns(server: JudgeServer) -> None:
@@ -176,14 +178,16 @@ class TestConstitution:
         rules = constitution_at(server.url, opponents=None)
 
         def complete(prompts: Any) -> list[list[Completion]]:
-            return [[Completion(text, [1], [2], True) for text in texts[each]] for each in prompts]
+            return [
+                [Completion(text, [1], [2], True) for text in texts[prompt]] for prompt in prompts
+            ]
 
         def score(prompts: Any, answers: Any, columns: Any) -> list[Any]:
             return list(rules.score(prompts, answers, columns).total)
 
         rows = [{"prompt": prompt} for prompt in texts]
-        made, _ = sample_rows("pairs", rows, complete, score)
-        assert [(row["chosen"], row["rejected"]) for row in made] == [
+        pairs_made, _ = sample_rows("pairs", rows, complete, score)
+        assert [(row["chosen"], row["rejected"]) for row in pairs_made] == [
             ("good good", "bad"),
             ("good one", "bad"),
         ]
@@ -203,7 +207,7 @@ def wrong(kind: type[Any], choice: str, **changes: Any) -> list[Problem]:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "parts"),
     [
         ({"base_url": "localhost:8000"}, ["reward.base_url", "http://127.0.0.1:8000/v1"]),
         ({"base_url": "http://127.0.0.1:9/v1/chat/completions"}, ["Leave /chat/completions out"]),
@@ -218,11 +222,11 @@ def wrong(kind: type[Any], choice: str, **changes: Any) -> list[Problem]:
     ],
     ids=str,
 )
-def test_mistakes_are_told_without_what_is_secret(changes: Any, told: list[str]) -> None:
+def test_mistakes_are_told_without_what_is_secret(changes: Any, parts: list[str]) -> None:
     """A run that begins and fails at its first reward; a key pasted in the wrong place, printed."""
     problems = wrong(Judge, "judge", **changes)
     text = "\n".join(map(str, problems))
-    assert len(problems) == 1 and [words for words in told if words not in text] == [], text
+    assert len(problems) == 1 and [words for words in parts if words not in text] == [], text
     assert "pass-word" not in text
 
 

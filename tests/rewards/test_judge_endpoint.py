@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from judge_server import JudgeServer, judge_at, served
 
-from rlexp.rewards.judging.answer_cache import judged_file, key_of, seconds_to_turn
+from rlexp.rewards.judging.answer_cache import cache_file, cache_key, take_turn
 from rlexp.rewards.judging.usage import usage
 from rlexp.spec.errors import RunFailed, UserError
 
@@ -97,7 +97,7 @@ def test_the_cache_holds_neither_prompts_nor_keys(
     monkeypatch.setenv("MY_JUDGE_KEY", SECRET)
     server.rule = lambda question: f"With {SECRET} the score: 2"  # some repeat what they are sent
     assert scored(server, ["a private text"], api_key_env="MY_JUDGE_KEY") == [0.25]
-    content = judged_file().read_bytes()
+    content = cache_file().read_bytes()
     assert b"With *** the score: 2" in content
     assert SECRET.encode() not in content and b"private" not in content
 
@@ -224,15 +224,14 @@ def test_turns_are_shared_by_all_who_ask(server: JudgeServer) -> None:
     """A limit for each thread or process, which together are far above it."""
     waits: list[float] = []
     threads = [
-        threading.Thread(target=lambda: waits.append(seconds_to_turn("http://one", 1)))
-        for _ in range(4)
+        threading.Thread(target=lambda: waits.append(take_turn("http://one", 1))) for _ in range(4)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert sorted(waits) == pytest.approx([0, 60, 120, 180], abs=30)
-    assert seconds_to_turn("http://another", 1) == 0
+    assert take_turn("http://another", 1) == 0
     assert scored(server, ["good"], requests_a_minute=60_000) == [0.25]
 
 
@@ -255,8 +254,8 @@ def test_nothing_secret_in_a_log(
     assert "127.0.0.1" in caplog.text and SECRET not in caplog.text
 
 
-def test_a_key_of_the_cache_knows_no_order() -> None:
+def test_a_cache_key_knows_no_order() -> None:
     """A config written in another order that pays again."""
     question = {"a": 1, "b": {"c": "好", "d": "\ud800"}}
-    again = json.loads(json.dumps({"b": {"d": "\ud800", "c": "好"}, "a": 1}))
-    assert key_of(question) == key_of(again) != key_of({**question, "a": 2})
+    reordered = json.loads(json.dumps({"b": {"d": "\ud800", "c": "好"}, "a": 1}))
+    assert cache_key(question) == cache_key(reordered) != cache_key({**question, "a": 2})

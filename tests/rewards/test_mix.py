@@ -99,8 +99,8 @@ class TestMix:
 
     def test_all_mistakes_come_with_their_full_keys(self) -> None:
         """The first mistake hiding the others; keys that do not exist on the command line."""
-        found = wrong(length(1.0, target=-1), length(float("inf"), widht=3), length(None))
-        assert found == {
+        problems = wrong(length(1.0, target=-1), length(float("inf"), widht=3), length(None))
+        assert problems == {
             "a.target": "-1",
             "b.weight": "inf",
             "b.widht": "an unknown key",
@@ -174,7 +174,7 @@ class TestPython:
         assert {type(value) for value in values} == {float}
 
     @pytest.mark.parametrize(
-        ("body", "told"),
+        ("body", "message"),
         [
             ("return [1.0]", "returned 1 values for 2 completions"),
             ("return 1.0", "returned a float"),
@@ -187,10 +187,10 @@ class TestPython:
         ],
     )
     def test_a_wrong_result_names_function_and_text(
-        self, own: Callable[..., Python], body: str, told: str
+        self, own: Callable[..., Python], body: str, message: str
     ) -> None:
         """A NaN that trains for an hour; an error without the completion that caused it."""
-        with pytest.raises(RunFailed, match=f"the reward python .*{told}"):
+        with pytest.raises(RunFailed, match=f"the reward python .*{message}"):
             Scorer(own(body)).once(["", ""], ["good", ""], {})
 
     def test_a_module_that_cannot_be_loaded_is_told(self, own: Callable[..., Python]) -> None:

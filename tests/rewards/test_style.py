@@ -84,20 +84,20 @@ def above(measure: str, first: list[str], second: list[str]) -> float:
 
 
 @cache
-def turns(who: str) -> list[str]:
+def turns(speaker: str) -> list[str]:
     """Turns of 8 to 20 words, of Human or Assistant, in HH's dialogues."""
     file = DATA / "hh_harmless" / "test.jsonl"
     dialogues = [json.loads(line)["chosen"] for line in file.open(encoding="utf-8")]
-    turn = re.compile(rf"\n\n{who}: (.*?)(?=\n\nHuman:|\n\nAssistant:|$)", re.DOTALL)
-    found = [text for dialogue in dialogues for text in turn.findall(dialogue)]
-    return [text for text in found if 8 <= len(text.split()) <= 20]
+    turn = re.compile(rf"\n\n{speaker}: (.*?)(?=\n\nHuman:|\n\nAssistant:|$)", re.DOTALL)
+    texts = [text for dialogue in dialogues for text in turn.findall(dialogue)]
+    return [text for text in texts if 8 <= len(text.split()) <= 20]
 
 
 @cache
 def clauses() -> list[str]:
     """Paragraphs of the licence."""
     paragraphs = re.split(r"\n\s*\n", LICENSE.read_text(encoding="utf-8"))
-    return [" ".join(each.split()) for each in paragraphs if len(each.split()) >= 25]
+    return [" ".join(paragraph.split()) for paragraph in paragraphs if len(paragraph.split()) >= 25]
 
 
 @cache
@@ -112,10 +112,10 @@ def school_problems() -> list[str]:
 def test_tells_pairs_of_the_same_content_apart(measure: str, pairs: list[tuple[str, str]]) -> None:
     """A measure of topic or length, which pairs on the same matter do not differ in."""
     high, low = ([pair[side] for pair in pairs] for side in (0, 1))
-    judge, none = style(measure), [""] * len(pairs)
+    score, none = style(measure), [""] * len(pairs)
     wrong = [
         pair
-        for pair, a, b in zip(pairs, judge(none, high), judge(none, low), strict=True)
+        for pair, a, b in zip(pairs, score(none, high), score(none, low), strict=True)
         if a <= b
     ]
     assert len(wrong) <= len(pairs) // 10, wrong
@@ -177,5 +177,5 @@ def test_no_words_are_neither(measure: str) -> None:
 
 def test_mistakes_are_told_with_their_key() -> None:
     """A measure or a formula that is not there."""
-    found = mistakes("style", measure="polite", formula="flesch")
-    assert set(found) == {"reward.measure", "reward.formula"}
+    problems = mistakes("style", measure="polite", formula="flesch")
+    assert set(problems) == {"reward.measure", "reward.formula"}

@@ -82,8 +82,8 @@ class TestScheme:
 
     def test_shakespeare_rhymes(self) -> None:
         """All but temperate and date, which parted since 1609."""
-        found = verse(scheme="ABABCDCDEFEFGG")([""], [SONNET_18])
-        assert found == [pytest.approx(6 / 7)]
+        values = verse(scheme="ABABCDCDEFEFGG")([""], [SONNET_18])
+        assert values == [pytest.approx(6 / 7)]
 
 
 class TestMetre:
@@ -102,8 +102,8 @@ class TestMetre:
     )
     def test_distance_by_hand(self, foot: str, feet: int, line: str, value: float) -> None:
         """Feet the wrong way round; short lines for free; the distance per foot."""
-        found = verse(foot=foot, feet=feet)([""], [line])
-        assert found == [pytest.approx(value)]
+        values = verse(foot=foot, feet=feet)([""], [line])
+        assert values == [pytest.approx(value)]
 
     def test_poems_keep_theirs_better_than_prose(self) -> None:
         """A measure under which every text is verse: words of one syllable fit anywhere."""

@@ -12,8 +12,8 @@ from reward_specs import mistakes, reward
 class TestSentiment:
     def test_is_vaders_formula(self) -> None:
         """`good` has the valence 1.9 in the lexicon: 1.9 / sqrt(1.9² + 15), to 4 digits."""
-        judge = reward("sentiment", scope="completion")
-        assert judge([""], ["good"]) == [round(1.9 / math.sqrt(1.9**2 + 15), 4)]
+        sentiment = reward("sentiment", scope="completion")
+        assert sentiment([""], ["good"]) == [round(1.9 / math.sqrt(1.9**2 + 15), 4)]
 
     def test_whole_judges_the_opening_too(self) -> None:
         """An opening that is ignored, or judged where only the completion should be."""
@@ -142,6 +142,6 @@ class TestRepetition:
     )
     def test_values(self, ngram: int, text: str, value: float) -> None:
         """Off-by-one in the number of n-grams; -0.0, which prints as a penalty."""
-        found = reward("repetition", ngram=ngram)([""], [text])[0]
-        assert found == pytest.approx(value)
-        assert math.copysign(1, found) == (-1 if value else 1)
+        value_of_text = reward("repetition", ngram=ngram)([""], [text])[0]
+        assert value_of_text == pytest.approx(value)
+        assert math.copysign(1, value_of_text) == (-1 if value else 1)

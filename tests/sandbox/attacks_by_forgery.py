@@ -11,7 +11,7 @@ secret = re.compile(bytes(reversed(b"-terc3s")) + b"[0-9a-f]{12}")
 
 def places():
     "Memory that Python has for objects, small and large: all of what lies around what is known."
-    known = [id(each) for each in gc.get_objects()]
+    known = [id(item) for item in gc.get_objects()]
     known += [id(bytes(size)) for size in range(500, 200000, 500)]
     return sorted({(address >> 20) + by for address in known for by in (-1, 0, 1)})
 
@@ -24,8 +24,8 @@ def attack():
         for page in range(place << 20, (place + 1) << 20, 4096):
             if write(into, ctypes.c_void_p(page), ctypes.c_size_t(4096)) > 0:
                 seen += os.read(out, 4096)
-        if found := secret.search(seen):
-            return found[0].decode()
+        if match := secret.search(seen):
+            return match[0].decode()
     return "nothing"
 """
 FORGERY = {
@@ -82,7 +82,7 @@ FORGERY = {
     "patching the messages": fails(
         """
         import rlexp.sandbox.wire, rlexp.sandbox.candidate
-        rlexp.sandbox.candidate.encoded = rlexp.sandbox.wire.to_wire = lambda *a: True
+        rlexp.sandbox.candidate.to_wire = rlexp.sandbox.wire.to_wire = lambda *a: True
         def attack(): return None
         """
     ),
@@ -158,7 +158,7 @@ FORGERY = {
             frame = sys._getframe().f_back
             while frame:
                 for value in frame.f_locals.values():
-                    if type(value).__name__ == "Answers":
+                    if type(value).__name__ == "ProgramServer":
                         value.channel.send({"verdicts": [[True, ""]], "ended": None})
                         value.channel.send({"value": True, "changed": {"0": [1, 2]}})
                 frame = frame.f_back

@@ -56,7 +56,7 @@ REACH = {
             made = refused(os.mknod, "disk", 0o60666, os.makedev(254, 0))
             return [made, refused(open, "/dev/mem"), refused(open, "/dev/kmsg")]
         """,
-        "assert all('Error' in each for each in attack())",
+        "assert all('Error' in error for error in attack())",
         confined=True,
     ),
     "internet": harmless(
@@ -92,7 +92,7 @@ REACH = {
         "def attack(): return [syscall(101, 16, PARENT, 0), syscall(310, PARENT, 0, 0, 0, 0, 0)]",
         "assert attack() == ['EPERM', 'EPERM']",
     ),
-    "the judge's memory": harmless(
+    "the verifier's memory": harmless(
         "def attack(): return [refused(open, f'/proc/{p}/mem') for p in (1, os.getppid())]",
         "assert set(attack()) <= {'FileNotFoundError', 'PermissionError'}",
     ),

@@ -50,16 +50,19 @@ class Attacked:
         self.outside, self.before = outside, descendants()
         self.pool, self.impatient = SandboxPool(means, LIMITS, 2), SandboxPool(means, SHORT, 4)
         self.attacks = {
-            name: each for name, each in ATTACKS.items() if means != "rlimits" or not each.confined
+            name: attack
+            for name, attack in ATTACKS.items()
+            if means != "rlimits" or not attack.confined
         }
         known = f"PARENT, OUTSIDE = {os.getpid()}, {str(outside)!r}\n"
         self.verdicts: dict[str, Verdict] = {}
         for pool, endless in ((self.pool, False), (self.impatient, True)):
-            some = {name: each for name, each in self.attacks.items() if each.endless == endless}
+            chosen = {n: attack for n, attack in self.attacks.items() if attack.endless == endless}
             programs = [
-                Program(known + each.program, (Asserts(each.test),)) for each in some.values()
+                Program(known + attack.program, (Asserts(attack.test),))
+                for attack in chosen.values()
             ]
-            self.verdicts |= zip(some, pool.run(programs), strict=True)
+            self.verdicts |= zip(chosen, pool.run(programs), strict=True)
 
     def close(self) -> None:
         self.pool.close()
@@ -67,12 +70,12 @@ class Attacked:
 
 
 def strongest_here() -> Means | None:
-    return next((each for each in MEANS if obstacle(each) is None), None)
+    return next((means for means in MEANS if obstacle(means) is None), None)
 
 
 @pytest.fixture(
     scope="module",
-    params=["bubblewrap", *(pytest.param(each, marks=pytest.mark.long) for each in MEANS[1:])],
+    params=["bubblewrap", *(pytest.param(means, marks=pytest.mark.long) for means in MEANS[1:])],
 )
 def attacked(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -80,9 +83,9 @@ def attacked(
     means: Means = request.param
     if why := obstacle(means):
         pytest.skip(f"{means}: {why}")
-    found = Attacked(means, tmp_path_factory.mktemp("outside"))
-    yield found
-    found.close()
+    pools = Attacked(means, tmp_path_factory.mktemp("outside"))
+    yield pools
+    pools.close()
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -113,9 +116,9 @@ def test_programs_leave_each_other_nothing(attacked: Attacked) -> None:
     tests = ("assert left() == ([], False)", "assert attack() == 'nothing'")
     then = Program(looks, tuple(map(Asserts, tests)))
     pool = SandboxPool(attacked.means, LIMITS, 1)  # so that they follow each other
-    found = pool.run([first, then])
+    verdicts = pool.run([first, then])
     pool.close()
-    assert {each.why for each in found} == {("",), ("", "")}
+    assert {verdict.why for verdict in verdicts} == {("",), ("", "")}
 
 
 @pytest.mark.parametrize(

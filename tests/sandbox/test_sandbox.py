@@ -27,10 +27,10 @@ LIMITS = Limits(
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[SandboxPool]:
-    found = strongest()
-    if found is None:
+    strongest_means = strongest()
+    if strongest_means is None:
         pytest.skip("neither bubblewrap nor namespaces work here")
-    pool = SandboxPool(found, LIMITS, 2)
+    pool = SandboxPool(strongest_means, LIMITS, 2)
     yield pool
     pool.close()
 
@@ -139,7 +139,7 @@ def test_each_test_counts_by_itself(
 ) -> None:
     """A crash in one test that takes the others along; a program that does not load and passes."""
     (verdict,) = pool.run([Program(code, tuple(map(Asserts, tests)))])
-    assert "".join("TF"[not each] for each in verdict.passed) == passed, verdict.why
+    assert "".join("TF"[not passes] for passes in verdict.passed) == passed, verdict.why
     assert verdict.parses == (code != "def f(:")
 
 
@@ -184,14 +184,14 @@ class TestMeans:
     def test_says_what_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """`auto` that falls back to nothing without a word."""
         monkeypatch.setattr(means.shutil, "which", lambda name: None)
-        assert means.hindrance("bubblewrap") == "bwrap is not installed"
+        assert means.known_obstacle("bubblewrap") == "bwrap is not installed"
         monkeypatch.setattr(means.platform, "release", lambda: "5.10.0-21-amd64")
-        assert "Linux 5.14" in (means.hindrance("namespaces") or "")
+        assert "Linux 5.14" in (means.known_obstacle("namespaces") or "")
         monkeypatch.setattr(means.platform, "machine", lambda: "riscv64")
-        assert "riscv64" in (means.hindrance("namespaces") or "")
+        assert "riscv64" in (means.known_obstacle("namespaces") or "")
         monkeypatch.setattr(means.sys, "platform", "darwin")
-        assert "Linux" in (means.hindrance("bubblewrap") or "")
-        assert means.hindrance("rlimits") is None
+        assert "Linux" in (means.known_obstacle("bubblewrap") or "")
+        assert means.known_obstacle("rlimits") is None
         assert set(ARCHITECTURES) == {"x86_64", "aarch64"}
 
     def test_never_chooses_rlimits_by_itself(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,9 +214,9 @@ class TestMeans:
 
     def test_one_works_on_linux(self) -> None:
         """Both means broken by a change, and every other test of the sandbox skipped."""
-        if why := means.hindrance("namespaces"):
+        if why := means.known_obstacle("namespaces"):
             pytest.skip(why)
-        told = obstacle("namespaces")
-        if told and "Operation not permitted" in told:
-            pytest.skip(f"this machine forbids namespaces: {told}")
-        assert told is None
+        reason = obstacle("namespaces")
+        if reason and "Operation not permitted" in reason:
+            pytest.skip(f"this machine forbids namespaces: {reason}")
+        assert reason is None

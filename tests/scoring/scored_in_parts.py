@@ -1,4 +1,4 @@
-"""One of two processes that score a batch together, and prints what it found as JSON."""
+"""One of two processes that score a batch together; it prints totals and metrics as JSON."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ MIX = mix_of(
 )
 STEPS = 3
 COLUMNS: dict[str, list[list[Any]]] = {
-    "x": [[0.1 * step + 0.37 * place**2 for place in range(8)] for step in range(STEPS)],
+    "x": [[0.1 * step + 0.37 * index**2 for index in range(8)] for step in range(STEPS)],
     "y": [
-        [None if place in (1, 2 * step) else 0.7 * place for place in range(8)]
+        [None if index in (1, 2 * step) else 0.7 * index for index in range(8)]
         for step in range(STEPS)
     ],
 }
@@ -37,20 +37,20 @@ def _main() -> None:
     state = PartialState(cpu=True)
     first = 4 * state.process_index
     mine = slice(first, first + 4)
-    told: dict[str, Any] = {"totals": [], "metrics": []}
+    report: dict[str, Any] = {"totals": [], "metrics": []}
     with Scorer(MIX, SPEC, 2, AllGather()) as scorer:
         for step in range(STEPS):
             columns = {name: values[step][mine] for name, values in COLUMNS.items()}
             scored = scorer.train(["p"] * 4, ["c"] * 4, columns, step)
-            told["totals"].append(scored.totals)
-            told["metrics"].append(scored.metrics)
-        told["state"] = scorer.state()
+            report["totals"].append(scored.totals)
+            report["metrics"].append(scored.metrics)
+        report["state"] = scorer.state()
         try:
             columns = {name: values[mine] for name, values in MOSTLY_MISSING.items()}
             scorer.train(["p"] * 4, [f"c{first}"] * 4, columns, STEPS)
         except RunFailed as error:
-            told["error"] = str(error)
-    print(json.dumps(told), flush=True)
+            report["error"] = str(error)
+    print(json.dumps(report), flush=True)
     state.wait_for_everyone()
     os._exit(0)  # gloo can abort in its destructors
 

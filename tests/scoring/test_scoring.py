@@ -54,13 +54,13 @@ class TestScales:
         """Processes that see a batch in another order, and drift apart bit by bit."""
         (batch,) = batches(1, 50)
         start = Moments.of([1.0, 2.5])
-        assert start.with_(batch) == start.with_(sorted(batch))
+        assert start.updated(batch) == start.updated(sorted(batch))
 
     def test_a_rank_counts_who_is_below_and_above(self) -> None:
         """Ties broken by their place in the batch; a scale that depends on the values."""
         rng = random.Random(1)
         values = [float(rng.randrange(5)) for _ in range(20)]
-        slow = [sum((value > each) - (value < each) for each in values) / 20 for value in values]
+        slow = [sum((value > other) - (value < other) for other in values) / 20 for value in values]
         scorer = scorer_of(mix_of("rank", a=columns_of()))
         assert trained(scorer, x=values) == slow
         assert trained(scorer, x=[1000 * value for value in values]) == slow
@@ -74,7 +74,7 @@ class TestScales:
         scaled = [
             (value - statistics.fmean(values)) / statistics.pstdev(values) for value in values
         ]
-        clipped = [max(-0.5, min(0.5, each)) for each in scaled]
+        clipped = [max(-0.5, min(0.5, value)) for value in scaled]
         assert (clipped[0], clipped[3], clipped[4]) == (-0.5, scaled[3], 0.5)
         assert trained(scorer, x=values, y=[7.0] * 5) == pytest.approx([7 + c for c in clipped])
 
@@ -89,9 +89,9 @@ class TestScales:
         assert evaluated(scorer, x=[4.0, 40.0]).total == [2 / scale + 2 / 3, 38 / scale + 1]
         assert evaluated(scorer, x=[0.0, 2.0, 4.0]) == first
         assert scorer.moments == moments == {"a": Moments(2, 200.0, 20000.0)}
-        again = scorer_of(mix_of("zscore", a=columns_of(), b=columns_of(normalize="rank")))
-        again.remember([{"a": value, "b": value} for value in (0.0, 2.0, 4.0)])
-        assert evaluated(again, x=[40.0]).total == [38 / scale + 1]
+        resumed = scorer_of(mix_of("zscore", a=columns_of(), b=columns_of(normalize="rank")))
+        resumed.remember([{"a": value, "b": value} for value in (0.0, 2.0, 4.0)])
+        assert evaluated(resumed, x=[40.0]).total == [38 / scale + 1]
 
     def test_the_state_comes_back_through_json_with_every_bit(self) -> None:
         """A resumed run whose rewards differ in the last digit."""
@@ -101,7 +101,7 @@ class TestScales:
         trained(whole, x=first)
         trained(killed, x=first)
         resumed = scorer_of(mix)
-        resumed.go_on(json.loads(json.dumps(killed.state())))
+        resumed.load_state(json.loads(json.dumps(killed.state())))
         assert trained(resumed, x=second) == trained(whole, x=second)
         assert resumed.moments == whole.moments
 
@@ -119,8 +119,8 @@ class TestWeights:
     def test_a_schedule_is_linear_between_its_points(self, weight: Any, expected: Any) -> None:
         """Steps counted from 1; a weight that goes on rising behind the last point."""
         scorer = scorer_of(mix_of(a=columns_of(weight)))
-        found = [trained(scorer, step, x=[1.0])[0] for step in (0, 10, 15, 99)]
-        assert found == pytest.approx(expected)
+        totals = [trained(scorer, step, x=[1.0])[0] for step in (0, 10, 15, 99)]
+        assert totals == pytest.approx(expected)
 
     def test_an_evaluation_has_the_weights_of_the_end(self) -> None:
         """`eval/reward` that moves because a weight does."""
@@ -173,8 +173,8 @@ class TestMissing:
     def test_an_evaluation_leaves_out_what_is_missing(self) -> None:
         """Numbers that an evaluation made up."""
         scorer = scorer_of(mix_of(a=columns_of(), b=columns_of(0, column="y")))
-        found = evaluated(scorer, x=[1.0, NONE], y=[NONE, 2.0])
-        assert found == Scores([1.0, None], {"a": [1.0, None], "b": [None, 2.0]})
+        scores = evaluated(scorer, x=[1.0, NONE], y=[NONE, 2.0])
+        assert scores == Scores([1.0, None], {"a": [1.0, None], "b": [None, 2.0]})
 
     def test_it_is_logged(self) -> None:
         """A mean that counts missing values as 0; a curve of the weighted value."""

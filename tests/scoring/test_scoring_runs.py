@@ -84,7 +84,7 @@ def test_a_mix_goes_on_bit_for_bit(
     assert {f"rollout/reward_{term}" for term in ("length", "mine", "mine_missing")} <= names
     (kept,) = (whole / "checkpoints").glob("step-000004/reward.json")
     moments = json.loads(kept.read_text(encoding="utf-8"))
-    counts = {name: each["count"] for name, each in moments.items()}
+    counts = {name: saved["count"] for name, saved in moments.items()}
     assert counts["sentiment"] == counts["repetition"] >= 32
     assert 0 < counts["mine"] < counts["sentiment"]
 
@@ -95,13 +95,13 @@ def test_processes_score_as_one_does() -> None:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     paths = os.pathsep.join([str(CONF.parent), str(Path(__file__).parent)])
-    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     processes = [
         subprocess.Popen(
             [sys.executable, str(Path(__file__).parent / "scored_in_parts.py")],
             env={
                 **os.environ,
-                **place,
+                **group,
                 "RANK": str(rank),
                 "LOCAL_RANK": str(rank),
                 "PYTHONPATH": paths,
@@ -113,22 +113,23 @@ def test_processes_score_as_one_does() -> None:
         for rank in range(2)
     ]
     try:
-        said = [process.communicate(timeout=60)[0] for process in processes]
+        outputs = [process.communicate(timeout=60)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()
-    told = [json.loads(text.splitlines()[-1]) for text in said]
+    reports = [json.loads(output.splitlines()[-1]) for output in outputs]
     alone = Scorer(MIX, SPEC)
     for step in range(STEPS):
         columns = {name: values[step] for name, values in COLUMNS.items()}
         scored = alone.train(["p"] * 8, ["c"] * 8, columns, step)
-        assert told[0]["totals"][step] + told[1]["totals"][step] == scored.totals
-        for each in told:
-            found = {k: v for k, v in each["metrics"][step].items() if not k.startswith("perf/")}
-            assert found == {k: scored.metrics[k] for k in found}
-    assert told[0]["state"] == told[1]["state"] == alone.state()
-    assert told[0]["error"] == told[1]["error"]
-    assert "7 of 8 values of the reward's term a are missing" in told[0]["error"]
+        assert reports[0]["totals"][step] + reports[1]["totals"][step] == scored.totals
+        for report in reports:
+            metrics = report["metrics"][step]
+            metrics = {k: v for k, v in metrics.items() if not k.startswith("perf/")}
+            assert metrics == {k: scored.metrics[k] for k in metrics}
+    assert reports[0]["state"] == reports[1]["state"] == alone.state()
+    assert reports[0]["error"] == reports[1]["error"]
+    assert "7 of 8 values of the reward's term a are missing" in reports[0]["error"]
 
 
 def test_mistakes_are_told_before_anything_is_loaded(tmp_path: Path) -> None:
@@ -145,7 +146,7 @@ def test_mistakes_are_told_before_anything_is_loaded(tmp_path: Path) -> None:
     )
     done = typed("reward=mix", *mistakes, folder=tmp_path)
     assert done.returncode == 2
-    for told in (
+    for message in (
         "reward.terms.sentiment.weight: got [[5, 1], [2, 1]]",
         "reward.terms.repetition.weight: got {'from'",
         "reward.terms.sentiment.clip: got [1, -1]",
@@ -157,7 +158,7 @@ def test_mistakes_are_told_before_anything_is_loaded(tmp_path: Path) -> None:
         "scoring.on_error: got 'zero'",
         "scoring.max_missing: got 2",
     ):
-        assert told in done.stderr, done.stderr
+        assert message in done.stderr, done.stderr
 
 
 def test_importing_a_mix_loads_nothing_heavy() -> None:

@@ -32,9 +32,9 @@ TEXTS: list[Text] = [
 def workers() -> list[psutil.Process]:
     """Live worker processes of this one."""
     return [
-        each
-        for each in psutil.Process().children(recursive=True)
-        if each.status() != psutil.STATUS_ZOMBIE and "rlexp.scoring.worker" in each.cmdline()
+        child
+        for child in psutil.Process().children(recursive=True)
+        if child.status() != psutil.STATUS_ZOMBIE and "rlexp.scoring.worker" in child.cmdline()
     ]
 
 
@@ -65,27 +65,27 @@ class TestWorkers:
         with scorer_of(mix) as scorer:
             scored(scorer, TEXTS)
             batch: Any = (["p"] * 40, TEXTS, {})
-            found = scorer.once(*batch)
-            (here,) = {*mix.score(*batch).terms["process"]}
+            scores = scorer.once(*batch)
+            (main_process,) = {*mix.score(*batch).terms["process"]}
             alone = mix.score(*batch)
-            places = {*found.terms["process"]}
-        assert here == 0.0  # torch is loaded in this one
-        assert not places & {0.0, float(os.getpid())}
-        assert (found.total, found.terms["inverse"]) == (alone.total, alone.terms["inverse"])
+            process_ids = {*scores.terms["process"]}
+        assert main_process == 0.0  # torch is loaded in this one
+        assert not process_ids & {0.0, float(os.getpid())}
+        assert (scores.total, scores.terms["inverse"]) == (alone.total, alone.terms["inverse"])
 
     def test_a_term_that_raises_there_is_told_as_here(self) -> None:
         """An index within the worker's part of the batch; a worker that dies of an exception."""
         texts: list[Text] = [*TEXTS[:30], "", *TEXTS[30:], ""]
         with scorer_of(Inverse(name="inverse")) as scorer:
-            with pytest.raises(RunFailed) as here:
+            with pytest.raises(RunFailed) as in_main:
                 scored(scorer, texts, 4)
             scored(scorer, TEXTS)
-            with pytest.raises(RunFailed) as there:
+            with pytest.raises(RunFailed) as in_worker:
                 scored(scorer, texts, 4)
             assert len(workers()) == 2
             scored(scorer, TEXTS)
-        assert str(here.value) == str(there.value)
-        assert "for sample 30, the completion ''" in there.value.what
+        assert str(in_main.value) == str(in_worker.value)
+        assert "for sample 30, the completion ''" in in_worker.value.what
 
     def test_what_is_forgiven_there_is_missing_as_here(self) -> None:
         """Missing values that move when a batch is cut in parts."""
@@ -99,8 +99,8 @@ class TestWorkers:
         with scorer_of(Inverse(name="inverse")) as scorer:
             scored(scorer, TEXTS)
             scored(scorer, TEXTS)
-            for each in workers():
-                each.kill()
+            for worker in workers():
+                worker.kill()
             with pytest.raises(RunFailed, match=r"inverse ended its worker .*status -9.*at step 3"):
                 scored(scorer, TEXTS, 2)
 
@@ -142,7 +142,7 @@ def test_a_ctrl_c_is_for_the_run_alone_and_its_end_is_theirs(tmp_path: Path) -> 
         "from rlexp.scoring.pool import WorkerPool\n"
         "pool = WorkerPool({'p': Process(name='p', rounds=10**9)}, 2); pool.ready(wait=True)\n"
         "pool.submit('p', Batch(['p'], ['c'], {}), False)\n"
-        "print(*[each.process.pid for each in pool._workers], flush=True); time.sleep(100)\n"
+        "print(*[worker.process.pid for worker in pool._workers], flush=True); time.sleep(100)\n"
     )
     paths = os.pathsep.join([str(CONF.parent), str(Path(__file__).parent)])
     run = subprocess.Popen(
@@ -152,14 +152,14 @@ def test_a_ctrl_c_is_for_the_run_alone_and_its_end_is_theirs(tmp_path: Path) -> 
         text=True,
     )
     assert run.stdout is not None
-    found = [psutil.Process(int(pid)) for pid in run.stdout.readline().split()]
-    for each in found:
-        each.send_signal(signal.SIGINT)
+    processes = [psutil.Process(int(pid)) for pid in run.stdout.readline().split()]
+    for process in processes:
+        process.send_signal(signal.SIGINT)
         with pytest.raises(psutil.TimeoutExpired):
-            each.wait(0.1)
+            process.wait(0.1)
     run.kill()
     run.wait()
-    gone, alive = psutil.wait_procs(found, timeout=20)
+    gone, alive = psutil.wait_procs(processes, timeout=20)
     assert (len(gone), alive) == (2, [])
 
 
@@ -170,8 +170,8 @@ def test_a_reward_of_the_house_is_scored_by_a_worker() -> None:
     batch = Batch(["p"] * 40, TEXTS, {})
     pool = WorkerPool({"sentiment": reward}, 1)
     try:
-        found = pool.submit("sentiment", batch, False).result(timeout=60)
+        result = pool.submit("sentiment", batch, False).result(timeout=60)
     finally:
         pool.close()
-    assert found.values == call(reward, batch, False).values
-    assert torch.tensor(found.values).unique().numel() > 5
+    assert result.values == call(reward, batch, False).values
+    assert torch.tensor(result.values).unique().numel() > 5

@@ -79,8 +79,8 @@ def test_an_interrupted_sweep_ends_its_trials_and_can_be_gone_on_with(
     sweeper = toy.start("wait_for=gate", "sweep.max_retries=0")
     until(toy.begun(0, 1))
     os.kill(sweeper.pid, sign)
-    said, _ = sweeper.communicate(timeout=60)
-    assert sweeper.returncode == status, said
+    output, _ = sweeper.communicate(timeout=60)
+    assert sweeper.returncode == status, output
     assert toy.states() == ["WAITING"] * 2
     for number in (0, 1):
         with pytest.raises(ProcessLookupError):

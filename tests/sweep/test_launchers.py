@@ -57,8 +57,8 @@ def two_machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[TwoMachines]:
 
 def node_of(pid: int, cluster: TwoMachines) -> int:
     """The node on which a process runs."""
-    found = [[each.pid for each in cluster.processes(node)] for node in cluster.nodes]
-    return next(index for index, pids in enumerate(found) if pid in pids)
+    pids_of_nodes = [[process.pid for process in cluster.processes(node)] for node in cluster.nodes]
+    return next(index for index, pids in enumerate(pids_of_nodes) if pid in pids)
 
 
 def test_trials_are_spread_over_a_ray_cluster(toy: Toy, two_machines: TwoMachines) -> None:
@@ -71,8 +71,8 @@ def test_trials_are_spread_over_a_ray_cluster(toy: Toy, two_machines: TwoMachine
         (toy.folder / f"gate{number}").touch()
     until(toy.begun(0, 1, 2, 3))
     (toy.folder / "gate0").touch()
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, said
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
     assert toy.states() == ["COMPLETE"] * 4
     assert [trial.value for trial in toy.study.trials] == [
         float(toy.attempts(number)[0][1]) for number in range(4)
@@ -83,14 +83,14 @@ def test_the_trial_of_a_dead_machine_goes_on_elsewhere(toy: Toy, two_machines: T
     """A trial that is lost with its machine, or that waits for it while another one is free."""
     process = toy.start("wait_for='gate{0}'", *two_machines.settings)
     until(toy.begun(0, 1))
-    for each in two_machines.processes(
+    for process_of_node in two_machines.processes(
         two_machines.nodes[node_of(toy.attempts(0)[0][0], two_machines)]
     ):
-        kill(each.pid)
+        kill(process_of_node.pid)
     for number in range(4):
         (toy.folder / f"gate{number}").touch()
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, said
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
     assert toy.states() == ["COMPLETE"] * 4
     first, second = toy.attempts(0)
     assert first[1] == second[1] and first[0] != second[0]
@@ -99,8 +99,8 @@ def test_the_trial_of_a_dead_machine_goes_on_elsewhere(toy: Toy, two_machines: T
 
 def test_a_killed_trial_leaves_its_slot_on_the_cluster(toy: Toy, two_machines: TwoMachines) -> None:
     """A trial that takes its slot along, or fails for good."""
-    said = toy.sweep("ends=killed once", *two_machines.settings)
-    assert "killed by SIGKILL: will be gone on with" in said
+    output = toy.sweep("ends=killed once", *two_machines.settings)
+    assert "killed by SIGKILL: will be gone on with" in output
     assert toy.states() == ["COMPLETE"] * 4
 
 
@@ -112,8 +112,8 @@ def test_an_interrupted_sweep_leaves_nothing_on_the_cluster(
         process = toy.start("wait_for=gate", *two_machines.settings)
         until(lambda count=attempt: all(len(toy.attempts(n)) == count for n in (0, 1)))
         os.kill(process.pid, sign)
-        said, _ = process.communicate(timeout=120)
-        assert process.returncode == status, said
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == status, output
         assert toy.states() == ["WAITING"] * 2
         for number in (0, 1):
             assert not psutil.pid_exists(toy.attempts(number)[-1][0])
@@ -122,8 +122,8 @@ def test_an_interrupted_sweep_leaves_nothing_on_the_cluster(
 def test_a_cluster_that_does_not_answer_is_told_of(toy: Toy) -> None:
     """A minute of Ray's own attempts, or its traceback."""
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
-    said = toy.sweep("hydra/launcher=ray", "hydra.launcher.address=127.0.0.1:9", status=2)
-    assert "hydra.launcher.address: got 127.0.0.1:9" in said
+    output = toy.sweep("hydra/launcher=ray", "hydra.launcher.address=127.0.0.1:9", status=2)
+    assert "hydra.launcher.address: got 127.0.0.1:9" in output
     assert not (toy.folder / "swept").exists()
 
 

@@ -18,13 +18,15 @@ def toy(tmp_path: Path) -> Toy:
 
 
 def test_the_budget_is_met_and_each_trial_has_the_folder_of_its_number(toy: Toy) -> None:
-    """A trial too many or too few; a folder under another trial's number; no place named."""
-    said = toy.sweep()
+    """A trial too many or too few; a folder under another trial's number; no place named; a study
+    from which the best trial cannot be run again."""
+    output = toy.sweep()
     assert toy.states() == ["COMPLETE"] * 4
-    assert said.strip().splitlines()[-1] == "swept"
+    assert output.strip().splitlines()[-1] == "swept"
     for trial in toy.study.trials:
         ((_, x),) = toy.attempts(trial.number)
         assert float(x) == trial.params["x"] == trial.value
+        assert trial.user_attrs[OVERRIDES] == [f"x={trial.params['x']}"]
 
 
 @pytest.mark.long
@@ -55,8 +57,8 @@ def test_the_next_trial_does_not_wait_for_the_last_process_to_leave(toy: Toy) ->
 
 def test_a_killed_trial_is_gone_on_with_in_its_own_folder(toy: Toy) -> None:
     """A dead trial that is lost, that is sampled anew, or that takes the sweep with it."""
-    said = toy.sweep("ends=killed once")
-    assert "died, killed by SIGKILL: will be gone on with" in said
+    output = toy.sweep("ends=killed once")
+    assert "died, killed by SIGKILL: will be gone on with" in output
     assert toy.states() == ["COMPLETE"] * 4
     first, second = toy.attempts(1)
     assert first[1] == second[1] and first[0] != second[0]
@@ -81,9 +83,9 @@ def test_nan_is_a_failed_trial(toy: Toy) -> None:
 
 def test_a_sweep_whose_trials_all_fail_ends_and_says_why(toy: Toy) -> None:
     """An afternoon of trials that fail for one reason; a reason that stays in a log."""
-    said = toy.sweep("ends=raises", status=1)
-    assert "3 trials in a row failed" in said and "this trial fails" in said
-    assert said.count("failed: ValueError") >= 3  # a line for each, the last one too
+    output = toy.sweep("ends=raises", status=1)
+    assert "3 trials in a row failed" in output and "this trial fails" in output
+    assert output.count("failed: ValueError") >= 3  # a line for each, the last one too
     assert set(toy.states()) <= {"FAIL", "WAITING"}
     assert "this trial fails" in (toy.folder / "swept/0/output.log").read_text()
 
@@ -144,29 +146,22 @@ def test_an_interrupted_study_samples_what_an_uninterrupted_one_would(toy: Toy) 
 def test_another_space_or_direction_needs_another_name(toy: Toy) -> None:
     """Results of two questions mixed in one study; a refusal that does not say which differ."""
     toy.sweep("sweep.n_trials=1")
-    said = toy.sweep("sweep.direction=maximize", "x=interval(0,2)", "ends=diverges", status=2)
+    output = toy.sweep("sweep.direction=maximize", "x=interval(0,2)", "ends=diverges", status=2)
     for words in (
         "sweep.direction: got maximize",
         "interval(0,1)",
         "ends: got diverges",
         "sweep.name=",
     ):
-        assert words in said
+        assert words in output
     assert len(toy.study.trials) == 1
 
 
 def test_arguments_that_sampler_or_pruner_refuse_are_told_before_the_first_trial(toy: Toy) -> None:
     """A mistake that shows after the first trial, as a traceback."""
-    said = toy.sweep("sweep/sampler=grid", "+sweep.pruner.patience=1", status=2)
-    assert "x: got interval(0,1)" in said and "NopPruner() takes no arguments" in said
+    output = toy.sweep("sweep/sampler=grid", "+sweep.pruner.patience=1", status=2)
+    assert "x: got interval(0,1)" in output and "NopPruner() takes no arguments" in output
     assert not (toy.folder / "swept/0").exists()
-
-
-def test_trials_know_their_overrides(toy: Toy) -> None:
-    """A study from which the best trial cannot be run again."""
-    toy.sweep("sweep.n_trials=1", "ends=returns")
-    (trial,) = toy.study.trials
-    assert trial.user_attrs[OVERRIDES] == [f"x={trial.params['x']}"]
 
 
 @pytest.mark.long

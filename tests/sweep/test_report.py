@@ -13,26 +13,25 @@ from html_tags import Tags
 from optuna.distributions import FloatDistribution
 from some_studies import SPACE, add, confirm, new_study, parameters, searched, trial_folder
 
-from rlexp.rendering.svg import Plot
-from rlexp.sweep.confirmation.ranking import Estimate, confirmations, ranking
+from rlexp.sweep.confirmation.ranking import Estimate, confirmed_trials, ranking_sentences
 from rlexp.sweep.report import plots
-from rlexp.sweep.report.best_configs import write_best
-from rlexp.sweep.report.plots import Missing, sections
-from rlexp.sweep.report.report import report
+from rlexp.sweep.report.best_configs import write_best_configs
+from rlexp.sweep.report.plots import MissingPlot, plot_sections
+from rlexp.sweep.report.report import write_sweep_report
 
 ONE = {"algo.beta": SPACE["algo.beta"]}
 
 
 def drawn(study: optuna.Study) -> tuple[set[str], dict[str, str]]:
     """Titles of the plots that there are, and of those that there are not, with the reason."""
-    found = [each for section in sections(study) for each in section.drawings]
-    missing = {each.title: each.why for each in found if isinstance(each, Missing)}
-    return {each.title for each in found if isinstance(each, Plot)}, missing
+    sections = list(plot_sections(study))
+    plots = {plot.title for section in sections for plot in section.plots}
+    return plots, {plot.title: plot.why for section in sections for plot in section.missing}
 
 
 def page(study: optuna.Study, folder: Path) -> str:
     folder.mkdir(exist_ok=True)
-    return report(study, folder).page.read_text(encoding="utf-8")
+    return write_sweep_report(study, folder).page.read_text(encoding="utf-8")
 
 
 def few(count: int) -> optuna.Study:
@@ -93,8 +92,8 @@ def test_every_study_has_a_page(kind: str, tmp_path: Path) -> None:
     tags = Tags()
     tags.feed(text)
     assert tags.open == []
-    addresses = [each for _, attrs in tags.seen for key, each in attrs.items() if key == "src"]
-    assert not any(str(each).startswith("http") for each in addresses)
+    addresses = [value for _, attrs in tags.seen for key, value in attrs.items() if key == "src"]
+    assert not any(str(address).startswith("http") for address in addresses)
     assert "<script" not in text and "<b>out" not in text
     assert len(text) < 5_000_000
     assert "nan" not in re.sub(r"<svg.*?</svg>", "", text, flags=re.DOTALL).lower()
@@ -102,7 +101,7 @@ def test_every_study_has_a_page(kind: str, tmp_path: Path) -> None:
 
 def test_all_plots_are_there() -> None:
     """A plot that is left out, or that says that it cannot be drawn where it can."""
-    there, missing = drawn(searched(16))
+    titles, missing = drawn(searched(16))
     assert missing == {}
     assert {
         "eval/reward by trial",
@@ -111,34 +110,34 @@ def test_all_plots_are_there() -> None:
         "eval/reward over the two that mattered most",
         "algo.learning_rate",
         "algo.label_smoothing",
-    } <= there
+    } <= titles
 
 
 def test_several_objectives_have_a_front_and_plots_each() -> None:
     """Plots of the first objective only; a front of a study that has one."""
-    there, missing = drawn(searched(16, "maximize", "minimize"))
-    assert {"Pareto front", "eval/reward by trial", "eval/kl by trial"} <= there
-    assert "What mattered to eval/kl" in there and missing == {}
+    titles, missing = drawn(searched(16, "maximize", "minimize"))
+    assert {"Pareto front", "eval/reward by trial", "eval/kl by trial"} <= titles
+    assert "What mattered to eval/kl" in titles and missing == {}
 
 
 @pytest.mark.parametrize(
     ("kind", "draw", "why"),
     [
-        ("none", plots.history, "no trial is complete yet"),
-        ("two", plots.importance, "2 complete trials: it wants 4"),
-        ("two", plots.intermediate, "eval.every says how often"),
-        ("one parameter", plots.contour, "a single parameter"),
-        ("alike", plots.importance, "all trials came to the same value"),
-        ("nothing shared", plots.contour, "too few trials have"),
-        ("four objectives", plots.pareto, "4 objectives"),
+        ("none", plots.history_plot, "no trial is complete yet"),
+        ("two", plots.importance_plot, "2 complete trials: it wants 4"),
+        ("two", plots.intermediate_plot, "eval.every says how often"),
+        ("one parameter", plots.contour_plot, "a single parameter"),
+        ("alike", plots.importance_plot, "all trials came to the same value"),
+        ("nothing shared", plots.contour_plot, "too few trials have"),
+        ("four objectives", plots.pareto_plot, "4 objectives"),
     ],
 )
 def test_a_plot_that_cannot_be_made_says_why(kind: str, draw: Any, why: str) -> None:
     """An empty frame, or a plot that is silently gone."""
     study = STUDIES[kind]()
-    of_one = draw in (plots.history, plots.importance, plots.contour)
+    of_one = draw in (plots.history_plot, plots.importance_plot, plots.contour_plot)
     drawing = draw(study, 0) if of_one else draw(study)
-    assert isinstance(drawing, Missing) and why in drawing.why
+    assert isinstance(drawing, MissingPlot) and why in drawing.why
 
 
 def test_importance_knows_which_end_is_good() -> None:
@@ -149,7 +148,7 @@ def test_importance_knows_which_end_is_good() -> None:
         params = parameters(index)
         quality = 1.0 if params["algo.loss_type"] == "[ipo]" else params["algo.beta"] / 10
         add(study, 0.5, quality, params=params)
-    assert next(iter(plots.slice_plot(study, 1))).title == "algo.loss_type"
+    assert next(iter(plots.slice_plots(study, 1))).title == "algo.loss_type"
 
 
 def test_trials_stand_in_their_order_with_what_became_of_them(tmp_path: Path) -> None:
@@ -170,7 +169,7 @@ class TestBest:
         study = searched(16)
         number = study.best_trial.number
         trial_folder(tmp_path, number)
-        (best,) = write_best(study, tmp_path, [])
+        (best,) = write_best_configs(study, tmp_path, [])
         assert best.file and best.file == tmp_path / "best.yaml"
         text = best.file.read_text(encoding="utf-8")
         assert yaml.safe_load(text)["algo"] == {"beta": number / 10}
@@ -183,20 +182,20 @@ class TestBest:
         study = new_study("maximize", "minimize")
         for reward, kl in ((0.1, 0.1), (0.9, 0.9), (0.5, 0.5), (0.4, 0.8)):
             trial_folder(tmp_path, add(study, reward, kl, params=parameters(0)))
-        found = {each.trial.number: each.file for each in write_best(study, tmp_path, [])}
-        names = {number: file.name for number, file in found.items() if file}
+        best = write_best_configs(study, tmp_path, [])
+        names = {config.trial.number: config.file.name for config in best if config.file}
         assert names == {1: "best.yaml", 2: "best-2.yaml", 0: "best-3.yaml"}
         trial_folder(tmp_path, add(study, 1.0, 0.0, params=parameters(0)))
         mine = tmp_path / "best-of-all.yaml"
         mine.touch()
-        write_best(study, tmp_path, [])
+        write_best_configs(study, tmp_path, [])
         assert sorted(tmp_path.glob("best*.yaml")) == [mine, tmp_path / "best.yaml"]
 
     def test_of_a_trial_on_another_machine_says_where(self, tmp_path: Path) -> None:
         """A crash, or the second best passed off as the best."""
         study = new_study()
         add(study, 0.9, params=parameters(0), attrs={"folder": "/elsewhere/multirun/some/0"})
-        (best,) = write_best(study, tmp_path, [])
+        (best,) = write_best_configs(study, tmp_path, [])
         assert best.file is None and "/elsewhere/multirun/some/0" in best.why
 
     def test_no_secret_goes_to_mlflow(
@@ -207,7 +206,7 @@ class TestBest:
         study = new_study()
         folder = trial_folder(tmp_path, add(study, 0.9, params=parameters(0)))
         (folder / "config.yaml").write_text("{name: x, data: {path: 'db://open-sesame'}}")
-        written = report(study, tmp_path)
+        written = write_sweep_report(study, tmp_path)
         assert "open-sesame" in (tmp_path / "best.yaml").read_text(encoding="utf-8")
         sent = {file.name: file.read_text(encoding="utf-8") for file in written.artifacts()}
         assert set(sent) == {"best.yaml", "report.html"}
@@ -217,10 +216,10 @@ class TestBest:
 class TestCertainty:
     def test_the_interval_is_students(self) -> None:
         """A normal interval, half as wide with three seeds; a variance over n."""
-        found = Estimate.of([1.0, 2.0, 3.0])
-        assert found.mean == 2.0
+        estimate = Estimate.of([1.0, 2.0, 3.0])
+        assert estimate.mean == 2.0
         # t(0.975, 2) = 4.30265, of a table; times the standard error 1/sqrt(3)
-        assert found.high == pytest.approx(2.0 + 4.30265 / 3**0.5, abs=1e-4)
+        assert estimate.high == pytest.approx(2.0 + 4.30265 / 3**0.5, abs=1e-4)
         assert Estimate.of([1.0]).low is None
 
     def sentences(self, values: dict[int, list[Any]], *directions: str) -> str:
@@ -229,31 +228,31 @@ class TestCertainty:
             sign = -1 if directions == ("minimize",) else 1
             add(study, sign * value, params=parameters(0))
         confirm(study, values)
-        return " ".join(ranking(study, confirmations(study)))
+        return " ".join(ranking_sentences(study, confirmed_trials(study)))
 
     def test_pairs_are_by_seed(self) -> None:
         """Two groups of numbers compared as if seeds had nothing in common: they overlap."""
-        said = self.sentences({0: [0.5, 0.7, 0.9], 1: [0.4, 0.6, 0.81]})
-        assert "Trial 0 is better than trial 1 in 3 of 3 seeds, by 0.097" in said
-        assert said.endswith("So the ranking is sure: trial 0 is the best of these.")
+        text = self.sentences({0: [0.5, 0.7, 0.9], 1: [0.4, 0.6, 0.81]})
+        assert "Trial 0 is better than trial 1 in 3 of 3 seeds, by 0.097" in text
+        assert text.endswith("So the ranking is sure: trial 0 is the best of these.")
 
     def test_overlap_and_doubt_are_told(self) -> None:
         """A ranking that is called sure because its first is better in most seeds."""
-        said = self.sentences({0: [0.5, 0.7, 0.9], 1: [0.6, 0.5, 0.8], 2: [0.1, 0.3, 0.5]})
-        assert "better than trial 1 in 2 of 3 seeds" in said
-        assert "their intervals overlap: not sure" in said
-        assert "better than trial 2 in 3 of 3 seeds" in said and "the ranking is not sure" in said
+        text = self.sentences({0: [0.5, 0.7, 0.9], 1: [0.6, 0.5, 0.8], 2: [0.1, 0.3, 0.5]})
+        assert "better than trial 1 in 2 of 3 seeds" in text
+        assert "their intervals overlap: not sure" in text
+        assert "better than trial 2 in 3 of 3 seeds" in text and "the ranking is not sure" in text
 
     def test_luck_is_called_so(self) -> None:
         """A best trial that stays the best although all of its reruns are worse."""
-        said = self.sentences({0: [0.5, 0.6, 0.7], 1: [0.8, 0.9, 1.01]})
-        assert "in 0 of 3 seeds" in said and "was lucky in the sweep" in said
-        assert said.endswith("So the ranking does not hold: trial 0 is not the best.")
+        text = self.sentences({0: [0.5, 0.6, 0.7], 1: [0.8, 0.9, 1.01]})
+        assert "in 0 of 3 seeds" in text and "was lucky in the sweep" in text
+        assert text.endswith("So the ranking does not hold: trial 0 is not the best.")
 
     def test_less_can_be_better(self) -> None:
         """A loss of which the larger one is called better."""
-        said = self.sentences({0: [0.1, 0.2, 0.3], 1: [0.5, 0.6, 0.71]}, "minimize")
-        assert "Trial 0 is better than trial 1 in 3 of 3 seeds" in said and ": sure." in said
+        text = self.sentences({0: [0.1, 0.2, 0.3], 1: [0.5, 0.6, 0.71]}, "minimize")
+        assert "Trial 0 is better than trial 1 in 3 of 3 seeds" in text and ": sure." in text
 
     def test_one_seed_and_none(self) -> None:
         """An interval from one value; a division by nothing."""

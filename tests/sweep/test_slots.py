@@ -1,4 +1,4 @@
-"""Slots: what a job's process is born with, and which devices are its own."""
+"""Slots: what a job's process has loaded from its start, and which devices are its own."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from pathlib import Path
 
 LOADED = ("torch", "transformers", "peft", "trl.trainer.grpo_trainer", "mlflow", "rlexp.run")
 
-def born(connection):
+def send_missing(connection):
     connection.send([name for name in LOADED if name not in sys.modules])
 
 if __name__ == "__main__":
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["rlexp.sweep.workers.preload"])
-    ours, theirs = context.Pipe(duplex=False)
-    job = context.Process(target=born, args=(theirs,))
+    parent_end, child_end = context.Pipe(duplex=False)
+    job = context.Process(target=send_missing, args=(child_end,))
     job.start()
-    missing = ours.recv()
+    missing = parent_end.recv()
     job.join()
     server = Path("/proc") / str(forkserver._forkserver._forkserver_pid)
     maps = (server / "maps").read_text()
@@ -73,5 +73,6 @@ def test_each_slot_has_its_own_gpu(
     """All trials on the first GPU; a GPU twice in one trial; one that the user had hidden."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
     config = OmegaConf.create({"hardware": hardware})
-    found = slot_environments(3, config)
-    assert [each.get("CUDA_VISIBLE_DEVICES") for each in found] == expected
+    environments = slot_environments(3, config)
+    gpus_of_slots = [variables.get("CUDA_VISIBLE_DEVICES") for variables in environments]
+    assert gpus_of_slots == expected

@@ -11,12 +11,12 @@ from optuna.distributions import FloatDistribution as Float
 from optuna.distributions import IntDistribution as Int
 
 from rlexp.spec.errors import UserError
-from rlexp.sweep.space.grid import grid
-from rlexp.sweep.space.space import Parameter, Space, Value
+from rlexp.sweep.space.grid import grid_values
+from rlexp.sweep.space.space import Parameter, SearchSpace, Value
 from rlexp.sweep.space.syntax import read_space
 
 
-def space_of(*arguments: str, params: Mapping[str, Any] | None = None) -> Space:
+def space_of(*arguments: str, params: Mapping[str, Any] | None = None) -> SearchSpace:
     return read_space(params or {}, arguments, lambda key: key in ("algo", "model"))
 
 
@@ -58,7 +58,7 @@ def test_the_command_line_goes_before_the_yaml() -> None:
     """A parameter that is searched although it was given a value, or in its old range."""
     params = {"a": "interval(0,1)", "b": "choice(1,2)", "algo=dpo": {"c": "range(3)"}}
     space = space_of("a=0.5", "b=interval(5,9)", "c=1", params=params)
-    assert space.described() == {"b": "interval(5,9)"}
+    assert space.descriptions() == {"b": "interval(5,9)"}
     assert space.fixed == {"a": "a=0.5", "c": "c=1"}
 
 
@@ -120,7 +120,7 @@ def test_a_key_that_is_searched_in_two_ways_has_two_names() -> None:
 def test_a_grid_has_both_ends() -> None:
     """A grid that misses the last value of a range."""
     space = space_of("a=range(0,0.5,0.1)", "b=int(interval(1,3))", "c=x,y")
-    points = grid(space)
+    points = grid_values(space)
     assert points["a"] == pytest.approx((0.0, 0.1, 0.2, 0.3, 0.4))
     assert points["b"] == (1, 2, 3) and points["c"] == ("x", "y")
 

@@ -7,17 +7,21 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import optuna
 import pytest
 from optuna.storages import RDBStorage
+from runs import composed
 from toy_sweeps import Toy, until
 from tracking_servers import postgresql
 
 from rlexp.spec.errors import UserError
 from rlexp.sweep import ownership
-from rlexp.sweep.study import read_study
+from rlexp.sweep.driver import sweep_spec
+from rlexp.sweep.optuna_internals import id_of_trial
+from rlexp.sweep.study import CONFIG, OBJECTIVES, SPACE, open_study, read_study
 
 DRIVER = "postgresql+psycopg"
 
@@ -92,8 +96,8 @@ def test_two_workers_share_a_study(fresh_database: Callable[[str], str], tmp_pat
         toy.start(f"sweep.storage='{storage}'", f"sweep.n_jobs={jobs}", "sweep.n_trials=10")
         for toy, jobs in zip(toys, at_once, strict=True)
     ]
-    said = [worker.communicate(timeout=120)[0] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], said
+    output = [worker.communicate(timeout=120)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], output
     trials = read_study(storage).get_trials(states=[optuna.trial.TrialState.COMPLETE])
     assert len(trials) == 10
     for trial in trials:
@@ -117,8 +121,8 @@ def test_a_data_base_that_goes_away_loses_nothing(
     log = toy.folder / "swept" / "0" / "output.log"
     until(lambda: "waiting for it" in log.read_text())
     wire.mend()
-    said, _ = worker.communicate(timeout=120)
-    assert worker.returncode == 0, said
+    output, _ = worker.communicate(timeout=120)
+    assert worker.returncode == 0, output
     study = read_study(inside)
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 4
     assert [len(toy.attempts(number)) for number in range(4)] == [1, 1, 1, 1]
@@ -126,10 +130,26 @@ def test_a_data_base_that_goes_away_loses_nothing(
 
 def test_a_study_that_is_only_read_is_not_made(tmp_path: Path) -> None:
     """A typing error that leaves an empty data base behind."""
-    for place in (str(tmp_path), f"sqlite:///{tmp_path}/none.db"):
+    for storage in (str(tmp_path), f"sqlite:///{tmp_path}/none.db"):
         with pytest.raises(UserError):
-            read_study(place)
+            read_study(storage)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_study_of_before_a_renaming_is_gone_on_with(tmp_path: Path) -> None:
+    """A study that is refused for a key that has another name now, and the same value."""
+    settings = composed("sweep=optuna")["sweep"] | {"storage": f"sqlite:///{tmp_path}/study.db"}
+    spec = sweep_spec(settings)
+
+    def attributes(**config: str) -> dict[str, Any]:
+        keys = {key.replace("_", "."): value for key, value in config.items()}
+        return {OBJECTIVES: spec.objectives, SPACE: {}, CONFIG: keys}
+
+    open_study(spec, attributes(guards_together="2.0"))
+    study = open_study(spec, attributes(guards_threshold="2.0"))
+    assert study.user_attrs[CONFIG] == {"guards.threshold": "2.0"}
+    with pytest.raises(UserError, match=r"guards\.threshold: got 3"):
+        open_study(spec, attributes(guards_threshold="3.0"))
 
 
 def test_a_trial_that_ends_while_it_is_looked_at_is_not_dead(
@@ -139,12 +159,12 @@ def test_a_trial_that_ends_while_it_is_looked_at_is_not_dead(
     storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}", heartbeat_interval=60)
     study = optuna.create_study(storage=storage)
     trial = study.ask()
-    ownership.take_ownership(study, trial._trial_id)
+    ownership.take_ownership(study, id_of_trial(trial))
 
     def ends(owner: ownership.Owner) -> bool:
         study.tell(trial, 1.0)
         return False
 
-    monkeypatch.setattr(ownership.Owner, "is_here", False)
+    monkeypatch.setattr(ownership.Owner, "is_this_process", False)
     monkeypatch.setattr(ownership.Owner, "is_alive", ends)
     assert ownership.find_dead_trials(study, frozenset(), 60.0) == []

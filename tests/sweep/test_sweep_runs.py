@@ -29,8 +29,8 @@ def test_a_hopeless_run_is_pruned(tmp_path: Path) -> None:
     """A pruned run that trains on, keeps its checkpoints, or looks like a finished one."""
     pruner = ["sweep.pruner._target_=optuna.pruners.ThresholdPruner", "+sweep.pruner.lower=2"]
     gone = [f"~sweep.pruner.{name}" for name in ("n_startup_trials", "n_min_trials")]
-    said = ended(dpo_sweep(tmp_path, "sweep.n_trials=1", *pruner, *gone))
-    assert "trial 0      pruned at step 2" in said
+    output = ended(dpo_sweep(tmp_path, "sweep.n_trials=1", *pruner, *gone))
+    assert "trial 0      pruned at step 2" in output
     (trial,) = study_in(tmp_path).trials
     assert trial.state.name == "PRUNED" and list(trial.intermediate_values) == [2]
     folder = tmp_path / "multirun" / "dpo_basics" / "0"

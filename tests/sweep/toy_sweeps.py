@@ -72,7 +72,7 @@ def run(config, number, folder, trial):
         os.kill(os.getpid(), signal.SIGKILL)
     if config.ends == "raises":
         raise ValueError("this trial fails")
-    if config.ends == "pruned" and trial.report({{"loss": float(number)}}, 1):
+    if config.ends == "pruned" and trial.report(1, float(number)):
         from rlexp.spec.errors import Pruned
         raise Pruned(1)
     if config.ends == "diverges" and number == 1:
@@ -112,7 +112,7 @@ class Toy:
 
     def start(self, *overrides: str) -> subprocess.Popen[str]:
         """The sweep as a process with a session of its own."""
-        slots = not any(each.startswith("hydra/launcher=") for each in overrides)
+        slots = not any(word.startswith("hydra/launcher=") for word in overrides)
         light = ["hydra.launcher.preload=optuna"] if slots else []
         return subprocess.Popen(
             [sys.executable, "app.py", "-m", *light, *overrides],
@@ -127,9 +127,9 @@ class Toy:
     def sweep(self, *overrides: str, status: int = 0) -> str:
         """The sweep to its end; what it printed."""
         process = self.start(*overrides)
-        said, _ = process.communicate(timeout=120)
-        assert process.returncode == status, said
-        return said
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == status, output
+        return output
 
     @property
     def study(self) -> optuna.Study:
@@ -146,8 +146,8 @@ class Toy:
 
     def processes(self) -> list[psutil.Process]:
         """All that work in its folder."""
-        there = psutil.process_iter(["cwd"])
-        return [each for each in there if each.info["cwd"] == str(self.folder)]
+        processes = psutil.process_iter(["cwd"])
+        return [process for process in processes if process.info["cwd"] == str(self.folder)]
 
     def begun(self, *numbers: int) -> Callable[[], bool]:
         return lambda: all(self.attempts(number) for number in numbers)

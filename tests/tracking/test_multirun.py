@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -58,7 +59,8 @@ main()
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Path:
+def app(tables: Path, tmp_path: Path) -> Path:
+    shutil.copy(tables, tmp_path / "store.db")
     (tmp_path / "config.yaml").write_text(CONFIG)
     (tmp_path / "app.py").write_text(APP)
     return tmp_path

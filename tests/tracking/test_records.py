@@ -262,6 +262,7 @@ def test_unknown_experiment(stored: StoredRuns) -> None:
         Records.open(stored.uri, "rlxp")
 
 
+@pytest.mark.parametrize("way", ["file"], indirect=True)  # a server has one way only
 def test_silent_and_absent_servers(tmp_path: Path) -> None:
     """MLflow's defaults wait for minutes, for each call, with a warning for each try."""
     with socket.socket() as hung:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -26,9 +27,9 @@ PASSWORD = "pa55-w0rd-of-the-server"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    with served(f"sqlite:///{folder / 'server.db'}", folder) as running:
+    with served(f"sqlite:///{shutil.copy(tables, folder / 'server.db')}", folder) as running:
         yield running
 
 

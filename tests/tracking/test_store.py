@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -82,9 +83,9 @@ def test_relative_store_lies_where_the_command_was_typed(
     assert ui_command("http://host:5000/", "7") == f"http://host:5000/{page}"
 
 
-def test_saved_view_that_someone_changed_is_left_alone(tmp_path: Path) -> None:
+def test_saved_view_that_someone_changed_is_left_alone(tables: Path, tmp_path: Path) -> None:
     """The next run must not undo the columns that somebody chose on MLflow's page."""
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    uri = f"sqlite:///{shutil.copy(tables, tmp_path / 'mlflow.db')}"
     store = connect(uri, "rlexp")
     assert saved_view.TAG in store.client.get_experiment(store.experiment_id).tags
     store.client.set_experiment_tag(store.experiment_id, saved_view.TAG, "mine")

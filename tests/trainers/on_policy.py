@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from transformers import (
@@ -23,35 +24,24 @@ from transformers import (
 
 from rlexp.models.policy import AdapterOff
 from rlexp.models.sampling.rollout import roll_out
-from rlexp.trainers.loop import TrainerInputs
-from rlexp.trainers.ppo import PpoConfig
+from rlexp.runtime.paths import CONF
+from rlexp.trainers.config import Baseline, PpoConfig, ReinforceConfig
+from rlexp.trainers.inputs import TrainerInputs
 from rlexp.trainers.rollouts import GenerationConfig
 
 PAD, END = 0, 1
 SPECIAL = ["<pad>", "<end>", "p"]
 
-DEFAULTS = {
-    "beta": 0.1,
-    "kl_estimator": "k1",
-    "kl_target": None,
-    "kl_horizon": 10000,
-    "early_stop_kl": None,
-    "gamma": 1.0,
-    "lam": 0.95,
-    "epsilon": 0.2,
-    "value_epsilon": 0.2,
-    "value_coefficient": 0.1,
-    "entropy_coefficient": 0.0,
-    "whiten_advantages": True,
-    "missing_end_penalty": 0.0,
-    "epochs": 2,
-    "minibatches": 1,
-    "critic_learning_rate": 3e-3,
-}
+DEFAULTS = yaml.safe_load((CONF / "algo" / "ppo.yaml").read_text(encoding="utf-8"))["algo"]
 
 
-def knobs(**changed: Any) -> PpoConfig:
-    return PpoConfig(**{**DEFAULTS, **changed})
+def ppo_config(**changed: Any) -> PpoConfig:
+    defaults = {name: DEFAULTS[name] for name in PpoConfig.model_fields}
+    return PpoConfig(**{**defaults, "beta": 0.1, **changed})
+
+
+def reinforce_config(baseline: Baseline, beta: float) -> ReinforceConfig:
+    return ReinforceConfig(baseline=baseline, beta=beta, baseline_decay=0.9)
 
 
 def save_tokenizer(folder: Path, words: list[str]) -> int:
@@ -112,7 +102,7 @@ class SmallPolicy:
         self.model: Any = AutoModelForCausalLM.from_pretrained(folder)
         self.tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(folder)
 
-    def roll_out(self, prompts: list[str], **sampling: Any) -> Any:
+    def roll_out(self, prompts: Any, **sampling: Any) -> Any:
         ids = self.tokenizer(prompts)["input_ids"]
         return roll_out(self.model, ids, eos_token_ids=[END], pad_token_id=PAD, **sampling)
 
@@ -122,7 +112,7 @@ class SmallPolicy:
         return nullcontext(AutoModelForCausalLM.from_pretrained(self.folder).eval())
 
 
-def task(
+def trainer_inputs(
     policy: Any,
     reward: Callable[..., list[float]],
     *,
@@ -175,13 +165,13 @@ def all_answers(vocabulary: int, longest: int) -> list[tuple[int, ...]]:
 
 def answer_log_probs(model: Any, prompt: int, answers: list[tuple[int, ...]]) -> Tensor:
     """log pi(answer | prompt) of each answer in float64; (len(answers),)."""
-    found = torch.empty(len(answers), dtype=torch.float64)
+    log_probs = torch.empty(len(answers), dtype=torch.float64)
     for length in {len(answer) for answer in answers}:
         places = [i for i, answer in enumerate(answers) if len(answer) == length]
         ids = torch.tensor([[prompt, *answers[i]] for i in places])
         logits = model.eval()(ids).logits[:, :-1].double().log_softmax(-1)
-        found[places] = logits.gather(2, ids[:, 1:, None])[..., 0].sum(1)
-    return found
+        log_probs[places] = logits.gather(2, ids[:, 1:, None])[..., 0].sum(1)
+    return log_probs
 
 
 def divergence(p: Tensor, q: Tensor) -> float:

@@ -62,15 +62,15 @@ def experience(
     model: Any, head: Any, reference: Any, answers: list[Answer], knobs: Any, temperature: float
 ) -> list[list[Token]]:
     """What PPO holds fixed, before whitening's mean and scale are applied to the advantages."""
-    found = []
+    answers_tokens = []
     with torch.no_grad():
         for answer in answers:
             logs, values = log_probs_and_values(model, head, answer, temperature)
-            theirs, _ = log_probs_and_values(reference, head, answer, temperature)
+            reference_logs, _ = log_probs_and_values(reference, head, answer, temperature)
             last = len(answer.tokens) - 1
             kls = [
                 kl_estimate(float(a - b), knobs.kl_estimator)
-                for a, b in zip(logs, theirs, strict=True)
+                for a, b in zip(logs, reference_logs, strict=True)
             ]
             score = answer.reward - (0 if answer.ended else knobs.missing_end_penalty)
             rewards = [-knobs.beta * kl + (score if t == last else 0) for t, kl in enumerate(kls)]
@@ -80,19 +80,19 @@ def experience(
                 sum((knobs.gamma * knobs.lam) ** (s - t) * deltas[s] for s in range(t, last + 1))
                 for t in range(last + 1)
             ]
-            found.append(
+            answers_tokens.append(
                 [
                     Token(float(logs[t]), v[t], advantages[t], advantages[t] + v[t])
                     for t in range(last + 1)
                 ]
             )
-    return found
+    return answers_tokens
 
 
 def whitened(tokens: list[list[Token]]) -> list[list[float]]:
     flat = [token.advantage for answer in tokens for token in answer]
     mean = sum(flat) / len(flat)
-    variance = sum((each - mean) ** 2 for each in flat) / len(flat)
+    variance = sum((advantage - mean) ** 2 for advantage in flat) / len(flat)
     return [
         [(token.advantage - mean) / math.sqrt(variance + 1e-8) for token in answer]
         for answer in tokens

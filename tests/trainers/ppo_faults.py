@@ -46,17 +46,17 @@ def value_of_the_state_after_the_token(patch: pytest.MonkeyPatch) -> None:
 
 @fault
 def old_log_probs_and_advantages_not_detached(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(PpoTrainer, "_before", PpoTrainer._before.__wrapped__)  # pyright: ignore
+    patch.setattr(PpoTrainer, "_score_before_update", PpoTrainer._score_before_update.__wrapped__)  # pyright: ignore
 
 
 @fault
 def end_token_dropped(patch: pytest.MonkeyPatch) -> None:
-    def of(rollout: Any) -> Sequences:
+    def from_rollout(rollout: Any) -> Sequences:
         mask = rollout.completion_mask * (rollout.completion_ids != END)
         ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)
         return Sequences(ids, torch.cat([rollout.prompt_mask, mask], 1), mask.float())
 
-    patch.setattr(Sequences, "of", of)
+    patch.setattr(Sequences, "from_rollout", from_rollout)
 
 
 @fault
@@ -65,7 +65,7 @@ def whitening_over_the_padding(patch: pytest.MonkeyPatch) -> None:
         patch,
         ppo,
         "whiten",
-        lambda right: lambda values, mask, total: right(values, torch.ones_like(mask), total),
+        lambda right: lambda values, mask, reduce: right(values, torch.ones_like(mask), reduce),
     )
 
 
@@ -114,21 +114,23 @@ def values_clipped_the_optimistic_way(patch: pytest.MonkeyPatch) -> None:
 @fault
 def temperature_forgotten(patch: pytest.MonkeyPatch) -> None:
     def wrapper(right: Any) -> Any:
-        return lambda model, some, temperature, **wanted: right(model, some, 1.0, **wanted)
+        return lambda model, sequences, temperature, **wanted: right(
+            model, sequences, 1.0, **wanted
+        )
 
-    wrapped(patch, critic, "judge", wrapper)
-    wrapped(patch, ppo, "judge", wrapper)
+    wrapped(patch, critic, "score_tokens", wrapper)
+    wrapped(patch, ppo, "score_tokens", wrapper)
 
 
 @fault
 def dropout_left_on(patch: pytest.MonkeyPatch) -> None:
     def wrapper(right: Any) -> Any:
-        def judged(model: Any, some: Sequences, temperature: float, **wanted: Any) -> Any:
-            return right(model.train(), some, temperature, **wanted)
+        def judged(model: Any, sequences: Sequences, temperature: float, **wanted: Any) -> Any:
+            return right(model.train(), sequences, temperature, **wanted)
 
         return judged
 
-    wrapped(patch, critic, "judge", wrapper)
+    wrapped(patch, critic, "score_tokens", wrapper)
 
 
 @fault
@@ -142,16 +144,19 @@ def positions_counted_from_the_padding(patch: pytest.MonkeyPatch) -> None:
 @fault
 def padding_attended_to(patch: pytest.MonkeyPatch) -> None:
     def wrapper(right: Any) -> Any:
-        def judged(model: Any, some: Sequences, temperature: float, **wanted: Any) -> Any:
-            everything = torch.ones_like(some.attention_mask)
+        def judged(model: Any, sequences: Sequences, temperature: float, **wanted: Any) -> Any:
+            everything = torch.ones_like(sequences.attention_mask)
             return right(
-                model, Sequences(some.input_ids, everything, some.mask), temperature, **wanted
+                model,
+                Sequences(sequences.input_ids, everything, sequences.mask),
+                temperature,
+                **wanted,
             )
 
         return judged
 
-    wrapped(patch, critic, "judge", wrapper)
-    wrapped(patch, ppo, "judge", wrapper)
+    wrapped(patch, critic, "score_tokens", wrapper)
+    wrapped(patch, ppo, "score_tokens", wrapper)
 
 
 @fault
@@ -169,12 +174,12 @@ def mean_over_the_padding_too(patch: pytest.MonkeyPatch) -> None:
 @fault
 def penalty_for_ending(patch: pytest.MonkeyPatch) -> None:
     def wrapper(right: Any) -> Any:
-        def look_back(self: Any, rollouts: Rollouts) -> Any:
+        def compute_experience(self: Any, rollouts: Rollouts) -> Any:
             return right(self, Rollouts(rollouts.sequences, rollouts.scores, ~rollouts.ended))
 
-        return look_back
+        return compute_experience
 
-    wrapped(patch, PpoTrainer, "look_back", wrapper)
+    wrapped(patch, PpoTrainer, "compute_experience", wrapper)
 
 
 @fault

@@ -18,14 +18,15 @@ from on_policy import (
     all_answers,
     answer_log_probs,
     divergence,
-    knobs,
+    ppo_config,
+    reinforce_config,
     save_model,
-    task,
+    trainer_inputs,
 )
 from transformers import AutoModelForCausalLM
 
 from rlexp.trainers.ppo import PpoTrainer
-from rlexp.trainers.reinforce import ReinforceConfig, ReinforceTrainer
+from rlexp.trainers.reinforce import ReinforceTrainer
 
 ARMS = {"a0": 0.0, "a1": 0.1, "a2": 0.25, "a3": 0.4, "a4": 0.5, "a5": 0.65, "a6": 0.8, "a7": 1.0}
 TREE = {"a b": 1.0, "b": 0.6, "b b": -0.5, "": 0.2}
@@ -70,7 +71,7 @@ def test_reinforce_finds_the_bandits_optimum(tmp_path: Path, baseline: Any, beta
     policy = SmallPolicy(save_model(tmp_path, list(ARMS)))
     started = distance(policy, 1, bandit_reward, 0.0, beta)
     torch.manual_seed(0)
-    what = task(
+    inputs = trainer_inputs(
         policy,
         bandit_reward,
         output=tmp_path / "out",
@@ -79,7 +80,7 @@ def test_reinforce_finds_the_bandits_optimum(tmp_path: Path, baseline: Any, beta
         generations=64 if baseline == "leave_one_out" else 1,
         rate=5e-3,
     )
-    ReinforceTrainer(what, ReinforceConfig(beta, baseline, 0.9)).train()
+    ReinforceTrainer(inputs, reinforce_config(baseline, beta)).train()
     assert distance(policy, 1, bandit_reward, 0.0, beta) <= 0.02 < started / 10
 
 
@@ -88,10 +89,10 @@ def test_ppo_finds_the_bandits_optimum(tmp_path: Path, beta: float) -> None:
     """The same for PPO: a penalty outside of the whitening, a clip that stops half way."""
     policy = SmallPolicy(save_model(tmp_path, list(ARMS)))
     torch.manual_seed(0)
-    what = task(
+    inputs = trainer_inputs(
         policy, bandit_reward, output=tmp_path / "out", max_new_tokens=1, steps=150, rate=5e-3
     )
-    PpoTrainer(what, knobs(beta=beta), None).train()
+    PpoTrainer(inputs, ppo_config(beta=beta), None).train()
     assert distance(policy, 1, bandit_reward, 0.0, beta) <= 0.02
 
 
@@ -104,10 +105,10 @@ def test_ppo_finds_the_trees_optimum(tmp_path: Path, critic: str) -> None:
     started = distance(policy, 3, tree_reward, PENALTY, 0.2)
     torch.manual_seed(0)
     body = AutoModelForCausalLM.from_pretrained(tmp_path).model if critic == "separate" else None
-    what = task(
+    inputs = trainer_inputs(
         policy, tree_reward, output=tmp_path / "out", max_new_tokens=3, steps=200, rate=3e-3
     )
-    PpoTrainer(what, knobs(beta=0.2, missing_end_penalty=PENALTY), body).train()
+    PpoTrainer(inputs, ppo_config(beta=0.2, missing_end_penalty=PENALTY), body).train()
     assert distance(policy, 3, tree_reward, PENALTY, 0.2) <= 0.05 < started / 10
 
 
@@ -115,8 +116,8 @@ def test_reinforce_finds_the_trees_optimum(tmp_path: Path) -> None:
     """A loss that forgets the end token, or credits one word only."""
     policy = SmallPolicy(save_model(tmp_path, ["a", "b"]))
     torch.manual_seed(0)
-    what = task(
+    inputs = trainer_inputs(
         policy, tree_reward, output=tmp_path / "out", max_new_tokens=3, steps=200, rate=3e-3
     )
-    ReinforceTrainer(what, ReinforceConfig(0.2, "moving_average", 0.9)).train()
+    ReinforceTrainer(inputs, reinforce_config("moving_average", 0.2)).train()
     assert distance(policy, 3, tree_reward, 0.0, 0.2) <= 0.05

@@ -13,7 +13,7 @@ from typing import Any
 import paper_ppo
 import pytest
 import torch
-from on_policy import END, PAD, SmallPolicy, knobs, save_gpt2, task
+from on_policy import END, PAD, SmallPolicy, ppo_config, save_gpt2, trainer_inputs
 from paper_ppo import Answer
 from ppo_faults import FAULTS, Patch
 from torch import Tensor
@@ -23,7 +23,7 @@ from rlexp.trainers.rollouts import Rollouts
 from rlexp.trainers.sequences import Sequences
 
 TEMPERATURE = 1.3
-KNOBS = knobs(
+KNOBS = ppo_config(
     beta=0.3,
     gamma=0.97,
     lam=0.8,
@@ -67,7 +67,7 @@ def as_rollout(answers: list[Answer]) -> Any:
 def rollouts_of(answers: list[Answer]) -> Rollouts:
     rollout = as_rollout(answers)
     scores = torch.tensor([answer.reward for answer in answers])
-    return Rollouts(Sequences.of(rollout), scores, rollout.ended)
+    return Rollouts(Sequences.from_rollout(rollout), scores, rollout.ended)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def trainer(tmp_path: Path) -> PpoTrainer:
     words = [f"w{index}" for index in range(6)]
     policy = SmallPolicy(save_gpt2(tmp_path, words, seed=1))
     other = SmallPolicy(save_gpt2(tmp_path / "other", words, seed=2))
-    what = task(
+    inputs = trainer_inputs(
         policy,
         lambda **called: [0.0],
         output=tmp_path / "out",
@@ -84,7 +84,7 @@ def trainer(tmp_path: Path) -> PpoTrainer:
         batch=len(ANSWERS),
         temperature=TEMPERATURE,
     )
-    trainer = PpoTrainer(what, KNOBS, None)
+    trainer = PpoTrainer(inputs, KNOBS, None)
     trainer.reference = other.model.eval()
     torch.manual_seed(3)
     torch.nn.init.normal_(trainer.actor_critic.head.output.weight, std=0.5)
@@ -106,7 +106,7 @@ def differences(trainer: PpoTrainer) -> tuple[float, float]:
     reference = paper_ppo.in_float64(trainer.reference)
     known = paper_ppo.experience(twin, twin_head, reference, ANSWERS, KNOBS, TEMPERATURE)
     rollouts = rollouts_of(ANSWERS)
-    experience, _ = trainer.look_back(rollouts)
+    experience, _ = trainer.compute_experience(rollouts)
     disturb(trainer.actor_critic)
     twin, twin_head = paper_ppo.in_float64(model), paper_ppo.in_float64(head)
     paper = paper_ppo.loss(twin, twin_head, ANSWERS, known, KNOBS, TEMPERATURE)
@@ -115,19 +115,21 @@ def differences(trainer: PpoTrainer) -> tuple[float, float]:
     loss, _ = trainer.loss(experience, torch.arange(len(ANSWERS)), tokens)
     trainer.actor_critic.zero_grad()
     loss.backward()
-    ours = gradient(model, head)
-    theirs = gradient(twin, twin_head)
-    return abs(loss.item() - paper.item()), float((ours - theirs).norm() / theirs.norm())
+    trainer_gradient = gradient(model, head)
+    paper_gradient = gradient(twin, twin_head)
+    return abs(loss.item() - paper.item()), float(
+        (trainer_gradient - paper_gradient).norm() / paper_gradient.norm()
+    )
 
 
 def gradient(*modules: Any) -> Tensor:
     return torch.cat(
         [
-            torch.zeros_like(each).flatten().double()
-            if each.grad is None
-            else each.grad.flatten().double()
+            torch.zeros_like(parameter).flatten().double()
+            if parameter.grad is None
+            else parameter.grad.flatten().double()
             for module in modules
-            for each in module.parameters()
+            for parameter in module.parameters()
         ]
     )
 
@@ -144,8 +146,8 @@ def test_the_other_kl_estimators_too(
     trainer: PpoTrainer, estimator: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An estimator that is another one in disguise."""
-    other = knobs(**{**vars(KNOBS), "kl_estimator": estimator})
-    monkeypatch.setattr(trainer, "knobs", other)
+    other = ppo_config(**{**vars(KNOBS), "kl_estimator": estimator})
+    monkeypatch.setattr(trainer, "config", other)
     monkeypatch.setitem(globals(), "KNOBS", other)
     loss, grad = differences(trainer)
     assert loss < 5e-5  # k3 has an exponential, and processors round float32 in their own ways

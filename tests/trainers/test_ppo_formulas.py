@@ -17,7 +17,7 @@ from rlexp.trainers.advantages import (
     token_rewards,
     whiten,
 )
-from rlexp.trainers.ppo import adapted, policy_losses, value_losses
+from rlexp.trainers.ppo import adapt_kl_coefficient, policy_losses, value_losses
 
 LENGTHS = [4, 1, 6, 2]
 """Among them an answer that is a single token, and one that fills the batch."""
@@ -33,10 +33,10 @@ TOKENS = [(i, t) for i, length in enumerate(LENGTHS) for t in range(length)]
 
 
 def over_tokens(values: dict[tuple[int, int], float]) -> Tensor:
-    found = torch.zeros_like(MASK)
+    tensor = torch.zeros_like(MASK)
     for place, value in values.items():
-        found[place] = value
-    return found
+        tensor[place] = value
+    return tensor
 
 
 @pytest.mark.parametrize(("gamma", "lam"), [(1.0, 0.95), (0.9, 0.7), (1.0, 1.0), (0.5, 0.0)])
@@ -52,8 +52,8 @@ def test_advantages_are_the_discounted_sum_of_errors(gamma: float, lam: float) -
             for s in range(t, LENGTHS[i])
         ]
         expected[i, t] = sum((gamma * lam) ** k * error for k, error in enumerate(errors))
-    found = generalized_advantages(rewards, values, MASK, gamma, lam)
-    torch.testing.assert_close(found, over_tokens(expected), rtol=0, atol=1e-12)
+    advantages = generalized_advantages(rewards, values, MASK, gamma, lam)
+    torch.testing.assert_close(advantages, over_tokens(expected), rtol=0, atol=1e-12)
 
 
 def test_with_lambda_1_the_advantage_is_the_return_less_the_value() -> None:
@@ -63,8 +63,8 @@ def test_with_lambda_1_the_advantage_is_the_return_less_the_value() -> None:
         (i, t): sum(0.9 ** (s - t) * float(rewards[i, s]) for s in range(t, LENGTHS[i]))
         for i, t in TOKENS
     }
-    found = generalized_advantages(rewards, values, MASK, 0.9, 1.0) + values * MASK
-    torch.testing.assert_close(found, over_tokens(returns), rtol=0, atol=1e-12)
+    estimates = generalized_advantages(rewards, values, MASK, 0.9, 1.0) + values * MASK
+    torch.testing.assert_close(estimates, over_tokens(returns), rtol=0, atol=1e-12)
 
 
 def test_what_stands_in_the_padding_does_not_matter() -> None:
@@ -84,7 +84,7 @@ def test_whitening_has_mean_0_and_variance_1_over_the_tokens() -> None:
     """Statistics that count the padding."""
     flat = [float(draw(0)[place]) for place in TOKENS]
     mean = sum(flat) / len(flat)
-    deviation = math.sqrt(sum((each - mean) ** 2 for each in flat) / len(flat) + 1e-8)
+    deviation = math.sqrt(sum((value - mean) ** 2 for value in flat) / len(flat) + 1e-8)
     expected = {place: (float(draw(0)[place]) - mean) / deviation for place in TOKENS}
     torch.testing.assert_close(whiten(draw(0), MASK), over_tokens(expected), rtol=0, atol=1e-12)
 
@@ -96,8 +96,8 @@ def test_kl_estimators_are_schulmans() -> None:
         d = float(p[i, t]) - float(q[i, t])
         expected = {"k1": d, "k2": d * d / 2, "k3": math.exp(-d) - 1 + d}
         for name, value in expected.items():
-            found = kl_per_token(p, q, name)[i, t]  # pyright: ignore[reportArgumentType]
-            assert float(found) == pytest.approx(value, abs=1e-12)
+            estimate = kl_per_token(p, q, name)[i, t]  # pyright: ignore[reportArgumentType]
+            assert float(estimate) == pytest.approx(value, abs=1e-12)
 
 
 def test_k1_and_k3_estimate_the_kl_divergence() -> None:
@@ -117,8 +117,8 @@ def test_the_score_stands_on_the_last_token() -> None:
         (i, t): -0.3 * float(kl[i, t]) + (float(scores[i]) if t == LENGTHS[i] - 1 else 0.0)
         for i, t in TOKENS
     }
-    found = token_rewards(scores, kl, MASK, 0.3)
-    torch.testing.assert_close(found, over_tokens(expected), rtol=0, atol=1e-12)
+    rewards = token_rewards(scores, kl, MASK, 0.3)
+    torch.testing.assert_close(rewards, over_tokens(expected), rtol=0, atol=1e-12)
     assert last_token(MASK).sum(1).tolist() == [1.0] * len(LENGTHS)
 
 
@@ -141,13 +141,13 @@ def test_the_clipped_objective(log_ratio: float, advantage: float) -> None:
 def test_value_losses(epsilon: float | None) -> None:
     """The smaller of the two errors, a clip around the return, a missing half."""
     values, old, returns = draw(0), draw(1), draw(2)
-    found = value_losses(values, old, returns, epsilon)
+    losses = value_losses(values, old, returns, epsilon)
     for place in TOKENS:
-        v, o, r = (float(each[place]) for each in (values, old, returns))
+        v, o, r = (float(tensor[place]) for tensor in (values, old, returns))
         errors = [(v - r) ** 2]
         if epsilon is not None:
             errors.append((min(max(v, o - epsilon), o + epsilon) - r) ** 2)
-        assert float(found[place]) == pytest.approx(max(errors) / 2, abs=1e-12)
+        assert float(losses[place]) == pytest.approx(max(errors) / 2, abs=1e-12)
 
 
 def test_explained_variance() -> None:
@@ -160,7 +160,15 @@ def test_explained_variance() -> None:
 
 def test_the_kl_coefficient_moves_towards_its_target() -> None:
     """A controller of the wrong sign, or one that a single batch can throw."""
-    assert adapted(0.1, kl=6.0, target=6.0, sequences=64, horizon=640) == pytest.approx(0.1)
-    assert adapted(0.1, kl=6.6, target=6.0, sequences=64, horizon=640) == pytest.approx(0.101)
-    assert adapted(0.1, kl=600.0, target=6.0, sequences=64, horizon=640) == pytest.approx(0.102)
-    assert adapted(0.1, kl=0.0, target=6.0, sequences=64, horizon=640) == pytest.approx(0.098)
+    assert adapt_kl_coefficient(
+        0.1, kl=6.0, target=6.0, sequences=64, horizon=640
+    ) == pytest.approx(0.1)
+    assert adapt_kl_coefficient(
+        0.1, kl=6.6, target=6.0, sequences=64, horizon=640
+    ) == pytest.approx(0.101)
+    assert adapt_kl_coefficient(
+        0.1, kl=600.0, target=6.0, sequences=64, horizon=640
+    ) == pytest.approx(0.102)
+    assert adapt_kl_coefficient(
+        0.1, kl=0.0, target=6.0, sequences=64, horizon=640
+    ) == pytest.approx(0.098)

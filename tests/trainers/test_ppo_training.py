@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from on_policy import SmallPolicy, knobs, save_gpt2, save_model, task
+from on_policy import SmallPolicy, ppo_config, save_gpt2, save_model, trainer_inputs
 from peft import LoraConfig, get_peft_model
 from runs import SMALL, rlexp, run_folder, spec_of
 from torch import Tensor
@@ -49,41 +49,45 @@ def trainer_of(
         for name, weight in policy.model.named_parameters():  # an adapter begins as nothing
             if "lora_B" in name:
                 torch.nn.init.normal_(weight, std=0.3)
-    of_ppo = {name: options.pop(name) for name in list(options) if name in vars(knobs())}
+    of_ppo = {name: options.pop(name) for name in list(options) if name in vars(ppo_config())}
     sampled = {"output": folder / "out", "max_new_tokens": 6, "batch": 8, "prompts": PROMPTS}
     torch.manual_seed(5)
-    trainer = PpoTrainer(task(policy, reward, **{**sampled, **options}), knobs(**of_ppo), body)
+    trainer = PpoTrainer(
+        trainer_inputs(policy, reward, **{**sampled, **options}), ppo_config(**of_ppo), body
+    )
     # A critic without opinions would hide what the critic does.
     torch.nn.init.normal_(trainer.actor_critic.head.output.weight, std=0.3)
     return trainer
 
 
 def rollouts_of(trainer: PpoTrainer) -> Rollouts:
-    rows = [trainer.task.rows[i % len(PROMPTS)] for i in range(8)]
-    return sample_rollouts(trainer.policy, rows, trainer.task.sampling, reward)[0]
+    rows = [trainer.inputs.rows[i % len(PROMPTS)] for i in range(8)]
+    return sample_rollouts(trainer.policy, rows, trainer.inputs.sampling, reward)[0]
 
 
-def gradient(trainer: PpoTrainer, rollouts: Rollouts, pieces: Sequence[Tensor]) -> Tensor:
-    """Of the loss over pieces of the batch, at weights that are not those that sampled."""
-    trainer.without_dropout()
+def gradient(trainer: PpoTrainer, rollouts: Rollouts, parts: Sequence[Tensor]) -> Tensor:
+    """Of the loss over parts of the batch, at weights that are not those that sampled."""
+    trainer.disable_dropout()
     with trainer.policy.reference() as trainer.reference:
-        experience, _ = trainer.look_back(rollouts)
+        experience, _ = trainer.compute_experience(rollouts)
     moved = Experience(**{**vars(experience), "log_probs": experience.log_probs + 0.05})
     trainer.actor_critic.zero_grad()
     tokens = rollouts.sequences.mask.sum()
-    for piece in pieces:
-        trainer.loss(moved, piece, tokens)[0].backward()
-    gradients = [each.grad for each in trainer.actor_critic.parameters() if each.grad is not None]
-    return torch.cat([each.flatten() for each in gradients])
+    for part in parts:
+        trainer.loss(moved, part, tokens)[0].backward()
+    gradients = [
+        weight.grad for weight in trainer.actor_critic.parameters() if weight.grad is not None
+    ]
+    return torch.cat([gradient.flatten() for gradient in gradients])
 
 
-def test_pieces_and_padding_change_nothing(tmp_path: Path) -> None:
+def test_parts_and_padding_change_nothing(tmp_path: Path) -> None:
     """A mean of means over micro-batches of different lengths, or padding that is seen."""
     trainer = trainer_of(tmp_path)
     rollouts = rollouts_of(trainer)
     whole = gradient(trainer, rollouts, [torch.arange(8)])
-    pieces = gradient(trainer, rollouts, [torch.tensor([5, 0, 1]), torch.tensor([2, 3, 4, 6, 7])])
-    torch.testing.assert_close(pieces, whole, rtol=1e-5, atol=1e-6)
+    parts = gradient(trainer, rollouts, [torch.tensor([5, 0, 1]), torch.tensor([2, 3, 4, 6, 7])])
+    torch.testing.assert_close(parts, whole, rtol=1e-5, atol=1e-6)
     ids, attention, mask = vars(rollouts.sequences).values()
     zeros = torch.zeros(8, 3, dtype=torch.long)
     wider = Sequences(
@@ -92,8 +96,8 @@ def test_pieces_and_padding_change_nothing(tmp_path: Path) -> None:
         torch.cat([mask, zeros.float()], 1),
     )
     padded = Rollouts(wider, rollouts.scores, rollouts.ended)
-    found = gradient(trainer, padded, [torch.arange(8)])
-    torch.testing.assert_close(found, whole, rtol=1e-5, atol=1e-6)
+    with_padding = gradient(trainer, padded, [torch.arange(8)])
+    torch.testing.assert_close(with_padding, whole, rtol=1e-5, atol=1e-6)
 
 
 def test_micro_batches_train_the_same(tmp_path: Path) -> None:
@@ -104,7 +108,7 @@ def test_micro_batches_train_the_same(tmp_path: Path) -> None:
         trainer = trainer_of(tmp_path, micro=micro, steps=2, minibatches=2, adam_epsilon=1e-3)
         torch.manual_seed(0)
         trainer.train()
-        trained.append(torch.cat([each.flatten() for each in trainer.model.parameters()]))
+        trained.append(torch.cat([weight.flatten() for weight in trainer.model.parameters()]))
     torch.testing.assert_close(*trained, rtol=0, atol=2e-5)
 
 
@@ -172,13 +176,15 @@ def test_a_separate_critic_leaves_the_policy_alone(tmp_path: Path) -> None:
     body = AutoModel.from_pretrained(save_gpt2(tmp_path, WORDS))
     trainer = trainer_of(tmp_path, body=body)
     rollouts = rollouts_of(trainer)
-    trainer.without_dropout()
+    trainer.disable_dropout()
     with trainer.policy.reference() as trainer.reference:
-        experience, _ = trainer.look_back(rollouts)
+        experience, _ = trainer.compute_experience(rollouts)
     _, seen = trainer.loss(experience, torch.arange(8), rollouts.sequences.mask.sum())
     seen["value_loss"].backward()
-    assert all(each.grad is None for each in trainer.model.parameters())
-    assert any(each.grad is not None and each.grad.abs().sum() > 0 for each in body.parameters())
+    assert all(weight.grad is None for weight in trainer.model.parameters())
+    assert any(
+        weight.grad is not None and weight.grad.abs().sum() > 0 for weight in body.parameters()
+    )
 
 
 def test_conversations_and_columns_reach_the_reward(tmp_path: Path) -> None:
@@ -201,7 +207,7 @@ def test_conversations_and_columns_reach_the_reward(tmp_path: Path) -> None:
     rollouts, seen = sample_rollouts(policy, rows, GenerationConfig(4, 1.0, 0, 1.0), judge)
     assert asked["prompts"] == [talk, talk]
     assert asked["opening"] == ["x", "y"]
-    assert [[each["role"] for each in answer] for answer in asked["completions"]] == [
+    assert [[message["role"] for message in answer] for answer in asked["completions"]] == [
         ["assistant"]
     ] * 2
     assert rollouts.scores.tolist() == [1.0, 2.0]
@@ -221,7 +227,7 @@ def test_a_run_of_ppo_leaves_what_every_run_leaves(tmp_path: Path) -> None:
     assert all(f'"train/{name}"' in spool for name in (*names, "explained_variance", "grad_norm"))
     assert '"perf/tokens_per_second"' in spool
     assert (folder / "model" / "adapter_model.safetensors").is_file()
-    saved = {each.name for each in (folder / "checkpoints" / "step-000002").iterdir()}
+    saved = {path.name for path in (folder / "checkpoints" / "step-000002").iterdir()}
     assert {"critic.safetensors", "optimizer.safetensors", "training.json"} <= saved
     assert not [name for name in saved if name.endswith((".bin", ".pt", ".pth", ".pkl"))]
 

@@ -13,9 +13,10 @@ from on_policy import (
     SmallPolicy,
     all_answers,
     answer_log_probs,
-    knobs,
+    ppo_config,
+    reinforce_config,
     save_model,
-    task,
+    trainer_inputs,
 )
 from runs import spec_of
 from torch import Tensor
@@ -23,7 +24,6 @@ from torch import Tensor
 from rlexp.spec.errors import UserError
 from rlexp.trainers.ppo import PpoTrainer
 from rlexp.trainers.reinforce import (
-    ReinforceConfig,
     ReinforceTrainer,
     leave_one_out,
     policy_gradient_loss,
@@ -63,10 +63,10 @@ def test_the_moving_average_knows_earlier_batches_only(tmp_path: Path) -> None:
 
 def trainer_of(folder: Path, baseline: Any, generations: int = 1) -> ReinforceTrainer:
     policy = SmallPolicy(save_model(folder, ["a", "b"]))
-    what = task(
+    inputs = trainer_inputs(
         policy, reward, output=folder / "out", max_new_tokens=LONGEST, generations=generations
     )
-    trainer = ReinforceTrainer(what, ReinforceConfig(BETA, baseline, 0.9))
+    trainer = ReinforceTrainer(inputs, reinforce_config(baseline, BETA))
     trainer.reference = SmallPolicy(save_model(folder / "other", ["a", "b"], seed=1)).model.eval()
     return trainer
 
@@ -78,13 +78,13 @@ def exact_gradient(trainer: ReinforceTrainer, answers: list[tuple[int, ...]]) ->
     rewards = torch.tensor(reward(None, texts), dtype=torch.float64)
     logs = answer_log_probs(model, prompt, answers)
     with torch.no_grad():
-        theirs = answer_log_probs(trainer.reference, prompt, answers)
-    objective = (logs.exp() * (rewards - BETA * (logs - theirs))).sum()
+        reference_logs = answer_log_probs(trainer.reference, prompt, answers)
+    objective = (logs.exp() * (rewards - BETA * (logs - reference_logs))).sum()
     return flat(torch.autograd.grad(objective, list(model.parameters())))
 
 
 def flat(gradients: Any) -> Tensor:
-    return torch.cat([each.flatten().double() for each in gradients])
+    return torch.cat([gradient.flatten().double() for gradient in gradients])
 
 
 def test_the_expected_step_is_the_gradient_of_the_objective(tmp_path: Path) -> None:
@@ -106,8 +106,10 @@ def test_the_expected_step_is_the_gradient_of_the_objective(tmp_path: Path) -> N
         loss = policy_gradient_loss(
             judged.log_probs.double(), mask.double(), weights * (returns - constant)
         )
-        found = flat(torch.autograd.grad(loss, list(trainer.model.parameters()), retain_graph=True))
-        torch.testing.assert_close(-found, expected, rtol=1e-4, atol=1e-6)
+        gradient = flat(
+            torch.autograd.grad(loss, list(trainer.model.parameters()), retain_graph=True)
+        )
+        torch.testing.assert_close(-gradient, expected, rtol=1e-4, atol=1e-6)
 
 
 def listed(trainer: ReinforceTrainer, answers: list[tuple[int, ...]]) -> Rollouts:
@@ -128,21 +130,21 @@ def test_sampled_gradients_agree_with_the_exact_one(tmp_path: Path) -> None:
     trainer = trainer_of(tmp_path, "leave_one_out", generations=4096)
     answers = all_answers(trainer.model.config.vocab_size, LONGEST)
     expected = exact_gradient(trainer, answers)
-    found: list[Tensor] = []
+    gradients: list[Tensor] = []
 
-    def keep(pieces: list[Tensor], loss_of: Any) -> Tensor:
-        loss = torch.stack([loss_of(piece) for piece in pieces]).sum()
-        found.append(-flat(torch.autograd.grad(loss, list(trainer.model.parameters()))))
+    def keep_gradient(microbatches: list[Tensor], loss_of: Any) -> Tensor:
+        loss = torch.stack([loss_of(microbatch) for microbatch in microbatches]).sum()
+        gradients.append(-flat(torch.autograd.grad(loss, list(trainer.model.parameters()))))
         return torch.tensor(0.0)
 
-    trainer.update = keep  # pyright: ignore[reportAttributeAccessIssue]
+    trainer.optimizer_step = keep_gradient  # pyright: ignore[reportAttributeAccessIssue]
     torch.manual_seed(0)
     rows = [{"prompt": "p"}] * 4096
-    rollouts, _ = sample_rollouts(trainer.policy, rows, trainer.task.sampling, reward)
-    trainer.learn(rollouts)
-    cosine = torch.nn.functional.cosine_similarity(found[0], expected, dim=0)
+    rollouts, _ = sample_rollouts(trainer.policy, rows, trainer.inputs.sampling, reward)
+    trainer.update_policy(rollouts)
+    cosine = torch.nn.functional.cosine_similarity(gradients[0], expected, dim=0)
     assert cosine > 0.98
-    assert found[0].norm() == pytest.approx(expected.norm().item(), rel=0.15)
+    assert gradients[0].norm() == pytest.approx(expected.norm().item(), rel=0.15)
 
 
 def test_ppo_without_a_critic_takes_the_same_first_step(tmp_path: Path) -> None:
@@ -152,18 +154,18 @@ def test_ppo_without_a_critic_takes_the_same_first_step(tmp_path: Path) -> None:
     reward, and PPO's mean over tokens is REINFORCE's mean over answers up to their mean length."""
     trainer = trainer_of(tmp_path, "none")
     rollouts = listed(trainer, all_answers(trainer.model.config.vocab_size, LONGEST))
-    bare = knobs(beta=0.0, lam=1.0, whiten_advantages=False, value_coefficient=0.0)
-    what = task(trainer.policy, reward, output=tmp_path / "out", max_new_tokens=LONGEST)
-    ppo = PpoTrainer(what, bare, None)
-    experience, _ = ppo.look_back(rollouts)
+    bare = ppo_config(beta=0.0, lam=1.0, whiten_advantages=False, value_coefficient=0.0)
+    inputs = trainer_inputs(trainer.policy, reward, output=tmp_path / "out", max_new_tokens=LONGEST)
+    ppo = PpoTrainer(inputs, bare, None)
+    experience, _ = ppo.compute_experience(rollouts)
     count, tokens = len(rollouts.scores), rollouts.sequences.mask.sum()
     weights = list(trainer.model.parameters())
     loss, _ = ppo.loss(experience, torch.arange(count), tokens)
-    found = flat(torch.autograd.grad(loss, weights)) * tokens / count
+    gradient = flat(torch.autograd.grad(loss, weights)) * tokens / count
     judged = score_tokens(trainer.module, rollouts.sequences, 1.0)
     loss = policy_gradient_loss(judged.log_probs, rollouts.sequences.mask, rollouts.scores)
     expected = flat(torch.autograd.grad(loss, weights))
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_a_baseline_of_others_wants_others() -> None:

@@ -65,9 +65,9 @@ def test_a_killed_run_goes_on_bit_for_bit(algo: str, here: Path) -> None:
     assert_same(killed, run_here(here / "whole", *options))
 
 
-def test_mlflow_has_one_run_of_all_attempts(here: Path) -> None:
+def test_mlflow_has_one_run_of_all_attempts(here: Path, tables: Path) -> None:
     """A second MLflow run, a step that is logged twice, a run that stays FAILED."""
-    spec = tracking_spec(f"sqlite:///{here / 'mlflow.db'}")
+    spec = tracking_spec(f"sqlite:///{shutil.copy(tables, here / 'mlflow.db')}")
     with pytest.raises(RuntimeError), Tracker.open(spec, here / "run") as tracker:
         for step in (1, 2, 3):
             tracker.log({"train/loss": 1 / step}, step)

@@ -123,11 +123,11 @@ def test_an_adapter_is_a_reward_too(trained: Path, tmp_path: Path) -> None:
     assert scores == pytest.approx(
         again([pair["prompt"] for pair in pairs], [pair["chosen"] for pair in pairs]), abs=1e-5
     )
-    shown = {sample["prompt"]: sample for sample in card["samples"]}
-    assert shown and all(sample["reward_after"] is not None for sample in shown.values())
-    sample = next(s for name, s in shown.items() if name.endswith("(chosen)"))
-    prompt = sample["prompt"].removesuffix(" (chosen)")
-    assert model([prompt], [sample["after"]]) == pytest.approx([sample["reward_after"]], abs=1e-4)
+    samples = card["samples"]
+    assert samples and all(sample["reward_after"] is not None for sample in samples)
+    sample = next(sample for sample in samples if sample["answer"] == "chosen")
+    score = model([sample["prompt"]], [sample["after"]])
+    assert score == pytest.approx([sample["reward_after"]], abs=1e-4)
 
 
 class TestMistakes:

@@ -11,7 +11,7 @@ from rlexp.spec.model import ModelSpec
 Vocabulary = dict[str, int]
 
 
-def local_companion(path: str, key: str) -> Path | None:
+def local_model_folder(path: str, key: str) -> Path | None:
     """The companion's folder, where it is on this machine already.
 
     Raises:
@@ -49,11 +49,13 @@ def auxiliary_model_problems(
     return [Problem(key, f"{folder}, a {', '.join(names)}", want)]
 
 
-def other_vocabulary(folder: Path, key: str, ours: Vocabulary | None, remedy: str) -> list[Problem]:
+def vocabulary_problems(
+    folder: Path, key: str, policy: Vocabulary | None, remedy: str
+) -> list[Problem]:
     """A problem where a companion's tokens are not the policy's."""
-    theirs = vocabulary(folder)
-    if theirs is None or ours is None or theirs == ours:
+    companion = vocabulary(folder)
+    if companion is None or policy is None or companion == policy:
         return []
-    shared = sum(ours.get(piece) == index for piece, index in theirs.items())
-    got = f"{folder}, of whose {len(theirs)} tokens {shared} are the policy's {len(ours)}"
+    shared = sum(policy.get(piece) == index for piece, index in companion.items())
+    got = f"{folder}, of whose {len(companion)} tokens {shared} are the policy's {len(policy)}"
     return [Problem(key, got, "the policy's tokenizer", remedy)]

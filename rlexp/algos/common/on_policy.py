@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
+from rlexp.algos.common.policy import PolicyToTrain
 from rlexp.algos.common.rollouts import sampling
 from rlexp.algos.common.trl import Training, common_arguments
+from rlexp.spec.algo import RolloutAlgo
+
+if TYPE_CHECKING:
+    from rlexp.trainers.inputs import TrainerInputs
 
 
-def on_policy_task(algo: Any, training: Training, *, generations: int = 1) -> Any:
+def trainer_inputs(
+    algo: RolloutAlgo, training: Training, *, with_reference: bool, generations: int = 1
+) -> TrainerInputs:
     """Return the `TrainerInputs` of a run; the policy gets its adapter, where it has one.
 
     Args:
-        algo: a `RolloutAlgo` with `beta`.
+        algo: the algorithm.
         training: the run's parts.
+        with_reference: whether the model as it was before training is wanted.
         generations: answers a prompt.
     """
     from transformers import TrainingArguments
 
-    from rlexp.trainers.loop import TrainerInputs
+    from rlexp.trainers.inputs import TrainerInputs
     from rlexp.trainers.rollouts import GenerationConfig
 
     add_adapter(training.policy)
@@ -30,11 +38,11 @@ def on_policy_task(algo: Any, training: Training, *, generations: int = 1) -> An
         sampling=GenerationConfig(**sampling(algo)),
         callbacks=training.callbacks,
         generations=generations,
-        keeps_reference=algo.beta > 0,
+        keeps_reference=with_reference,
     )
 
 
-def add_adapter(policy: Any) -> None:
+def add_adapter(policy: PolicyToTrain) -> None:
     """Wrap the policy's model as its adapter's config says, if there is one."""
     if policy.adapter is None:
         return

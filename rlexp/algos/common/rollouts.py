@@ -15,30 +15,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rlexp.algos.common.trl import Training, common_arguments
-from rlexp.spec.algo import RolloutAlgo
+from rlexp.algos.common.trl import Training, trl_arguments
+from rlexp.spec.algo import RolloutAlgo, TrainerLike, trl_values
 from rlexp.spec.errors import Problem, UserError
 
 
 def rollout_arguments(algo: RolloutAlgo, training: Training) -> dict[str, Any]:
-    """`common_arguments`, and what TRL's config is told of the sampling."""
-    arguments = {
-        "max_completion_length": algo.max_completion_length,
-        "temperature": algo.temperature,
-        "top_p": algo.top_p,
-        "top_k": algo.top_k,
-        **common_arguments(algo, training),
-    }
+    """`trl_arguments`, and what TRL's config is told of vLLM."""
+    arguments = trl_arguments(algo, training)
     if algo.rollout != "vllm" or not algo.trl_runs_vllm:
         return arguments
     options = arguments.pop("generation_kwargs", None) or {}
     return {
         "use_vllm": True,
-        "vllm_mode": algo.vllm.mode,
-        "vllm_server_host": algo.vllm.server_host,
-        "vllm_server_port": algo.vllm.server_port,
-        "vllm_gpu_memory_utilization": algo.vllm.gpu_memory_utilization,
-        "vllm_tensor_parallel_size": algo.vllm.tensor_parallel_size,
+        **trl_values(algo.vllm),
         "vllm_max_model_length": longest_sequence(algo, training),
         # vLLM knows the end token of the model's folder only.
         "generation_kwargs": {"stop_token_ids": training.policy.eos_token_ids, **options},
@@ -62,8 +52,8 @@ def longest_sequence(algo: RolloutAlgo, training: Training) -> int:
 
 
 @contextmanager
-def server_answers(algo: RolloutAlgo) -> Iterator[None]:
-    """Around what connects to a vLLM server: one that is not there is the user's to start.
+def explain_missing_server(algo: RolloutAlgo) -> Iterator[None]:
+    """Turn a vLLM server's missing answer into a mistake of the user, who has to start it.
 
     Raises:
         UserError: no server at the address.
@@ -78,25 +68,25 @@ def server_answers(algo: RolloutAlgo) -> Iterator[None]:
         raise UserError(Problem("algo.vllm.server_host", got, "a server", remedy)) from error
 
 
-def with_vllm(algo: RolloutAlgo, training: Training, trainer: Any) -> Any:
-    """The trainer, whose policy is sampled by vLLM where the algorithm says so."""
+def with_vllm(algo: RolloutAlgo, training: Training, trainer: TrainerLike) -> TrainerLike:
+    """Return the trainer; vLLM samples its policy where the algorithm says so."""
     if algo.rollout == "vllm":
         policy = training.policy
         policy.model = trainer.model
-        with server_answers(algo):
-            keeps_up = policy.sample_by_vllm(
+        with explain_missing_server(algo):
+            weights_callback = policy.sample_by_vllm(
                 trainer.accelerator,
                 algo.vllm,
                 sampling(algo),
                 longest=longest_sequence(algo, training),
                 at_once=training.spec.train.batch_size // training.spec.hardware.processes,
             )
-        trainer.add_callback(keeps_up)
+        trainer.add_callback(weights_callback)
     return trainer
 
 
-def with_rollouts(algo: RolloutAlgo, training: Training, trainer: Any) -> Any:
-    """One of TRL's trainers that samples by `generate`, with rlexp's rollouts in its place."""
+def with_rollouts(algo: RolloutAlgo, training: Training, trainer: TrainerLike) -> TrainerLike:
+    """Return one of TRL's trainers that samples by `generate`, with rlexp's rollouts instead."""
     if algo.rollout == "transformers" or (algo.rollout == "vllm" and algo.trl_runs_vllm):
         return trainer
     trainer = with_vllm(algo, training, trainer)

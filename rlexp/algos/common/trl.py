@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from rlexp.algos.common.policy import PolicyToTrain
 from rlexp.algos.common.reward_function import RewardFunction
 from rlexp.scoring import Scorer
-from rlexp.spec.algo import AlgoSpec
+from rlexp.spec.algo import AlgoSpec, VllmSpec, trl_names, trl_values
 from rlexp.spec.errors import Problem
 from rlexp.spec.hardware import HardwareSpec
 from rlexp.spec.run import RunSpec
 from rlexp.spec.train import TrainSpec
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback, TrainingArguments
+
+TrainerT = TypeVar("TrainerT")
 
 OWNED = {
     "output_dir": "hydra.run.dir",
@@ -35,24 +42,14 @@ OWNED = {
     "fp16": "hardware.mixed_precision",
     "report_to": "tracking.uri",
     "push_to_hub": "tracking.uri: rlexp uploads nothing to a hub",
-    "beta": "algo.beta",
-    "max_length": "algo.max_length",
 }
-"""TRL fields that have a key of their own in rlexp."""
+"""TRL fields that have a key outside of `algo` in rlexp."""
 
 OWNED_OF_ROLLOUTS = {
-    **{name: key for name, key in OWNED.items() if name != "max_length"},
-    "max_completion_length": "algo.max_completion_length",
-    "temperature": "algo.temperature",
-    "top_p": "algo.top_p",
-    "top_k": "algo.top_k",
+    **OWNED,
     "reward_weights": "reward=mix and reward.terms.<name>.weight",
     "use_vllm": "algo.rollout=vllm",
-    "vllm_mode": "algo.vllm.mode",
-    "vllm_server_host": "algo.vllm.server_host",
-    "vllm_server_port": "algo.vllm.server_port",
-    "vllm_gpu_memory_utilization": "algo.vllm.gpu_memory_utilization",
-    "vllm_tensor_parallel_size": "algo.vllm.tensor_parallel_size",
+    **trl_names(VllmSpec, "algo.vllm"),
 }
 """The same for algorithms that sample."""
 
@@ -63,20 +60,20 @@ class Training:
 
     Attributes:
         spec: the run.
-        policy: a `rlexp.models.policy.Policy`.
+        policy: what is trained.
         rows: training rows of the algorithm's kind, framed for the model.
         folder: where checkpoints go.
         mixed_bf16: whether the training step runs under bfloat16 autocast.
-        callbacks: transformers TrainerCallbacks.
+        callbacks: what transformers' Trainer calls.
         scorer: of the run's reward; None where the reward runs in this process alone.
     """
 
     spec: RunSpec
-    policy: Any
+    policy: PolicyToTrain
     rows: list[dict[str, Any]]
     folder: Path
     mixed_bf16: bool
-    callbacks: list[Any]
+    callbacks: list[TrainerCallback]
     scorer: Scorer | None = None
 
     def reward_function(self) -> RewardFunction:
@@ -86,7 +83,7 @@ class Training:
 
 
 def common_arguments(algo: AlgoSpec, training: Training) -> dict[str, Any]:
-    """Arguments that every TRL config takes, in its own names."""
+    """Arguments that every config of a trainer takes, in transformers' own names."""
     spec, train = training.spec, training.spec.train
     share = train.batch_size // spec.hardware.processes
     micro = train.micro_batch_size or share
@@ -116,9 +113,18 @@ def common_arguments(algo: AlgoSpec, training: Training) -> dict[str, Any]:
     }
 
 
+def trl_arguments(algo: AlgoSpec, training: Training) -> dict[str, Any]:
+    """`common_arguments`, and the algorithm's knobs that are marked as fields of TRL's config."""
+    return {**trl_values(algo), **common_arguments(algo, training)}
+
+
 def trl_trainer(
-    kind: Any, arguments: Any, training: Training, columns: tuple[str, ...] = (), **more: Any
-) -> Any:
+    kind: Callable[..., TrainerT],
+    arguments: TrainingArguments,
+    training: Training,
+    columns: tuple[str, ...] = (),
+    **more: Any,
+) -> TrainerT:
     """One of TRL's trainers on the run's policy and rows.
 
     Args:

@@ -12,7 +12,7 @@ _ANSWERS = {column for columns in KIND_COLUMNS.values() for column in columns} -
 
 
 def derive(rows: list[Row], kind: Kind, needs: Kind, source: str) -> tuple[list[Row], list[str]]:
-    """Rows of the kind `needs`, and notes that say how they were made.
+    """Return rows of the kind `needs`, and notes that say how they were made.
 
     Columns that are in no kind (for rewards) are kept.
 
@@ -32,36 +32,36 @@ def derive(rows: list[Row], kind: Kind, needs: Kind, source: str) -> tuple[list[
     return derived, [f"{len(derived)} {needs}: {how}"]
 
 
-def prompts_of(rows: list[Row]) -> list[Row]:
-    """The rows without their answers."""
+def drop_answers(rows: list[Row]) -> list[Row]:
+    """Return the rows without their answers."""
     return [{name: row[name] for name in row if name not in _ANSWERS} for row in rows]
 
 
-def _chosen(rows: list[Row]) -> list[Row]:
-    return [_answered(row, row["chosen"]) for row in rows]
+def _chosen_as_completions(rows: list[Row]) -> list[Row]:
+    return [_with_completion(row, row["chosen"]) for row in rows]
 
 
-def _labelled_true(rows: list[Row]) -> list[Row]:
-    return [_answered(row, row["completion"]) for row in rows if row["label"]]
+def _completions_labelled_true(rows: list[Row]) -> list[Row]:
+    return [_with_completion(row, row["completion"]) for row in rows if row["label"]]
 
 
-def _both_labelled(rows: list[Row]) -> list[Row]:
+def _both_with_labels(rows: list[Row]) -> list[Row]:
     return [
-        _answered(row, row[answer], label=answer == "chosen")
+        _with_completion(row, row[answer], label=answer == "chosen")
         for row in rows
         for answer in ("chosen", "rejected")
     ]
 
 
-def _answered(row: Row, completion: object, **label: bool) -> Row:
-    return {**prompts_of([row])[0], "completion": completion, **label}
+def _with_completion(row: Row, completion: object, **label: bool) -> Row:
+    return {**drop_answers([row])[0], "completion": completion, **label}
 
 
 _DERIVATIONS: dict[tuple[Kind, Kind], Callable[[list[Row]], list[Row]]] = {
-    ("pairs", "prompts"): prompts_of,
-    ("demonstrations", "prompts"): prompts_of,
-    ("unpaired", "prompts"): prompts_of,
-    ("pairs", "demonstrations"): _chosen,
-    ("unpaired", "demonstrations"): _labelled_true,
-    ("pairs", "unpaired"): _both_labelled,
+    ("pairs", "prompts"): drop_answers,
+    ("demonstrations", "prompts"): drop_answers,
+    ("unpaired", "prompts"): drop_answers,
+    ("pairs", "demonstrations"): _chosen_as_completions,
+    ("unpaired", "demonstrations"): _completions_labelled_true,
+    ("pairs", "unpaired"): _both_with_labels,
 }

@@ -9,14 +9,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
 
 from rlexp.data.parsing.records import Row
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.text import Text
 
 
 def label_pairs(rows: list[Row], seed: int, most: int | None) -> tuple[list[Row], str]:
-    """Pairs of rows with `completion` and `label`, and a note that says how many there are.
+    """Return pairs of rows with `completion` and `label`, and a note that says how many there are.
 
     Each pass goes through the rarer label once, and through as many texts of the other; no two
     passes are matched alike. The prompt of a pair is empty: whole texts are compared, or whole
@@ -24,28 +24,28 @@ def label_pairs(rows: list[Row], seed: int, most: int | None) -> tuple[list[Row]
 
     Args:
         rows: framed; those labelled true and those labelled false.
-        seed: of who meets whom.
+        seed: of the matching.
         most: pairs; None is one pass, in which no text comes twice.
 
     Raises:
         UserError: one of the labels is missing.
     """
-    good = [_whole(row) for row in rows if row["label"]]
-    bad = [_whole(row) for row in rows if not row["label"]]
-    told = f"{len(good)} texts labelled true, {len(bad)} false"
+    good = [_full_text(row) for row in rows if row["label"]]
+    bad = [_full_text(row) for row in rows if not row["label"]]
+    counts = f"{len(good)} texts labelled true, {len(bad)} false"
     if not good or not bad:
-        raise UserError(Problem("data", told, "some of both, to match for algo.labels=data"))
+        raise UserError(Problem("data", counts, "some of both, to match for algo.labels=data"))
     passes = _passes(good, bad, random.Random(seed))
     pairs = list(islice(passes, most or min(len(good), len(bad))))
-    return pairs, f"{len(pairs)} pairs matched by label, of {told}"
+    return pairs, f"{len(pairs)} pairs matched by label, of {counts}"
 
 
-def _passes(good: list[Any], bad: list[Any], rng: random.Random) -> Iterator[Row]:
+def _passes(good: list[Text], bad: list[Text], rng: random.Random) -> Iterator[Row]:
     size = min(len(good), len(bad))
     while True:
         for chosen, rejected in zip(rng.sample(good, size), rng.sample(bad, size), strict=True):
             yield {"prompt": chosen[:0], "chosen": chosen, "rejected": rejected}
 
 
-def _whole(row: Row) -> Any:
+def _full_text(row: Row) -> Text:
     return row["prompt"] + row["completion"]

@@ -1,11 +1,11 @@
-"""Rows sampled from the policy and judged by a reward, for data that holds none of the kind.
+"""Rows sampled from the policy and scored by a reward, for data that holds none of the kind.
 
 Of the completions of a prompt the best and the worst become a pair (best-of-n against worst-of-n,
 as in Yuan et al. 2024, arXiv:2401.10020); or each is labelled good if it is above their mean, and
 bad if below. The end token is appended to answers when they are trained on, which for a completion
 that was cut at the length limit would teach the policy to stop in the middle: such completions take
 part only where a prompt has not two others, and then up to the end of their last full sentence.
-Answers that the reward cannot judge take no part.
+Answers that the reward gives no value take no part.
 """
 
 from __future__ import annotations
@@ -15,23 +15,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from statistics import fmean
-from typing import Any
 
 from rlexp.data.parsing.conversations import assistant_turn
 from rlexp.data.parsing.records import Row
 from rlexp.spec.data import Kind
 from rlexp.spec.errors import RunFailed
 from rlexp.spec.policy import Completion
-from rlexp.spec.reward import Text, Value
+from rlexp.spec.reward import DataColumns, Text, Value
 
 Complete = Callable[[Sequence[Text]], list[list[Completion]]]
-Score = Callable[[list[Text], list[Text], dict[str, list[Any]]], Sequence[Value]]
+Score = Callable[[list[Text], list[Text], DataColumns], Sequence[Value]]
 
 _SENTENCES = re.compile(r".*(?:[.!?][\"')\]]*(?=\s|$)|[。！？])", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Judged:
+class ScoredAnswers:
     """The answers to one prompt, and the reward of each."""
 
     row: Row
@@ -42,7 +41,7 @@ class Judged:
 def sample_rows(
     kind: Kind, rows: list[Row], complete: Complete, score: Score
 ) -> tuple[list[Row], str]:
-    """Rows of a kind made from prompts, and a note that says how many there are and how good.
+    """Return rows of a kind, and a note that says how many there are and how good.
 
     Args:
         kind: `pairs` or `unpaired`.
@@ -61,14 +60,14 @@ def sample_rows(
     make = {"pairs": _pairs, "unpaired": _labelled}[kind]
     completions = complete([row["prompt"] for row in rows])
     texts = [_usable(group) for group in completions]
-    groups = _judged(rows, texts, score)
-    telling = [group for group in groups if len(set(group.scores)) > 1]
+    groups = _scored(rows, texts, score)
+    differing = [group for group in groups if len(set(group.scores)) > 1]
     few = sum(len(group.answers) < 2 for group in groups)
-    ties = len(groups) - len(telling) - few
+    ties = len(groups) - len(differing) - few
     missing = f"fewer than two answers: {few}; equal rewards only: {ties}"
-    if unjudged := sum(map(len, texts)) - sum(len(group.answers) for group in groups):
-        missing += f"; answers without a reward: {unjudged}"
-    if not telling:
+    if without_reward := sum(map(len, texts)) - sum(len(group.answers) for group in groups):
+        missing += f"; answers without a reward: {without_reward}"
+    if not differing:
         raise RunFailed(
             f"no row of {kind} came of {len(rows)} prompts: {missing}",
             "answers are cut at the length limit before their first sentence ends, or the reward "
@@ -76,44 +75,51 @@ def sample_rows(
             "Raise data.max_completion_length, or completions or temperature of "
             "algo.pairs (algo.samples).",
         )
-    made, quality = make(telling)
-    ended = sum(each.ended for group in completions for each in group)
+    sampled, quality = make(differing)
+    ended = sum(completion.ended for group in completions for completion in group)
     if (cut := sum(map(len, texts)) - ended) > 0:
         quality += f"; {cut} answers were cut at the limit and end with their last full sentence"
-    return made, f"{len(made)} {kind} sampled from {len(rows)} prompts ({missing}); {quality}"
+    return sampled, f"{len(sampled)} {kind} sampled from {len(rows)} prompts ({missing}); {quality}"
 
 
 def _usable(group: list[Completion]) -> list[str]:
-    """The texts of the answers that ended, or of all of them up to a sentence's end."""
-    ended = [each.text for each in group if each.ended]
+    """Return the texts of the answers that ended, or of all up to their last full sentence."""
+    ended = [completion.text for completion in group if completion.ended]
     if len(ended) > 1:
         return ended
-    whole = (each.text if each.ended else _full_sentences(each.text) for each in group)
-    return [text for text in whole if text]
+    complete = (
+        completion.text if completion.ended else _full_sentences(completion.text)
+        for completion in group
+    )
+    return [text for text in complete if text]
 
 
 def _full_sentences(text: str) -> str:
-    found = _SENTENCES.match(text)
-    return found.group() if found else ""
+    match = _SENTENCES.match(text)
+    return match.group() if match else ""
 
 
-def _judged(rows: list[Row], usable: list[list[str]], score: Score) -> list[Judged]:
-    asked = [row for row, texts in zip(rows, usable, strict=True) for _ in texts]
+def _scored(rows: list[Row], usable: list[list[str]], score: Score) -> list[ScoredAnswers]:
+    # all answers in one call, each with its row
+    repeated = [row for row, texts in zip(rows, usable, strict=True) for _ in texts]
     texts = chain.from_iterable(usable)
-    answers = [_answer(row["prompt"], text) for row, text in zip(asked, texts, strict=True)]
-    columns = {name: [row[name] for row in asked] for name in rows[0] if name != "prompt"}
-    scores = score([row["prompt"] for row in asked], answers, columns) if asked else []
-    judged, start = [], 0
+    answers = [_as_answer(row["prompt"], text) for row, text in zip(repeated, texts, strict=True)]
+    columns = {name: [row[name] for row in repeated] for name in rows[0] if name != "prompt"}
+    scores = score([row["prompt"] for row in repeated], answers, columns) if repeated else []
+    # and back to the prompts
+    scored, start = [], 0
     for row, group in zip(rows, usable, strict=True):
         end = start + len(group)
         pairs = zip(answers[start:end], scores[start:end], strict=True)
         known = [(answer, score) for answer, score in pairs if score is not None]
-        judged.append(Judged(row, [answer for answer, _ in known], [score for _, score in known]))
+        scored.append(
+            ScoredAnswers(row, [answer for answer, _ in known], [score for _, score in known])
+        )
         start = end
-    return judged
+    return scored
 
 
-def _pairs(groups: list[Judged]) -> tuple[list[Row], str]:
+def _pairs(groups: list[ScoredAnswers]) -> tuple[list[Row], str]:
     pairs, best, worst = [], [], []
     for group in groups:
         high, low = (pick(group.scores) for pick in (max, min))
@@ -124,7 +130,7 @@ def _pairs(groups: list[Judged]) -> tuple[list[Row], str]:
     return pairs, f"mean reward {fmean(best):.3f} chosen, {fmean(worst):.3f} rejected"
 
 
-def _labelled(groups: list[Judged]) -> tuple[list[Row], str]:
+def _labelled(groups: list[ScoredAnswers]) -> tuple[list[Row], str]:
     rows: list[Row] = []
     by_label: dict[bool, list[float]] = {True: [], False: []}
     for group in groups:
@@ -139,5 +145,5 @@ def _labelled(groups: list[Judged]) -> tuple[list[Row], str]:
     )
 
 
-def _answer(prompt: Text, text: str) -> Text:
+def _as_answer(prompt: Text, text: str) -> Text:
     return text if isinstance(prompt, str) else assistant_turn(text)

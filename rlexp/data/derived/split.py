@@ -18,12 +18,12 @@ _CONTENT = ("prompt", "completion", "chosen", "rejected", "label")
 
 
 def canonical_json(value: object) -> bytes:
-    """The same bytes for equal values: JSON with sorted keys."""
+    """Return JSON with sorted keys: the same bytes for equal values."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str).encode()
 
 
 def shuffle_key(row: Row) -> float:
-    """The row's own number, uniform in [0, 1): the same wherever the row stands.
+    """Return the row's own number, uniform in [0, 1): the same wherever the row stands.
 
     A text that was cut counts as a whole: where it was cut does not matter. Nor do columns that are
     kept for rewards.
@@ -37,7 +37,7 @@ def shuffle_key(row: Row) -> float:
 
 
 def split(rows: list[Row], fraction: float, source: str) -> tuple[list[Row], list[Row]]:
-    """Training rows and held-out rows (those that draw less than `fraction`), in their order.
+    """Return training rows and held-out rows (which draw less than `fraction`), in their order.
 
     Raises:
         UserError: one side would be empty.
@@ -54,7 +54,7 @@ def split(rows: list[Row], fraction: float, source: str) -> tuple[list[Row], lis
 
 
 def sample_fraction(rows: list[Row], most: int | None) -> list[Row]:
-    """At most so many rows, those that draw least, in their order; all of them for None."""
+    """Return at most so many rows, those that draw least, in their order; all for None."""
     if most is None or most >= len(rows):
         return rows
     kept = sorted(range(len(rows)), key=lambda index: shuffle_key(rows[index]))[:most]

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from rlexp.data.parsing.conversations import is_raw
-from rlexp.data.parsing.records import RecordError, Rules, SkipRecord, to_row
+from rlexp.data.parsing.conversations import is_dialogue
+from rlexp.data.parsing.records import RecordError, Row, Rules, SkipRecord, to_row
 from rlexp.data.parsing.truncation import PromptWords
 from rlexp.spec.data import DataSpec, Kind
 from rlexp.spec.errors import Problem, UserError
@@ -85,11 +85,11 @@ class Table(DataSpec):
     """Whether null in `columns` takes the canonical name where the source has it, or none."""
 
     def named(self) -> dict[str, str]:
-        """The columns that the config names: canonical -> the source's name."""
+        """Return the columns that the config names: canonical -> the source's name."""
         return {column: name for column, name in self.columns if name is not None}
 
     def layout(self, header: Iterable[str], place: str) -> Layout:
-        """What the columns of a source mean.
+        """Return what the columns of a source mean.
 
         Raises:
             UserError: a column that the config names is not there, or no known set of columns is.
@@ -125,12 +125,12 @@ class Table(DataSpec):
 
     def rows(
         self,
-        records: Iterable[tuple[str, dict[str, Any]]],
+        records: Iterable[tuple[str, Row]],
         layout: Layout,
         problems: list[Problem],
         dropped: Counter[str],
-    ) -> list[dict[str, Any]]:
-        """Records as rows.
+    ) -> list[Row]:
+        """Return records as rows.
 
         Args:
             records: each with its place, `file:line`.
@@ -143,22 +143,22 @@ class Table(DataSpec):
             rules = rules or self._rules(record, layout)
             try:
                 rows.append(to_row(record, layout.names, layout.extra, rules))
-            except RecordError as fault:
-                problems.append(Problem(place, fault.got, fault.want, fault.remedy))
+            except RecordError as error:
+                problems.append(Problem(place, error.got, error.want, error.remedy))
             except SkipRecord as reason:
                 dropped[str(reason)] += 1
         return rows
 
-    def _rules(self, first: dict[str, Any], layout: Layout) -> Rules:
+    def _rules(self, first: Row, layout: Layout) -> Rules:
         parse = self.dialogues
         if parse is None:
             stand_alone = layout.kind != "pairs" or "prompt" in layout.names
-            parse = not stand_alone and is_raw(first.get(layout.names["chosen"]))
+            parse = not stand_alone and is_dialogue(first.get(layout.names["chosen"]))
         return Rules(self.prompt_words, parse, self.drops_empty, self.labels)
 
 
 def raise_problems(problems: list[Problem], source: str) -> None:
-    """Raise `UserError` with some of each kind, and the number of the others, if there are any."""
+    """Raise the problems, if any, as a `UserError`: some of each kind, and the others' number."""
     if not problems:
         return
     alike: dict[tuple[str, str], list[Problem]] = {}
@@ -176,7 +176,7 @@ def raise_problems(problems: list[Problem], source: str) -> None:
 
 
 def drop_notes(dropped: Counter[str]) -> list[str]:
-    """What was dropped, in words for the card."""
+    """Return what was dropped, in words for the card."""
     return [f"rows dropped because {reason}: {count}" for reason, count in dropped.items()]
 
 
@@ -195,5 +195,5 @@ def _no_shape(present: list[str], named: dict[str, str], place: str) -> Problem:
         if near and column not in present:
             remedy = f"Is {near[0]!r} the {column}? Then set data.columns.{column}={near[0]}."
             break
-    said = f", of which the config names {', '.join(named)}" if named else ""
-    return Problem(place, f"the columns {', '.join(present)}{said}", want, remedy)
+    configured = f", of which the config names {', '.join(named)}" if named else ""
+    return Problem(place, f"the columns {', '.join(present)}{configured}", want, remedy)

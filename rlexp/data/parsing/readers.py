@@ -18,10 +18,12 @@ from rlexp.spec.errors import Problem, UserError
 
 Record = dict[str, Any]
 Records = Iterator[tuple[int, Record]]
+JSON_ARRAY = "A JSON array becomes jsonl with: jq -c '.[]' in.json > out.jsonl"
+NOT_UTF8 = "Save the file as UTF-8, e.g. iconv -f latin1 -t utf-8 OLD > NEW."
 
 
 def read_records(path: str, key: str, problems: list[Problem]) -> Records:
-    """The records of a file, by its suffix.
+    """Yield the records of a file, read by its suffix.
 
     Args:
         path: the file, as the user wrote it; `~` is expanded.
@@ -40,15 +42,15 @@ def read_records(path: str, key: str, problems: list[Problem]) -> Records:
     reader = FORMATS.get(file.suffix.lower())
     if reader is None:
         got = f"{path}, which ends in {file.suffix!r}" if file.suffix else f"{path}, without suffix"
-        remedy = "A JSON array becomes jsonl with: jq -c '.[]' in.json > out.jsonl"
-        raise UserError(Problem(key, got, known, remedy if file.suffix == ".json" else ""))
+        remedy = JSON_ARRAY if file.suffix == ".json" else ""
+        raise UserError(Problem(key, got, known, remedy))
     return reader(file, path, problems)
 
 
 def _near_file(file: Path) -> str:
     if not file.parent.is_dir():
         return f"The folder {file.parent} is not there either."
-    names = sorted(each.name for each in file.parent.iterdir())
+    names = sorted(neighbour.name for neighbour in file.parent.iterdir())
     near = get_close_matches(file.name, names, n=1)
     if near:
         return f"Did you mean {file.parent / near[0]}?"
@@ -56,15 +58,14 @@ def _near_file(file: Path) -> str:
 
 
 def _lines(file: Path, shown: str, problems: list[Problem]) -> Iterator[str]:
-    """Decoded lines with their ends; what is not UTF-8 is replaced and reported."""
+    """Yield decoded lines with their ends; what is not UTF-8 is replaced and reported."""
     with file.open("rb") as stream:
         for number, raw in enumerate(stream, start=1):
             try:
                 line = raw.decode()
             except UnicodeDecodeError as error:
                 got = f"byte 0x{raw[error.start]:02x} at position {error.start + 1}"
-                remedy = "Save the file as UTF-8, e.g. iconv -f latin1 -t utf-8 OLD > NEW."
-                problems.append(Problem(f"{shown}:{number}", got, "text in UTF-8", remedy))
+                problems.append(Problem(f"{shown}:{number}", got, "text in UTF-8", NOT_UTF8))
                 line = raw.decode(errors="replace")
             yield line.removeprefix("\ufeff") if number == 1 else line
 
@@ -73,7 +74,7 @@ def _read_jsonl(file: Path, shown: str, problems: list[Problem]) -> Records:
     def unique(pairs: list[tuple[str, Any]]) -> Record:
         record = dict(pairs)
         if len(record) < len(pairs):
-            raise _Repeated(_repeated(name for name, _ in pairs))
+            raise _RepeatedName(_repeated_names(name for name, _ in pairs))
         return record
 
     want = "one JSON object a line"
@@ -89,21 +90,20 @@ def _read_jsonl(file: Path, shown: str, problems: list[Problem]) -> Records:
             remedy = "The line ends early: was a copy or a download cut off?" if cut_off else ""
             got = f"broken JSON: {error.msg}, at character {error.pos + 1}"
             problems.append(Problem(place, got, want, remedy))
-        except _Repeated as error:
+        except _RepeatedName as error:
             problems.append(Problem(place, f"the key {error} twice", "each key once"))
         else:
             if isinstance(record, dict):
                 yield number, record
             else:
-                remedy = "A JSON array becomes jsonl with: jq -c '.[]' in.json > out.jsonl"
-                problems.append(Problem(place, f"a {type(record).__name__}", want, remedy))
+                problems.append(Problem(place, f"a {type(record).__name__}", want, JSON_ARRAY))
 
 
-class _Repeated(Exception):
+class _RepeatedName(Exception):
     """A name that stands more than once where it may stand once."""
 
 
-def _repeated(names: Iterable[str]) -> str:
+def _repeated_names(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name, count in Counter(names).items() if count > 1)
 
 
@@ -117,8 +117,8 @@ def _read_csv(file: Path, shown: str, problems: list[Problem]) -> Records:
                 continue
             if header is None:
                 header = [name.strip() for name in cells]
-                if twice := _repeated(header):
-                    got, remedy = f"the column {twice} twice", "Rename or remove one."
+                if repeated := _repeated_names(header):
+                    got, remedy = f"the column {repeated} twice", "Rename or remove one."
                     problems.append(Problem(f"{shown}:{number}", got, "each column once", remedy))
             elif len(cells) != len(header):
                 got, want = f"{len(cells)} cells", f"{len(header)}, one a column of the header"
@@ -141,8 +141,8 @@ def _read_parquet(file: Path, shown: str, problems: list[Problem]) -> Records:
         remedy = "Was a copy or a download cut off?"
         problems.append(Problem(shown, f"broken parquet: {error}", "a parquet file", remedy))
         return
-    if twice := _repeated(table.schema_arrow.names):
-        problems.append(Problem(shown, f"the column {twice} twice", "each column once"))
+    if repeated := _repeated_names(table.schema_arrow.names):
+        problems.append(Problem(shown, f"the column {repeated} twice", "each column once"))
         return
     rows = (row for batch in table.iter_batches(1024) for row in batch.to_pylist())
     try:

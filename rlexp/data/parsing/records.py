@@ -37,7 +37,7 @@ class Rules:
 
 
 def to_row(record: Row, names: dict[str, str], extra: dict[str, bool], rules: Rules) -> Row:
-    """The row that a record makes.
+    """Return the row that a record makes.
 
     Args:
         record: the source's columns.
@@ -46,8 +46,8 @@ def to_row(record: Row, names: dict[str, str], extra: dict[str, bool], rules: Ru
         rules: how to read it.
 
     Raises:
-        Faulty: a value is missing, empty, or of a wrong type.
-        Unfit: the record is well formed but useless.
+        RecordError: a value is missing, empty, or of a wrong type.
+        SkipRecord: the record is well formed but useless.
     """
     texts = {
         column: _text(_value(record, name), name, rules)
@@ -56,11 +56,11 @@ def to_row(record: Row, names: dict[str, str], extra: dict[str, bool], rules: Ru
     }
     row: Row
     if "text" in texts:
-        row = _cut(texts["text"], names["text"], rules)
+        row = _split_text(texts["text"], names["text"], rules)
     elif "chosen" in texts:
         row = _pair(texts, names, rules)
     else:
-        row = dict(zip(texts, conversations.aligned(*texts.values()), strict=True))
+        row = dict(zip(texts, conversations.align_formats(*texts.values()), strict=True))
     if isinstance(row["prompt"], list) and row["prompt"][-1]["role"] == "assistant":
         raise RecordError(
             "a prompt whose last turn is the assistant's", "one that waits for an answer"
@@ -83,27 +83,27 @@ def _value(record: Row, name: str) -> Any:
     return record[name]
 
 
-def _text(value: Any, name: str, rules: Rules) -> Text:
+def _text(value: object, name: str, rules: Rules) -> Text:
     want = "a text or a list of messages {role, content}"
     if isinstance(value, list):
         if not all(_is_message(turn) for turn in value):
             raise RecordError(f"a list that is no list of messages as {name!r}", want)
-        said = [{"role": turn["role"], "content": turn["content"]} for turn in value]
-        empty = not said or not said[-1]["content"].strip()
+        text = [{"role": turn["role"], "content": turn["content"]} for turn in value]
+        empty = not text or not text[-1]["content"].strip()
     elif isinstance(value, str):
-        said, empty = value, not value.strip()
+        text, empty = value, not value.strip()
     else:
         raise RecordError(f"{value!r}, a {type(value).__name__}, as {name!r}", want)
-    if not _is_unicode(said):
+    if not _is_unicode(text):
         raise RecordError(f"half a character (a lone surrogate) as {name!r}", "text in Unicode")
     if empty and rules.drops_empty:
         raise SkipRecord("a text is empty")
     if empty:
         raise RecordError(f"an empty {name!r}", "a text", "Fill it in, or remove the row.")
-    return said
+    return text
 
 
-def _is_message(turn: Any) -> bool:
+def _is_message(turn: object) -> bool:
     return isinstance(turn, dict) and all(
         isinstance(turn.get(part), str) for part in ("role", "content")
     )
@@ -119,7 +119,7 @@ def _is_unicode(text: Text) -> bool:
     return True
 
 
-def _cut(text: Text, name: str, rules: Rules) -> Row:
+def _split_text(text: Text, name: str, rules: Rules) -> Row:
     if not isinstance(text, str):
         raise RecordError(
             f"messages as {name!r}", "a text", "Messages go into prompt and completion."
@@ -134,9 +134,9 @@ def _cut(text: Text, name: str, rules: Rules) -> Row:
 def _pair(texts: dict[str, Text], names: dict[str, str], rules: Rules) -> Row:
     chosen, rejected = texts["chosen"], texts["rejected"]
     if rules.dialogues:
-        chosen, rejected = (_parsed(texts[c], names[c]) for c in ("chosen", "rejected"))
+        chosen, rejected = (_dialogue(texts[c], names[c]) for c in ("chosen", "rejected"))
     if "prompt" in texts:
-        prompt, chosen, rejected = conversations.aligned(texts["prompt"], chosen, rejected)
+        prompt, chosen, rejected = conversations.align_formats(texts["prompt"], chosen, rejected)
     elif isinstance(chosen, str) or isinstance(rejected, str):
         raise RecordError(
             "answers without a prompt",
@@ -155,18 +155,18 @@ def _pair(texts: dict[str, Text], names: dict[str, str], rules: Rules) -> Row:
     return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
 
 
-def _parsed(text: Text, name: str) -> list[Message]:
+def _dialogue(text: Text, name: str) -> list[Message]:
     if not isinstance(text, str):
         return text
     try:
-        return conversations.parse(text)
+        return conversations.parse_dialogue(text)
     except ValueError as error:
         want = "a dialogue that begins with 'Human:'"
         remedy = "Set data.dialogues=false if the answers stand alone."
         raise RecordError(f"{text[:40]!r} as {name!r}", want, remedy) from error
 
 
-def _label(value: Any, rules: Rules) -> bool:
+def _label(value: object, rules: Rules) -> bool:
     spelled = str(value).strip()
     meanings = _BOOLEANS | {str(key): meaning for key, meaning in rules.labels.items()}
     meaning = meanings.get(spelled, meanings.get(spelled.lower()))

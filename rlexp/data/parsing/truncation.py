@@ -24,7 +24,7 @@ PromptWords = Annotated[tuple[int, int], AfterValidator(_in_order)]
 
 
 def split_prefix(text: str, words: tuple[int, int]) -> tuple[str, str] | None:
-    """The text's opening words, and the rest with its leading space.
+    """Return the text's opening words, and the rest with its leading space.
 
     Args:
         text: opening + rest, exactly.

@@ -10,13 +10,19 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, TrainerCallback
+from transformers import (
+    GenerationConfig,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from rlexp.models.sampling.kv_cache import unpadded
 from rlexp.spec.errors import Problem, UserError
 
-HEEDED = ("max_new_tokens", "temperature", "top_k", "top_p")
-WITHOUT_EFFECT = frozenset({"bos_token_id", "use_cache", "disable_compile", "transformers_version"})
+SUPPORTED = ("max_new_tokens", "temperature", "top_k", "top_p")
+IGNORED = frozenset({"bos_token_id", "use_cache", "disable_compile", "transformers_version"})
 """Options of `generate` that do not change what is sampled after a prompt with its own tokens."""
 OFF = {"repetition_penalty": 1.0, "min_p": 0.0}
 """Values of options that are switched off; None is as well."""
@@ -32,10 +38,14 @@ class InPlaceOfGenerate(TrainerCallback):
         """
         self.policy = policy
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         self.policy.model.generate = self.generate
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         del self.policy.model.generate
 
     def generate(
@@ -54,23 +64,23 @@ class InPlaceOfGenerate(TrainerCallback):
         Raises:
             UserError: an option that the rollouts do not know.
         """
-        self._check(generation_config)
-        how = {name: getattr(generation_config, name) for name in HEEDED}
-        rollout = self.policy.roll_out_ids(unpadded(input_ids, attention_mask), **how)
+        self._check_options(generation_config)
+        sampling = {name: getattr(generation_config, name) for name in SUPPORTED}
+        rollout = self.policy.roll_out_ids(unpadded(input_ids, attention_mask), **sampling)
         return torch.cat([input_ids, rollout.completion_ids.to(input_ids)], dim=1)
 
-    def _check(self, config: GenerationConfig) -> None:
+    def _check_options(self, config: GenerationConfig) -> None:
         ours = {
             "do_sample": True,
             "eos_token_id": self.policy.eos_token_ids,
             "pad_token_id": self.policy.tokenizer.pad_token_id,
         }
-        asked = {**dict.fromkeys(ours), **config.to_diff_dict()}
+        options = {**dict.fromkeys(ours), **config.to_diff_dict()}
         wrong = {
             name: value
-            for name, value in asked.items()
-            if name not in HEEDED
-            and name not in WITHOUT_EFFECT
+            for name, value in options.items()
+            if name not in SUPPORTED
+            and name not in IGNORED
             and value not in (ours.get(name), OFF.get(name))
         }
         if wrong:

@@ -1,4 +1,4 @@
-"""What a model has read of several sequences: prompts at first, then a token of each at a time."""
+"""The key-value cache of a sampling loop: prompts are read at once, then a token of each a step."""
 
 from __future__ import annotations
 
@@ -31,45 +31,54 @@ def unpadded(values: torch.Tensor, mask: torch.Tensor) -> list[list[Any]]:
 
 
 class DecodingState:
-    """What the model has read of each sequence so far."""
+    """A model's cache, attention mask and positions: what it has read of each sequence so far."""
 
     def __init__(self, model: Any) -> None:
+        """
+        Args:
+            model: transformers causal LM, or a PEFT model around one.
+
+        Raises:
+            TypeError: a model that has no `past_key_values`.
+        """
         plain = model.get_base_model() if hasattr(model, "get_base_model") else model
-        takes = inspect.signature(type(plain).forward).parameters
-        if "past_key_values" not in takes:
+        parameters = inspect.signature(type(plain).forward).parameters
+        if "past_key_values" not in parameters:
             name = type(plain).__name__
             raise TypeError(f"{name} takes no past_key_values, which sampling token by token needs")
         self._model = model
-        self._takes_positions = "position_ids" in takes
+        self._takes_positions = "position_ids" in parameters
         layers = DynamicCache(config=plain.config).layers
+        # Layers with a window or a state of their own stay what transformers makes of them.
         self._cache: Any = Cache(
             [PreallocatedCacheLayer() if type(layer) is DynamicLayer else layer for layer in layers]
         )
 
-    def begin(self, prompts: Sequence[Sequence[int]], pad_token_id: int) -> torch.Tensor:
+    def prefill(self, prompts: Sequence[Sequence[int]], pad_token_id: int) -> torch.Tensor:
         """Read the prompts; logits (n, vocabulary) of the first token of each answer."""
-        numbers = {prompt: i for i, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+        # A prompt that occurs several times is read once.
+        rows = {prompt: row for row, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
         device = self._model.device
-        ids, mask = padded(list(numbers), pad_token_id, device)
+        ids, mask = padded(list(rows), pad_token_id, device)
         self._mask = mask
         self._has_padding = not bool(mask.all())
         positions = (mask.cumsum(1) - 1).clamp_(min=0)
         self._last = positions[:, -1:]
         logits = self._forward(ids, positions)
-        if len(numbers) == len(prompts):
+        if len(rows) == len(prompts):
             return logits
-        copies = torch.tensor([numbers[tuple(prompt)] for prompt in prompts], device=device)
-        self.keep(copies)
+        copies = torch.tensor([rows[tuple(prompt)] for prompt in prompts], device=device)
+        self.select_rows(copies)
         return logits[copies]
 
-    def go_on(self, tokens: torch.Tensor) -> torch.Tensor:
+    def decode(self, tokens: torch.Tensor) -> torch.Tensor:
         """Read one more token of each sequence; logits (n, vocabulary) of the next."""
         self._last = self._last + 1
         if self._has_padding:
             self._mask = torch.cat([self._mask, torch.ones_like(self._last)], dim=1)
         return self._forward(tokens[:, None], self._last)
 
-    def keep(self, rows: torch.Tensor) -> None:
+    def select_rows(self, rows: torch.Tensor) -> None:
         """Go on with these rows only; one that is named several times goes on several times."""
         self._cache.reorder_cache(rows)
         self._mask, self._last = self._mask[rows], self._last[rows]
@@ -77,6 +86,7 @@ class DecodingState:
     def _forward(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         output = self._model(
             input_ids=ids,
+            # Without a mask attention takes its faster kernels.
             attention_mask=self._mask if self._has_padding else None,
             past_key_values=self._cache,
             use_cache=True,

@@ -14,7 +14,7 @@ model.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,11 +98,12 @@ def roll_out(
         TypeError: a model that has no `past_key_values`.
         RunFailed: a model whose logits are not finite.
     """
-    _check(prompts, temperature, max_new_tokens)
+    _check_arguments(prompts, temperature, max_new_tokens)
     device, shape = model.device, (len(prompts), max_new_tokens)
-    uniforms = _uniforms(shape, generator, device)
+    # Drawn for all rows and steps: which rows are still in the batch changes nobody's numbers.
+    uniforms = _draw_uniforms(shape, generator, device)
     # The results are made outside of inference mode: autograd may save them later.
-    answers = Completions(
+    completions = Completions(
         token_ids=torch.full(shape, pad_token_id, device=device),
         log_probs=torch.zeros(shape, device=device),
         ends=torch.tensor(list(eos_token_ids), device=device),
@@ -112,13 +113,13 @@ def roll_out(
         return sample_tokens(logits, uniforms[rows, step], temperature, top_k, top_p)
 
     with _eval_mode(model), _without_gradients(model):
-        steps = answers.write(DecodingState(model), prompts, pad_token_id, draw)
-    return answers.after(*padded(prompts, pad_token_id, device), pad_token_id, steps)
+        steps = completions.decode(DecodingState(model), prompts, pad_token_id, draw)
+    return completions.finalise(*padded(prompts, pad_token_id, device), pad_token_id, steps)
 
 
 @dataclass(frozen=True)
 class Completions:
-    """n answers that are being written.
+    """n answers that are being sampled.
 
     Attributes:
         token_ids: (n, longest).
@@ -130,43 +131,50 @@ class Completions:
     log_probs: torch.Tensor
     ends: torch.Tensor
 
-    def write(
+    def decode(
         self,
-        reading: DecodingState,
+        state: DecodingState,
         prompts: Sequence[Sequence[int]],
         pad_token_id: int,
         draw: Callable[[torch.Tensor, torch.Tensor, int], Drawn],
     ) -> int:
-        """Write until all answers have ended or are at the limit; the steps that were taken.
+        """Sample until all answers have ended or are at the limit; the steps that were taken.
 
         Args:
-            reading: has read nothing yet.
+            state: has read nothing yet.
             prompts: token ids, unpadded.
             pad_token_id: fills prompts up.
             draw: from logits, rows and step to tokens and their log-probabilities.
         """
         rows = torch.arange(len(prompts), device=self.ends.device)  # those still in the batch
-        step, writing = 0, torch.ones_like(rows, dtype=torch.bool)
-        logits = reading.begin(prompts, pad_token_id)
+        step, unfinished = 0, torch.ones_like(rows, dtype=torch.bool)
+        # prefill
+        logits = state.prefill(prompts, pad_token_id)
         while True:
-            tokens, chosen = draw(logits, rows, step)
-            self.token_ids[rows, step], self.log_probs[rows, step] = tokens, chosen
-            writing &= ~torch.isin(tokens, self.ends)
-            step, left = step + 1, int(writing.sum())
+            # draw
+            tokens, log_probs = draw(logits, rows, step)
+            self.token_ids[rows, step], self.log_probs[rows, step] = tokens, log_probs
+            unfinished &= ~torch.isin(tokens, self.ends)
+            step, left = step + 1, int(unfinished.sum())
             if step == self.token_ids.shape[1] or not left:
                 return step
+            # drop finished rows; few at a time would copy the cache for nothing
             if left <= KEEP * len(rows):
-                kept = writing.nonzero()[:, 0]
-                rows, tokens, writing = rows[kept], tokens[kept], writing[kept]
-                reading.keep(kept)
-            logits = reading.go_on(tokens)
+                kept = unfinished.nonzero()[:, 0]
+                rows, tokens, unfinished = rows[kept], tokens[kept], unfinished[kept]
+                state.select_rows(kept)
+            # decode
+            logits = state.decode(tokens)
 
-    def after(
+    def finalise(
         self, prompt_ids: torch.Tensor, prompt_mask: torch.Tensor, pad_token_id: int, steps: int
     ) -> Rollout:
-        """The answers after their prompts, without what was not written.
+        """The answers with their prompts, without the steps that were not taken.
 
         Rows that had ended and were still in the batch ran on: that is cut off.
+
+        Raises:
+            RunFailed: logits that were not finite.
         """
         token_ids, log_probs = self.token_ids[:, :steps], self.log_probs[:, :steps]
         if not log_probs.isfinite().all():
@@ -177,7 +185,7 @@ class Completions:
                 "train.max_grad_norm=1",
             )
         is_end = torch.isin(token_ids, self.ends)
-        mask = is_end.cumsum(1) - is_end.long() == 0
+        mask = is_end.cumsum(1) - is_end.long() == 0  # no end token before this one
         return Rollout(
             prompt_ids,
             prompt_mask,
@@ -188,7 +196,9 @@ class Completions:
         )
 
 
-def _check(prompts: Sequence[Sequence[int]], temperature: float, max_new_tokens: int) -> None:
+def _check_arguments(
+    prompts: Sequence[Sequence[int]], temperature: float, max_new_tokens: int
+) -> None:
     if not prompts or not all(prompts):
         raise ValueError("every prompt needs a token, and there must be a prompt")
     if temperature <= 0 or max_new_tokens <= 0:
@@ -213,11 +223,12 @@ def sample_tokens(
         Two tensors (n,): token ids, and float32 nats.
     """
     scaled = logits.float() / temperature
-    scaled -= scaled.amax(-1, keepdim=True)
+    scaled -= scaled.amax(-1, keepdim=True)  # the largest weight is 1: no exp overflows
     weights = scaled.exp()
     # In float32 the sum over a large vocabulary would forget its rare tokens.
     exact = torch.float32 if logits.device.type == "mps" else torch.float64
-    kept = _likeliest(weights, top_k, top_p) if top_k or top_p < 1 else weights
+    kept = _filtered(weights, top_k, top_p) if top_k or top_p < 1 else weights
+    # Inverse of the cumulative distribution, left without its division by the total.
     cumulative = kept.cumsum(-1, dtype=exact)
     total = cumulative[:, -1:]
     thresholds = uniforms[:, None].to(exact) * total
@@ -229,20 +240,20 @@ def sample_tokens(
     return tokens[:, 0], (scaled.gather(-1, tokens) - mass.log().float())[:, 0]
 
 
-def _likeliest(weights: torch.Tensor, top_k: int, top_p: float) -> torch.Tensor:
-    """The weights with those of all but the likeliest tokens set to 0; ties stay."""
+def _filtered(weights: torch.Tensor, top_k: int, top_p: float) -> torch.Tensor:
+    """The weights after top-k and top-p: those of unlikely tokens are 0; ties stay."""
     if 0 < top_k < weights.shape[-1]:
         least = weights.topk(top_k).values[:, -1:]
         weights = weights.where(weights >= least, 0)
     if top_p < 1:
         ordered = weights.sort(descending=True).values
-        before = ordered.cumsum(-1) - ordered
+        before = ordered.cumsum(-1) - ordered  # probability of the likelier ones
         last = (before < top_p * ordered.sum(-1, keepdim=True)).sum(-1, keepdim=True) - 1
         weights = weights.where(weights >= ordered.gather(-1, last.clamp_(min=0)), 0)
     return weights
 
 
-def _uniforms(
+def _draw_uniforms(
     shape: tuple[int, int], generator: torch.Generator | None, device: torch.device
 ) -> torch.Tensor:
     source = generator.device if generator else "cpu"
@@ -250,7 +261,7 @@ def _uniforms(
     return (drawn.float() if device.type == "mps" else drawn).to(device)
 
 
-def _without_gradients(model: Any) -> Any:
+def _without_gradients(model: torch.nn.Module) -> AbstractContextManager[Any]:
     """Inference mode where it can be: four-bit layers build their quantisation state at the first
     forward, and training could not use one that was made in inference mode."""
     quantized = getattr(model, "is_loaded_in_4bit", False)
@@ -258,7 +269,7 @@ def _without_gradients(model: Any) -> Any:
 
 
 @contextmanager
-def _eval_mode(model: Any) -> Iterator[None]:
+def _eval_mode(model: torch.nn.Module) -> Iterator[None]:
     """No dropout, and no gradient checkpointing, which transformers does in training mode only."""
     training = [module for module in model.modules() if module.training]
     model.eval()

@@ -6,14 +6,17 @@ step it gets the weights as they are then, an adapter merged into them.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from rlexp.models.sampling.kv_cache import padded
 from rlexp.models.sampling.rollout import Rollout
 from rlexp.spec.algo import VllmSpec
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 class VllmRollout:
@@ -22,9 +25,9 @@ class VllmRollout:
     def __init__(
         self,
         policy: Any,
-        accelerator: Any,
+        accelerator: Accelerator,
         where: VllmSpec,
-        how: dict[str, Any],
+        sampling: dict[str, Any],
         *,
         longest: int,
         at_once: int,
@@ -34,13 +37,13 @@ class VllmRollout:
             policy: a `rlexp.models.policy.Policy`; its model is the one that is trained.
             accelerator: of the trainer.
             where: vLLM's mode, and its share of the machine.
-            how: max_new_tokens, temperature, top_k and top_p.
+            sampling: max_new_tokens, temperature, top_k and top_p.
             longest: tokens of prompt and answer.
             at_once: answers of this process a step.
         """
         from trl.generation.vllm_generation import VLLMGeneration
 
-        self._policy, self._how = policy, how
+        self._policy, self._sampling = policy, sampling
         self.vllm = VLLMGeneration(
             model=policy.model,
             accelerator=accelerator,
@@ -53,15 +56,15 @@ class VllmRollout:
             max_model_length=longest,
             max_num_seqs=at_once * where.tensor_parallel_size,
             trust_remote_code=policy.spec.trust_remote_code,
-            temperature=how["temperature"],
-            top_p=how["top_p"],
-            top_k=how["top_k"],
-            max_completion_length=how["max_new_tokens"],
+            temperature=sampling["temperature"],
+            top_p=sampling["top_p"],
+            top_k=sampling["top_k"],
+            max_completion_length=sampling["max_new_tokens"],
             # vLLM knows the end token of the model's folder only.
             generation_kwargs={"stop_token_ids": policy.eos_token_ids},
         )
 
-    def __call__(self, prompts: list[list[int]], **how: Any) -> Rollout:
+    def __call__(self, prompts: list[list[int]], **sampling: Any) -> Rollout:
         """One answer to each prompt (token ids).
 
         Its `log_probs` are vLLM's, of the distribution that is left after top-k and top-p, and by
@@ -70,8 +73,8 @@ class VllmRollout:
         Raises:
             ValueError: another way to sample than vLLM was started with.
         """
-        if how != self._how:
-            raise ValueError(f"vLLM samples with {self._how}, and was asked for {how}")
+        if sampling != self._sampling:
+            raise ValueError(f"vLLM samples with {self._sampling}, and was asked for {sampling}")
         prompt_ids, completions, log_probs, _ = self.vllm.generate(prompts, None, 1)
         device, pad = self._policy.model.device, self._policy.tokenizer.pad_token_id
         ids, mask = padded(prompt_ids, pad, device)
@@ -96,5 +99,7 @@ class WeightsToVllm(TrainerCallback):
     def __init__(self, rollout: VllmRollout) -> None:
         self.rollout = rollout
 
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         self.rollout.vllm.sync_weights()

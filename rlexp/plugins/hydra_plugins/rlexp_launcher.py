@@ -5,9 +5,16 @@ Hydra imports this module at every start.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from rlexp.sweep.workers.ray_cluster import ClusterSlots
+    from rlexp.sweep.workers.slots import Slots
 
 
 class SlotsLauncher(Launcher):
@@ -20,40 +27,44 @@ class SlotsLauncher(Launcher):
 
     def __init__(self, n_jobs: int, preload: str) -> None:
         self.n_jobs, self.preload = n_jobs, preload
-        self._slots: Any = None
+        self._slots: Slots | ClusterSlots | None = None
 
-    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     @property
-    def slots(self) -> Any:
-        """Where jobs are submitted one by one; made when it is asked for, and anew once stopped."""
+    def slots(self) -> "Slots | ClusterSlots":
+        """Where jobs are submitted one by one; made when asked for, and anew once stopped."""
         if self._slots is None or self._slots.stopped:
-            from rlexp.sweep.workers.slots import packed
+            from rlexp.sweep.workers.slots import pack_application
 
-            application = packed(self.hydra_context, self.task_function, self.config)
-            self._slots = self._made(application, str(self.config.hydra.sweep.dir))
+            application = pack_application(self.hydra_context, self.task_function, self.config)
+            self._slots = self._make_slots(application, str(self.config.hydra.sweep.dir))
         return self._slots
 
-    def _made(self, application: bytes, folder: str) -> Any:
+    def _make_slots(self, application: bytes, folder: str) -> "Slots | ClusterSlots":
         from rlexp.sweep.workers.slots import Slots, slot_environments
 
         environments = slot_environments(self.n_jobs, self.config)
         return Slots(application, self.preload, Path(folder), environments)
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[Any]:
-        """All jobs of a sweeper that knows of no slots; their results in order."""
-        from rlexp.sweep.workers.slots import job_return
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Run all jobs of a sweeper that knows of no slots, and return their results in order."""
+        from rlexp.sweep.workers.jobs import job_return_from
 
         with self.slots as slots:
             self._slots = None
-            begun = [
+            futures = [
                 slots.submit(list(overrides), initial_job_idx + index)
                 for index, overrides in enumerate(job_overrides)
             ]
             return [
-                job_return(future.result(), overrides)
-                for future, overrides in zip(begun, job_overrides, strict=True)
+                job_return_from(future.result(), overrides)
+                for future, overrides in zip(futures, job_overrides, strict=True)
             ]
 
 
@@ -81,23 +92,25 @@ class RayLauncher(SlotsLauncher):
         super().__init__(n_jobs, preload)
         self.address, self.cpus, self.gpus, self.resources = address, cpus, gpus, resources
 
-    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
-        from rlexp.sweep.workers.ray_cluster import check
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        from rlexp.sweep.workers.ray_cluster import check_address
 
-        check(self.address)
+        check_address(self.address)
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
-    def _made(self, application: bytes, folder: str) -> Any:
+    def _make_slots(self, application: bytes, folder: str) -> "ClusterSlots":
         from rlexp.sweep.workers.ray_cluster import (
             ClusterSlots,
-            Share,
+            ResourceShare,
             connect_cluster,
-            gpus_of_a_job,
-            threads_of_a_job,
+            gpus_per_job,
+            threads_override,
         )
 
         connect_cluster(self.address)
-        gpus = gpus_of_a_job(self.config) if self.gpus is None else self.gpus
-        share = Share(self.cpus, gpus, self.resources)
-        also = threads_of_a_job(self.config, self.cpus)
-        return ClusterSlots(application, self.preload, folder, self.n_jobs, share, also)
+        gpus = gpus_per_job(self.config) if self.gpus is None else self.gpus
+        share = ResourceShare(self.cpus, gpus, self.resources)
+        overrides = threads_override(self.config, self.cpus)
+        return ClusterSlots(application, self.preload, folder, self.n_jobs, share, overrides)

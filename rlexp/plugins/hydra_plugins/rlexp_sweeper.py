@@ -3,6 +3,8 @@
 from typing import Any
 
 from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
 
 
 class StudySweeper(Sweeper):
@@ -17,7 +19,9 @@ class StudySweeper(Sweeper):
     def __init__(self, settings: Any, trial: None, confirms: bool) -> None:
         self.settings = settings
 
-    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
         from hydra.core.plugins import Plugins
 
         self._context, self._config = hydra_context, config
@@ -25,7 +29,8 @@ class StudySweeper(Sweeper):
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
-    def sweep(self, arguments: list[str]) -> Any:
-        from rlexp.sweep.driver import sweep
+    def sweep(self, arguments: list[str]) -> None:
+        from rlexp.sweep.driver import run_sweep
 
-        return sweep(self.settings, arguments, self.launcher, self._context, self._config)
+        assert self.launcher is not None
+        run_sweep(self.settings, arguments, self.launcher, self._context, self._config)

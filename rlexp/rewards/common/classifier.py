@@ -1,4 +1,4 @@
-"""Sequence classifiers that rewards are made of: found, checked, loaded once, asked in batches.
+"""Sequence classifiers that rewards are made of: fetched, checked, loaded once, run in batches.
 
 A reward model has one output, whose value is the score; a classifier has a class an output.
 """
@@ -6,16 +6,20 @@ A reward model has one output, whose value is the score; a classifier has a clas
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
 
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.model_folder import is_adapter, saved_config, saved_path, vocabulary
 from rlexp.spec.reward import Place, RewardSpec
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 HEADS = {"score", "classifier", "classification_head"}
 """What transformers calls the head that makes numbers of a text."""
@@ -25,7 +29,7 @@ TRAINED = "Train one: python -m rlexp algo=reward, then reward.path=THE_RUNS_FOL
 
 
 class NeuralReward(RewardSpec):
-    """What rewards that ask a sequence classifier have in common: where and how it computes."""
+    """A reward by sequence classifiers: where and how they compute."""
 
     place: ClassVar[Place] = "here"
 
@@ -41,65 +45,67 @@ class NeuralReward(RewardSpec):
     _folders: dict[str, str] = PrivateAttr(default_factory=dict)
     _device: str = PrivateAttr(default="cpu")
 
-    def found(self, path: str, device: Any, local_folder: Any) -> Path:
-        """The folder of the model at `path`, fetched where it is elsewhere, remembered for use."""
+    def fetch(
+        self, path: str, device: torch.device | str, local_folder: Callable[..., Path]
+    ) -> Path:
+        """Return the folder of the model at `path`, after fetching it where it is elsewhere."""
         folder = local_folder(saved_path(path, "reward.path"), self.revision, "reward.path")
         self._folders[path] = str(folder)
         self._device = str(device) if self.device == "policy" else "cpu"
         return folder
 
     def folder_of(self, path: str) -> str:
-        """The folder that `found` remembered; without it, the one that the path names."""
+        """Return the folder that `fetch` returned; without it, the one that the path names."""
         return self._folders.get(path) or saved_path(path, "reward.path")
 
-    def probabilities(self, path: str, texts: list[str]) -> Any:
-        """Tensor (texts, classes): of each text, how probable the classifier holds each class."""
+    def probabilities(self, path: str, texts: list[str]) -> torch.Tensor:
+        """Return a tensor (texts, classes) of the classifier's probabilities."""
         folder = self.folder_of(path)
-        model, tokenizer = loaded(folder, self._device, None)
+        model, tokenizer = load_classifier(folder, self._device, None)
         if not texts:
             return logits(model, tokenizer, [], self.batch_size)
         limit = min(self.max_length, longest_input(model, tokenizer))
         encoded = tokenizer(texts, truncation=True, max_length=limit)["input_ids"]
-        found = logits(model, tokenizer, encoded, self.batch_size)
-        several = model.config.problem_type == "multi_label_classification"
-        return found.sigmoid() if several else found.softmax(-1)
+        scores = logits(model, tokenizer, encoded, self.batch_size)
+        multi_label = model.config.problem_type == "multi_label_classification"
+        return scores.sigmoid() if multi_label else scores.softmax(-1)
 
 
 class MaybeClassifier(NeuralReward):
-    """A reward that asks a classifier with classes where `path` names one, and none where not."""
+    """A reward that needs no classifier, and uses one with classes where `path` names it."""
 
     path: str | None
     """The classifier; null asks none."""
 
     @abstractmethod
     def misfits(self, folder: Path) -> list[Problem]:
-        """What keeps the classifier in a folder from being asked."""
+        """Return what keeps the classifier in a folder from being used."""
 
     def runs_in(self) -> Place:
         return self.place if self.path else "workers"
 
     def problems(self) -> list[Problem]:
-        """A classifier must be there, and fit."""
+        """Return a problem where no classifier is there, or one that does not fit."""
         if self.path is None:
             return []
         try:
-            folder = seen(self.path)
+            folder = classifier_folder(self.path)
         except UserError as error:
             return list(error.problems)
         return self.misfits(folder) if folder else []
 
-    def prepare(self, device: Any, local_folder: Any) -> None:
+    def prepare(self, device: torch.device | str, local_folder: Callable[..., Path]) -> None:
         """Fetch the classifier and load it."""
         if self.path is None:
             return
-        folder = self.found(self.path, device, local_folder)
-        if wrong := self.misfits(folder):
-            raise UserError(wrong)
-        loaded(str(folder), self._device, None)
+        folder = self.fetch(self.path, device, local_folder)
+        if problems := self.misfits(folder):
+            raise UserError(problems)
+        load_classifier(str(folder), self._device, None)
 
 
-def seen(path: str) -> Path | None:
-    """The folder that a path names; None for a model that has to be fetched first.
+def classifier_folder(path: str) -> Path | None:
+    """Return the folder that a path names; None for a model that has to be fetched first.
 
     Raises:
         UserError: a folder or run that is not there, or has no model.
@@ -109,7 +115,7 @@ def seen(path: str) -> Path | None:
 
 
 def classifier_problems(folder: Path, scores: bool) -> list[Problem]:
-    """What keeps the model in a folder from being asked; its weights are not read.
+    """Return what keeps the model in a folder from being used; its weights are not read.
 
     Args:
         folder: the model's.
@@ -128,73 +134,80 @@ def classifier_problems(folder: Path, scores: bool) -> list[Problem]:
     if not any(name.endswith("ForSequenceClassification") for name in names):
         got = f"{folder}, a {', '.join(names)}"
         return [Problem(key, got, "a …ForSequenceClassification", remedy)]
-    classes = len(labels(folder))
-    if scores and classes != 1:
-        return [Problem(key, f"{folder}, a classifier of {classes} classes", "one output", remedy)]
-    if not scores and classes == 1:
+    outputs = len(class_names(folder))
+    if scores and outputs != 1:
+        return [Problem(key, f"{folder}, a classifier of {outputs} classes", "one output", remedy)]
+    if not scores and outputs == 1:
         remedy = f"As a reward it is: reward=model reward.path={folder}"
         return [Problem(key, f"{folder}, a model of one output", "two classes or more", remedy)]
-    pieces, embedded = vocabulary(folder), config.get("vocab_size")
-    if pieces and embedded and max(pieces.values()) >= embedded:
-        got = f"{folder}: token {max(pieces.values())}, of a model that embeds {embedded}"
+    token_ids, embedded = vocabulary(folder), config.get("vocab_size")
+    if token_ids and embedded and max(token_ids.values()) >= embedded:
+        got = f"{folder}: token {max(token_ids.values())}, of a model that embeds {embedded}"
         return [Problem(key, got, "the model's own tokenizer", "Save the two together again.")]
     return _without_head(folder) or _without_tokenizer(folder)
 
 
-def labels(folder: Path) -> list[str]:
-    """The names of a classifier's classes, in the order of its outputs."""
+def class_names(folder: Path) -> list[str]:
+    """Return the names of a classifier's classes, in the order of its outputs."""
     names = saved_config(folder).get("id2label")
     if names is None:  # transformers omits its default
         return ["LABEL_0", "LABEL_1"]
     return [names[index] for index in sorted(names, key=int)]
 
 
-def classes(folder: Path, wanted: Sequence[str]) -> list[int]:
-    """Which outputs have one of the wanted names, upper and lower case alike."""
+def class_indices(folder: Path, wanted: Sequence[str]) -> list[int]:
+    """Return the outputs with one of the wanted names, upper and lower case alike."""
     names = {name.casefold() for name in wanted}
-    return [index for index, name in enumerate(labels(folder)) if name.casefold() in names]
+    return [index for index, name in enumerate(class_names(folder)) if name.casefold() in names]
 
 
-def unnamed(folder: Path, wanted: Sequence[str], key: str) -> list[Problem]:
-    """Told where the classifier has no class of the wanted names."""
-    if classes(folder, wanted):
+def missing_classes(folder: Path, wanted: Sequence[str], key: str) -> list[Problem]:
+    """Return a problem where the classifier has no class of the wanted names."""
+    if class_indices(folder, wanted):
         return []
-    has = labels(folder)
-    want = f"one of the model's classes ({', '.join(has)})"
-    remedy = f"Look into its documentation what they mean, then: {key}='[{has[-1]}]'"
+    names = class_names(folder)
+    want = f"one of the model's classes ({', '.join(names)})"
+    remedy = f"Look into its documentation what they mean, then: {key}='[{names[-1]}]'"
     return [Problem(key, ", ".join(wanted) or "nothing", want, remedy)]
 
 
 @lru_cache(maxsize=16)
-def loaded(folder: str, device: str, outputs: int | None) -> tuple[Any, Any]:
-    """Model and tokenizer, once a process. `outputs` None: the folder tells their number."""
+def load_classifier(
+    folder: str, device: str, outputs: int | None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load model and tokenizer, once a process. `outputs` None: the folder tells their number."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, truncation_side="left")
-    kind: Any = AutoModelForSequenceClassification
+    model_class: Any = AutoModelForSequenceClassification
     if is_adapter(Path(folder)):
         from peft import AutoPeftModelForSequenceClassification
 
-        kind = AutoPeftModelForSequenceClassification
+        model_class = AutoPeftModelForSequenceClassification
     count = {} if outputs is None else {"num_labels": outputs}
-    model = kind.from_pretrained(folder, use_safetensors=True, **count)
+    model = model_class.from_pretrained(folder, use_safetensors=True, **count)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     model.config.pad_token_id = tokenizer.pad_token_id
     return model.to(device).eval().requires_grad_(False), tokenizer
 
 
-def longest_input(model: Any, tokenizer: Any) -> int:
-    """Tokens that a model can read: of an encoder often 512, and one more is an index error."""
-    told, positions = tokenizer.model_max_length, model.config.max_position_embeddings
-    return told if told <= positions else positions - 2  # RoBERTa's family keeps two for itself
+def longest_input(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return how many tokens a model can read: often 512, and one more is an index error."""
+    limit, positions = tokenizer.model_max_length, model.config.max_position_embeddings
+    return limit if limit <= positions else positions - 2  # RoBERTa's family keeps two for itself
 
 
-def logits(model: Any, tokenizer: Any, encoded: list[list[int]], batch_size: int) -> Any:
-    """Tensor (texts, outputs) in float32 on the CPU, of texts that are tokenized already."""
+def logits(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    encoded: list[list[int]],
+    batch_size: int,
+) -> torch.Tensor:
+    """Return a float32 tensor (texts, outputs) on the CPU, of texts that are tokenized already."""
     import torch
 
-    found = torch.empty(len(encoded), model.config.num_labels)
+    scores = torch.empty(len(encoded), int(model.config.num_labels or 0))
     options = {"use_cache": False} if hasattr(model.config, "use_cache") else {}
     # Texts of about the same length share a batch, which wastes little on padding.
     order = torch.tensor([len(ids) for ids in encoded], dtype=torch.long).argsort(stable=True)
@@ -202,13 +215,13 @@ def logits(model: Any, tokenizer: Any, encoded: list[list[int]], batch_size: int
         for batch in order.split(batch_size) if encoded else ():
             rows = {"input_ids": [encoded[index] for index in batch]}
             padded = tokenizer.pad(rows, return_tensors="pt", padding_side="right")
-            found[batch] = model(**padded.to(model.device), **options).logits.float().cpu()
-    return found
+            scores[batch] = model(**padded.to(model.device), **options).logits.float().cpu()
+    return scores
 
 
 def _without_head(folder: Path) -> list[Problem]:
-    """A head that is not among the weights would begin at random, with no more than a warning."""
-    names = _weights(folder)
+    """Refuse a folder without a head: it would begin at random, with no more than a warning."""
+    names = _tensor_names(folder)
     if not names or any(HEADS & set(name.split(".")) for name in names):
         return []
     got = f"{folder}, whose weights have no head ({' or '.join(sorted(HEADS))})"
@@ -216,15 +229,15 @@ def _without_head(folder: Path) -> list[Problem]:
     return [Problem("reward.path", got, "a trained head", remedy)]
 
 
-def _weights(folder: Path) -> list[str]:
-    """Names of the tensors in a folder's safetensors, from their headers."""
+def _tensor_names(folder: Path) -> list[str]:
+    """Return the names of the tensors in a folder's safetensors, from their headers."""
     from safetensors import safe_open
 
-    found: list[str] = []
+    names: list[str] = []
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, framework="numpy") as tensors:
-            found += tensors.keys()
-    return found
+            names += tensors.keys()
+    return names
 
 
 def _without_tokenizer(folder: Path) -> list[Problem]:

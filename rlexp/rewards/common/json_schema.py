@@ -7,19 +7,23 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlexp.runtime.extras import missing_packages
 from rlexp.spec.errors import Problem
 
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
+
 Schema = str | dict[str, Any]
+"""A JSON schema, or the path of a file with one."""
 NOT_JSON = object()
-"""What a text reads as that is no JSON, or none of the schema."""
+"""What `parse_json` returns for a text that is no JSON, or none of the schema."""
 _FENCED = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL | re.IGNORECASE)
 
 
 def problems(schema: Schema, key: str) -> list[Problem]:
-    """What is wrong with a schema: its file, its words, or that it refers to others elsewhere."""
+    """Return what is wrong with a schema: its file, its words, references to other files."""
     if missing := missing_packages("jsonschema", "rewards", key):
         return missing
     from jsonschema.exceptions import SchemaError
@@ -35,19 +39,18 @@ def problems(schema: Schema, key: str) -> list[Problem]:
     try:
         validator_for(content).check_schema(content)
     except SchemaError as error:
-        where = "/".join(str(step) for step in error.absolute_path)
-        return [
-            Problem(key, f"a schema with a mistake at /{where}: {error.message}", "one without")
-        ]
-    elsewhere = sorted(each for each in _references(content) if not each.startswith("#"))
-    if elsewhere:
+        path = "/".join(str(step) for step in error.absolute_path)
+        got = f"a schema with a mistake at /{path}: {error.message}"
+        return [Problem(key, got, "one without")]
+    external = sorted(target for target in _references(content) if not target.startswith("#"))
+    if external:
         remedy = "Copy what it refers to into its own $defs: nothing is fetched."
-        return [Problem(key, f"a schema that refers to {elsewhere[0]}", "#/… alone", remedy)]
+        return [Problem(key, f"a schema that refers to {external[0]}", "#/… alone", remedy)]
     return []
 
 
 def parse_json(text: str, schema: Schema | None) -> Any:
-    """The value that the text is as JSON, code fence or not; NOT_JSON where it is none.
+    """Return the value of a text as JSON, code fence or not; NOT_JSON where it is none.
 
     >>> parse_json('{"answer": 18}', {"required": ["answer"]})
     {'answer': 18}
@@ -63,10 +66,10 @@ def parse_json(text: str, schema: Schema | None) -> Any:
     return value if fits else NOT_JSON
 
 
-def part(value: Any, key: str | None) -> str:
-    """A value as text, or what stands in it under a key: empty where nothing does.
+def value_text(value: object, key: str | None) -> str:
+    """Return a value as text, or its item under a key: empty where there is none.
 
-    >>> part({"answer": 18}, "answer")
+    >>> value_text({"answer": 18}, "answer")
     '18'
     """
     if key is not None:
@@ -76,31 +79,31 @@ def part(value: Any, key: str | None) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
 
 
-def canonical_value(value: Any) -> str:
-    """A cell of the data as text: JSON as `part` writes it, whether it was parsed already or not.
+def canonical_value(value: object) -> str:
+    """Return a cell of the data as text: JSON as `value_text` writes it, parsed already or not.
 
     >>> canonical_value('{"b":1, "a":2}'), canonical_value("yes")
     ('{"a": 2, "b": 1}', 'yes')
     """
     parsed = parse_json(value, None) if isinstance(value, str) else value
-    return part(value if parsed is NOT_JSON else parsed, None)
+    return value_text(value if parsed is NOT_JSON else parsed, None)
 
 
 def _no_number(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-def _content(schema: Schema) -> Any:
-    return schema if isinstance(schema, dict) else _of_file(str(Path(schema).expanduser()))
+def _content(schema: Schema) -> object:
+    return schema if isinstance(schema, dict) else _parsed_file(str(Path(schema).expanduser()))
 
 
 @cache
-def _of_file(path: str) -> Any:
+def _parsed_file(path: str) -> object:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 @cache
-def _validator(schema: str) -> Any:
+def _validator(schema: str) -> Validator:
     from jsonschema.validators import validator_for
     from jsonschema_specifications import REGISTRY
 
@@ -108,10 +111,10 @@ def _validator(schema: str) -> Any:
     return validator_for(content)(content, registry=REGISTRY)  # which fetches nothing
 
 
-def _references(schema: Any) -> Iterator[str]:
+def _references(schema: object) -> Iterator[str]:
+    """Yield what a schema refers to, at any depth."""
     if isinstance(schema, dict):
         yield from (str(schema[key]) for key in ("$ref", "$dynamicRef") if key in schema)
-    inner = schema.values() if isinstance(schema, dict) else schema
     if isinstance(schema, dict | list):
-        for each in inner:
-            yield from _references(each)
+        for item in schema.values() if isinstance(schema, dict) else schema:
+            yield from _references(item)

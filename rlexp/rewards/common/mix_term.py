@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import math
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import Any, TypeGuard, cast, get_args
 
-from rlexp.spec.components import component_class
-from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.components import component_of
+from rlexp.spec.errors import Problem
 from rlexp.spec.reward import Normalize, RewardSpec, Term, Weight
-from rlexp.spec.validation import validate
 
-OWN = ("weight", "normalize", "clip", "needs")
+MIX_KEYS = ("weight", "normalize", "clip", "needs")
 """Keys of a term that are the mix's."""
-TAKEN = ("std", "margin", "missing")
+RESERVED_NAMES = ("std", "margin", "missing")
 """Names of metrics: `rollout/reward_std` is of the whole reward."""
 SCHEDULE = "a finite number, [[step, weight], …] by rising steps, or {from: …, to: …, steps: …}"
 
@@ -33,7 +32,7 @@ def read_term(
     names: list[str],
     problems: Problems,
 ) -> Term | None:
-    """A term of a mix; None after adding to `problems` what is wrong with it.
+    """Return a term of a mix; None after adding to `problems` what is wrong with it.
 
     Args:
         name: the term's.
@@ -42,11 +41,11 @@ def read_term(
         names: of all terms of the mix.
         problems: where mistakes are added.
     """
-    key, before = f"reward.terms.{name}", len(problems)
+    key, problems_before = f"reward.terms.{name}", len(problems)
     if not name.replace("_", "").replace("-", "").isalnum():
         want = "a name of letters, digits, - and _, to be the name of a metric"
         problems.append(Problem(key, repr(name), want))
-    if name in TAKEN or name.endswith("_missing"):
+    if name in RESERVED_NAMES or name.endswith("_missing"):
         want = "another name: metrics of the reward are called so"
         problems.append(Problem(key, repr(name), want))
     weight = _weight(config.get("weight"), key, problems)
@@ -55,16 +54,16 @@ def read_term(
     if "clip" in config:
         clip = read_clip(config["clip"], key, problems)
     needs = _needs(config.get("needs") or {}, name, names, key, problems)
-    reward = _reward(name, config, key, problems)
-    if reward is None or weight is None or len(problems) > before:
+    reward = _reward(config, key, problems)
+    if reward is None or weight is None or len(problems) > problems_before:
         return None
     return Term(reward, weight, normalize, clip, needs)
 
 
-def read_normalize(given: Any, key: str, problems: Problems) -> Normalize:
-    """What `normalize` below a key says; a mistake is added to `problems`."""
+def read_normalize(given: object, key: str, problems: Problems) -> Normalize:
+    """Return the scale that `normalize` below a key names; add a mistake to `problems`."""
     if given in get_args(Normalize):
-        return given
+        return cast("Normalize", given)
     near = get_close_matches(str(given), get_args(Normalize), n=1)
     remedy = f"Did you mean {near[0]}?" if near else ""
     want = f"one of {', '.join(get_args(Normalize))}"
@@ -72,71 +71,66 @@ def read_normalize(given: Any, key: str, problems: Problems) -> Normalize:
     return "none"
 
 
-def read_clip(given: Any, key: str, problems: Problems) -> Clip:
-    """What `clip` below a key says; a mistake is added to `problems`."""
+def read_clip(given: object, key: str, problems: Problems) -> Clip:
+    """Return the bounds that `clip` below a key gives; add a mistake to `problems`."""
     if given is None:
         return None
-    pair = isinstance(given, list | tuple) and len(given) == 2 and all(map(_is_number, given))
-    if pair and given[0] < given[1]:
-        return float(given[0]), float(given[1])
+    if isinstance(given, list | tuple) and len(given) == 2:
+        low, high = given
+        if _is_number(low) and _is_number(high) and low < high:
+            return float(low), float(high)
     want = "two numbers [low, high], low below high, or null"
     problems.append(Problem(f"{key}.clip", repr(given), want))
     return None
 
 
-def _reward(name: str, config: dict[str, Any], key: str, problems: Problems) -> RewardSpec | None:
-    try:
-        kind = component_class(config, RewardSpec, key)
-    except UserError as error:
-        problems += error.problems
-        return None
-    many = kind.terms_by_name is not RewardSpec.terms_by_name
-    if many or not kind.scores_anything:
-        problems.append(Problem(key, kind.__name__, "a single reward", "Name its terms here."))
-        return None
-    fields = {field: value for field, value in config.items() if field not in ("_target_", *OWN)}
-    known = [f"{key}.{field}" for field in (*OWN, *kind.model_fields)]
-    reward = validate(kind, fields, key, known, problems)
-    if reward is not None:
-        problems += [problem.under(key) for problem in reward.problems()]
-    return reward
+def _reward(config: dict[str, Any], key: str, problems: Problems) -> RewardSpec | None:
+    def refused(kind: type[RewardSpec]) -> Problem | None:
+        if kind.scores_anything and kind.terms_by_name is RewardSpec.terms_by_name:
+            return None
+        return Problem(key, kind.__name__, "a single reward", "Name its terms here.")
+
+    own = {field: value for field, value in config.items() if field not in MIX_KEYS}
+    known = [f"{key}.{field}" for field in MIX_KEYS]
+    return component_of(own, RewardSpec, key, known, problems, refused)
 
 
-def _weight(given: Any, key: str, problems: Problems) -> Weight | None:
+def _weight(given: object, key: str, problems: Problems) -> Weight | None:
     points = _points(given)
-    steps = [step for step, _ in points]
-    plain = all(_is_step(step) and _is_number(weight) for step, weight in points)
-    if points and plain and steps == sorted(set(steps)):
-        return Weight(tuple((step, float(weight)) for step, weight in points))
+    checked = [
+        (step, float(weight)) for step, weight in points if _is_step(step) and _is_number(weight)
+    ]
+    steps = [step for step, _ in checked]
+    if points and len(checked) == len(points) and steps == sorted(set(steps)):
+        return Weight(tuple(checked))
     got = "nothing" if given is None else repr(given)
     remedy = f"Set +{key}.weight=1" if given is None else f"Set {key}.weight=1"
     problems.append(Problem(f"{key}.weight", got, SCHEDULE, remedy))
     return None
 
 
-def _points(given: Any) -> list[tuple[Any, Any]]:
-    """A schedule's points; none where it is none."""
+def _points(given: object) -> list[tuple[object, object]]:
+    """Return a schedule's points, unchecked; none where it has another form."""
     if isinstance(given, dict):
         if set(given) != {"from", "to", "steps"} or given["steps"] == 0:
             return []
         return [(0, given["from"]), (given["steps"], given["to"])]
     if isinstance(given, list | tuple):
-        pairs = all(isinstance(each, list | tuple) and len(each) == 2 for each in given)
-        return [tuple(each) for each in given] if pairs else []
+        pairs = [tuple(point) for point in given if isinstance(point, list | tuple)]
+        return pairs if len(pairs) == len(given) and all(len(pair) == 2 for pair in pairs) else []
     return [(0, given)]
 
 
-def _is_step(value: Any) -> bool:
+def _is_step(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _is_number(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value)
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _needs(
-    given: Any, name: str, names: list[str], key: str, problems: Problems
+    given: object, name: str, names: list[str], key: str, problems: Problems
 ) -> dict[str, float]:
     if not isinstance(given, dict):
         want = "terms and the least values that open the gate: {term: value}"
@@ -149,7 +143,7 @@ def _needs(
         elif other not in names:
             near = get_close_matches(str(other), names, n=1)
             remedy = f"Did you mean {near[0]}?" if near else "A weight of 0 makes it a gate alone."
-            want = f"one of the terms ({', '.join(each for each in names if each != name)})"
+            want = f"one of the terms ({', '.join(n for n in names if n != name)})"
             problems.append(Problem(f"{key}.needs.{other}", "no term of the mix", want, remedy))
         elif not _is_number(least):
             want = "a finite number, which the term must reach"

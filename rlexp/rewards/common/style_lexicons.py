@@ -16,7 +16,7 @@ import re
 from functools import cache
 
 from rlexp.rewards.base import words_of
-from rlexp.rewards.keyword import folded, phrases
+from rlexp.rewards.keyword import folded, phrase_pattern
 
 _FORMAL = """accordingly acknowledge additional advise appropriate assist assistance commence
 concerning consequently considerable convey demonstrate enquire ensure facilitate forthcoming
@@ -37,7 +37,7 @@ _SHOUTED = re.compile(
 )
 _LOWER_START = re.compile(r"(?:^|[.!?]\s+)[a-z]|\bi\b")
 _LONG_LETTERS = 7
-_USUAL = 0.1
+_NEUTRAL_POINTS = 0.1
 """Points a word of text that is neither formal nor not."""
 
 _SENTENCE = r"(?:^|[.!?\n]\s*)[\"'(]*"
@@ -75,7 +75,7 @@ _POSITIVE, _NEGATIVE = 0.12, -0.13
 
 
 def formality(text: str) -> float:
-    """From -1 (chat) to 1 (contract); 0 for a text without words.
+    """Return formality from -1 (chat) to 1 (contract); 0 for a text without words.
 
     Points a word, +1 for one of seven letters or more, +2 for a formal word; -2 for a contraction,
     -3 for a colloquial word, a smiley, shouting or letters in a row, -1 for a sentence or an I in
@@ -101,11 +101,11 @@ def formality(text: str) -> float:
         - normal.count("!")
         - 0.5 * len(_PRONOUN.findall(normal))
     )
-    return math.tanh(2 * (points / len(words) - _USUAL))
+    return math.tanh(2 * (points / len(words) - _NEUTRAL_POINTS))
 
 
 def politeness(text: str) -> float:
-    """From -1 to 1: tanh of the sum of the strategies' values, each counted once; 0 for none.
+    """Return politeness from -1 to 1: tanh of the values of its strategies; 0 for none.
 
     >>> politeness("Could you please look at this? Thank you!") > 0.8
     True
@@ -122,12 +122,12 @@ def politeness(text: str) -> float:
 
 @cache
 def _lexica() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    return phrases(_FORMAL.split()), phrases(_COLLOQUIAL.split())
+    return phrase_pattern(_FORMAL.split()), phrase_pattern(_COLLOQUIAL.split())
 
 
 @cache
 def _strategies() -> list[tuple[float, re.Pattern[str]]]:
-    return [(value, re.compile(found, re.I)) for value, found in _STRATEGIES.values()]
+    return [(value, re.compile(pattern, re.I)) for value, pattern in _STRATEGIES.values()]
 
 
 def _valence(word: str) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 
 
 def required_parameters(name: str) -> list[str]:
-    """The function's parameters without a default, found without running the user's code.
+    """Return the function's parameters without a default, without running the user's code.
 
     Empty where the source does not tell: the name is imported there, or assigned.
 
@@ -35,7 +35,7 @@ def required_parameters(name: str) -> list[str]:
     path = source_of(module)
     if path is None:
         return []
-    names = dict(_top_level(_parsed(path)))
+    names = dict(_top_level_names(_syntax_tree(path)))
     if function not in names:
         near = get_close_matches(function, names, n=1)
         hint = f"did you mean {module}:{near[0]}?" if near else f"{path.name} has none of that name"
@@ -43,58 +43,58 @@ def required_parameters(name: str) -> list[str]:
     node = names[function]
     if isinstance(node, ast.AsyncFunctionDef):
         raise ValueError(f"a plain function; {path}:{node.lineno} defines it as async")
-    return _without_default(node) if isinstance(node, ast.FunctionDef) else []
+    return _required(node) if isinstance(node, ast.FunctionDef) else []
 
 
 @cache
 def load_function(name: str) -> Callable[..., Any]:
-    """The function itself; this runs the user's module."""
+    """Return the function itself; this runs the user's module."""
     module, _, function = name.partition(":")
-    _see_current_folder()
+    _import_from_current_folder()
     return getattr(importlib.import_module(module), function)
 
 
-def _see_current_folder() -> None:
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)
+def _import_from_current_folder() -> None:
+    folder = str(Path.cwd())
+    if folder not in sys.path and "" not in sys.path:
+        sys.path.insert(0, folder)
 
 
 def source_of(module: str) -> Path | None:
-    """The module's file; None for one that is not written in Python.
+    """Return the module's file; None for one that is not written in Python.
 
     Raises:
         ValueError: Python finds no such module.
     """
-    _see_current_folder()
+    _import_from_current_folder()
     importlib.invalidate_caches()
     parts = module.split(".")
     spec = importlib.util.find_spec(parts[0])
     for depth in range(2, len(parts) + 1):
         # importlib.util.find_spec would run the parent package to find what is in it.
-        inside = spec.submodule_search_locations if spec else None
+        folders = spec.submodule_search_locations if spec else None
         name = ".".join(parts[:depth])
-        spec = importlib.machinery.PathFinder.find_spec(name, inside) if inside else None
+        spec = importlib.machinery.PathFinder.find_spec(name, folders) if folders else None
     if spec is None:
         modules = sorted(path.stem for path in Path.cwd().glob("*.py"))
         near = get_close_matches(module, modules, n=1)
-        hint = (
-            f"did you mean {near[0]}?" if near else "name a file of the current folder, without .py"
-        )
+        hint = "name a file of the current folder, without .py"
+        if near:
+            hint = f"did you mean {near[0]}?"
         raise ValueError(
             f"a module that Python finds in {Path.cwd()} or among the installed; {hint}"
         )
     return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
 
 
-def _parsed(path: Path) -> ast.Module:
+def _syntax_tree(path: Path) -> ast.Module:
     try:
         return ast.parse(path.read_bytes(), filename=str(path))
     except SyntaxError as error:
         raise ValueError(f"a module that parses; {path}:{error.lineno}: {error.msg}") from error
 
 
-def _top_level(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
+def _top_level_names(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name, node
@@ -106,7 +106,7 @@ def _top_level(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
             yield from ((t.id, node) for t in node.targets if isinstance(t, ast.Name))
 
 
-def _without_default(node: ast.FunctionDef) -> list[str]:
+def _required(node: ast.FunctionDef) -> list[str]:
     positional = [*node.args.posonlyargs, *node.args.args]
     required = positional[: len(positional) - len(node.args.defaults)]
     pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)

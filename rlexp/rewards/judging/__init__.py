@@ -1,1 +1,1 @@
-"""Asking a language model for its opinion: requests, the answers kept, and what they cost."""
+"""A language model as judge: requests to its endpoint, a cache of its answers, and their cost."""

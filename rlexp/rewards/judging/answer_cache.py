@@ -20,13 +20,15 @@ from typing import Any
 
 from rlexp.runtime.cache import cache_folder
 
+Question = dict[str, Any]
+"""The body of a request, as JSON has it."""
 PATIENCE_SECONDS = 60
 """How long a process waits for others that write."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What an endpoint said.
+    """An endpoint's answer to a question.
 
     Attributes:
         text: empty where it refused.
@@ -40,24 +42,25 @@ class Answer:
     output_tokens: int
 
 
-def key_of(question: dict[str, Any]) -> str:
-    """The hash of a question, the same whatever the order of its fields."""
+def cache_key(question: Question) -> str:
+    """Return the hash of a question, the same whatever the order of its fields."""
     text = json.dumps(question, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def judged_file() -> Path:
-    """The file that all processes of the user share."""
+def cache_file() -> Path:
+    """Return the file that all processes of the user share."""
     return cache_folder() / "judged.sqlite"
 
 
 @contextmanager
 def open_cache() -> Iterator[sqlite3.Connection]:
-    """The cache, made where it is not there; each statement is committed at once."""
-    file = judged_file()
+    """Open the cache, made where it is not there; each statement is committed at once."""
+    file = cache_file()
     file.parent.mkdir(parents=True, exist_ok=True)
-    connect = sqlite3.connect(file, timeout=PATIENCE_SECONDS, isolation_level=None)
-    with closing(connect) as connection:
+    with closing(
+        sqlite3.connect(file, timeout=PATIENCE_SECONDS, isolation_level=None)
+    ) as connection:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, text TEXT NOT NULL,"
             " cut INTEGER NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL)"
@@ -68,25 +71,25 @@ def open_cache() -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def found(cache: sqlite3.Connection, key: str) -> Answer | None:
-    """The answer to a question that was asked before."""
+def cached_answer(cache: sqlite3.Connection, key: str) -> Answer | None:
+    """Return the answer to a question that was asked before; None for a new one."""
     row = cache.execute(
         "SELECT text, cut, input_tokens, output_tokens FROM answers WHERE key = ?", (key,)
     ).fetchone()
     return row and Answer(row[0], bool(row[1]), row[2], row[3])
 
 
-def kept(cache: sqlite3.Connection, key: str, answer: Answer) -> Answer:
-    """Keep an answer; of two processes that asked at the same time, both take the first one's."""
+def store_answer(cache: sqlite3.Connection, key: str, answer: Answer) -> Answer:
+    """Store an answer; return the one that another process has stored meanwhile, if any."""
     cache.execute(
         "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)",
         (key, answer.text, answer.cut, answer.input_tokens, answer.output_tokens),
     )
-    return found(cache, key) or answer
+    return cached_answer(cache, key) or answer
 
 
-def seconds_to_turn(endpoint: str, a_minute: int) -> float:
-    """Take the next turn at an endpoint, and how long it is until then.
+def take_turn(endpoint: str, a_minute: int) -> float:
+    """Take the next turn at an endpoint; return the seconds until then.
 
     Turns are 60 / `a_minute` seconds apart over all processes of the user on this machine: what an
     endpoint limits is the account, not one run.

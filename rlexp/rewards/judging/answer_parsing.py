@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from rlexp.rewards.judging.answer_cache import Answer
 from rlexp.spec.text import Text, content_of
 
-_PLACE = re.compile(r"\{(\w+)\}")
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _NUMBER = r"[-+]?\d+(?:\.\d+)?"
 _MARKS = r"[\s*_`\"'\[\](){}.:]*"
 _SCORE_ALONE = re.compile(rf"{_MARKS}?({_NUMBER})(?:\s*/\s*\d+)?{_MARKS}")
@@ -29,26 +29,26 @@ VERDICTS = {"a": 1.0, "b": 0.0, "tie": 0.5}
 """How much each says for what was shown first."""
 
 
-def places(template: str) -> set[str]:
-    """The names in a template's `{…}`; other braces, as of JSON, are text.
+def placeholders(template: str) -> set[str]:
+    """Return the names in a template's `{…}`; other braces, as of JSON, are text.
 
-    >>> sorted(places('Rate {completion} by {answer} as {"score": 5}'))
+    >>> sorted(placeholders('Rate {completion} by {answer} as {"score": 5}'))
     ['answer', 'completion']
     """
-    return set(_PLACE.findall(template))
+    return set(_PLACEHOLDER.findall(template))
 
 
-def filled(template: str, values: Mapping[str, str]) -> str:
-    """The template with each `{name}` replaced, in one pass: a value cannot name another.
+def fill_placeholders(template: str, values: Mapping[str, str]) -> str:
+    """Return the template with each `{name}` replaced; names that values hold stay.
 
-    >>> filled("Rate {completion} ({prompt})", {"prompt": "Hi", "completion": "{prompt}!"})
-    'Rate {prompt}! (Hi)'
+    >>> fill_placeholders("{completion} ({prompt})", {"prompt": "Hi", "completion": "{prompt}!"})
+    '{prompt}! (Hi)'
     """
-    return _PLACE.sub(lambda place: values[place[1]], template)
+    return _PLACEHOLDER.sub(lambda placeholder: values[placeholder[1]], template)
 
 
 def conversation_text(text: Text) -> str:
-    """A text, or a conversation, as the judge reads it.
+    """Return a text, or a conversation, as the judge reads it.
 
     >>> hi, yes = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}
     >>> conversation_text([hi, yes])
@@ -61,35 +61,38 @@ def conversation_text(text: Text) -> str:
     return "\n".join(f"{message['role']}: {content_of(message)}" for message in text)
 
 
-def score_in(answer: Answer, low: float, high: float) -> float | None:
-    """The score that an answer gives: it is the whole answer, or follows the word "score".
+def parse_score(answer: Answer, low: float, high: float) -> float | None:
+    """Return the score that an answer gives: it is the whole answer, or follows the word "score".
 
     Of several the last one counts. None for an answer without, or with one beyond `low` and `high`.
 
-    >>> said = "Clear, though a score (1-10) of 9 would flatter it. Score: 7/10"
-    >>> score_in(Answer(said, False, 0, 0), 1, 10)
+    >>> text = "Clear, though a score (1-10) of 9 would flatter it. Score: 7/10"
+    >>> parse_score(Answer(text, False, 0, 0), 1, 10)
     7.0
-    >>> score_in(Answer("I like 7 of them", False, 0, 0), 1, 10)
+    >>> parse_score(Answer("I like 7 of them", False, 0, 0), 1, 10)
     """
-    match = _last(_SCORE_ALONE, _SCORE_NAMED, answer)
+    match = _last_match(_SCORE_ALONE, _SCORE_NAMED, answer)
     score = float(match[1]) if match else None
     return score if score is not None and low <= score <= high else None
 
 
-def verdict_in(answer: Answer) -> float | None:
-    """1 for A, 0 for B, 0.5 for a tie: it is the whole answer, or follows "verdict", "better" ….
+def parse_verdict(answer: Answer) -> float | None:
+    """Return 1 for A, 0 for B, 0.5 for a tie: the whole answer, or behind "verdict", "better" ….
 
-    >>> verdict_in(Answer("B is longer, but the better response is **A**.", False, 0, 0))
+    >>> parse_verdict(Answer("B is longer, but the better response is **A**.", False, 0, 0))
     1.0
-    >>> verdict_in(Answer("A good question", False, 0, 0))
+    >>> parse_verdict(Answer("A good question", False, 0, 0))
     """
-    match = _last(_VERDICT_ALONE, _VERDICT_NAMED, answer)
+    match = _last_match(_VERDICT_ALONE, _VERDICT_NAMED, answer)
     return VERDICTS[match[1].lower()] if match else None
 
 
-def _last(alone: re.Pattern[str], named: re.Pattern[str], answer: Answer) -> re.Match[str] | None:
+def _last_match(
+    alone: re.Pattern[str], named: re.Pattern[str], answer: Answer
+) -> re.Match[str] | None:
     text = _THOUGHT.sub("", answer.text).strip()
-    found = [match for match in [alone.fullmatch(text)] if match] or list(named.finditer(text))
-    if not found or (answer.cut and found[-1].end(1) == len(text)):
+    whole = alone.fullmatch(text)
+    matches = [whole] if whole else list(named.finditer(text))
+    if not matches or (answer.cut and matches[-1].end(1) == len(text)):
         return None
-    return found[-1]
+    return matches[-1]

@@ -15,16 +15,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import TimeoutError as NotYet
-from multiprocessing.pool import ThreadPool
-from typing import TYPE_CHECKING, Any
+from multiprocessing.pool import IMapIterator, ThreadPool
+from typing import TYPE_CHECKING
 
 from rlexp.rewards.judging.answer_cache import (
     Answer,
-    found,
-    kept,
-    key_of,
+    Question,
+    cache_key,
+    cached_answer,
     open_cache,
-    seconds_to_turn,
+    store_answer,
+    take_turn,
 )
 from rlexp.rewards.judging.usage import record_usage
 from rlexp.spec.errors import Problem, RunFailed, UserError
@@ -33,23 +34,23 @@ from rlexp.spec.text import content_of
 if TYPE_CHECKING:
     import httpx2
 
-SENT_AGAIN = {408, 409, 425, 429}
+RETRIED_STATUSES = {408, 409, 425, 429}
 """Statuses beside 5xx that another try may change."""
-LONGEST_WAIT = 120.0
+MAX_WAIT_SECONDS = 120.0
 """Seconds between two tries, whatever a server asks for."""
-ABOUT_THE_TEXT = {400, 413, 422}
+TEXT_STATUSES = {400, 413, 422}
 """Statuses that another text may not meet."""
-FILTERED = "content_filter"
+CONTENT_FILTER = "content_filter"
 """Code of an error that is about the text, not about the request."""
 SHOWN_CHARACTERS = 300
-LOOK_UP_SECONDS = 0.2
-_MAKING = threading.Lock()
-_UNDER_WAY: set[threading.Event] = set()
+POLL_SECONDS = 0.2
+_CLIENT_LOCK = threading.Lock()
+_STOP_EVENTS: set[threading.Event] = set()
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where to ask, and how hard.
+    """An endpoint's address and the limits of asking it.
 
     Attributes:
         base_url: address, with the version and without `/chat/completions`.
@@ -71,8 +72,8 @@ class Endpoint:
     backoff: float
     prices: tuple[float, float]
 
-    def ask(self, questions: list[dict[str, Any]]) -> list[Answer]:
-        """Answers to n questions; those of the cache first, equal ones asked once.
+    def ask(self, questions: list[Question]) -> list[Answer]:
+        """Return the answers to n questions; those of the cache first, equal ones asked once.
 
         Args:
             questions: bodies of requests, with fields that only the cache's key has below `_`.
@@ -81,32 +82,32 @@ class Endpoint:
             UserError: the endpoint refuses all requests, or did not answer in all tries.
             RunFailed: it refused one. What was answered by then is kept.
         """
-        keys = [key_of({"base_url": self.base_url, **question}) for question in questions]
-        wanted = dict(zip(keys, questions, strict=True))
+        keys = [cache_key({"base_url": self.base_url, **question}) for question in questions]
+        by_key = dict(zip(keys, questions, strict=True))
         with open_cache() as cache:
-            answers = {key: answer for key in wanted if (answer := found(cache, key))}
+            answers = {key: answer for key in by_key if (answer := cached_answer(cache, key))}
             record_usage(cached=len(answers))
-            missing = [key for key in wanted if key not in answers]
+            missing = [key for key in by_key if key not in answers]
             if missing:
                 stop, client = threading.Event(), self._client()
 
-                def one(key: str) -> tuple[str, Answer]:
-                    return key, self._answered(client, wanted[key], stop.wait)
+                def answer_one(key: str) -> tuple[str, Answer]:
+                    return key, self._request(client, by_key[key], stop.wait)
 
                 # Its threads are daemons: an interrupted run does not wait for a server that hangs.
-                with ThreadPool(min(self.at_once, len(missing))) as pool, _can_stop(stop):
-                    for key, answer in _until(stop, pool.imap_unordered(one, missing)):
-                        answers[key] = kept(cache, key, answer)
+                with ThreadPool(min(self.at_once, len(missing))) as pool, _stoppable(stop):
+                    for key, answer in _results(stop, pool.imap_unordered(answer_one, missing)):
+                        answers[key] = store_answer(cache, key, answer)
         return [answers[key] for key in keys]
 
     def _client(self) -> httpx2.Client:
-        with _MAKING:
+        with _CLIENT_LOCK:
             return _client(self.timeout, self.at_once)
 
-    def _answered(
-        self, client: httpx2.Client, question: dict[str, Any], wait: Callable[[float], bool]
+    def _request(
+        self, client: httpx2.Client, question: Question, wait: Callable[[float], bool]
     ) -> Answer:
-        """An answer over the network; `wait` is True when the others were given up meanwhile."""
+        """Return an answer from the network; `wait(seconds)` is True once asking is given up."""
         import httpx2
 
         body = {name: value for name, value in question.items() if name != "_"}
@@ -114,9 +115,10 @@ class Endpoint:
         for attempt in range(self.tries):
             if attempt:
                 record_usage(retries=1)
-            turn = seconds_to_turn(self.base_url, self.a_minute) if self.a_minute else 0.0
+            turn = take_turn(self.base_url, self.a_minute) if self.a_minute else 0.0
             if turn and wait(turn):
                 break
+            # Jitter keeps requests that failed together from meeting again.
             pause = self.backoff * 2**attempt * random.SystemRandom().uniform(0.75, 1.25)
             try:
                 response = client.post(
@@ -125,15 +127,15 @@ class Endpoint:
                     headers=self._headers(),
                 )
             except httpx2.RequestError as error:
-                failure = f"{type(error).__name__}: {self._safe(str(error))}"
+                failure = f"{type(error).__name__}: {self._without_key(str(error))}"
             else:
-                if response.is_success and (answer := self._answer(response)):
+                if response.is_success and (answer := self._read_answer(response)):
                     return answer
                 failure = self._failure(response)
-                if not response.is_success and not _may_change(response.status_code):
+                if not response.is_success and not _is_retried(response.status_code):
                     return self._refused(response, failure)
                 pause = max(pause, _retry_after(response))
-            if attempt + 1 < self.tries and wait(min(pause, LONGEST_WAIT)):
+            if attempt + 1 < self.tries and wait(min(pause, MAX_WAIT_SECONDS)):
                 break
         got = f"{self.base_url}, which did not answer in {self.tries} tries: {failure}"
         remedy = (
@@ -150,13 +152,13 @@ class Endpoint:
     def _key(self) -> str:
         return os.environ.get(self.api_key_env, "").strip() if self.api_key_env else ""
 
-    def _safe(self, text: str) -> str:
-        """What an endpoint said, without the key: some repeat it in their errors."""
+    def _without_key(self, text: str) -> str:
+        """Return an endpoint's text without the key: some repeat it in their errors."""
         key = self._key()
         return text.replace(key, "***") if key else text
 
-    def _answer(self, response: httpx2.Response) -> Answer | None:
-        """None where a success holds no answer: a proxy's page, a broken line."""
+    def _read_answer(self, response: httpx2.Response) -> Answer | None:
+        """Read an answer; None where a success holds none: a proxy's page, a broken line."""
         try:
             content = response.json()
             choice = content["choices"][0]
@@ -164,7 +166,10 @@ class Endpoint:
             usage = content.get("usage") or {}
             tokens = [int(usage.get(f"{kind}_tokens") or 0) for kind in ("prompt", "completion")]
             answer = Answer(
-                self._safe(text), choice.get("finish_reason") == "length", tokens[0], tokens[1]
+                self._without_key(text),
+                choice.get("finish_reason") == "length",
+                tokens[0],
+                tokens[1],
             )
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             return None
@@ -173,18 +178,18 @@ class Endpoint:
         return answer
 
     def _failure(self, response: httpx2.Response) -> str:
-        said = self._safe(" ".join(response.text.split()))
-        short = said if len(said) <= SHOWN_CHARACTERS else f"{said[:SHOWN_CHARACTERS]}…"
+        text = self._without_key(" ".join(response.text.split()))
+        short = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
         return f"status {response.status_code}, {short or 'nothing'}"
 
     def _refused(self, response: httpx2.Response, failure: str) -> Answer:
-        """The answer of one who will not talk about a text.
+        """Return an empty answer where the endpoint filters a text; raise for other refusals.
 
         Raises:
             UserError: a refusal that every request would meet.
             RunFailed: one that may be due to this request's text, as where it is too long.
         """
-        if FILTERED in response.text:
+        if CONTENT_FILTER in response.text:
             return Answer("", cut=False, input_tokens=0, output_tokens=0)
         got, status = f"{self.base_url}, which says: {failure}", response.status_code
         if status in (401, 403):
@@ -192,7 +197,7 @@ class Endpoint:
             remedy = "Name the variable that holds a valid one: reward.api_key_env=…"
             key, want = "reward.api_key_env", f"a key that the endpoint takes; it had {with_key}"
             raise UserError(Problem(key, got, want, remedy))
-        if status in ABOUT_THE_TEXT:
+        if status in TEXT_STATUSES:
             raise RunFailed(
                 f"a request was refused by {got}",
                 "a text that is too long for the judge, or a field of the request that it does "
@@ -204,32 +209,34 @@ class Endpoint:
         raise UserError(Problem("reward.base_url", got, want, remedy))
 
 
-def give_up() -> None:
-    """End all that is under way in this process."""
-    for stop in tuple(_UNDER_WAY):
+def stop_requests() -> None:
+    """End all requests that are under way in this process."""
+    for stop in tuple(_STOP_EVENTS):
         stop.set()
 
 
 @contextmanager
-def _can_stop(stop: threading.Event) -> Iterator[None]:
-    """`give_up` sets the event while the block runs, and the end of the block does."""
-    _UNDER_WAY.add(stop)
+def _stoppable(stop: threading.Event) -> Iterator[None]:
+    """Let `stop_requests` set the event while the block runs; the end of the block sets it, too."""
+    _STOP_EVENTS.add(stop)
     try:
         yield
     finally:
-        _UNDER_WAY.discard(stop)
+        _STOP_EVENTS.discard(stop)
         stop.set()
 
 
-def _until(stop: threading.Event, results: Any) -> Iterator[tuple[str, Answer]]:
-    """What comes of a pool, as it comes.
+def _results(
+    stop: threading.Event, results: IMapIterator[tuple[str, Answer]]
+) -> Iterator[tuple[str, Answer]]:
+    """Yield what comes of a pool, as it comes.
 
     Raises:
         KeyboardInterrupt: the event was set. Nothing that forgives failures may forgive this.
     """
     while True:
         try:
-            yield results.next(timeout=LOOK_UP_SECONDS)
+            yield results.next(timeout=POLL_SECONDS)
         except StopIteration:
             return
         except NotYet:
@@ -237,8 +244,8 @@ def _until(stop: threading.Event, results: Any) -> Iterator[tuple[str, Answer]]:
                 raise KeyboardInterrupt from None
 
 
-def _may_change(status: int) -> bool:
-    return status in SENT_AGAIN or status >= 500
+def _is_retried(status: int) -> bool:
+    return status in RETRIED_STATUSES or status >= 500
 
 
 def _retry_after(response: httpx2.Response) -> float:
@@ -250,7 +257,7 @@ def _retry_after(response: httpx2.Response) -> float:
 
 @lru_cache(maxsize=8)
 def _client(timeout: float, at_once: int) -> httpx2.Client:
-    """Connections that stay open between batches."""
+    """Return the client whose connections stay open between batches."""
     import httpx2
 
     return httpx2.Client(timeout=timeout, limits=httpx2.Limits(max_keepalive_connections=at_once))

@@ -18,20 +18,25 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from rlexp.rewards.judging.answer_cache import Answer
-from rlexp.rewards.judging.answer_parsing import conversation_text, filled, places, verdict_in
-from rlexp.rewards.judging.client import Endpoint, give_up
+from rlexp.rewards.judging.answer_cache import Answer, Question
+from rlexp.rewards.judging.answer_parsing import (
+    conversation_text,
+    fill_placeholders,
+    parse_verdict,
+    placeholders,
+)
+from rlexp.rewards.judging.client import Endpoint, stop_requests
 from rlexp.rewards.judging.usage import record_usage
 from rlexp.spec.errors import Problem, RunFailed
 from rlexp.spec.judge import JudgeSpec, Preference
 from rlexp.spec.part import Part
-from rlexp.spec.reward import Text
+from rlexp.spec.reward import DataColumns, Text
 
 T = TypeVar("T")
 
 HIDDEN_VARIABLE = re.compile(r"\w*(TOKEN|KEY|PASSWORD|PASSWD|SECRET|CREDENTIALS?)", re.IGNORECASE)
 """Variables whose values are taken out of all that rlexp writes."""
-RESERVED = ("messages", "model", "stream", "n", "_")
+RESERVED_FIELDS = ("messages", "model", "stream", "n", "_")
 """Fields of a request that rlexp sets, or whose other values it could not read."""
 ASK_FOR_VERDICT = "Answer with A, B or tie alone."
 
@@ -82,18 +87,18 @@ class EndpointJudge(JudgeSpec):
         return f"{self.name} ({self.model})"
 
     def problems(self) -> list[Problem]:
-        """The address and the key must be there; what the endpoint says of them comes later."""
-        return [*self._wrong_address(), *self._wrong_key(), *self._wrong_request()]
+        """Return what is wrong with address, key and request; the endpoint is not asked yet."""
+        return [*self._address_problems(), *self._key_problems(), *self._request_problems()]
 
     def give_up(self) -> None:
-        give_up()
+        stop_requests()
 
     def prefer(
         self,
         prompts: list[Text],
         firsts: list[Text],
         seconds: list[Text],
-        columns: dict[str, list[Any]],
+        columns: DataColumns,
     ) -> list[Preference | None]:
         """Ask about each pair in both orders.
 
@@ -114,27 +119,33 @@ class EndpointJudge(JudgeSpec):
                 values = {name: str(column[index]) for name, column in columns.items()}
                 values["prompt"] = conversation_text(prompts[index])
                 questions += self._both_orders(first, second, values)
-        verdicts = iter(self.read(questions, verdict_in, ASK_FOR_VERDICT))
+        verdicts = iter(self.read(questions, parse_verdict, ASK_FOR_VERDICT))
         return [
             Preference(0.5, 0.5) if first == second else _preference(next(verdicts), next(verdicts))
             for first, second in texts
         ]
 
     def _both_orders(self, first: str, second: str, values: dict[str, str]) -> list[str]:
-        """The question with `first` as A, and with `first` as B."""
-        template, more = self.about_pair(values["prompt"], {first, second})
+        """Return the question with `first` as A, and with `first` as B."""
+        template, own_values = self.about_pair(values["prompt"], {first, second})
         orders = ((first, second), (second, first))
-        return [filled(template, {**values, **more, "first": a, "second": b}) for a, b in orders]
+        return [
+            fill_placeholders(template, {**values, **own_values, "first": a, "second": b})
+            for a, b in orders
+        ]
 
     @abstractmethod
     def about_pair(self, prompt: str, pair: set[str]) -> tuple[str, dict[str, str]]:
-        """The question about two texts, whichever is first: a template, and values that it names
-        beside {prompt}, {first}, {second} and columns of the data."""
+        """Return the question about two texts, whichever is first.
+
+        It is a template, and values for it beside {prompt}, {first}, {second} and columns of the
+        data.
+        """
 
     def win_shares(
-        self, prompts: list[Text], completions: list[Text], columns: dict[str, list[Any]]
+        self, prompts: list[Text], completions: list[Text], columns: DataColumns
     ) -> list[float | None]:
-        """How often each completion is preferred to others to its prompt, in [0, 1].
+        """Return the share of comparisons within its prompt that each completion wins, in [0, 1].
 
         The mean over the completions to a prompt is 1/2 whatever the policy writes.
 
@@ -144,7 +155,7 @@ class EndpointJudge(JudgeSpec):
         groups: dict[str, list[int]] = defaultdict(list)
         for index, prompt in enumerate(prompts):
             groups[conversation_text(prompt)].append(index)
-        pairs = [pair for members in groups.values() for pair in self._met(members)]
+        pairs = [pair for members in groups.values() for pair in self._matchups(members)]
         if len(completions) > 1 and not pairs:
             raise RunFailed(
                 f"the reward {self.name} has nothing to compare: each prompt has one completion",
@@ -158,15 +169,15 @@ class EndpointJudge(JudgeSpec):
             [completions[b] for b in right],
             {name: [values[a] for a in left] for name, values in columns.items()},
         )
-        won: dict[int, list[float]] = defaultdict(list)
+        wins: dict[int, list[float]] = defaultdict(list)
         for (a, b), preference in zip(pairs, preferences, strict=True):
             if preference is not None:
-                won[a].append(preference.value)
-                won[b].append(1 - preference.value)
-        return [fmean(won[index]) if index in won else None for index in range(len(completions))]
+                wins[a].append(preference.value)
+                wins[b].append(1 - preference.value)
+        return [fmean(wins[index]) if index in wins else None for index in range(len(completions))]
 
-    def _met(self, members: list[int]) -> Iterator[tuple[int, int]]:
-        """Who is compared with whom: all with all, or each with its neighbours on a ring."""
+    def _matchups(self, members: list[int]) -> Iterator[tuple[int, int]]:
+        """Yield the pairs to compare: all with all, or each with its neighbours on a ring."""
         n = len(members)
         if self.opponents is None or self.opponents >= n - 1:
             yield from combinations(members, 2)
@@ -177,28 +188,30 @@ class EndpointJudge(JudgeSpec):
             yield from ((members[i], members[i + n // 2]) for i in range((n + 1) // 2))
 
     def read(
-        self, questions: list[str], find: Callable[[Answer], T | None], reminder: str
+        self, questions: list[str], parse: Callable[[Answer], T | None], reminder: str
     ) -> list[T | None]:
-        """What `find` reads in the answers to n questions; None where no answer could be read.
+        """Return what `parse` reads in the answers to n questions; None where none is readable.
 
         Args:
+            questions: equal ones are asked once.
+            parse: reads an answer; None where it cannot.
             reminder: stands below a question that is put again.
         """
         results: dict[str, T | None] = dict.fromkeys(questions)
-        for ask in range(self.asks):
-            asked = [question for question, result in results.items() if result is None]
-            texts = [f"{each}\n\n{reminder}" if ask else each for each in asked]
-            answers = self._endpoint().ask([self._body(text, ask) for text in texts])
-            for question, answer in zip(asked, answers, strict=True):
-                results[question] = find(answer)
+        for attempt in range(self.asks):
+            unread = [question for question, result in results.items() if result is None]
+            texts = [f"{question}\n\n{reminder}" if attempt else question for question in unread]
+            answers = self._endpoint().ask([self._body(text, attempt) for text in texts])
+            for question, answer in zip(unread, answers, strict=True):
+                results[question] = parse(answer)
                 record_usage(unreadable=results[question] is None)
         record_usage(unanswered=sum(result is None for result in results.values()))
         return [results[question] for question in questions]
 
-    def _body(self, text: str, ask: int) -> dict[str, Any]:
+    def _body(self, text: str, attempt: int) -> Question:
         messages = [{"role": "user", "content": text}]
         fields = {name: value for name, value in self.request.items() if value is not None}
-        return {**fields, "model": self.model, "messages": messages, "_": {"ask": ask}}
+        return {**fields, "model": self.model, "messages": messages, "_": {"ask": attempt}}
 
     def _endpoint(self) -> Endpoint:
         return Endpoint(
@@ -212,23 +225,23 @@ class EndpointJudge(JudgeSpec):
             prices=(self.prices.input, self.prices.output),
         )
 
-    def _wrong_address(self) -> Iterator[Problem]:
+    def _address_problems(self) -> Iterator[Problem]:
         key, want = "reward.base_url", "an address such as http://127.0.0.1:8000/v1"
         try:
             url = urlsplit(self.base_url)
-            fine = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+            valid = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
         except ValueError:
-            url, fine = None, False
+            url, valid = None, False
         if url is not None and (url.username or url.password or url.query):
             remedy = "Put the key into an environment variable, and name it: reward.api_key_env=…"
             yield Problem(key, "an address with a password or a query in it", want, remedy)
-        elif not fine:
+        elif not valid:
             yield Problem(key, self.base_url, want)
         elif self.base_url.rstrip("/").endswith("/completions"):
             remedy = "Leave /chat/completions out: it is added to the address."
             yield Problem(key, self.base_url, want, remedy)
 
-    def _wrong_key(self) -> Iterator[Problem]:
+    def _key_problems(self) -> Iterator[Problem]:
         key, name = "reward.api_key_env", self.api_key_env
         if name is None:
             return
@@ -241,24 +254,24 @@ class EndpointJudge(JudgeSpec):
             want = "a variable that holds the endpoint's key"
             yield Problem(key, got, want, f"Set it: export {name}=…")
 
-    def _wrong_request(self) -> Iterator[Problem]:
-        for name in RESERVED:
+    def _request_problems(self) -> Iterator[Problem]:
+        for name in RESERVED_FIELDS:
             if name in self.request:
                 want = "a field of the request that rlexp does not set"
                 yield Problem(f"reward.request.{name}", str(self.request[name]), want)
 
 
-def _preference(straight: float | None, swapped: float | None) -> Preference | None:
-    if straight is None or swapped is None:
+def _preference(in_order: float | None, swapped: float | None) -> Preference | None:
+    if in_order is None or swapped is None:
         return None
-    return Preference(straight, 1 - swapped)
+    return Preference(in_order, 1 - swapped)
 
 
 def missing_placeholders(template: str, key: str, needed: tuple[str, ...]) -> list[Problem]:
-    """A problem for each `{name}` that a template must have and has not."""
+    """Return a problem for each `{name}` that a template must have and has not."""
     want = "a text that shows the judge what it judges"
     return [
         Problem(key, f"a text without {{{name}}}", want)
         for name in needed
-        if name not in places(template)
+        if name not in placeholders(template)
     ]

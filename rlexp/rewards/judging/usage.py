@@ -1,4 +1,4 @@
-"""What this process has asked of judges, and what that cost."""
+"""How many requests this process has sent to judges, and what they cost."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ class Usage:
     """Tokens times prices, in the currency of the prices."""
 
     def metrics(self) -> dict[str, float]:
-        """As metrics, by name."""
+        """Return the counts as metrics, by name."""
         return {f"perf/judge_{name}": float(value) for name, value in asdict(self).items()}
 
 
-_BILL = Usage()
+_USAGE = Usage()
 
 
 def record_usage(**amounts: float) -> None:
-    """Add to the bill, by the names of its fields; from any thread."""
+    """Add to the usage so far, by the names of its fields; from any thread."""
     with _LOCK:
         for name, amount in amounts.items():
-            setattr(_BILL, name, getattr(_BILL, name) + amount)
+            setattr(_USAGE, name, getattr(_USAGE, name) + amount)
 
 
 def usage() -> Usage:
-    """The bill so far."""
+    """Return the usage so far."""
     with _LOCK:
-        return Usage(**asdict(_BILL))
+        return Usage(**asdict(_USAGE))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any
 
 from rlexp.spec.checks.new_model import MADE_HERE
 from rlexp.spec.errors import Problem, Problems
@@ -13,7 +12,7 @@ from rlexp.spec.files.model_folder import is_adapter
 from rlexp.spec.files.registry_reference import is_registered
 from rlexp.spec.hardware import HardwareSpec
 from rlexp.spec.model import ModelSpec
-from rlexp.spec.peft import QloraPeft
+from rlexp.spec.peft import PeftSpec, QloraPeft
 
 
 def model_is_there(model: ModelSpec) -> Problems:
@@ -49,13 +48,15 @@ def chat_template_is_there(model: ModelSpec) -> Problems:
     return [Problem("model.chat_template", template, "null, plain, chatml or a Jinja file")]
 
 
-def adapter_fits(peft: Any, hardware: HardwareSpec) -> Problems:
-    found: Problems = []
+def adapter_fits(peft: PeftSpec, hardware: HardwareSpec) -> Problems:
+    problems: Problems = []
     if isinstance(peft, QloraPeft):
         if importlib.util.find_spec("bitsandbytes") is None:
             remedy = "Install the extra: pip install 'rlexp[quant]', or set peft=lora."
-            found.append(Problem("peft", "qlora without bitsandbytes", "the extra `quant`", remedy))
+            problems.append(
+                Problem("peft", "qlora without bitsandbytes", "the extra `quant`", remedy)
+            )
         if likely_device(hardware.device) != "cuda":
             remedy = "Set peft=lora, or run on a machine with an NVIDIA GPU."
-            found.append(Problem("peft", "qlora without an NVIDIA GPU", "hardware=gpu", remedy))
-    return found
+            problems.append(Problem("peft", "qlora without an NVIDIA GPU", "hardware=gpu", remedy))
+    return problems

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
-from rlexp.spec.algo import AlgoSpec
+from rlexp.spec.algo import AlgoSpec, trl_names
 from rlexp.spec.errors import Problem
 
 TRAINING_ARGUMENTS = ("transformers", "training_args.py", "TrainingArguments")
@@ -44,14 +44,17 @@ def check_trl(algo: AlgoSpec) -> list[Problem]:
     if not algo.trl:
         return []
     fields = trl_fields(*algo.trl_config)
+    kind = type(algo)
+    own = {knob: f"algo.{knob}" for knob in kind.model_fields}
+    owned = own | algo.owned | trl_names(kind, "algo")
     problems = []
     for name in algo.trl:
         key, want = f"algo.trl.{name}", f"a field of {algo.trl_config[1]}"
-        if name in algo.owned:
-            problems.append(Problem(key, "a field that rlexp sets", f"{algo.owned[name]} instead"))
+        if name in owned:
+            problems.append(Problem(key, "a field that rlexp sets", f"{owned[name]} instead"))
         elif name not in fields:
             near = get_close_matches(name, fields, n=1)
-            known = [algo.owned.get(field, f"algo.trl.{field}") for field in near]
+            known = [owned.get(field, f"algo.trl.{field}") for field in near]
             remedy = f"Did you mean {known[0]}?" if known else ""
             problems.append(Problem(key, "an unknown field", want, remedy))
     return problems

@@ -1,4 +1,4 @@
-"""How sure a ranking is: the best trials run again with other seeds, and what came of that.
+"""Certainty of a ranking: the means of the best trials over further seeds, and their differences.
 
 The best of many trials is also the luckiest, so its own value does not count here. Each mean has a
 t interval over seeds. Two trials are set against each other seed by seed: with the same seed they
@@ -12,6 +12,7 @@ Berger 1982, Technometrics 24:295).
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,12 +22,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rlexp.rendering.numbers import number
 from rlexp.sweep.ownership import ERROR, WITHDRAWN, trials
-from rlexp.sweep.study import CONFIRM, sibling
+from rlexp.sweep.study import CONFIRM, sibling_study
 
 CONFIRMS, SEED = "confirms", "seed"
-"""Attributes of such a trial: whom it confirms, and its seed."""
+"""Attributes of a confirming trial: the number of the trial that it runs again, and its seed."""
 CONFIDENCE = 0.95
-BETTER, WORSE, OPEN = "better", "worse", "open"
+BETTER, WORSE, UNDECIDED = "better", "worse", "undecided"
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Estimate:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Estimate:
-        """Of one value for each seed, of which there must be one at least."""
+        """Return the estimate from one value for each seed, of which there must be one at least."""
         count, mean = len(values), math.fsum(values) / len(values)
         if count < 2:
             return cls(mean, None, None, count)
@@ -64,7 +65,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Confirmed:
+class ConfirmedTrial:
     """A trial, and its runs with other seeds."""
 
     trial: FrozenTrial
@@ -72,94 +73,105 @@ class Confirmed:
     """Of the objectives, by seed."""
     failed: Mapping[int, str] = field(default_factory=dict)
     """Why a seed has none."""
-    open: Sequence[int] = ()
+    pending: Sequence[int] = ()
     """Seeds that are still to come."""
 
     def estimate(self, objective: int) -> Estimate | None:
-        """Of an objective; None before any seed has ended."""
-        found = [each[objective] for each in self.values.values()]
-        return Estimate.of(found) if found else None
+        """Return the mean of an objective over seeds; None before any seed has ended."""
+        values = [by_objective[objective] for by_objective in self.values.values()]
+        return Estimate.of(values) if values else None
 
 
-def confirmations(study: optuna.Study) -> list[Confirmed]:
-    """The trials that were run again, those that the study ranked first going first."""
-    again = sibling(study, CONFIRM)
-    runs = trials(again) if again else []
-    runs = [run for run in runs if WITHDRAWN not in run.user_attrs]
-    found = []
-    for trial in ranked(study):
-        own = [run for run in runs if run.user_attrs[CONFIRMS] == trial.number]
-        if own:
-            found.append(_confirmed(trial, own))
-    return found
+def confirmed_trials(study: optuna.Study) -> list[ConfirmedTrial]:
+    """Return the trials that were run again, those that the study ranked first going first."""
+    confirmation = sibling_study(study, CONFIRM)
+    if confirmation is None:
+        return []
+    runs_by_trial: dict[int, list[FrozenTrial]] = defaultdict(list)
+    for run in trials(confirmation):
+        if WITHDRAWN not in run.user_attrs:
+            runs_by_trial[run.user_attrs[CONFIRMS]].append(run)
+    return [
+        _confirmed_trial(trial, runs_by_trial[trial.number])
+        for trial in ranked_trials(study)
+        if trial.number in runs_by_trial
+    ]
 
 
-def ranked(study: optuna.Study) -> list[FrozenTrial]:
-    """The complete trials, the best by the first objective going first."""
+def ranked_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the complete trials, the best by the first objective going first."""
     sign = -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
-    done = trials(study, TrialState.COMPLETE)
-    return sorted(done, key=lambda trial: (sign * trial.values[0], trial.number))
+    complete = trials(study, TrialState.COMPLETE)
+    return sorted(complete, key=lambda trial: (sign * trial.values[0], trial.number))
 
 
-def leaders(study: optuna.Study) -> list[FrozenTrial]:
-    """Those that may be the best: all complete ones in their order, or the Pareto front."""
+def best_candidates(study: optuna.Study) -> list[FrozenTrial]:
+    """Return those that may be the best: all complete ones in their order, or the Pareto front."""
     if len(study.directions) == 1:
-        return ranked(study)
+        return ranked_trials(study)
     front = {trial.number for trial in study.best_trials}
-    return [trial for trial in ranked(study) if trial.number in front]
+    return [trial for trial in ranked_trials(study) if trial.number in front]
 
 
-def _confirmed(trial: FrozenTrial, runs: Sequence[FrozenTrial]) -> Confirmed:
-    """A seed may have failed, and been tried again since."""
+def _confirmed_trial(trial: FrozenTrial, runs: Sequence[FrozenTrial]) -> ConfirmedTrial:
+    """Return what came of a trial's runs; a seed may have failed, and been tried again since."""
     values = {run.user_attrs[SEED]: run.values for run in runs if run.state == TrialState.COMPLETE}
-    coming = {run.user_attrs[SEED] for run in runs if not run.state.is_finished()}
+    pending = {run.user_attrs[SEED] for run in runs if not run.state.is_finished()}
     failed = {
         run.user_attrs[SEED]: run.user_attrs.get(ERROR, "for no known reason").splitlines()[0]
         for run in runs
-        if run.state == TrialState.FAIL and run.user_attrs[SEED] not in {*values, *coming}
+        if run.state == TrialState.FAIL and run.user_attrs[SEED] not in {*values, *pending}
     }
-    return Confirmed(trial, dict(sorted(values.items())), failed, sorted(coming - set(values)))
+    return ConfirmedTrial(
+        trial, dict(sorted(values.items())), failed, sorted(pending - set(values))
+    )
 
 
-def ranking(study: optuna.Study, found: Sequence[Confirmed]) -> Iterator[str]:
-    """How sure it is that the first is the best, in sentences; none before that can be said."""
-    if len(found) < 2 or not found[0].values:
+def ranking_sentences(study: optuna.Study, confirmed: Sequence[ConfirmedTrial]) -> Iterator[str]:
+    """Return how sure it is that the first is the best; nothing before that can be said."""
+    if len(confirmed) < 2 or not confirmed[0].values:
         return
     if len(study.directions) > 1:
         yield "With several objectives there is no one ranking: the intervals say how far to trust."
         return
-    more = study.direction == StudyDirection.MAXIMIZE
-    sure = [_against(found[0], other, more) for other in found[1:]]
-    yield from (sentence for sentence, _ in sure)
-    verdicts = [verdict for _, verdict in sure]
+    maximize = study.direction == StudyDirection.MAXIMIZE
+    comparisons = [_compare(confirmed[0], other, maximize) for other in confirmed[1:]]
+    yield from (sentence for sentence, _ in comparisons)
+    verdicts = [verdict for _, verdict in comparisons]
     if all(verdict == BETTER for verdict in verdicts):
-        yield f"So the ranking is sure: trial {found[0].trial.number} is the best of these."
+        yield f"So the ranking is sure: trial {confirmed[0].trial.number} is the best of these."
     elif WORSE in verdicts:
-        yield f"So the ranking does not hold: trial {found[0].trial.number} is not the best."
+        yield f"So the ranking does not hold: trial {confirmed[0].trial.number} is not the best."
     else:
         yield "So the ranking is not sure; further seeds may make it so: sweep.confirm=N."
 
 
-def _against(first: Confirmed, other: Confirmed, more: bool) -> tuple[str, str]:
-    """The first against another, in words, and what is sure of it."""
+def _compare(first: ConfirmedTrial, other: ConfirmedTrial, maximize: bool) -> tuple[str, str]:
+    """Return the first against another by the first objective: a sentence, and the verdict."""
     names = f"Trial {first.trial.number}", f"trial {other.trial.number}"
     shared = [seed for seed in first.values if seed in other.values]
     if not shared:
-        return f"{names[0]} and {names[1]} have no seed in common yet: not sure.", OPEN
-    sign = 1.0 if more else -1.0
+        return f"{names[0]} and {names[1]} have no seed in common yet: not sure.", UNDECIDED
+
+    # paired by seed
+    sign = 1.0 if maximize else -1.0
     gains = [sign * (first.values[seed][0] - other.values[seed][0]) for seed in shared]
     if not any(gains):
-        return f"{names[0]} and {names[1]} came to the same with every seed.", OPEN
+        return f"{names[0]} and {names[1]} came to the same with every seed.", UNDECIDED
     gain = Estimate.of(gains)
-    better = sum(each > 0 for each in gains)
-    text = f"{names[0]} is better than {names[1]} in {better} of {len(gains)} seeds"
+    wins = sum(value > 0 for value in gains)
+    text = f"{names[0]} is better than {names[1]} in {wins} of {len(gains)} seeds"
+
+    # verdict
     if gain.low is None or gain.high is None:
-        return f"{text}: one seed says nothing about the next.", OPEN
+        return f"{text}: one seed says nothing about the next.", UNDECIDED
     text = f"{text}, by {gain} in the mean"
     if gain.low > 0:
         return f"{text}: sure.", BETTER
     if gain.high < 0:
         return f"{text}: it is worse, and was lucky in the sweep.", WORSE
-    ours, theirs = first.estimate(0), other.estimate(0)
-    overlap = ", and their intervals overlap" if ours and ours.overlaps(theirs) else ""
-    return f"{text}, which may be nothing{overlap}: not sure.", OPEN
+    first_estimate = first.estimate(0)
+    overlap = ""
+    if first_estimate and first_estimate.overlaps(other.estimate(0)):
+        overlap = ", and their intervals overlap"
+    return f"{text}, which may be nothing{overlap}: not sure.", UNDECIDED

@@ -1,4 +1,4 @@
-"""The best trials run again with other seeds: a study of its own beside the sweep's.
+"""Confirmation of the best trials with other seeds: a study of its own beside the sweep's.
 
 Its trials wait from the beginning, each with its command line; so all that keeps a sweep from
 losing or repeating trials (slots, signs of life, retries, several machines) keeps these too, and
@@ -8,7 +8,6 @@ they take nothing from the sweep's budget.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -16,19 +15,19 @@ from optuna.trial import FrozenTrial, TrialState
 from rlexp.spec.sweep import NO_PRUNER, SweepSpec
 from rlexp.sweep import ownership
 from rlexp.sweep import study as attributes
-from rlexp.sweep.confirmation.ranking import CONFIRMS, SEED, leaders
-from rlexp.sweep.loop import Sweep
-from rlexp.sweep.report.mlflow_parent import Parent
-from rlexp.sweep.report.progress import Progress
+from rlexp.sweep.confirmation.ranking import CONFIRMS, SEED, best_candidates
+from rlexp.sweep.loop import SweepLoop
+from rlexp.sweep.report.mlflow_parent import ParentRunLogger
+from rlexp.sweep.report.progress import SweepProgress
 from rlexp.sweep.study import open_study, patiently
-from rlexp.sweep.workers.slots import Outcome
+from rlexp.sweep.workers.jobs import JobOutcome
 
 TAG = "confirm"
 """Of the MLflow runs."""
 
 
-def confirming(spec: SweepSpec) -> SweepSpec:
-    """The study that confirms the one of a sweep: in the same folder, and without a pruner."""
+def confirmation_spec(spec: SweepSpec) -> SweepSpec:
+    """Return the spec of the study that confirms a sweep's: in its folder, without a pruner."""
     return spec.model_copy(
         update={
             "name": f"{spec.name}{attributes.CONFIRM}",
@@ -38,11 +37,11 @@ def confirming(spec: SweepSpec) -> SweepSpec:
     )
 
 
-class Confirmation(Sweep):
-    """Runs what waits, and asks for nothing new."""
+class ConfirmationLoop(SweepLoop):
+    """Runs what was enqueued, and asks for nothing new."""
 
     def enqueue(self, study: optuna.Study, base_seed: int) -> None:
-        """Let the runs wait that have not been made; those that failed are tried once more.
+        """Enqueue the runs that have not been made; those that failed are tried once more.
 
         May be called again after an outage in the middle.
 
@@ -50,81 +49,83 @@ class Confirmation(Sweep):
             study: of the sweep, whose best trials are meant.
             base_seed: with which its trials were run.
         """
-        there = {_key(trial) for trial in ownership.trials(self.study, *ownership.BUDGETED)}
-        for trial in leaders(study)[: self.spec.confirm_best]:
+        enqueued = {_run_key(run) for run in ownership.trials(self.study, *ownership.BUDGETED)}
+        for trial in best_candidates(study)[: self.spec.confirm_best]:
             for seed in range(base_seed + 1, base_seed + 1 + self.spec.confirm):
-                if (trial.number, seed) not in there:
-                    self.study.enqueue_trial({}, _attributes(trial, seed))
+                if (trial.number, seed) not in enqueued:
+                    self.study.enqueue_trial({}, _run_attributes(trial, seed))
 
-    def _asks_for_more(self, there: Sequence[FrozenTrial]) -> bool:
+    def _asks_for_more(self, budgeted: Sequence[FrozenTrial]) -> bool:
         return False
 
     def _is_done(self) -> bool:
         return not ownership.trials(self.study, TrialState.WAITING, TrialState.RUNNING)
 
     def _is_surplus(self, trial: FrozenTrial) -> bool:
-        """Whether another machine had let the same run wait before."""
-        same = [
-            each
-            for each in ownership.trials(self.study, *ownership.BUDGETED)
-            if _key(each) == _key(trial) and each.number < trial.number
-        ]
-        return bool(same)
+        """Whether another machine had enqueued the same run before."""
+        return any(
+            _run_key(run) == _run_key(trial) and run.number < trial.number
+            for run in ownership.trials(self.study, *ownership.BUDGETED)
+        )
 
     def _overrides(self, trial: FrozenTrial) -> list[str]:
         return [*super()._overrides(trial), "hydra.sweeper.confirms=true"]
 
     def _subfolder(self, trial: FrozenTrial) -> str:
-        number, seed = _key(trial)
+        number, seed = _run_key(trial)
         return f"confirm-{number}-{seed}"
 
-    def _count_failures(self, trial: FrozenTrial, outcome: Outcome) -> None:
-        """A run that fails says something of the trial that it confirms; the others go on."""
+    def _count_failures(self, trial: FrozenTrial, outcome: JobOutcome) -> None:
+        """Go on: a run that fails says something of the trial that it confirms, not of others."""
 
 
-class ConfirmationProgress(Progress):
-    """Tells of runs by whom they confirm."""
+class ConfirmationProgress(SweepProgress):
+    """Labels runs by the trials that they confirm."""
 
-    def confirmation_begins(self) -> None:
-        """What is about to be done, where something is."""
-        if waiting := ownership.trials(self._study, TrialState.WAITING, TrialState.RUNNING):
+    def confirmation_started(self) -> None:
+        """Show what is about to be done, where something is."""
+        if runs := ownership.trials(self._study, TrialState.WAITING, TrialState.RUNNING):
             spec = self._spec
             text = f"the best {spec.confirm_best} with {spec.confirm} further seeds"
-            self._say("confirming", f"{text}: {len(waiting)} runs")
+            self._print("confirming", f"{text}: {len(runs)} runs")
 
     def _label(self, trial: FrozenTrial) -> str:
         return f"confirms {trial.user_attrs[CONFIRMS]}"
 
-    def _params(self, trial: FrozenTrial) -> Iterator[tuple[str, Any]]:
+    def _params(self, trial: FrozenTrial) -> Iterator[tuple[str, object]]:
         yield "seed", trial.user_attrs[SEED]
 
 
-def confirm(work: Sweep, parent: Parent, base_seed: int) -> None:
+def run_confirmation(sweep: SweepLoop, parent_run: ParentRunLogger, base_seed: int) -> None:
     """Run the best trials of a sweep again, and wait until all have ended.
 
     Args:
-        work: the sweep, with its budget met.
-        parent: its MLflow run, under which the new runs are folded too.
+        sweep: the sweep's loop, with its budget met.
+        parent_run: its MLflow run, under which the new runs are folded too.
         base_seed: with which its trials were run; the seeds behind it are taken.
     """
-    spec = confirming(work.spec)
-    told = {attributes.OBJECTIVES: spec.objectives, attributes.SPACE: {}, attributes.CONFIG: {}}
-    study = open_study(spec, told)
-    tell = ConfirmationProgress(spec, study, parent)
-    again = Confirmation(spec, work.space, study, work.launcher, work.known, tell)
-    patiently(lambda: again.enqueue(work.study, base_seed))
-    tell.confirmation_begins()
-    again.run()
+    spec = confirmation_spec(sweep.spec)
+    study = open_study(
+        spec,
+        {attributes.OBJECTIVES: spec.objectives, attributes.SPACE: {}, attributes.CONFIG: {}},
+    )
+    progress = ConfirmationProgress(spec, study, parent_run)
+    loop = ConfirmationLoop(spec, sweep.space, study, sweep.launcher, sweep.compositions, progress)
+    # enqueue: all runs at once, each with its command line, since nothing is sampled
+    patiently(lambda: loop.enqueue(sweep.study, base_seed))
+    progress.confirmation_started()
+    loop.run()
 
 
-def _attributes(trial: FrozenTrial, seed: int) -> dict[str, Any]:
-    typed = [
+def _run_attributes(trial: FrozenTrial, seed: int) -> dict[str, object]:
+    overrides = [
         *trial.user_attrs[ownership.OVERRIDES],
         f"seed={seed}",
         f"++tracking.tags.{TAG}='true'",
     ]
-    return {CONFIRMS: trial.number, SEED: seed, ownership.OVERRIDES: typed}
+    return {CONFIRMS: trial.number, SEED: seed, ownership.OVERRIDES: overrides}
 
 
-def _key(trial: FrozenTrial) -> tuple[int, int]:
-    return trial.user_attrs[CONFIRMS], trial.user_attrs[SEED]
+def _run_key(run: FrozenTrial) -> tuple[int, int]:
+    """Return the number of the trial that a run confirms, and its seed."""
+    return run.user_attrs[CONFIRMS], run.user_attrs[SEED]

@@ -1,7 +1,8 @@
-"""`best.yaml`: the best trial's config as it was run, which `python -m rlexp rerun` runs again.
+"""Configs of the best trials as they were run, which `python -m rlexp rerun FILE` runs again.
 
-Of several objectives it is the first of the Pareto front by the first of them. The others of the
-front, or those that were run again to confirm the ranking, stand beside it as `best-2.yaml`, ….
+`best.yaml` is the best trial's; with several objectives, that of the Pareto front's first by the
+first of them. The others of the front, or those that were run again to confirm the ranking, stand
+beside it as `best-2.yaml`, ….
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from rlexp.runtime.files import write_atomically
-from rlexp.sweep.confirmation.ranking import Confirmed, leaders
-from rlexp.sweep.study import COMMAND, FOLDER, OBJECTIVES
+from rlexp.sweep.confirmation.ranking import ConfirmedTrial, best_candidates
+from rlexp.sweep.study import COMMAND, FOLDER, objective_names
 
 BEST = "best.yaml"
 CONFIG = "config.yaml"
-MOST = 20
+MAX_FILES = 20
 
 
 @dataclass(frozen=True)
@@ -30,25 +31,28 @@ class BestConfig:
     trial: FrozenTrial
     file: Path | None
     why: str = ""
+    """It has no file."""
 
 
-def write_best(study: optuna.Study, folder: Path, sure: Sequence[Confirmed]) -> list[BestConfig]:
-    """Write the files; those of earlier calls that are no longer right are removed.
+def write_best_configs(
+    study: optuna.Study, folder: Path, confirmed: Sequence[ConfirmedTrial]
+) -> list[BestConfig]:
+    """Write the configs of the best trials; earlier files that are no longer right are removed.
 
     Args:
         study: of the sweep.
         folder: the sweep's.
-        sure: what is known of the trials that were run again.
+        confirmed: the trials that were run again.
     """
-    confirmed = {each.trial.number: each for each in sure}
-    found = leaders(study)
+    by_number = {each.trial.number: each for each in confirmed}
+    best = best_candidates(study)
     if len(study.directions) == 1:
-        found = [*found[:1], *(trial for trial in found[1:] if trial.number in confirmed)]
+        best = [*best[:1], *(trial for trial in best[1:] if trial.number in by_number)]
     written = [
-        _write(study, trial, folder, folder / _name(rank), confirmed.get(trial.number))
-        for rank, trial in enumerate(found[:MOST], start=1)
+        _write(study, trial, folder, folder / _file_name(rank), by_number.get(trial.number))
+        for rank, trial in enumerate(best[:MAX_FILES], start=1)
     ]
-    kept = {best.file for best in written}
+    kept = {config.file for config in written}
     for file in [folder / BEST, *folder.glob("best-*.yaml")]:
         number = file.stem.removeprefix("best-")
         if file not in kept and (file.name == BEST or number.isdigit()):
@@ -56,27 +60,36 @@ def write_best(study: optuna.Study, folder: Path, sure: Sequence[Confirmed]) -> 
     return written
 
 
-def _name(rank: int) -> str:
+def _file_name(rank: int) -> str:
     return BEST if rank == 1 else f"best-{rank}.yaml"
 
 
 def _write(
-    study: optuna.Study, trial: FrozenTrial, folder: Path, file: Path, sure: Confirmed | None
+    study: optuna.Study,
+    trial: FrozenTrial,
+    folder: Path,
+    file: Path,
+    confirmed: ConfirmedTrial | None,
 ) -> BestConfig:
     from omegaconf import OmegaConf
 
-    place = trial_folder(trial, folder)
-    if not (place / CONFIG).is_file():
-        return BestConfig(trial, None, f"its {CONFIG} is not on this machine: {place}")
-    config = OmegaConf.load(place / CONFIG)
+    run_folder = trial_folder(trial, folder)
+    if not (run_folder / CONFIG).is_file():
+        return BestConfig(trial, None, f"its {CONFIG} is not on this machine: {run_folder}")
+    config = OmegaConf.load(run_folder / CONFIG)
     config.name = f"{study.study_name}-{config.name}"  # it is no trial of the sweep
+    names = objective_names(study)
     lines = [
-        f"Trial {trial.number} of {study.study_name}: {scored(study, trial.values)}",
-        *([f"With other seeds: {_estimated(study, sure)}"] if sure and sure.values else []),
+        f"Trial {trial.number} of {study.study_name}: {format_objectives(names, trial.values)}"
+    ]
+    if confirmed and confirmed.values:
+        means = f"means of {len(confirmed.values)}, with 95% t intervals"
+        lines.append(f"With other seeds: {format_estimates(names, confirmed)} ({means})")
+    lines += [
         "",
-        f"    python -m rlexp rerun {path_from_here(file)}",
+        f"    python -m rlexp rerun {display_path(file)}",
         "",
-        f"Its run: {path_from_here(place)}",
+        f"Its run: {display_path(run_folder)}",
         f"The sweep: {study.user_attrs.get(COMMAND, 'not told')}",
     ]
     comment = "\n".join(f"# {line}".rstrip() for line in lines)
@@ -85,26 +98,28 @@ def _write(
 
 
 def trial_folder(trial: FrozenTrial, sweep_folder: Path) -> Path:
-    """Where a trial was run, on whichever machine."""
-    told = trial.user_attrs.get(FOLDER)
-    place = sweep_folder / (Path(told).name if told else str(trial.number))
-    return place if place.is_dir() or told is None else Path(told)
+    """Return where a trial was run; on another machine, if it is not in the sweep's folder here."""
+    recorded = trial.user_attrs.get(FOLDER)
+    folder = sweep_folder / (Path(recorded).name if recorded else str(trial.number))
+    return folder if folder.is_dir() or recorded is None else Path(recorded)
 
 
-def scored(study: optuna.Study, values: Sequence[float]) -> str:
-    """Objectives and their values."""
-    names = study.user_attrs[OBJECTIVES]
+def format_objectives(names: Sequence[str], values: Sequence[float]) -> str:
+    """Return objectives with their values, for people.
+
+    >>> format_objectives(["eval/reward", "eval/kl"], [0.51234567, 12.0])
+    'eval/reward 0.5123, eval/kl 12'
+    """
     return ", ".join(f"{name} {value:.4g}" for name, value in zip(names, values, strict=True))
 
 
-def _estimated(study: optuna.Study, sure: Confirmed) -> str:
-    names = study.user_attrs[OBJECTIVES]
-    found = [f"{name} {sure.estimate(index)}" for index, name in enumerate(names)]
-    return f"{', '.join(found)} (means of {len(sure.values)}, with 95% t intervals)"
+def format_estimates(names: Sequence[str], confirmed: ConfirmedTrial) -> str:
+    """Return objectives with their means over further seeds."""
+    return ", ".join(f"{name} {confirmed.estimate(index)}" for index, name in enumerate(names))
 
 
-def path_from_here(path: Path) -> str:
-    """A path as it is typed from the current folder, where it stands below."""
+def display_path(path: Path) -> str:
+    """Return a path as it is typed from the current folder, where it stands below that."""
     try:
         return os.fspath(path.absolute().relative_to(Path.cwd()))
     except ValueError:

@@ -1,9 +1,8 @@
-"""What a person sees of a sweep: a line for each trial that ends, and the best at the end."""
+"""Progress of a sweep on the terminal: a line for each trial that ends, the best at the end."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -12,70 +11,70 @@ from rich.console import Console
 from rlexp.rendering.numbers import brief
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep.ownership import ERROR, RETRIES, WITHDRAWN, trials
-from rlexp.sweep.report.mlflow_parent import Parent, best_trials
-from rlexp.sweep.report.report import Report
+from rlexp.sweep.report.best_configs import format_objectives
+from rlexp.sweep.report.mlflow_parent import ParentRunLogger, best_trials
+from rlexp.sweep.report.report import SweepReport
 
 
-class Progress:
-    """Tells the terminal and the sweep's MLflow run of each trial."""
+class SweepProgress:
+    """Writes to the terminal, and to the sweep's MLflow run, what becomes of each trial."""
 
-    def __init__(self, spec: SweepSpec, study: optuna.Study, parent: Parent) -> None:
-        self._spec, self._study, self._parent = spec, study, parent
+    def __init__(self, spec: SweepSpec, study: optuna.Study, parent_run: ParentRunLogger) -> None:
+        self._spec, self._study, self._parent_run = spec, study, parent_run
         self._console = Console(highlight=False)
 
-    def sweep_begins(self, budget: int, launcher: str) -> None:
-        """What is about to be done."""
+    def sweep_started(self, budget: int, launcher: str) -> None:
+        """Show what is about to be done."""
         spec = self._spec
-        sampler, pruner = (str(each["_target_"]) for each in (spec.sampler, spec.pruner))
+        sampler, pruner = (str(config["_target_"]) for config in (spec.sampler, spec.pruner))
         how = f"{sampler.rpartition('.')[2]}, {pruner.rpartition('.')[2]}, {launcher}"
-        self._say("sweep", f"{spec.name}: {budget} trials, {spec.n_jobs} at once, {how}")
-        if there := trials(self._study):
-            done = [each for each in there if each.state.is_finished()]
-            begun = f", {len(there) - len(done)} begun" if len(there) > len(done) else ""
-            self._say("going on", f"{len(done)} trials have ended{begun}")
+        self._print("sweep", f"{spec.name}: {budget} trials, {spec.n_jobs} at once, {how}")
+        if earlier := trials(self._study):
+            finished = [trial for trial in earlier if trial.state.is_finished()]
+            begun = len(earlier) - len(finished)
+            text = f"{len(finished)} trials have ended"
+            self._print("going on", f"{text}, {begun} begun" if begun else text)
 
-    def begins(self, trial: FrozenTrial) -> None:
-        """A trial is about to run."""
+    def trial_started(self, trial: FrozenTrial) -> None:
+        """Show a trial that is about to run again."""
         if retries := trial.user_attrs.get(RETRIES):
-            self._say(self._label(trial), f"goes on, attempt {retries + 1}")
+            self._print(self._label(trial), f"goes on, attempt {retries + 1}")
 
-    def died(self, trial: FrozenTrial, how: str, again: bool) -> None:
-        """The process of a trial came to an unnatural end."""
-        self._say(self._label(trial), f"died, {how}" + (": will be gone on with" * again))
+    def trial_died(self, trial: FrozenTrial, how: str, requeued: bool) -> None:
+        """Show a trial whose process came to an unnatural end."""
+        self._print(self._label(trial), f"died, {how}" + (": will be gone on with" * requeued))
 
-    def ended(self, trial: FrozenTrial) -> None:
-        """A trial has ended."""
+    def trial_ended(self, trial: FrozenTrial) -> None:
+        """Show what a trial came to."""
         attributes = trial.user_attrs
         if trial.state == TrialState.COMPLETE:
-            values = zip(self._spec.objectives, trial.values, strict=True)
-            text = ", ".join(f"{name} {value:.4g}" for name, value in values)
+            text = format_objectives(self._spec.objectives, trial.values)
         elif trial.state == TrialState.PRUNED:
             text = f"pruned at step {trial.last_step}"
         else:
             why = attributes.get(ERROR) or attributes.get(WITHDRAWN) or "for no known reason"
             text = f"failed: {why.splitlines()[0]}"
         params = "  ".join(f"{key}={brief(value)}" for key, value in self._params(trial))
-        self._say(self._label(trial), f"{text}   {params}")
-        self._parent.progress()
+        self._print(self._label(trial), f"{text}   {params}")
+        self._parent_run.log_progress()
 
-    def sweep_ends(self) -> None:
-        """The best, and where everything is."""
+    def sweep_ended(self) -> None:
+        """Show the best trials."""
         for trial in best_trials(self._study):
-            values = zip(self._spec.objectives, trial.values, strict=True)
-            text = ", ".join(f"{name} {value:.4g}" for name, value in values)
+            text = format_objectives(self._spec.objectives, trial.values)
             params = " ".join(f"{key}={brief(value)}" for key, value in trial.params.items())
-            self._say("best", f"trial {trial.number}: {text}   {params}")
+            self._print("best", f"trial {trial.number}: {text}   {params}")
 
-    def tell(self, report: Report) -> None:
-        """What was written for people."""
-        for what, text in report.lines():
-            self._say(what, text)
+    def report_written(self, report: SweepReport) -> None:
+        """Show what was written for people."""
+        for label, text in report.lines():
+            self._print(label, text)
 
     def _label(self, trial: FrozenTrial) -> str:
         return f"trial {trial.number}"
 
-    def _params(self, trial: FrozenTrial) -> Iterable[tuple[str, Any]]:
+    def _params(self, trial: FrozenTrial) -> Iterable[tuple[str, object]]:
         return trial.params.items()
 
-    def _say(self, what: str, text: str) -> None:
-        self._console.print(f"{what:12} {text}", markup=False, soft_wrap=True)
+    def _print(self, label: str, text: str) -> None:
+        self._console.print(f"{label:12} {text}", markup=False, soft_wrap=True)

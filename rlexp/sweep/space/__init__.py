@@ -1,1 +1,1 @@
-"""The search space: its syntax, its check, the grid."""
+"""Search space of a sweep: its syntax, its check, its grid."""

@@ -1,4 +1,4 @@
-"""The check of a sweep before its first trial: what no trial of it could be.
+"""Check of a sweep before its first trial: what no trial of it could be.
 
 Each parameter is tried at its ends, or at each of its choices, in every combination of the groups
 that the sweep chooses from, with the other parameters at their first value. So a key that does not
@@ -14,28 +14,29 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
+from omegaconf import DictConfig
+
+from rlexp.config.hydra import group_choices
+from rlexp.evaluation.metrics import applying
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.run import RunSpec, key_paths
+from rlexp.spec.keys import key_paths
+from rlexp.spec.run import RunSpec
 from rlexp.spec.sweep import COSTS, SweepSpec
-from rlexp.spec.validation import unknown_key, validate
-from rlexp.sweep.space.composed_keys import Composed, Compositions
-from rlexp.sweep.space.space import Choice, Parameter, Space, Value, override_value
+from rlexp.spec.validation import unknown_choice, unknown_key, validate
+from rlexp.sweep.space.composed_keys import ComposedKeys, CompositionCache
+from rlexp.sweep.space.space import Choice, Parameter, SearchSpace, Value, override_value
 from rlexp.sweep.space.syntax import read_space
 
-MOST_COMBINATIONS = 64
-"""Of groups that are looked at; more would take seconds."""
-OF_LANGUAGE = (
-    *("reward", "kl", "kl_sequence", "length", "ended", "distinct_1", "distinct_2", "win_rate"),
-)
-OF_RANKING = ("accuracy", "margin")
-"""Metrics that evaluations always have, of a policy and of a reward model."""
+MAX_COMBINATIONS = 64
+"""Combinations of groups that are looked at; more would take seconds."""
 
 Chosen = dict[Parameter, Value]
-Compose = Callable[[list[str]], tuple[Any, Mapping[str, Any]]]
+Compose = Callable[[list[str]], tuple[DictConfig, Mapping[str, Any]]]
 
 
 class SweepCheck:
-    """What a command that searches comes to.
+    """Finds what is wrong with a command that searches.
 
     Args:
         loader: Hydra's config loader.
@@ -47,122 +48,126 @@ class SweepCheck:
         known: every key that one of the sweep's configs has.
     """
 
-    def __init__(self, loader: Any, compose: Compose, arguments: Sequence[str]) -> None:
+    def __init__(self, loader: ConfigLoader, compose: Compose, arguments: Sequence[str]) -> None:
         self._loader, self._arguments = loader, arguments
         self._is_group = group_test(loader)
-        self._compositions = Compositions(compose, self._is_group)
+        self._compositions = CompositionCache(compose, self._is_group)
         self.problems: list[Problem] = []
         self.known: set[str] = set()
 
     def check(self) -> None:
         """Find the problems, and the keys."""
         base = self._compositions({})
-        self.known |= base.keys_there
-        spec = self._spec(base)
+        self.known |= base.config_keys
+        spec = self._sweep_spec(base)
         try:
             params = _plain(base.config)["sweep"]["params"]
             space = read_space(params, self._arguments, self._is_group)
         except UserError as error:
             self.problems += error.problems
             return
-        space = Space(tuple(self._with_choices_that_exist(space)), space.fixed)
+        space = SearchSpace(tuple(self._without_missing_choices(space)), space.fixed)
         if not space.parameters and not self.problems:
             remedy = "For example: 'algo.learning_rate=tag(log,interval(1e-4,1e-2))'."
             self.problems.append(Problem("sweep.params", "nothing", "something to search", remedy))
         for chosen in self._combinations(space):
-            self._try_values(space, chosen, spec)
+            self._check_values(chosen, spec)
 
-    def _spec(self, base: Composed) -> SweepSpec | None:
-        found = _plain(base.config)["sweep"]
-        known = [f"sweep.{key}" for key in key_paths(found)]
-        spec = validate(SweepSpec, found, "sweep", known, self.problems)
+    def _sweep_spec(self, base: ComposedKeys) -> SweepSpec | None:
+        settings = _plain(base.config)["sweep"]
+        known = [f"sweep.{key}" for key in key_paths(settings)]
+        spec = validate(SweepSpec, settings, "sweep", known, self.problems)
         if spec is not None:
             self.problems += spec.problems()
         return spec
 
-    def _with_choices_that_exist(self, space: Space) -> Iterator[Parameter]:
+    def _without_missing_choices(self, space: SearchSpace) -> Iterator[Parameter]:
+        """Return the parameters, without the choices of a group that do not exist."""
         for parameter in space.parameters:
-            options = self._loader.get_group_options(parameter.key.partition("@")[0])
+            options = group_choices(self._loader, parameter.key.partition("@")[0])
             domain = parameter.domain
             if not options or not isinstance(domain, Choice):
                 yield parameter
                 continue
-            missing = [each for each in domain.values if each not in (*options, None, "null")]
+            missing = [value for value in domain.values if value not in (*options, None, "null")]
             for name in missing:
-                near = get_close_matches(str(name), options, n=1)
-                remedy = f"Did you mean {parameter.key}={near[0]}?" if near else ""
-                want = f"one of {', '.join(options)}"
-                self.problems.append(Problem(parameter.key, str(name), want, remedy))
-            left = tuple(each for each in domain.values if each not in missing)
-            if left:
-                yield replace(parameter, domain=Choice(left))
+                self.problems.append(unknown_choice(parameter.key, str(name), options))
+            existing = tuple(value for value in domain.values if value not in missing)
+            if existing:
+                yield replace(parameter, domain=Choice(existing))
 
-    def _combinations(self, space: Space) -> Iterator[Chosen]:
-        """Each combination of groups, with the other parameters at their first value."""
-        groups = [each for each in space.parameters if self._is_group(each.key)]
+    def _combinations(self, space: SearchSpace) -> Iterator[Chosen]:
+        """Return each combination of groups, with the other parameters at their first value."""
+        groups = self._groups(space)
         seen = set()
-        choices = [each.domain.to_check for each in groups]
-        for values in itertools.islice(itertools.product(*choices), MOST_COMBINATIONS):
+        choices = [group.domain.to_check for group in groups]
+        for values in itertools.islice(itertools.product(*choices), MAX_COMBINATIONS):
             first = dict(zip(groups, values, strict=True))
-            chosen = self._assigned(space, first)
-            key = tuple((each.name, chosen.get(each)) for each in groups)
+            chosen = self._assign(space, first)
+            # A group that another choice leaves out makes no combination of its own.
+            key = tuple((group.name, chosen.get(group)) for group in groups)
             if key not in seen:
                 seen.add(key)
                 yield chosen
 
-    def _assigned(self, space: Space, decided: Chosen) -> Chosen:
+    def _assign(self, space: SearchSpace, decided: Chosen) -> Chosen:
+        """Return these values, and the first value of each other parameter that there is."""
+
         def suggest(parameter: Parameter) -> Value:
             return decided.get(parameter, parameter.domain.to_check[0])
 
-        composed = self._composed(space)
-        return space.assign(suggest, composed)
+        return space.assign(suggest, self._composer(space))
 
-    def _composed(self, space: Space) -> Callable[[Mapping[str, Value]], Composed]:
-        """The compositions; a key that none has is taken to be in all, for the spec to judge."""
-        searched = {each.key for each in space.parameters}
+    def _composer(self, space: SearchSpace) -> Callable[[Mapping[str, Value]], ComposedKeys]:
+        """Return the compositions; a key that none has is put into all, for the spec to refuse."""
+        searched = {parameter.key for parameter in space.parameters}
 
-        def compose(chosen: Mapping[str, Value]) -> Composed:
-            found = self._compositions(chosen)
-            self.known |= found.keys_there
-            return found
+        def compose(chosen: Mapping[str, Value]) -> ComposedKeys:
+            composed = self._compositions(chosen)
+            self.known |= composed.config_keys
+            return composed
 
-        everywhere = searched - self.known
-        if everywhere:
-            for values in itertools.islice(self._group_values(space), MOST_COMBINATIONS):
+        unknown = searched - self.known
+        if unknown:
+            for values in itertools.islice(self._group_values(space), MAX_COMBINATIONS):
                 compose(values)
-            everywhere = searched - self.known
-        everywhere = {key for key in everywhere if not self._is_group(key)}
+            unknown = searched - self.known
+        unknown = {key for key in unknown if not self._is_group(key)}
 
-        def with_unknown(chosen: Mapping[str, Value]) -> Composed:
-            found = compose(chosen)
-            return found.with_chosen({**dict.fromkeys(everywhere), **chosen})
+        def with_unknown(chosen: Mapping[str, Value]) -> ComposedKeys:
+            return compose(chosen).with_chosen({**dict.fromkeys(unknown), **chosen})
 
         return with_unknown
 
-    def _group_values(self, space: Space) -> Iterator[dict[str, Value]]:
-        groups = [each for each in space.parameters if self._is_group(each.key)]
-        for values in itertools.product(*(each.domain.to_check for each in groups)):
-            yield {each.key: value for each, value in zip(groups, values, strict=True)}
+    def _group_values(self, space: SearchSpace) -> Iterator[dict[str, Value]]:
+        groups = self._groups(space)
+        for values in itertools.product(*(group.domain.to_check for group in groups)):
+            yield {group.key: value for group, value in zip(groups, values, strict=True)}
 
-    def _try_values(self, space: Space, first: Chosen, spec: SweepSpec | None) -> None:
-        config = self._compositions({each.key: value for each, value in first.items()}).config
-        run = self._judged(config, first, {})
+    def _groups(self, space: SearchSpace) -> list[Parameter]:
+        return [parameter for parameter in space.parameters if self._is_group(parameter.key)]
+
+    def _check_values(self, first: Chosen, spec: SweepSpec | None) -> None:
+        """Check a combination of groups, then each value of the other parameters in it."""
+        by_key = {parameter.key: value for parameter, value in first.items()}
+        config = self._compositions(by_key).config
+        run = self._validate_run(config, first, {})
         if spec is not None and run is not None:
             self.problems += objective_problems(spec, run)
         for parameter in first:
             if not self._is_group(parameter.key):
                 for value in parameter.domain.to_check[1:]:
-                    self._judged(config, first, {parameter: value})
+                    self._validate_run(config, first, {parameter: value})
 
-    def _judged(self, config: Any, first: Chosen, varied: Chosen) -> RunSpec | None:
-        """The run of these values; None after telling what is wrong with it."""
+    def _validate_run(self, config: DictConfig, first: Chosen, varied: Chosen) -> RunSpec | None:
+        """Return the run of these values; None where it has problems, which are added."""
         from hydra.core.override_parser.overrides_parser import OverridesParser
         from omegaconf import OmegaConf
 
         values = {
-            each: value
-            for each, value in {**first, **varied}.items()
-            if not self._is_group(each.key)
+            parameter: value
+            for parameter, value in {**first, **varied}.items()
+            if not self._is_group(parameter.key)
         }
         parser = OverridesParser.create()
         changed = config.copy()
@@ -177,9 +182,10 @@ class SweepCheck:
             return RunSpec.parse(plain, known)
         except UserError as error:
             shown = " ".join(
-                f"{each.key}={override_value(value)}" for each, value in (varied or first).items()
+                f"{parameter.key}={override_value(value)}"
+                for parameter, value in (varied or first).items()
             )
-            seen = {(each.key, each.got, each.want) for each in self.problems}
+            seen = {(problem.key, problem.got, problem.want) for problem in self.problems}
             for problem in error.problems:
                 if (problem.key, problem.got, problem.want) not in seen:
                     remedy = f"{problem.remedy} (In {shown}.)".strip()
@@ -187,14 +193,14 @@ class SweepCheck:
             return None
 
 
-def group_test(loader: Any) -> Callable[[str], bool]:
-    """Whether a key is one of the config's groups; Hydra takes a while to say so."""
+def group_test(loader: ConfigLoader) -> Callable[[str], bool]:
+    """Return whether keys are groups of the config, cached since Hydra takes a while to say so."""
     return cache(lambda key: bool(loader.get_group_options(key.partition("@")[0])))
 
 
 def objective_problems(spec: SweepSpec, run: RunSpec) -> Iterator[Problem]:
-    """Objectives that the run does not measure; pruning that has nothing to go by."""
-    evaluated = [f"eval/{name}" for name in _evaluated(run)]
+    """Return objectives that the run does not measure, and pruning that has nothing to go by."""
+    evaluated = [f"eval/{name}" for name in applying(run)]
     known = [*evaluated, *(f"perf/{name}" for name in COSTS)]
     for name in spec.objectives:
         if name not in known and not name.startswith("eval/reward_"):
@@ -214,22 +220,12 @@ def objective_problems(spec: SweepSpec, run: RunSpec) -> Iterator[Problem]:
         yield Problem("eval.every", str(every), want, remedy)
 
 
-def _evaluated(run: RunSpec) -> list[str]:
-    if run.algo.head == "reward":
-        return [*OF_RANKING]
-    left_out = () if run.reward.scores_anything else ("reward", "win_rate")
-    found = [name for name in OF_LANGUAGE if name not in left_out]
-    found += ["grammatical"] if run.data.grammatical else []
-    found += ["judge_win_rate"] if run.eval.judge else []
-    return found + (["perplexity"] if run.eval.texts else [])
-
-
 def unknown_settings(keys: Sequence[str], known: Sequence[str]) -> list[Problem]:
-    """Keys below `sweep` that were typed and that no yaml has."""
+    """Return problems for keys below `sweep` that were typed and that no yaml has."""
     return [unknown_key(key, known) for key in keys if key not in known]
 
 
-def _plain(config: Any) -> dict[str, Any]:
+def _plain(config: DictConfig) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
     return OmegaConf.to_container(config, resolve=True)  # pyright: ignore[reportReturnType]

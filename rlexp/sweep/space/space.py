@@ -1,4 +1,4 @@
-"""The space that a sweep searches: its parameters, and which of them a trial has."""
+"""Search space of a sweep: its parameters, and which of them a trial has."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ Value = None | bool | int | float | str
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some values. Texts are as Hydra's grammar wants them, quoted where need be."""
+    """Domain of some values. Texts are as Hydra's grammar wants them, quoted where need be."""
 
     values: tuple[Value, ...]
 
     @property
     def to_check(self) -> tuple[Value, ...]:
-        """The values by which the whole is judged: all."""
+        """The values that the spec has to accept: all."""
         return self.values
 
     def distribution(self) -> BaseDistribution:
-        """Optuna's."""
+        """Return the domain as Optuna's."""
         from optuna.distributions import CategoricalDistribution
 
         return CategoricalDistribution(self.values)
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """The numbers from `low` to `high`, both included."""
+class NumberRange:
+    """Domain of the numbers from `low` to `high`, both included."""
 
     low: float
     high: float
@@ -44,32 +44,32 @@ class Numbers:
     """Whether equal ratios, rather than equal differences, are equally likely."""
 
     @property
-    def whole(self) -> bool:
+    def is_integer(self) -> bool:
         """Whether they are whole numbers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
     def to_check(self) -> tuple[Value, ...]:
-        """The values by which the whole is judged: its ends."""
+        """The values that the spec has to accept: the ends."""
         return tuple(dict.fromkeys((self.low, self.high)))
 
     def distribution(self) -> BaseDistribution:
-        """Optuna's."""
+        """Return the domain as Optuna's."""
         from optuna.distributions import FloatDistribution, IntDistribution
 
-        if self.whole:
+        if self.is_integer:
             return IntDistribution(
                 int(self.low), int(self.high), log=self.log, step=int(self.step or 1)
             )
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
 
     def grid(self) -> tuple[Value, ...] | None:
-        """All of them, where they can be counted."""
-        if self.log or (self.step is None and not self.whole):
+        """Return all of them; None where they cannot be counted."""
+        if self.log or (self.step is None and not self.is_integer):
             return None
         step = Decimal(str(self.step or 1))
         count = int((Decimal(str(self.high)) - Decimal(str(self.low))) / step) + 1
-        kind = int if self.whole else float
+        kind = int if self.is_integer else float
         return tuple(kind(Decimal(str(self.low)) + index * step) for index in range(count))
 
 
@@ -90,7 +90,7 @@ class Parameter:
 
     override: str
     """The key as it is overridden, with its `+` where it has one."""
-    domain: Choice | Numbers
+    domain: Choice | NumberRange
     text: str
     """As it was written."""
     conditions: tuple[Condition, ...] = ()
@@ -104,12 +104,12 @@ class Parameter:
 
     @cached_property
     def distribution(self) -> BaseDistribution:
-        """Optuna's."""
+        """Its domain as Optuna's."""
         return self.domain.distribution()
 
 
 @dataclass(frozen=True)
-class Space:
+class SearchSpace:
     """Parameters, groups first, and what all trials have in common.
 
     Attributes:
@@ -124,7 +124,7 @@ class Space:
         suggest: Callable[[Parameter], Value],
         config: Callable[[Mapping[str, Value]], Mapping[str, Any]],
     ) -> dict[Parameter, Value]:
-        """A value for each parameter that there is.
+        """Return a value for each parameter that there is.
 
         Args:
             suggest: the value of one.
@@ -132,24 +132,26 @@ class Space:
         """
         chosen: dict[Parameter, Value] = {}
         for parameter in self.parameters:
-            known = config({each.key: value for each, value in chosen.items()})
+            known = config({earlier.key: value for earlier, value in chosen.items()})
             exists = parameter.key in known or parameter.override.startswith("+")
-            if exists and all(_holds(each, known) for each in parameter.conditions):
+            if exists and all(_holds(condition, known) for condition in parameter.conditions):
                 chosen[parameter] = suggest(parameter)
         return chosen
 
     @staticmethod
     def overrides(chosen: Mapping[Parameter, Value]) -> list[str]:
-        """What a trial's command line has beside what is fixed."""
-        return [f"{each.override}={override_value(value)}" for each, value in chosen.items()]
+        """Return what a trial's command line has beside what is fixed."""
+        return [
+            f"{parameter.override}={override_value(value)}" for parameter, value in chosen.items()
+        ]
 
-    def described(self) -> dict[str, str]:
-        """Each parameter as it was written; two spaces are the same when this is."""
-        return {each.name: each.text for each in self.parameters}
+    def descriptions(self) -> dict[str, str]:
+        """Return each parameter as it was written; two spaces are the same when this is."""
+        return {parameter.name: parameter.text for parameter in self.parameters}
 
 
 def override_value(value: Value) -> str:
-    """A value as it stands in an override."""
+    """Return a value as it stands in an override."""
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""What a sweep searches, read from Hydra's sweep syntax.
+"""Syntax of a search space: Hydra's sweep overrides, and `sweep.params` in yaml.
 
     algo=choice(dpo,kto,sft)
     algo.learning_rate=tag(log,interval(1e-4,1e-2))
@@ -23,18 +23,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlexp.spec.errors import Problem, UserError
 from rlexp.sweep.space.space import (
     Choice,
     Condition,
-    Numbers,
+    NumberRange,
     Parameter,
-    Space,
+    SearchSpace,
     Value,
     override_value,
 )
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import IntervalSweep, Override
 
 _PLAIN = re.compile(r"[A-Za-z_][\w.\-/:@]*")
 """Texts that Hydra's grammar takes without quotes."""
@@ -45,41 +48,44 @@ WANTED = "choice(…), range(…) or interval(…)"
 
 def read_space(
     params: Mapping[str, Any], arguments: Sequence[str], is_group: Callable[[str], bool]
-) -> Space:
-    """The space of `sweep.params` and of the command line's overrides.
+) -> SearchSpace:
+    """Return the space of `sweep.params` and of the command line's overrides.
 
     Raises:
         UserError: with everything that cannot be searched.
     """
     problems: list[Problem] = []
-    typed, fixed = _typed(arguments, problems)
-    taken = {*fixed, *(parameter.key for parameter in typed)}
-    found = [each for each in _of_yaml(params, (), problems) if each.key not in taken] + typed
+    typed, fixed = _typed_parameters(arguments, problems)
+    overridden = {*fixed, *(parameter.key for parameter in typed)}
+    in_yaml = _yaml_parameters(params, (), problems)
+    parameters = [parameter for parameter in in_yaml if parameter.key not in overridden] + typed
     if problems:
         raise UserError(problems)
     # What others depend on is decided first.
-    found.sort(key=lambda each: (not is_group(each.key), bool(each.conditions)))
-    keys = [each.key for each in found]
-    return Space(tuple(replace(each, name=_name(each, keys)) for each in found), fixed)
+    parameters.sort(key=lambda parameter: (not is_group(parameter.key), bool(parameter.conditions)))
+    keys = [parameter.key for parameter in parameters]
+    named = (replace(parameter, name=_name(parameter, keys)) for parameter in parameters)
+    return SearchSpace(tuple(named), fixed)
 
 
 def _name(parameter: Parameter, keys: Sequence[str]) -> str:
     if keys.count(parameter.key) == 1:
         return parameter.key
-    return " ".join([parameter.key, *(f"({each})" for each in parameter.conditions)])
+    return " ".join([parameter.key, *(f"({condition})" for condition in parameter.conditions)])
 
 
-def _typed(
+def _typed_parameters(
     arguments: Sequence[str], problems: list[Problem]
 ) -> tuple[list[Parameter], dict[str, str]]:
+    """Return the command line's parameters, and its overrides that are none by key."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    found: dict[str, Parameter] = {}
+    parameters: dict[str, Parameter] = {}
     fixed: dict[str, str] = {}
     for override in OverridesParser.create().parse_overrides(list(arguments)):
         key = override.get_key_element()
         bare = key.lstrip("+")
-        found.pop(bare, None)
+        parameters.pop(bare, None)  # the last one of a key counts
         fixed.pop(bare, None)
         if override.is_sweep_override():
             if bare.partition(".")[0].partition("/")[0] == "sweep":
@@ -88,48 +94,50 @@ def _typed(
                 problems.append(Problem(bare, text.partition("=")[2], want, remedy))
             elif (domain := _domain(override, bare, problems)) is not None:
                 text = str(override.input_line).partition("=")[2]
-                found[bare] = Parameter(key, domain, text)
+                parameters[bare] = Parameter(key, domain, text)
         else:
             fixed[bare] = str(override.input_line)
-    return list(found.values()), fixed
+    return list(parameters.values()), fixed
 
 
-def _of_yaml(
+def _yaml_parameters(
     params: Mapping[str, Any], conditions: tuple[Condition, ...], problems: list[Problem]
 ) -> Iterable[Parameter]:
+    """Return the parameters below `sweep.params`, or below a condition in it."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     for key, value in params.items():
-        place = f"sweep.params.{key}"
+        path = f"sweep.params.{key}"
         if isinstance(value, Mapping):
             left, equals, right = key.partition("=")
             if not equals:
                 want = "a condition, such as algo=dpo, above further parameters"
-                problems.append(Problem(place, "a mapping", want))
+                problems.append(Problem(path, "a mapping", want))
                 continue
-            condition = Condition(left.strip(), tuple(each.strip() for each in right.split(",")))
-            yield from _of_yaml(value, (*conditions, condition), problems)
+            condition = Condition(left.strip(), tuple(value.strip() for value in right.split(",")))
+            yield from _yaml_parameters(value, (*conditions, condition), problems)
         elif isinstance(value, (list, tuple)):
-            choice = Choice(tuple(_quoted(each) for each in value))
+            choice = Choice(tuple(_quoted(element) for element in value))
             yield Parameter(key, choice, str(list(value)), conditions)
         else:
             try:
                 override = OverridesParser.create().parse_override(f"{key}={value}")
             except HydraException as error:
                 remedy = str(error).splitlines()[0]
-                problems.append(Problem(place, str(value), WANTED, remedy))
+                problems.append(Problem(path, str(value), WANTED, remedy))
                 continue
             if not override.is_sweep_override():
                 remedy = f"One value for all trials goes on the command line: {key}={value}"
-                problems.append(Problem(place, str(value), WANTED, remedy))
-            elif (domain := _domain(override, place, problems)) is not None:
+                problems.append(Problem(path, str(value), WANTED, remedy))
+            elif (domain := _domain(override, path, problems)) is not None:
                 yield Parameter(override.get_key_element(), domain, str(value), conditions)
 
 
-def _domain(override: Any, place: str, problems: list[Problem]) -> Choice | Numbers | None:
-    """What an override of Hydra's sweep syntax says; None after telling why it says nothing."""
-    value, text = override.value(), str(override.input_line).partition("=")[2]
+def _domain(override: Override, path: str, problems: list[Problem]) -> Choice | NumberRange | None:
+    """Return the domain of a sweep override; None where it has none, with the problem added."""
+    value: Any = override.value()
+    text = str(override.input_line).partition("=")[2]
     try:
         if override.is_choice_sweep():
             # As written: a shuffled choice must be the same one when the study is gone on with.
@@ -138,21 +146,22 @@ def _domain(override: Any, place: str, problems: list[Problem]) -> Choice | Numb
             return _range(list(value.range()), value.step)
         if override.is_interval_sweep():
             return _interval(value)
-        problems.append(Problem(place, text, WANTED, "Name the choices: choice(a,b)."))
+        problems.append(Problem(path, text, WANTED, "Name the choices: choice(a,b)."))
     except ValueError as error:
-        problems.append(Problem(place, text, WANTED, f"{error}."))
+        problems.append(Problem(path, text, WANTED, f"{error}."))
     return None
 
 
-def _range(values: list[Any], step: float) -> Numbers:
+def _range(values: list[float], step: float) -> NumberRange:
     if not values:
         raise ValueError("There is no number in it")
-    kind = int if all(isinstance(each, int) for each in (*values, step)) else float
-    return Numbers(kind(min(values)), kind(max(values)), kind(abs(step)))
+    kind = int if all(isinstance(number, int) for number in (*values, step)) else float
+    return NumberRange(kind(min(values)), kind(max(values)), kind(abs(step)))
 
 
-def _interval(value: Any) -> Numbers:
+def _interval(value: IntervalSweep) -> NumberRange:
     low, high, log = value.start, value.end, "log" in value.tags
+    assert low is not None and high is not None
     if unknown := set(value.tags) - {"log", "int"}:
         raise ValueError(f"tag() knows log and int, not {', '.join(sorted(unknown))}")
     if "int" in value.tags:
@@ -163,15 +172,15 @@ def _interval(value: Any) -> Numbers:
         raise ValueError("It ends before it begins")
     if log and low <= 0:
         raise ValueError("A logarithm begins above 0")
-    return Numbers(low, high, log=log)
+    return NumberRange(low, high, log=log)
 
 
-def _quoted(value: Any) -> Value:
-    """A value as a choice: texts and lists as Hydra's grammar wants them."""
+def _quoted(value: object) -> Value:
+    """Return a value as a choice: texts and lists as Hydra's grammar wants them."""
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, (list, tuple)):
-        return f"[{','.join(override_value(_quoted(each)) for each in value)}]"
+        return f"[{','.join(override_value(_quoted(element)) for element in value)}]"
     text = str(value)
     if _PLAIN.fullmatch(text) and text.lower() not in _NO_TEXTS:
         return text

@@ -25,15 +25,16 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from rlexp.runtime.extras import install_command
 from rlexp.spec.errors import Problem, UserError
-from rlexp.sweep.workers.slots import STOPPING_TAKES, Outcome, Slots
+from rlexp.sweep.workers.jobs import JobOutcome
+from rlexp.sweep.workers.slots import STOP_TIMEOUT, Slots
 
 LOCAL = "local"
 """Address of a cluster that is started here, for one sweep."""
-ANSWERS_WITHIN = 5.0
+CONNECT_TIMEOUT = 5.0
 """Seconds that a cluster may take to take a connection."""
 PLUGINS = str(Path(__file__).parents[2] / "plugins")
 
@@ -41,8 +42,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Share:
-    """What a trial has of its machine."""
+class ResourceShare:
+    """Resources of its machine that a trial has to itself."""
 
     cpus: float
     gpus: float
@@ -55,8 +56,8 @@ class Share:
         return all(machine.get(name, 0.0) >= amount for name, amount in wanted.items())
 
 
-def check(address: str) -> None:
-    """What can be known of a cluster in seconds, and without Ray.
+def check_address(address: str) -> None:
+    """Check what can be known of a cluster in seconds, and without Ray.
 
     Raises:
         UserError: Ray is not installed, or nobody answers at the address.
@@ -68,9 +69,9 @@ def check(address: str) -> None:
     if not host:
         return
     try:
-        socket.create_connection((host, int(port)), ANSWERS_WITHIN).close()
+        socket.create_connection((host, int(port)), CONNECT_TIMEOUT).close()
     except (OSError, ValueError) as error:
-        raise _unreached(address, error) from error
+        raise _unreachable(address, error) from error
 
 
 def connect_cluster(address: str) -> None:
@@ -80,23 +81,23 @@ def connect_cluster(address: str) -> None:
         UserError: there is none, or one of another version of Ray or Python.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    here: dict[str, Any] = {"address": address}
+    arguments: dict[str, Any] = {"address": address}
     if address == LOCAL:
-        here |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        arguments |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     before = signal.getsignal(signal.SIGTERM)
     try:
         import ray  # pyright: ignore[reportMissingImports]
 
-        ray.init(**here, log_to_driver=False, logging_level=logging.WARNING)
+        ray.init(**arguments, log_to_driver=False, logging_level=logging.WARNING)
     except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
-        raise _unreached(address, error) from error
+        raise _unreachable(address, error) from error
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)  # Ray's would leave without ending the trials
 
 
-def gpus_of_a_job(config: Any) -> int:
-    """One for each of its processes, where the cluster has any and the config wants them."""
+def gpus_per_job(config: DictConfig) -> int:
+    """Return one for each of its processes, where the cluster has any and the config wants them."""
     import ray  # pyright: ignore[reportMissingImports]
 
     wanted = OmegaConf.select(config, "hardware.device", default="auto") in ("auto", "cuda")
@@ -105,15 +106,18 @@ def gpus_of_a_job(config: Any) -> int:
     return int(OmegaConf.select(config, "hardware.processes", default=1))
 
 
-def threads_of_a_job(config: Any, cpus: float) -> list[str]:
-    """The override that shares its cores among its processes, where the config leaves it open."""
+def threads_override(config: DictConfig, cpus: float) -> list[str]:
+    """Return the override that shares a job's cores among its processes.
+
+    None is needed where the config says how many threads there are.
+    """
     if "hardware" not in config or config.hardware.get("threads", cpus) is not None:
         return []
     processes = int(OmegaConf.select(config, "hardware.processes", default=1))
     return [f"hardware.threads={max(1, int(cpus) // processes)}"]
 
 
-def _unreached(address: str, error: Exception) -> UserError:
+def _unreachable(address: str, error: Exception) -> UserError:
     want = "the address of a Ray cluster, auto for this machine's, or local to start one here"
     remedy = " ".join(str(error).split())
     return UserError(Problem("hydra.launcher.address", address, want, remedy))
@@ -123,12 +127,12 @@ class ClusterSlots:
     """Runs jobs of a Hydra application on a cluster, so many at once.
 
     Args:
-        application: as `rlexp.sweep.workers.slots.packed` makes it.
+        application: as `rlexp.sweep.workers.slots.pack_application` makes it.
         preload: module that is imported on each machine before its first job.
         folder: of the sweep.
         n_jobs: at once.
         share: of its machine, for each.
-        also: overrides behind those of every job.
+        overrides: behind those of every job.
     """
 
     def __init__(
@@ -137,11 +141,12 @@ class ClusterSlots:
         preload: str,
         folder: str,
         n_jobs: int,
-        share: Share,
-        also: Sequence[str] = (),
+        share: ResourceShare,
+        overrides: Sequence[str] = (),
     ) -> None:
-        self._told = (application, preload, folder, str(Path.cwd()))
-        self._share, self._also = share, list(also)
+        self._actor_arguments = (application, preload, folder, str(Path.cwd()))
+        self._share, self._overrides = share, list(overrides)
+        # Actors that have no job; None once the cluster is left.
         self._ready: SimpleQueue[Any] = SimpleQueue()
         self._actors: set[Any] = set()
         self._waiters = ThreadPoolExecutor(n_jobs, thread_name_prefix="slot")
@@ -149,7 +154,7 @@ class ClusterSlots:
         """Whether it takes no more jobs."""
         self._warn_if_too_large()
         for _ in range(n_jobs):
-            self._ask_for_slot()
+            self._request_slot()
 
     def __enter__(self) -> ClusterSlots:
         return self
@@ -157,9 +162,9 @@ class ClusterSlots:
     def __exit__(self, *raised: object) -> None:
         self.stop()
 
-    def submit(self, overrides: Sequence[str], number: int) -> Future[Outcome]:
+    def submit(self, overrides: Sequence[str], number: int) -> Future[JobOutcome]:
         """Run the job with these overrides as soon as a slot is free."""
-        return self._waiters.submit(self._run, [*overrides, *self._also], number)
+        return self._waiters.submit(self._run, [*overrides, *self._overrides], number)
 
     def stop(self) -> None:
         """End what still runs, as SIGTERM does, wait until it has ended, and leave the cluster."""
@@ -168,15 +173,15 @@ class ClusterSlots:
         self.stopped = True
         self._waiters.shutdown(wait=False, cancel_futures=True)
         actors = list(self._actors)
-        ending = [actor.stop.remote() for actor in actors]
-        ray.wait(ending, num_returns=len(ending), timeout=STOPPING_TAKES + 5.0)
+        stops = [actor.stop.remote() for actor in actors]
+        ray.wait(stops, num_returns=len(stops), timeout=STOP_TIMEOUT + 5.0)
         for actor in actors:
             ray.kill(actor)
             self._ready.put(None)
         self._waiters.shutdown()
         ray.shutdown()
 
-    def _run(self, overrides: list[str], number: int) -> Outcome:
+    def _run(self, overrides: list[str], number: int) -> JobOutcome:
         import ray  # pyright: ignore[reportMissingImports]
         from ray.exceptions import RayActorError, RayError  # pyright: ignore[reportMissingImports]
 
@@ -184,11 +189,11 @@ class ClusterSlots:
         if actor is None:
             return {"died": "with the sweep"}
         try:
-            outcome: Outcome = ray.get(actor.run.remote(overrides, number))
+            outcome: JobOutcome = ray.get(actor.run.remote(overrides, number))
         except RayActorError as error:
             ray.kill(actor)  # it may live behind a broken network
             self._actors.discard(actor)
-            self._ask_for_slot()
+            self._request_slot()
             if error.actor_init_failed:
                 return {"error": str(error)}
             return {"died": "with its machine in the cluster"}
@@ -197,27 +202,27 @@ class ClusterSlots:
         self._ready.put(actor)
         return outcome
 
-    def _ask_for_slot(self) -> None:
-        """Let a slot be used once the cluster has a place for it: there may be fewer than jobs."""
+    def _request_slot(self) -> None:
+        """Ask the cluster for an actor, which is used once there is a place: all may be taken."""
         import ray  # pyright: ignore[reportMissingImports]
 
         if self.stopped:
             return
-        kind = ray.remote(ClusterSlot).options(
+        actor_class = ray.remote(ClusterSlot).options(
             num_cpus=self._share.cpus,
             num_gpus=self._share.gpus,
             resources=dict(self._share.resources),
             max_concurrency=2,  # one that runs a job, one that stops it
             scheduling_strategy="SPREAD",
         )
-        actor = kind.remote(*self._told)
+        actor = actor_class.remote(*self._actor_arguments)
         self._actors.add(actor)
         actor.ready.remote().future().add_done_callback(lambda _: self._ready.put(actor))
 
     def _warn_if_too_large(self) -> None:
         import ray  # pyright: ignore[reportMissingImports]
 
-        machines = [each["Resources"] for each in ray.nodes() if each["Alive"]]
+        machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if not any(map(self._share.fits, machines)):
             log.warning("No machine of the cluster has %s; waiting for one", self._share)
 
@@ -230,16 +235,16 @@ class ClusterSlot:
         if self._missing:
             return
         os.chdir(origin)
-        sys.path += [each for each in (origin, PLUGINS) if each not in sys.path]
+        sys.path += [path for path in (origin, PLUGINS) if path not in sys.path]
         # Else the processes that are forked would load Ray's own main program again.
         vars(sys.modules["__main__"]).pop("__file__", None)
         self._slots = Slots(application, preload, Path(folder), [{}])
 
     def ready(self) -> None:
-        """Come back at once, which tells that there is a place for it."""
+        """Return at once, which says that the cluster has a place for it."""
 
-    def run(self, overrides: list[str], number: int) -> Outcome:
-        """What came of a job."""
+    def run(self, overrides: list[str], number: int) -> JobOutcome:
+        """Run a job, and return what came of it."""
         if self._missing:
             got = f"{self._missing}, which {platform.node()} does not have"
             want = "a folder that all machines of the cluster share"

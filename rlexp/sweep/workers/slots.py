@@ -2,8 +2,7 @@
 
 Processes are forked from a server (`multiprocessing`'s forkserver) that has imported what takes
 seconds, so a job begins in milliseconds, and whatever ends it ends nothing else. The process of a
-slot's next job is born while the last one still runs. Only plain data comes back: an exception of a
-library may not survive being sent.
+slot's next job is spawned while the last one still runs. Only plain data comes back.
 
 What a job prints goes to `output.log` in its folder. Where there are GPUs each slot has its own.
 """
@@ -13,7 +12,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import signal
 import sys
 import time
 import traceback
@@ -21,29 +19,34 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from queue import SimpleQueue
-from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import cloudpickle
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
-from omegaconf import OmegaConf, open_dict
+from hydra.core.utils import JobStatus, run_job, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from rlexp.runtime.signals import sigterm_raises
-from rlexp.spec.errors import UserError
 from rlexp.spec.files.devices import cuda_capabilities
+from rlexp.sweep.workers.jobs import (
+    JobOutcome,
+    exception_of,
+    exit_description,
+    outcome_from_error,
+    outcome_from_job,
+)
 
 OUTPUT = "output.log"
-STOPPING_TAKES = 20.0
+STOP_TIMEOUT = 20.0
 """Seconds that a job has to end after SIGTERM: it tells the study and MLflow."""
 
 Job = tuple[list[str], int, Path]
 """Overrides, number, and where what it prints goes to."""
-Outcome = dict[str, Any]
-"""`returned`: what the task function did; or `error`, in words; or `died`, how the process ended.
-`problems`: of a mistake that the user can put right."""
 
 
 @dataclass(frozen=True)
@@ -52,20 +55,20 @@ class Slot:
 
     Attributes:
         environment: variables of its jobs.
-        born: the process that waits for the next job, and where it is told.
+        spawned: the process that waits for the next job, and the pipe by which it gets it.
         last: the process of the job before, which may still be on its way out.
     """
 
     environment: Mapping[str, str]
-    born: tuple[Any, Any] | None = None
-    last: Any = None
+    spawned: tuple[BaseProcess, Connection] | None = None
+    last: BaseProcess | None = None
 
 
 class Slots:
     """Runs jobs of a Hydra application, so many at once.
 
     Args:
-        application: `packed`.
+        application: as `pack_application` makes it.
         preload: module that the server imports.
         folder: of the sweep.
         environments: the environment variables of each slot; there are as many slots.
@@ -85,23 +88,19 @@ class Slots:
         self._free: SimpleQueue[Slot] = SimpleQueue()
         for environment in environments:
             self._free.put(Slot(environment))
+        # A thread a slot: it hands a job to the slot's process, and waits for the outcome.
         self._waiters = ThreadPoolExecutor(len(environments), thread_name_prefix="slot")
-        self._processes: set[Any] = set()
+        self._processes: set[BaseProcess] = set()
         self.stopped = False
         """Whether it takes no more jobs."""
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.stop()
 
-    def submit(self, overrides: Sequence[str], number: int) -> Future[Outcome]:
+    def submit(self, overrides: Sequence[str], number: int) -> Future[JobOutcome]:
         """Run the job with these overrides as soon as a slot is free."""
         output = self._folder / (_subfolder(overrides) or str(number)) / OUTPUT
         return self._waiters.submit(self._run, (list(overrides), number, output))
@@ -110,142 +109,129 @@ class Slots:
         """End what still runs, as SIGTERM does, and wait until it has ended."""
         self.stopped = True
         self._waiters.shutdown(wait=False, cancel_futures=True)
-        self._end_processes()
+        self._terminate_processes()
         self._waiters.shutdown()
-        self._end_processes()  # those born in between
+        self._terminate_processes()  # those spawned in between
 
-    def _end_processes(self) -> None:
-        there = list(self._processes)
-        for process in there:
+    def _terminate_processes(self) -> None:
+        processes = list(self._processes)
+        # all at once, since each may take its time
+        for process in processes:
             process.terminate()
-        deadline = time.monotonic() + STOPPING_TAKES
-        for process in there:
+        deadline = time.monotonic() + STOP_TIMEOUT
+        for process in processes:
             process.join(max(0.0, deadline - time.monotonic()))
             if process.is_alive():
                 process.kill()
 
-    def _run(self, job: Job) -> Outcome:
+    def _run(self, job: Job) -> JobOutcome:
+        # take a free slot, and the process that waits in it
         slot = self._free.get()
-        process, connection = slot.born or self._born(slot.environment)
-        born, told = None, b""
+        process, connection = slot.spawned or self._spawn(slot.environment)
+        next_process, payload = None, b""
         try:
+            # run
             connection.send(job)
-            born = None if self.stopped else self._born(slot.environment)
+            # spawn the next job's process meanwhile: it must not cost this slot any time
+            next_process = None if self.stopped else self._spawn(slot.environment)
+            # The last job's process has had this long to free its memory.
             if slot.last is not None:
                 self._reap(slot.last)
-            told = connection.recv_bytes()
-        except (EOFError, ConnectionError):
+            # wait for the outcome
+            payload = connection.recv_bytes()
+        except (EOFError, ConnectionError):  # it died
             self._reap(process)
         finally:
-            self._free.put(Slot(slot.environment, born, process))
-        return json.loads(told) if told else {"died": _ended(process.exitcode)}
+            # The slot is free although the process may not have left yet.
+            self._free.put(Slot(slot.environment, next_process, process))
+        return json.loads(payload) if payload else {"died": exit_description(process.exitcode)}
 
-    def _reap(self, process: Any) -> None:
+    def _reap(self, process: BaseProcess) -> None:
         process.join()
         self._processes.discard(process)
 
-    def _born(self, environment: Mapping[str, str]) -> tuple[Any, Any]:
-        """A process that waits for its job, and where it is told."""
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(theirs, self._application, environment))
+    def _spawn(self, environment: Mapping[str, str]) -> tuple[BaseProcess, Connection]:
+        """Return a process that waits for its job, and the pipe by which it gets it."""
+        parent_end, child_end = self._context.Pipe()
+        process = self._context.Process(
+            target=_run_job, args=(child_end, self._application, environment)
+        )
         process.start()
         self._processes.add(process)
-        theirs.close()
-        return process, ours
+        child_end.close()  # else the death of the process would not end the pipe
+        return process, parent_end
 
 
-def packed(hydra_context: Any, task_function: Any, config: Any) -> bytes:
-    """What Hydra hands to a launcher, for the processes of its jobs."""
+def pack_application(
+    hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+) -> bytes:
+    """Return what Hydra hands to a launcher, for the processes of its jobs."""
     return cloudpickle.dumps((hydra_context, task_function, config, Singleton.get_state()))
 
 
-def slot_environments(n_jobs: int, config: Any) -> list[dict[str, str]]:
-    """The environment variables of each slot: its GPUs, where there are any.
+def slot_environments(n_jobs: int, config: DictConfig) -> list[dict[str, str]]:
+    """Return the environment variables of each slot: its GPUs, where there are any.
 
     A job with `hardware.processes` has as many GPUs; slots share them where there are too few.
     """
-    wanted = OmegaConf.select(config, "hardware.device", default="auto")
-    gpus = _gpus() if wanted in ("auto", "cuda") else []
-    a_slot = int(OmegaConf.select(config, "hardware.processes", default=1))
-    if len(gpus) < max(2, a_slot):
+    device = OmegaConf.select(config, "hardware.device", default="auto")
+    gpus = _visible_gpus() if device in ("auto", "cuda") else []
+    per_job = int(OmegaConf.select(config, "hardware.processes", default=1))
+    if len(gpus) < max(2, per_job):
         return [{} for _ in range(n_jobs)]
-    starts = [slot % (len(gpus) // a_slot) * a_slot for slot in range(n_jobs)]
-    return [{"CUDA_VISIBLE_DEVICES": ",".join(gpus[at : at + a_slot])} for at in starts]
+    starts = [slot % (len(gpus) // per_job) * per_job for slot in range(n_jobs)]
+    return [{"CUDA_VISIBLE_DEVICES": ",".join(gpus[at : at + per_job])} for at in starts]
 
 
-def _gpus() -> list[str]:
+def _visible_gpus() -> list[str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [part.strip() for part in visible.split(",") if part.strip() not in ("", "-1")]
     return [str(index) for index in range(len(cuda_capabilities()))]
 
 
-def job_return(outcome: Outcome, overrides: Sequence[str]) -> JobReturn:
-    """An outcome as Hydra's own sweepers expect it."""
-    done = JobReturn(overrides=list(overrides))
-    if "returned" in outcome:
-        done.status, done.return_value = JobStatus.COMPLETED, outcome["returned"]
-    else:
-        done.status = JobStatus.FAILED
-        done.return_value = RuntimeError(outcome.get("error") or outcome["died"])
-    return done
-
-
-def outcome_of(done: JobReturn) -> Outcome:
-    """What one of Hydra's launchers gave back."""
-    if done.status == JobStatus.COMPLETED:
-        return {"returned": done.return_value}
-    return _failed(done._return_value)
-
-
 def _subfolder(overrides: Sequence[str]) -> str | None:
     key = "hydra.sweep.subdir="
-    return next((each.removeprefix(key) for each in overrides if each.startswith(key)), None)
+    return next((word.removeprefix(key) for word in overrides if word.startswith(key)), None)
 
 
-def _ended(code: int | None) -> str:
-    if code is not None and code < 0:
-        return f"killed by {signal.Signals(-code).name}"
-    return f"with exit status {code}"
-
-
-def _failed(error: BaseException) -> Outcome:
-    if isinstance(error, UserError):
-        return {"error": str(error), "problems": [vars(each) for each in error.problems]}
-    return {"error": f"{type(error).__name__}: {error}"}
-
-
-def _work(connection: Any, application: bytes, environment: Mapping[str, str]) -> None:
+def _run_job(connection: Connection, application: bytes, environment: Mapping[str, str]) -> None:
     """In the process of a job: wait for it, run it, and send what came of it."""
     os.setsid()  # Ctrl-C is the sweeper's, which ends its jobs in order
     os.environ.update(environment)
     context, task_function, config, singletons = cloudpickle.loads(application)
     Singleton.set_state(singletons)
     setup_globals()
+
+    # wait
     try:
         overrides, number, output = connection.recv()
     except EOFError:
         return  # the sweeper has ended
-    _print_to(output)
+
+    # run
+    _redirect_output(output)
     try:
         with sigterm_raises():
             composed = context.config_loader.load_sweep_config(config, overrides)
             with open_dict(composed):
                 composed.hydra.job.id = composed.hydra.job.num = number
-            done = run_job(
+            job_return = run_job(
                 task_function, composed, "hydra.sweep.dir", "hydra.sweep.subdir", context
             )
-        if done.status == JobStatus.FAILED:
-            traceback.print_exception(done._return_value)
-        outcome = outcome_of(done)
+        if job_return.status == JobStatus.FAILED:
+            traceback.print_exception(exception_of(job_return))
+        outcome = outcome_from_job(job_return)
     except BaseException as error:  # Ctrl-C and exits too: the sweeper has to know
         traceback.print_exc()
-        outcome = _failed(error)
+        outcome = outcome_from_error(error)
+
+    # tell
     connection.send_bytes(json.dumps(outcome, default=str).encode())
     connection.close()
 
 
-def _print_to(output: Path) -> None:
+def _redirect_output(output: Path) -> None:
     """Let all that this process and its children print go to a file."""
     output.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

@@ -21,7 +21,7 @@ from rlexp.runtime.files import write_atomically
 from rlexp.runtime.run_folder import MODEL, ORIGIN
 from rlexp.spec import RunSpec
 from rlexp.spec.files.model_folder import saved_path
-from rlexp.spec.run import key_paths
+from rlexp.spec.keys import key_paths
 from rlexp.tracking.provenance.environment import GitState, cpu_name
 from rlexp.tracking.secrets import redacted, redacted_values
 from rlexp.tracking.system_metrics import gpu_names

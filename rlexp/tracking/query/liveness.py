@@ -13,7 +13,7 @@ from rlexp.tracking.spool.dead_runs import SpoolStatus
 from rlexp.tracking.spool.mlflow_writer import SPOOL_TAG
 
 
-def local_folder(record: Record) -> Path | None:
+def folder_on_this_machine(record: Record) -> Path | None:
     """Return the run's folder, if it is on this machine.
 
     Many machines have an `outputs/1`, and a tag is only a text: the folder is the run's when its
@@ -30,7 +30,7 @@ def may_be_alive(record: Record) -> bool:
 
     A run whose folder is gone from this machine is dead; one of another machine may not be.
     """
-    folder = local_folder(record)
+    folder = folder_on_this_machine(record)
     if folder is None:
         return record.status == "RUNNING" and record.tags.get(HOST_TAG) != platform.node()
     return is_held(folder) or (

@@ -17,7 +17,7 @@ from rlexp.runtime.lock import Held, lock
 from rlexp.runtime.run_folder import CHECKPOINTS, CONFIG, PARENT, SPOOL
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.provenance.environment import HOST_TAG
-from rlexp.tracking.query.liveness import local_folder, may_be_alive
+from rlexp.tracking.query.liveness import folder_on_this_machine, may_be_alive
 from rlexp.tracking.query.records import Record, Records
 from rlexp.tracking.store.read_only import store_errors
 
@@ -52,7 +52,7 @@ def plan_removal(records: Records, chosen: Sequence[Record], *, keep_folder: boo
         trials = records.trials(record) if record.is_sweep else []
         going |= {run.run_id: run for run in [*trials, record]}
     runs = sorted(going.values(), key=lambda record: record.is_sweep)
-    folders = {run.run_id: local_folder(run) for run in runs}
+    folders = {run.run_id: folder_on_this_machine(run) for run in runs}
     removed_folders = {folder.resolve() for folder in folders.values() if folder}
     problems: list[Problem] = []
     for run in runs:

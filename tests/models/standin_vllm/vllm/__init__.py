@@ -78,7 +78,7 @@ class LLM:
         self, prompts: list[Any], sampling_params: SamplingParams, use_tqdm: bool
     ) -> list[RequestOutput]:
         asked, ids = sampling_params, [prompt["prompt_token_ids"] for prompt in prompts]
-        found = roll_out(
+        rollout = roll_out(
             self.model,
             [prompt for prompt in ids for _ in range(asked.n)],
             max_new_tokens=asked.max_tokens,
@@ -90,11 +90,11 @@ class LLM:
             generator=self.random,
         )
         weights = {name: value.clone() for name, value in self.model.named_parameters()}
-        self.calls.append((asked, found, weights))
+        self.calls.append((asked, rollout, weights))
         answers = [
             CompletionOutput(tokens, self._told(tokens, log_probs, asked.logprobs))
             for tokens, log_probs in zip(
-                found.completions(), found.completion_log_probs(), strict=True
+                rollout.completions(), rollout.completion_log_probs(), strict=True
             )
         ]
         n = asked.n
@@ -105,5 +105,5 @@ class LLM:
     ) -> list[dict[int, Logprob]] | None:
         if wanted is None:
             return None
-        told = zip(tokens, log_probs, strict=True)
-        return [{token: Logprob(value + self.shift)} for token, value in told]
+        pairs = zip(tokens, log_probs, strict=True)
+        return [{token: Logprob(value + self.shift)} for token, value in pairs]

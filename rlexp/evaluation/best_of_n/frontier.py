@@ -14,7 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rlexp.evaluation.best_of import BestOf, BestOfNSamples, best_of, expected_best, kl_bound
+from rlexp.evaluation.best_of_n.samples import (
+    BestOf,
+    BestOfNSamples,
+    best_of,
+    expected_best,
+    kl_bound,
+)
 from rlexp.evaluation.bootstrap import CONFIDENCE
 
 if TYPE_CHECKING:
@@ -28,7 +34,7 @@ LESS = 0.0
 
 @dataclass(frozen=True)
 class Point:
-    """An evaluation of the run, on the yardstick's prompts."""
+    """An evaluation of the run, on the prompts that the reference was sampled at."""
 
     step: int
     kl: float
@@ -38,7 +44,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Frontier:
-    """The run and its yardstick."""
+    """The run, and best-of-n of the reference on the same prompts."""
 
     prompts: int
     """On so many prompts, the first of the held-out ones."""
@@ -54,52 +60,53 @@ class Frontier:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Frontier:
-        """From what JSON makes of it."""
-        run = [Point(**each) for each in content["run"]]
-        yardstick = [BestOf(**each) for each in content["best_of"]]
-        return cls(**(content | {"run": run, "best_of": yardstick}))
+        """Read what JSON made of one."""
+        run = [Point(**point) for point in content["run"]]
+        baseline = [BestOf(**result) for result in content["best_of"]]
+        return cls(**(content | {"run": run, "best_of": baseline}))
 
 
 def frontier(
-    evaluations: Mapping[int, Evaluation], draws: BestOfNSamples, resamples: int, seed: int
+    evaluations: Mapping[int, Evaluation], samples: BestOfNSamples, resamples: int, seed: int
 ) -> Frontier | None:
     """Set the run's evaluations against best-of-n; None before the first of a trained policy, and
     where the last one has no reward or no KL.
 
     Args:
-        evaluations: by step, of the same prompts as the draws and perhaps more.
-        draws: of the reference.
+        evaluations: by step, of the same prompts as the samples and perhaps more.
+        samples: of the reference.
         resamples, seed: of the bootstrap.
     """
-    whole = draws.whole()
-    yardstick = best_of(draws, resamples, seed)
+    complete = samples.complete()
+    baseline = best_of(samples, resamples, seed)
     points = {
         step: point
-        for step, found in sorted(evaluations.items())
-        if (point := _point(step, found, list(whole))) is not None
+        for step, evaluation in sorted(evaluations.items())
+        if (point := _point(step, evaluation, list(complete))) is not None
     }
     end = max(evaluations, default=0)
-    if not yardstick or end not in points or end == 0:
+    if not baseline or end not in points or end == 0:
         return None
     last = evaluations[end]
-    sizes = [each.n for each in yardstick]
-    sums, counts = ([side[place] for place in whole] for side in last.ratios["reward"])
-    curves = [[expected_best(rewards, n) for n in sizes] for rewards in whole.values()]
-    n, ends = _equivalent(sums, counts, curves, sizes, resamples, seed)
-    return Frontier(len(whole), list(points.values()), yardstick, n, *ends)
+    sizes = [result.n for result in baseline]
+    sums, counts = ([column[prompt] for prompt in complete] for column in last.ratios["reward"])
+    curves = [[expected_best(rewards, n) for n in sizes] for rewards in complete.values()]
+    n, ends = _equivalent_with_ends(sums, counts, curves, sizes, resamples, seed)
+    return Frontier(len(complete), list(points.values()), baseline, n, *ends)
 
 
-def _point(step: int, evaluation: Evaluation, places: Sequence[int]) -> Point | None:
-    found = []
+def _point(step: int, evaluation: Evaluation, prompts: Sequence[int]) -> Point | None:
+    """Return an evaluation's KL and reward on some of its prompts; None where it lacks one."""
+    means = []
     for name in ("kl_sequence", "reward"):
         sums, counts = evaluation.ratios.get(name, ([], []))
-        if not sums or not (count := sum(counts[place] for place in places)):
+        if not sums or not (count := sum(counts[prompt] for prompt in prompts)):
             return None
-        found.append(sum(sums[place] for place in places) / count)
-    return Point(step, *found) if all(map(math.isfinite, found)) else None
+        means.append(sum(sums[prompt] for prompt in prompts) / count)
+    return Point(step, *means) if all(map(math.isfinite, means)) else None
 
 
-def _equivalent(
+def _equivalent_with_ends(
     sums: Sequence[float],
     counts: Sequence[float],
     curves: Sequence[Sequence[float]],
@@ -107,7 +114,7 @@ def _equivalent(
     resamples: int,
     seed: int,
 ) -> tuple[float | None, tuple[float | None, float | None]]:
-    """The n whose best earns as much, and the ends of its interval.
+    """Return the n whose best earns as much, and the ends of its interval.
 
     Args:
         sums, counts: (prompts,) of the run's reward.
@@ -118,26 +125,28 @@ def _equivalent(
     import numpy as np
 
     random = np.random.default_rng(seed)
-    of, by, yardstick = (np.asarray(each, dtype=float) for each in (sums, counts, curves))
-    drawn = random.integers(0, len(of), (resamples, len(of)))
-    rewards = of[drawn].sum(1) / np.maximum(by[drawn].sum(1), 1)
-    means = yardstick[drawn].mean(1)
-    found = [n_of(reward, curve, sizes) for reward, curve in zip(rewards, means, strict=True)]
+    total, count, baseline = (np.asarray(column, dtype=float) for column in (sums, counts, curves))
+    drawn = random.integers(0, len(total), (resamples, len(total)))
+    rewards = total[drawn].sum(1) / np.maximum(count[drawn].sum(1), 1)
+    means = baseline[drawn].mean(1)
+    sizes_drawn = [
+        equivalent_n(reward, curve, sizes) for reward, curve in zip(rewards, means, strict=True)
+    ]
     outside = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(found, [outside, 1 - outside], method="inverted_cdf").tolist()
-    best = n_of(of.sum() / by.sum(), yardstick.mean(0), sizes)
-    return _told(best), (_told(low), _told(high))
+    low, high = np.quantile(sizes_drawn, [outside, 1 - outside], method="inverted_cdf").tolist()
+    best = equivalent_n(total.sum() / count.sum(), baseline.mean(0), sizes)
+    return _finite_n(best), (_finite_n(low), _finite_n(high))
 
 
-def n_of(reward: float, rewards: Sequence[float], sizes: Sequence[int]) -> float:
-    """The n at which best-of-n earns `reward`; 0 below the curve's beginning, inf above its end.
+def equivalent_n(reward: float, rewards: Sequence[float], sizes: Sequence[int]) -> float:
+    """Return the n whose best earns `reward`; 0 below the curve's beginning, inf above its end.
 
     Args:
         reward: to be reached.
         rewards: of best-of-n for each of the sizes, rising.
         sizes: the n, rising.
 
-    >>> round(n_of(1.5, [1.0, 2.0], [1, 4]), 6)
+    >>> round(equivalent_n(1.5, [1.0, 2.0], [1, 4]), 6)
     2.0
     """
     if reward < rewards[0]:
@@ -151,32 +160,32 @@ def n_of(reward: float, rewards: Sequence[float], sizes: Sequence[int]) -> float
     return float(sizes[-1]) if reward == rewards[-1] else math.inf
 
 
-def _told(n: float) -> float | None:
+def _finite_n(n: float) -> float | None:
     return MORE if math.isinf(n) else n
 
 
-def format_frontier(found: Frontier) -> str:
-    """What the run's reward is worth in samples of the reference, in a sentence."""
-    most, last = found.best_of[-1], found.run[-1]
+def format_frontier(frontier: Frontier) -> str:
+    """Return what the run's reward is worth in samples of the reference, in a sentence."""
+    most, last = frontier.best_of[-1], frontier.run[-1]
     spent = f"the run's KL is {last.kl:.2f} nats an answer"
-    if found.n is None:  # MORE
+    if frontier.n is None:  # MORE
         ends = f", where best-of-{most.n}'s is at most {most.kl:.2f}"
         return f"Better than best-of-{most.n} of the reference by the reward: {spent}{ends}."
-    if found.n == LESS and found.n_high == LESS:
+    if frontier.n == LESS and frontier.n_high == LESS:
         return f"Worse than one sample of the reference by the reward; {spent}."
-    if found.n == LESS:
-        most_n = _count(found.n_high, most.n)
+    if frontier.n == LESS:
+        most_n = _format_n(frontier.n_high, most.n)
         return f"No better than one sample of the reference (95% interval up to {most_n}); {spent}."
-    low = "less than 1" if found.n_low == LESS else _count(found.n_low, most.n)
-    between = f"{low} to {_count(found.n_high, most.n)}"
-    ends = f", where such a best-of-n's is at most {kl_bound(found.n):.2f}"
+    low = "less than 1" if frontier.n_low == LESS else _format_n(frontier.n_low, most.n)
+    between = f"{low} to {_format_n(frontier.n_high, most.n)}"
+    ends = f", where such a best-of-n's is at most {kl_bound(frontier.n):.2f}"
     return (
-        f"As much reward as best-of-n of the reference with n about {_count(found.n, most.n)} "
-        f"(95% interval {between}): {spent}{ends}."
+        f"As much reward as best-of-n of the reference with n about "
+        f"{_format_n(frontier.n, most.n)} (95% interval {between}): {spent}{ends}."
     )
 
 
-def _count(n: float | None, most: int) -> str:
+def _format_n(n: float | None, most: int) -> str:
     if n is None:  # MORE
         return f"more than {most}"
     return f"{n:.0f}" if n >= 10 else f"{n:.1f}"

@@ -18,13 +18,14 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from rlexp.evaluation.bootstrap import bootstrap_ratio
-from rlexp.evaluation.policy import sampled, score
+from rlexp.evaluation.policy import sample_completions, score_completions
 from rlexp.evaluation.preserved_state import preserve_rng_and_modes
-from rlexp.evaluation.results import Evaluation
+from rlexp.evaluation.results import Evaluation, in_groups
 from rlexp.evaluation.win_rate import WinRate, win_rate_by_reward
 from rlexp.runtime.files import write_atomically
 from rlexp.spec.eval import EvalSpec
@@ -40,7 +41,7 @@ class BestOfNSamples:
     """A list of N for each prompt; None where missing."""
 
     def to_json(self, path: Path) -> None:
-        """Write it to a file, in one step; floats come back with the same bits."""
+        """Write the rewards to a file, in one step; floats come back with the same bits."""
         write_atomically(path, json.dumps(asdict(self)))
 
     @classmethod
@@ -48,16 +49,16 @@ class BestOfNSamples:
         """Read what `to_json` wrote."""
         return cls(**json.loads(path.read_text(encoding="utf-8")))
 
-    def whole(self) -> dict[int, list[float]]:
-        """Of the prompts whose N answers all have a reward, by their place among the prompts."""
+    def complete(self) -> dict[int, list[float]]:
+        """Return the prompts whose N answers all have a reward, by the prompt's index."""
         return {
-            place: known
-            for place, rewards in enumerate(self.rewards)
-            if len(known := [each for each in rewards if each is not None]) == len(rewards)
+            index: known
+            for index, rewards in enumerate(self.rewards)
+            if len(known := [reward for reward in rewards if reward is not None]) == len(rewards)
         }
 
     def control(self, first: Evaluation, resamples: int, seed: int) -> WinRate | None:
-        """How often these win against the same policy's first samples: 1/2 but for chance."""
+        """Set these against the same policy's first samples: the rate is 1/2 but for chance."""
         return win_rate_by_reward(first.rewards, self.rewards, resamples, seed)
 
 
@@ -69,7 +70,7 @@ class BestOf:
     kl: float
     """Upper bound of its KL divergence from the reference, nats an answer."""
     reward: float
-    """Expected."""
+    """Expected reward."""
     low: float | None
     """Ends of its 95 % interval over the prompts."""
     high: float | None
@@ -91,40 +92,39 @@ def sample_best_of_n(
     rows = rows[: min(spec.prompts, spec.best_of_prompts)]
     more = spec.model_copy(update={"completions": spec.best_of, "seed": spec.seed + 1})
     with preserve_rng_and_modes(policy.model):
-        completions = [each for group in sampled(policy, rows, more) for each in group]
+        completions = list(chain.from_iterable(sample_completions(policy, rows, more)))
         asked = [row for row in rows for _ in range(spec.best_of)]
-        total = score(reward, asked, completions).total
-    groups = range(0, len(total), spec.best_of)
-    return BestOfNSamples([list(total[at : at + spec.best_of]) for at in groups])
+        total = score_completions(reward, asked, completions).total
+    return BestOfNSamples([list(group) for group in in_groups(total, [spec.best_of] * len(rows))])
 
 
-def best_of(draws: BestOfNSamples, resamples: int, seed: int) -> list[BestOf]:
-    """Best-of-n for n = 1, 2, 4, ... and N; none where no prompt has all its rewards."""
-    groups = list(draws.whole().values())
+def best_of(samples: BestOfNSamples, resamples: int, seed: int) -> list[BestOf]:
+    """Return best-of-n for n = 1, 2, 4, ... and N; none where no prompt has all its rewards."""
+    groups = list(samples.complete().values())
     if not groups:
         return []
     most = len(groups[0])
     sizes = sorted({2**power for power in range(most.bit_length())} | {most})
-    found = []
+    results = []
     for n in sizes:
-        weights = weights_of(n, most)
-        values = [_weighted(weights, rewards) for rewards in groups]
+        weights = largest_weights(n, most)
+        values = [_weighted_sum(weights, rewards) for rewards in groups]
         ends = bootstrap_ratio(values, [1.0] * len(values), resamples, seed) or (None, None)
-        found.append(BestOf(n, kl_bound(n), sum(values) / len(values), *ends))
-    return found
+        results.append(BestOf(n, kl_bound(n), sum(values) / len(values), *ends))
+    return results
 
 
 def expected_best(rewards: Sequence[float], n: int) -> float:
-    """Unbiased estimate of the expected largest of n rewards, from N >= n of them.
+    """Return the unbiased estimate of the expected largest of n rewards, from N >= n of them.
 
     >>> expected_best([1.0, 2.0, 3.0], 1), expected_best([1.0, 2.0, 3.0], 3)
     (2.0, 3.0)
     """
-    return _weighted(weights_of(n, len(rewards)), rewards)
+    return _weighted_sum(largest_weights(n, len(rewards)), rewards)
 
 
-def weights_of(n: int, most: int) -> list[float]:
-    """Of `most` rewards sorted upwards, the share of subsets of n whose largest is each.
+def largest_weights(n: int, most: int) -> list[float]:
+    """Return, of `most` rewards sorted upwards, the share of subsets of n whose largest each is.
 
     Raises:
         ValueError: n is below 1 or above `most`.
@@ -135,12 +135,12 @@ def weights_of(n: int, most: int) -> list[float]:
     return [math.comb(below, n - 1) / subsets for below in range(most)]
 
 
-def _weighted(weights: Sequence[float], rewards: Sequence[float]) -> float:
+def _weighted_sum(weights: Sequence[float], rewards: Sequence[float]) -> float:
     return math.fsum(a * b for a, b in zip(weights, sorted(rewards), strict=True))
 
 
 def kl_bound(n: float) -> float:
-    """Upper bound of best-of-n's KL divergence from the reference, nats an answer.
+    """Return an upper bound of best-of-n's KL divergence from the reference, nats an answer.
 
     >>> kl_bound(1), round(kl_bound(16), 3)
     (0.0, 1.835)

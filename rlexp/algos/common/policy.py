@@ -1,0 +1,48 @@
+"""What the algorithms ask of a policy when they build its trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rlexp.spec.algo import VllmSpec
+from rlexp.spec.model import ModelSpec
+from rlexp.spec.reward import Text
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+    from transformers import TrainerCallback
+
+
+class PolicyToTrain(Protocol):
+    """A `rlexp.models.policy.Policy`, which explains each of these."""
+
+    model: Any
+    tokenizer: Any
+    folder: Path
+    spec: ModelSpec
+    adapter: PeftConfig | None
+    learning_rate_factor: float
+
+    @property
+    def eos_token_ids(self) -> list[int]: ...
+
+    def roll_out(
+        self,
+        prompts: Sequence[Text],
+        *,
+        max_new_tokens: int,
+        temperature: float,
+        top_k: int,
+        top_p: float,
+    ) -> Any: ...
+
+    def reference(self) -> AbstractContextManager[Callable[..., Any]]: ...
+
+    def in_place_of_generate(self) -> TrainerCallback: ...
+
+    def sample_by_vllm(
+        self, accelerator: Any, where: VllmSpec, sampling: dict[str, Any], **size: int
+    ) -> TrainerCallback: ...

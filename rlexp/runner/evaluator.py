@@ -1,0 +1,151 @@
+"""What evaluates a run's policy: before the training, during it, and after.
+
+Every process calls the same methods at the same time and takes part in each forward pass, so that a
+model may be spread over them; the first one asks the reward, and what it says is everybody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rlexp.evaluation.judge_win_rate import check_judge_answers
+from rlexp.evaluation.results import Evaluation
+from rlexp.evaluation.win_rate import win_rate
+from rlexp.guards.probes import Probe
+from rlexp.models.policy import Policy
+from rlexp.runner.pruning import TrialReporter
+from rlexp.runner.recorder import Recorder, evaluation_file
+from rlexp.runtime.collective import broadcast, compute_on_first
+from rlexp.scoring import Scorer
+from rlexp.spec.eval import EvalSpec
+from rlexp.spec.model_kind import ModelKind
+from rlexp.spec.run import RunSpec
+
+Rows = list[dict[str, Any]]
+T = TypeVar("T")
+
+
+class Evaluator:
+    """Evaluates one run's policy on its held-out rows.
+
+    Args:
+        spec: the run.
+        folder: the run's.
+        texts: held-out texts for perplexity.
+        recorder: is told of each evaluation.
+        reporter: hears how the run gets on, where that may end it.
+
+    Attributes:
+        kind, policy, rows, scorer: what is evaluated, on which rows, by whose reward; set by
+            `begin`.
+        initial: the evaluation that everything later is compared with.
+        left_out: metrics that mean nothing for what is evaluated.
+    """
+
+    kind: ModelKind
+    policy: Policy
+    scorer: Scorer
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        folder: Path,
+        texts: Sequence[str],
+        recorder: Recorder,
+        reporter: TrialReporter | None = None,
+    ) -> None:
+        self.spec, self.folder, self.texts, self.recorder = spec, folder, texts, recorder
+        self.reporter = reporter
+        self.rows: Rows = []
+        self.initial: Evaluation | None = None
+        self.left_out: tuple[str, ...] = ()
+
+    def begin(self, kind: ModelKind, policy: Policy, rows: Rows, scorer: Scorer) -> None:
+        """Take up what is evaluated from now on."""
+        self.kind, self.policy, self.rows, self.scorer = kind, policy, rows, scorer
+
+    def evaluate(self, step: int, spec: EvalSpec, *, trained: bool) -> Evaluation:
+        """Return an evaluation that is not recorded, as large as `spec` says."""
+        evaluation = self.kind.evaluate(
+            self.policy,
+            self.rows,
+            self.scorer.held_out(step),
+            self.texts,
+            spec,
+            trained=trained,
+            grammatical=self.spec.data.grammatical,
+        )
+        return without_metrics(evaluation, self.left_out) if self.left_out else evaluation
+
+    def evaluate_and_log(self, step: int, *, trained: bool) -> Evaluation:
+        """Evaluate as `eval` says, and record what was measured at `step`."""
+        with self.recorder.phase("evaluation"):
+            evaluation = self.evaluate(step, self.spec.eval, trained=trained)
+        self.recorder.evaluation(step, evaluation)
+        return evaluation
+
+    def evaluate_initial(self) -> None:
+        """Evaluate the policy before training, unless an earlier attempt at the run has."""
+        file = evaluation_file(self.folder, 0)
+        if broadcast(file.is_file()):
+            self.initial = Evaluation.from_json(file)
+            self.scorer.remember([sample.terms for sample in self.initial.samples])
+            return
+        rows = len(self.rows[: self.spec.eval.prompts])
+        self.recorder.say(f"{'before':12} {rows} held-out {self.kind.rows}")
+        self.initial = initial = self.evaluate_and_log(0, trained=False)
+        compute_on_first(lambda: check_judge_answers(self.rows, initial, self.spec.eval))
+
+    def evaluate_step(self, step: int) -> bool:
+        """Evaluate in the middle of the training; return whether it is to be given up."""
+        evaluation = self.evaluate_and_log(step, trained=True)
+        return compute_on_first(lambda: self._report(step, evaluation))
+
+    def _report(self, step: int, evaluation: Evaluation) -> bool:
+        if self.reporter is None:
+            return False
+        metrics = {f"eval/{name}": value for name, value in evaluation.metrics.items()}
+        if self.initial and (rate := win_rate(self.initial, evaluation)) is not None:
+            metrics["eval/win_rate"] = rate
+        if self.reporter.metric not in metrics:  # known at the end only, as a cost is
+            return False
+        return self.reporter.report(step, metrics[self.reporter.metric])
+
+    def evaluate_final(self, step: int) -> Evaluation:
+        """Evaluate the policy as the training leaves it."""
+        self.recorder.say(f"{'after':12} the same prompts")
+        return self.evaluate_and_log(step, trained=True)
+
+    def take_probe(self, probe: Probe) -> Evaluation:
+        """Take a probe that the guards ask for."""
+        with self.recorder.phase("guards"):
+            return self.evaluate(probe.step, probe.spec, trained=probe.step > 0)
+
+    def prompt_columns(self) -> dict[str, list[Any]]:
+        """Return what the evaluated prompts are sliced by: their tokens, and `eval.slices`."""
+        from rlexp.evaluation.slices import LENGTH
+
+        rows = self.rows[: self.spec.eval.prompts]
+        if not rows or not self.kind.writes:
+            return {}
+        lengths = [len(ids) for ids in self.policy.encode([row["prompt"] for row in rows])]
+        return {LENGTH: lengths} | {
+            name: [row.get(name) for row in rows] for name in self.spec.eval.slices
+        }
+
+
+def without_metrics(evaluation: Evaluation, names: Sequence[str]) -> Evaluation:
+    """Return the evaluation without some of its metrics."""
+
+    def kept(values: dict[str, T]) -> dict[str, T]:
+        return {name: value for name, value in values.items() if name not in names}
+
+    return replace(
+        evaluation,
+        metrics=kept(evaluation.metrics),
+        intervals=kept(evaluation.intervals),
+        ratios=kept(evaluation.ratios),
+    )

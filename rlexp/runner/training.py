@@ -1,0 +1,113 @@
+"""The training of a run: its trainer built, its callbacks in their order, and what it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import PrinterCallback, TrainerCallback
+
+from rlexp.algos.common.trl import Training
+from rlexp.models.policy import Policy
+from rlexp.models.saving import name_base, save_policy
+from rlexp.runner.callbacks import (
+    BestMetric,
+    CheckGuards,
+    Checkpoints,
+    EvaluateEvery,
+    ProgressBar,
+    checkpoint_callbacks,
+)
+from rlexp.runner.parts import RunParts
+from rlexp.runtime.checkpoints import step_of
+from rlexp.runtime.device import is_main_process, mixed_bf16
+from rlexp.runtime.run_folder import CHECKPOINTS, MODEL
+from rlexp.scoring import Scorer
+from rlexp.scoring.checkpointing import load_moments, save_moments
+from rlexp.spec.algo import TrainerLike
+from rlexp.spec.errors import Pruned
+from rlexp.tracking.callback import tracking_callback
+
+Rows = list[dict[str, Any]]
+
+
+def train(parts: RunParts, policy: Policy, rows: Rows, scorer: Scorer, resume: Path | None) -> None:
+    """Train the policy, and leave it in the run's folder; every process does.
+
+    Args:
+        parts: of the run.
+        policy: whose model is the trained one afterwards, with its adapter.
+        rows: of the algorithm's kind, framed.
+        scorer: calls the reward.
+        resume: checkpoint to go on from.
+
+    Raises:
+        Pruned: a reporter has given the run up.
+    """
+    spec, checkpoints, recorder = parts.spec, parts.folder / CHECKPOINTS, parts.recorder
+    evaluate = EvaluateEvery(spec.eval.every, parts.evaluator.evaluate_step)
+    bf16 = mixed_bf16(spec.hardware, parts.device)
+    with recorder.bar("training") as advance:
+        callbacks = _callbacks(parts, scorer, evaluate, checkpoints, advance)
+        training = Training(spec, policy, rows, checkpoints, bf16, callbacks, scorer)
+        begins = f", on from {resume.name}" if resume else ""
+        batch = f"{spec.train.max_steps} steps of {spec.train.batch_size}{begins}"
+        recorder.say(f"{'training':12} {batch}")
+        trainer = spec.algo.build_trainer(training)
+        trainer.remove_callback(PrinterCallback)
+        if resume:
+            load_moments(scorer, resume)
+        policy.model = trainer.model  # with the adapter, where there is one
+        name_base(policy)
+        with recorder.phase("train"):
+            _train_from(resume, trainer, spec.train.max_steps)
+        if evaluate.pruned_at is not None:
+            raise Pruned(evaluate.pruned_at)
+    # Accelerate's autocast stays on the model's forward: an evaluation after training would
+    # otherwise be in another precision than the one before.
+    policy.model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    merged = spec.peft.kind != "none" and spec.peft.save == "merged"
+    save_policy(policy, parts.folder / MODEL, merged=merged, write=is_main_process())
+
+
+def _callbacks(
+    parts: RunParts,
+    scorer: Scorer,
+    evaluate: EvaluateEvery,
+    checkpoints: Path,
+    advance: Callable[[int, int, str], None],
+) -> list[TrainerCallback]:
+    """Return what happens between steps, in this order: record, evaluate, keep, judge."""
+    recording = parts.recording
+    callbacks = [*checkpoint_callbacks(parts.recorder.usage), save_moments(scorer)]
+    if recording:
+        recorder = recording.recorder
+        callbacks += [
+            tracking_callback(recorder.tracker),
+            BestMetric(recorder.checkpoints.check_metric),
+        ]
+    callbacks.append(evaluate)
+    if recording:
+        recorder = recording.recorder
+        callbacks += [
+            Checkpoints(checkpoints, recorder.tracker.flush, recorder.checkpoint_saved),
+            ProgressBar(advance),
+        ]
+        if recording.monitor.reads_rollouts:
+            scorer.heard = recording.monitor.on_rollout
+    if parts.spec.guards.watched():
+        monitor = recording.monitor if recording else None
+        callbacks.append(CheckGuards(monitor, parts.evaluator.take_probe))
+    return callbacks
+
+
+def _train_from(checkpoint: Path | None, trainer: TrainerLike, steps: int) -> None:
+    if checkpoint is None:
+        trainer.train()
+    elif step_of(checkpoint) < steps:
+        trainer.train(resume_from_checkpoint=str(checkpoint))
+    else:  # only what comes after training is missing; trainers would add a step
+        from rlexp.trainers.checkpoint import restore_policy
+
+        restore_policy(trainer.model, checkpoint)

@@ -1,0 +1,67 @@
+"""Keys of a config by their full path (`algo.beta`): all of them, their values, their old names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+RENAMED = {"guards.together": "guards.threshold"}
+"""Keys that configs of earlier runs have under another name: the old one, and today's."""
+
+
+def key_paths(config: object, prefix: str = "") -> Iterator[str]:
+    """Yield the full path of every key in nested dictionaries, parents included."""
+    if isinstance(config, dict):
+        for name, value in config.items():
+            path = f"{prefix}.{name}" if prefix else str(name)
+            yield path
+            yield from key_paths(value, path)
+
+
+def key_values(config: object, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each full path that has a value of its own, with the value; an empty mapping is one.
+
+    >>> dict(key_values({"seed": 0, "algo": {"trl": {}, "loss_type": ["sft"]}}))
+    {'seed': 0, 'algo.trl': {}, 'algo.loss_type': ['sft']}
+    """
+    if isinstance(config, dict) and (config or not prefix):
+        for name, value in config.items():
+            yield from key_values(value, f"{prefix}.{name}" if prefix else str(name))
+    else:
+        yield prefix, config
+
+
+def value_at(config: Any, key: str) -> Any:
+    """Return the value of a key's full path; None where there is none."""
+    for name in key.split("."):
+        config = config.get(name) if isinstance(config, dict) else None
+    return config
+
+
+def without_missing(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the config without the keys whose value is `???`: they are reported as missing."""
+    return {
+        key: without_missing(value) if isinstance(value, dict) else value
+        for key, value in config.items()
+        if value != "???"
+    }
+
+
+def with_current_names(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a stored config, nested or flat, with today's names of its keys, in their old places.
+
+    A key that stands under both names keeps them: the old one is then a mistake that was typed.
+
+    >>> with_current_names({"guards": {"name": "stop", "together": 2.0}, "seed": 0})
+    {'guards': {'name': 'stop', 'threshold': 2.0}, 'seed': 0}
+    >>> with_current_names({"guards.together": "2.0"})
+    {'guards.threshold': '2.0'}
+    """
+    renamed: dict[str, Any] = {}
+    for name, value in config.items():
+        path = f"{prefix}.{name}" if prefix else str(name)
+        current = RENAMED.get(path, path).removeprefix(f"{prefix}.")
+        if current in config:
+            current = name
+        renamed[current] = with_current_names(value, path) if isinstance(value, dict) else value
+    return renamed

@@ -1,0 +1,65 @@
+"""A run is given up through the reporter that its launcher hands in, and through nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from runs import SHORT, composed
+
+from rlexp.launch.launcher import launch
+from rlexp.runner.pruning import PRUNED
+from rlexp.runtime.run_folder import CARD, CONFIG, SPOOL
+from rlexp.spec.errors import Pruned
+from rlexp.spec.run import RunSpec
+
+
+class Reporter:
+    """Gives a run up at a step, and keeps what it was told."""
+
+    def __init__(self, metric: str, prunes_at: int) -> None:
+        self.metric, self.prunes_at = metric, prunes_at
+        self.reports: list[tuple[int, float]] = []
+
+    def report(self, step: int, value: float) -> bool:
+        self.reports.append((step, value))
+        return step >= self.prunes_at
+
+    def to_config(self) -> dict[str, object]:
+        raise AssertionError("one process needs no other reporter")
+
+
+def launched(folder: Path, reporter: Reporter) -> None:
+    config = composed("algo=sft", *SHORT, "train.max_steps=4", "eval.every=1", "data.size=80")
+    folder.mkdir()
+    (folder / CONFIG).write_text(yaml.safe_dump(config), encoding="utf-8")
+    launch(RunSpec.parse(config), folder, None, reporter=reporter)
+
+
+def test_a_run_is_given_up_when_its_reporter_says_so(tmp_path: Path) -> None:
+    """A run that trains on, or reports another metric, or keeps checkpoints, or looks finished."""
+    reporter = Reporter("eval/reward", prunes_at=2)
+    with pytest.raises(Pruned) as caught:
+        launched(tmp_path / "run", reporter)
+    assert caught.value.step == 2
+    card = json.loads((tmp_path / "run" / CARD).read_text(encoding="utf-8"))
+    assert card["status"] == "KILLED"
+    lines = (tmp_path / "run" / SPOOL).read_text(encoding="utf-8").splitlines()
+    events = [json.loads(line) for line in lines]
+    assert [e["step"] for e in events if e.get("event") == PRUNED] == [2]
+    rewards = {
+        e["step"]: e["metrics"]["eval/reward"]
+        for e in events
+        if e["kind"] == "metrics" and "eval/reward" in e["metrics"]
+    }
+    assert reporter.reports == [(step, rewards[step]) for step in (1, 2)]
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_metric_of_the_end_is_not_reported_before_it(tmp_path: Path) -> None:
+    """A sweep over costs, whose trials fail since no evaluation knows their objective."""
+    reporter = Reporter("perf/train_seconds", prunes_at=0)
+    launched(tmp_path / "run", reporter)
+    assert reporter.reports == []
