@@ -25,7 +25,13 @@ from packaging.version import Version
 
 from rlexp.cli.arguments import URI, default_uri
 from rlexp.runtime.environment import silence_libraries
-from rlexp.runtime.extras import APART, MODULES, install_command, pinned_versions, requirements
+from rlexp.runtime.extras import (
+    CONFLICTING,
+    MODULES,
+    install_command,
+    pinned_versions,
+    requirements,
+)
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.devices import cuda_capabilities, has_bf16
 from rlexp.tracking.secrets import redacted
@@ -160,7 +166,7 @@ def extras() -> Iterator[Check]:
         if importlib.util.find_spec(module):
             yield Check(extra, "here")
         else:
-            apart = ", in an environment of its own" if extra in APART else ""
+            apart = ", in an environment of its own" if extra in CONFLICTING else ""
             yield Check(extra, f"not here; to add it{apart}:", "note", install_command(extra))
 
 

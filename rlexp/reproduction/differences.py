@@ -1,4 +1,4 @@
-"""What is other here than it was for the run, and what to type to have it back."""
+"""Differences of the environment: what is other than it was for the run, and how to undo it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _FETCHED = "was"
 
 @dataclass(frozen=True)
 class EnvironmentDifference:
-    """One thing that is not as it was."""
+    """One thing that is not as it was. Its fields are those of `reproduction.json`."""
 
     what: str
     then: str
@@ -50,36 +50,36 @@ class EnvironmentDifference:
 
 
 def environment_differences(
-    recorded: RecordedRun, here: Facts, uri: str
+    recorded: RecordedRun, current: Facts, uri: str
 ) -> list[EnvironmentDifference]:
-    """Everything in which `here` is not as the run's last attempt; what can move numbers first.
+    """Return all in which `current` is not as the run's last attempt; what moves numbers first.
 
     Args:
         recorded: the run.
-        here: facts as `tracking.provenance.manifest` tells them; others are not compared.
+        current: facts as `tracking.provenance.manifest` tells them; others are not compared.
         uri: the run's store, for commands that fetch a file from it.
     """
     then = recorded.origin
     fetch = _fetching(recorded.record.run_id, uri)
     return [
-        *_code(then, here, fetch),
-        *_sources(then, here, fetch),
-        *_files(then, here),
-        *_weights(then, here),
-        *_data(then, here),
+        *_code(then, current, fetch),
+        *_sources(then, current, fetch),
+        *_files(then, current),
+        *_weights(then, current),
+        *_data(then, current),
         *_packages(recorded.packages, fetch),
-        *_machine(then, here),
-        *_environment(then, here),
+        *_machine(then, current),
+        *_environment(then, current),
     ]
 
 
 def differing_attempts(recorded: RecordedRun) -> list[str]:
-    """In words, what changed between the attempts of a run that was resumed."""
+    """Return, in words, what changed between the attempts of a run that was resumed."""
     notes = []
     names = {"code": "the code", "cpu": "the CPU", "python": "Python", "gpus": "the GPUs"}
     for number, (a, b) in enumerate(zip(recorded.attempts, recorded.attempts[1:], strict=False), 1):
         changed = [name for key, name in names.items() if a.get(key) != b.get(key)]
-        before, after = (each.get("resolved", {}) for each in (a, b))
+        before, after = (attempt.get("resolved", {}) for attempt in (a, b))
         changed += [key for key in before.keys() & after.keys() if before[key] != after[key]]
         if changed:
             listed = ", ".join(changed)
@@ -95,12 +95,12 @@ def _fetching(run_id: str, uri: str) -> Fetch:
     return command
 
 
-def _code(then: Facts, here: Facts, fetch: Fetch) -> Iterator[EnvironmentDifference]:
-    a, b = then["git"], here["git"]
-    if then["code"] != here["code"]:
+def _code(then: Facts, current: Facts, fetch: Fetch) -> Iterator[EnvironmentDifference]:
+    a, b = then["git"], current["git"]
+    if then["code"] != current["code"]:
         install = "" if a else "Install the version of rlexp that the run had."
         yield EnvironmentDifference(
-            "rlexp's own code and configs", _state(then), _state(here), install
+            "rlexp's own code and configs", _state(then), _state(current), install
         )
     if a is None or b is None:
         return
@@ -132,8 +132,8 @@ def _short(digest: str | None) -> str:
     return digest[:8] if digest else "none"
 
 
-def _sources(then: Facts, here: Facts, fetch: Fetch) -> Iterator[EnvironmentDifference]:
-    a, b = then["sources"], here["sources"]
+def _sources(then: Facts, current: Facts, fetch: Fetch) -> Iterator[EnvironmentDifference]:
+    a, b = then["sources"], current["sources"]
     for name in sorted(a.keys() & b.keys()):
         if a[name] != b[name]:
             path = f"{SOURCES}/{name}"
@@ -144,8 +144,8 @@ def _sources(then: Facts, here: Facts, fetch: Fetch) -> Iterator[EnvironmentDiff
             )
 
 
-def _files(then: Facts, here: Facts) -> Iterator[EnvironmentDifference]:
-    a, b = then["files"], here["files"]
+def _files(then: Facts, current: Facts) -> Iterator[EnvironmentDifference]:
+    a, b = then["files"], current["files"]
     for key in sorted(a.keys() & b.keys()):
         if a[key] != b[key]:
             yield EnvironmentDifference(
@@ -153,10 +153,10 @@ def _files(then: Facts, here: Facts) -> Iterator[EnvironmentDifference]:
             )
 
 
-def _weights(then: Facts, here: Facts) -> Iterator[EnvironmentDifference]:
-    """Of the folders that the config names, before the run; of what was loaded, after it."""
+def _weights(then: Facts, current: Facts) -> Iterator[EnvironmentDifference]:
+    """Compare the folders that the config names, before the run; what was loaded, after it."""
     for kind, what in (("folders", "model in {}"), ("weights", "weights loaded for {}")):
-        a, b = then.get(kind, {}), here.get(kind, {})
+        a, b = then.get(kind, {}), current.get(kind, {})
         for key in sorted(a.keys() & b.keys()):
             if a[key]["digest"] == b[key]["digest"]:
                 continue
@@ -170,10 +170,10 @@ def _weights(then: Facts, here: Facts) -> Iterator[EnvironmentDifference]:
             yield EnvironmentDifference(what.format(key), was, now, remedy)
 
 
-def _data(then: Facts, here: Facts) -> Iterator[EnvironmentDifference]:
-    a, b = then.get("data"), here.get("data")
+def _data(then: Facts, current: Facts) -> Iterator[EnvironmentDifference]:
+    a, b = then.get("data"), current.get("data")
     if a and b and a["digest"] != b["digest"]:
-        was, now = (f"{each['rows']} rows, {_short(each['digest'])}" for each in (a, b))
+        was, now = (f"{rows['rows']} rows, {_short(rows['digest'])}" for rows in (a, b))
         yield EnvironmentDifference(
             "data", was, now, f"Bring back the rows of {a['source']} as they were."
         )
@@ -200,28 +200,28 @@ def _by_name(versions: dict[str, str]) -> dict[str, str]:
     return {canonicalize_name(name): version for name, version in versions.items()}
 
 
-def _machine(then: Facts, here: Facts) -> Iterator[EnvironmentDifference]:
-    if then["python"] != here["python"]:
+def _machine(then: Facts, current: Facts) -> Iterator[EnvironmentDifference]:
+    if then["python"] != current["python"]:
         remedy = f"Make an environment with Python {then['python']}."
-        yield EnvironmentDifference("Python", then["python"], here["python"], remedy)
+        yield EnvironmentDifference("Python", then["python"], current["python"], remedy)
     names = {"system": "system", "cpu": "CPU", "gpus": "GPUs"}
     for key, name in names.items():
-        if then[key] != here[key]:
-            yield EnvironmentDifference(name, _words(then[key]), _words(here[key]))
+        if then[key] != current[key]:
+            yield EnvironmentDifference(name, _text(then[key]), _text(current[key]))
     built = then.get("torch", {})
-    for key, value in here.get("torch", {}).items():
+    for key, value in current.get("torch", {}).items():
         if built.get(key) != value:
-            yield EnvironmentDifference(f"torch's {key}", _words(built.get(key)), _words(value))
-    a, b = then.get("resolved", {}), here.get("resolved", {})
+            yield EnvironmentDifference(f"torch's {key}", _text(built.get(key)), _text(value))
+    a, b = then.get("resolved", {}), current.get("resolved", {})
     for key in sorted(a.keys() & b.keys()):
         if a[key] != b[key]:
             yield EnvironmentDifference(
-                key, _words(a[key]), _words(b[key]), f"Leave {key} to the run's own."
+                key, _text(a[key]), _text(b[key]), f"Leave {key} to the run's own."
             )
 
 
-def _environment(then: Facts, here: Facts) -> Iterator[EnvironmentDifference]:
-    a, b = then["environment"], here["environment"]
+def _environment(then: Facts, current: Facts) -> Iterator[EnvironmentDifference]:
+    a, b = then["environment"], current["environment"]
     for name in sorted(a.keys() | b.keys()):
         if a.get(name) != b.get(name):
             export = f"export {name}={shlex.quote(a[name])}" if name in a else f"unset {name}"
@@ -230,9 +230,9 @@ def _environment(then: Facts, here: Facts) -> Iterator[EnvironmentDifference]:
             )
 
 
-def _words(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(_words(each) for each in value.values() if each not in (None, [], ""))
+        return ", ".join(_text(part) for part in value.values() if part not in (None, [], ""))
     if isinstance(value, list):
         return " ".join(map(str, value)) or "none"
     return "not known" if value is None else str(value)

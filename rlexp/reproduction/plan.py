@@ -32,7 +32,7 @@ REPRODUCES = "reproduces"
 
 @dataclass(frozen=True)
 class Stage:
-    """What is run in one go; a run that was extended has several."""
+    """Config that is run in one go; a run that was extended has several."""
 
     config: dict[str, Any]
     spec: RunSpec
@@ -41,7 +41,7 @@ class Stage:
 
 
 def plan_reproduction(recorded: RecordedRun, words: list[str], uri: str) -> list[Stage]:
-    """What to run, one after the other, to have the run again.
+    """Return what to run, one after the other, to have the run again.
 
     Args:
         recorded: the run.
@@ -68,12 +68,12 @@ def _stage(recorded: RecordedRun, attempt: Facts, words: list[str], uri: str) ->
         if value_at(config, key) != value
     }
     for key, value in left_open.items():
-        _set(config, key, value)
+        _set_value(config, key, value)
     if left_open.get("peft.kind") == "none":
         config["peft"] = {name: config["peft"][name] for name in NoPeft.model_fields}
     changed = _overrides(words, config)
     for key, value in changed.items():
-        _set(config, key, value)
+        _set_value(config, key, value)
     if missing := missing_secrets(config):
         raise UserError(missing)
     held_to = {key: value for key, value in left_open.items() if key not in changed}
@@ -81,14 +81,14 @@ def _stage(recorded: RecordedRun, attempt: Facts, words: list[str], uri: str) ->
 
 
 def _parsed(config: dict[str, Any], origin: Facts) -> RunSpec:
-    """The spec of the config; its mistakes with what the run knew of the place of files."""
+    """Return the spec of the config; its mistakes say where the run had its files."""
     try:
         return RunSpec.parse(config)
     except UserError as error:
         raise UserError(_explained(problem, origin) for problem in error.problems) from error
 
 
-def _set(config: dict[str, Any], key: str, value: Any) -> None:
+def _set_value(config: dict[str, Any], key: str, value: Any) -> None:
     *path, last = key.split(".")
     for name in path:
         config = config[name]
@@ -106,7 +106,7 @@ def _overrides(words: list[str], config: dict[str, Any]) -> dict[str, Any]:
             remedy = f"Did you mean {near[0]}=…?" if near else ""
             problems.append(Problem(word, "no key of the run's config", "key=value", remedy))
             continue
-        if not _harmless(key, value_at(config, key)):
+        if not _moves_no_number(key, value_at(config, key)):
             want = f"what moves no number: hardware.*, a secret, or a place (…{', …'.join(PLACES)})"
             remedy = "With other settings it is another run: python -m rlexp …"
             problems.append(Problem(key, word, want, remedy))
@@ -121,7 +121,7 @@ def _overrides(words: list[str], config: dict[str, Any]) -> dict[str, Any]:
     return changed
 
 
-def _harmless(key: str, value: Any) -> bool:
+def _moves_no_number(key: str, value: Any) -> bool:
     secret = isinstance(value, str) and HIDDEN in value
     return secret or key.startswith("hardware.") or key.rpartition(".")[2] in PLACES
 

@@ -1,4 +1,4 @@
-"""What the tracking store holds of a run; its folder is not needed."""
+"""A recorded run: what the tracking store holds of it; its folder is not needed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Points = dict[int, float]
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """A run that is to be had again."""
+    """A run that is to be reproduced."""
 
     record: Record
     config: dict[str, Any]
@@ -35,32 +35,32 @@ class RecordedRun:
 
     @property
     def origin(self) -> Facts:
-        """Of the last attempt, whose config is the one that the store has."""
+        """Facts of the last attempt, whose config is the one that the store has."""
         return self.attempts[-1]
 
     def stages(self) -> list[Facts]:
-        """An attempt for each length that the run was trained to, the last one of each.
+        """Return an attempt for each length that the run was trained to, the last one of each.
 
         A run that was killed and gone on with is had again in one go. One that was extended is not:
         the learning rate of its first steps followed from the first length.
         """
-        lengths = [each["settings"]["train"]["max_steps"] for each in self.attempts]
+        lengths = [attempt["settings"]["train"]["max_steps"] for attempt in self.attempts]
         following = [*lengths[1:], None]
         return [
-            each
-            for each, now, then in zip(self.attempts, lengths, following, strict=True)
-            if now != then
+            attempt
+            for attempt, length, next_length in zip(self.attempts, lengths, following, strict=True)
+            if length != next_length
         ]
 
 
 def read_recorded_run(records: Records, word: str) -> RecordedRun:
-    """The run that a word names, the newest where it names several.
+    """Read the run that a word names, the newest where it names several.
 
     Raises:
         UserError: no such run, a whole sweep, one that is still running, or one of which the store
             does not hold enough.
     """
-    record = max(records.select([word]), key=lambda found: found.started)
+    record = max(records.select([word]), key=lambda record: record.started)
     _refuse_sweep(records, record, word)
     if record.status == "RUNNING" and record.folder is not None and lock.is_held(record.folder):
         got = f"{record.name}, which is still running"

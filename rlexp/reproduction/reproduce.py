@@ -1,4 +1,4 @@
-"""From a word that names a run to the verdict on its reproduction."""
+"""The reproduction of a run, from the word that names it to the verdict."""
 
 from __future__ import annotations
 
@@ -62,63 +62,64 @@ def reproduce(
         recorded = read_recorded_run(records, word)
     stages = plan_reproduction(recorded, words, uri)
     terminal.print_plan(recorded, stages[-1].held_to, console)
-    found = _look(recorded, stages[-1], uri, changed_data, console)
+    differences = _check_environment(recorded, stages[-1], uri, changed_data, console)
     if dry_run:
         return None
     console.print()
     folder = new_folder()
     failure = _run(stages, folder)
-    made = manifest.read_attempts(folder / PROVENANCE / ORIGIN)[-1]
-    late = [each for each in environment_differences(recorded, made, uri) if each not in found]
+    new_facts = manifest.read_attempts(folder / PROVENANCE / ORIGIN)[-1]
+    later = environment_differences(recorded, new_facts, uri)
+    late = [difference for difference in later if difference not in differences]
     whole = recorded.record.status == "FINISHED"
-    matches = compare_metrics(recorded.metrics, _metrics(folder), whole=whole)
+    matches = compare_metrics(recorded.metrics, _logged_metrics(folder), whole=whole)
     console.print()
     if late:
         terminal.print_differences(late, console, where="in the new run")
     terminal.print_matches(matches, console)
-    write_result(folder, recorded, stages[-1], [*found, *late], matches)
+    write_result(folder, recorded, stages[-1], [*differences, *late], matches)
     if failure is not None:
         raise failure
     print(folder)
     return overall_verdict(matches)
 
 
-def _look(
+def _check_environment(
     recorded: RecordedRun, stage: Stage, uri: str, changed_data: bool, console: Console
 ) -> list[EnvironmentDifference]:
-    """Tell what is other here. Raises `UserError` where the run cannot be had again with it."""
-    here = manifest.collect_facts(stage.spec, GitState.of(repository()))
-    _check_folders(recorded.origin, here, stage.config)
-    here["data"] = _data(stage.spec)
-    found = environment_differences(recorded, here, uri)
-    terminal.print_differences(found, console)
+    """Print what is other here. Raises `UserError` where the run cannot be reproduced with it."""
+    current = manifest.collect_facts(stage.spec, GitState.of(repository()))
+    _check_folders(recorded.origin, current, stage.config)
+    current["data"] = _data_facts(stage.spec)
+    differences = environment_differences(recorded, current, uri)
+    terminal.print_differences(differences, console)
     if not changed_data:
-        _check_data(recorded.origin, here["data"], stage.spec)
-    return found
+        _check_data(recorded.origin, current["data"], stage.spec)
+    return differences
 
 
-def _data(spec: RunSpec) -> dict[str, Any]:
+def _data_facts(spec: RunSpec) -> dict[str, Any]:
     splits = load_data(spec.data, rows_read(spec.algo, spec.data))
     rows = len(splits.train) + len(splits.heldout)
     return {"source": splits.source, "digest": splits.digest, "rows": rows}
 
 
-def _check_data(then: Facts, here: Facts, spec: RunSpec) -> None:
+def _check_data(then: Facts, current: Facts, spec: RunSpec) -> None:
     rows = then.get("data")  # none in a run that was killed while it began
-    if rows is None or rows["digest"] == here["digest"]:
+    if rows is None or rows["digest"] == current["digest"]:
         return
-    got = f"{here['source']}: {here['rows']} rows with the digest {here['digest']}"
+    got = f"{current['source']}: {current['rows']} rows with the digest {current['digest']}"
     want = f"the rows of the run: {rows['rows']}, with the digest {rows['digest']}"
     moved = " (add data.path=PLACE if it lies elsewhere now)" * hasattr(spec.data, "path")
     remedy = f"Bring back {rows['source']}{moved}, or go on with other rows: --changed-data"
     raise UserError(Problem("data", got, want, remedy))
 
 
-def _check_folders(then: Facts, here: Facts, config: dict[str, Any]) -> None:
+def _check_folders(then: Facts, current: Facts, config: dict[str, Any]) -> None:
     """A relative path that is gone would be taken for the name of a model on the hub."""
     problems = []
     for key, was in then["folders"].items():
-        if key not in here["folders"]:
+        if key not in current["folders"]:
             got = f"{value_at(config, key)}, which is not there (it was {was['folder']})"
             remedy = f"Add {key}=FOLDER if it lies elsewhere now."
             problems.append(Problem(key, got, "the folder of the run's model", remedy))
@@ -127,7 +128,7 @@ def _check_folders(then: Facts, here: Facts, config: dict[str, Any]) -> None:
 
 
 def _run(stages: list[Stage], folder: Path) -> RunFailed | None:
-    """The new run; how it failed, if it did: a failure can be what is to be had again."""
+    """Run the stages; return how they failed, if they did: a failure can be what is reproduced."""
     for stage in stages:
         write_config(folder, stage.config)
         checkpoints = complete_checkpoints(folder / CHECKPOINTS)
@@ -143,10 +144,10 @@ def _run(stages: list[Stage], folder: Path) -> RunFailed | None:
     return None
 
 
-def _metrics(folder: Path) -> dict[str, Points]:
-    found: dict[str, Points] = {}
+def _logged_metrics(folder: Path) -> dict[str, Points]:
+    metrics: dict[str, Points] = {}
     for event, _ in read_events(folder / SPOOL):
         for name, value in event.get("metrics", {}).items() if event["kind"] == "metrics" else ():
             if name.startswith(COMPARED):
-                found.setdefault(name, {})[event["step"]] = float(value)
-    return found
+                metrics.setdefault(name, {})[event["step"]] = float(value)
+    return metrics

@@ -1,4 +1,4 @@
-"""What a reproduction leaves: `reproduction.json` in the new run's folder, and a tag in MLflow."""
+"""Result of a reproduction: `reproduction.json` in the new run's folder, and a tag in MLflow."""
 
 from __future__ import annotations
 
@@ -31,32 +31,32 @@ def write_result(
     folder: Path,
     recorded: RecordedRun,
     stage: Stage,
-    found: Sequence[EnvironmentDifference],
+    differences: Sequence[EnvironmentDifference],
     matches: Sequence[Match],
 ) -> None:
     """Write the result, and send it to MLflow behind the rest of the new run's spool.
 
     Args:
         folder: the new run's.
-        recorded: what was to be had again.
+        recorded: the run that was reproduced.
         stage: the last that was run.
-        found: what was other here.
+        differences: what was other here.
         matches: of every metric.
     """
-    reached = overall_verdict(matches)
+    verdict = overall_verdict(matches)
     result = {
         REPRODUCES: recorded.record.run_id,
         "name": recorded.record.name,
-        VERDICT_TAG: reached,
-        "metrics": {each.name: _as_json(each) for each in matches},
-        "differences": [asdict(each) for each in found],
+        VERDICT_TAG: verdict,
+        "metrics": {match.name: _as_json(match) for match in matches},
+        "differences": [asdict(difference) for difference in differences],
         "held_to": stage.held_to,
     }
     text = json.dumps(redacted_values(result), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / RESULT).write_text(text + "\n", encoding="utf-8")
     with lock.exclusive(folder):
         with Spool(folder / SPOOL) as spool:
-            spool.record("tags", tags={VERDICT_TAG: reached})
+            spool.record("tags", tags={VERDICT_TAG: verdict})
             spool.record("artifact", path=RESULT, folder=None)
         tracking = stage.spec.tracking
         try:

@@ -1,4 +1,4 @@
-"""What a reproduction tells on the terminal: readable at 80 columns, and without colour."""
+"""Terminal output of a reproduction: readable at 80 columns, and without colour."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SENTENCES: dict[Verdict, str] = {
 
 
 def print_plan(recorded: RecordedRun, pinned: dict[str, Any], console: Console) -> None:
-    """Which run, and which keys are held to what they turned out to be."""
+    """Print which run it is, and which keys are held to what they turned out to be."""
     record, origin = recorded.record, recorded.origin
     count = len(recorded.attempts)
     resumed = f", {count} attempts" if count > 1 else ""
@@ -32,7 +32,7 @@ def print_plan(recorded: RecordedRun, pinned: dict[str, Any], console: Console) 
     rows = sum(len(points) for points in recorded.metrics.values())
     state = record.status.lower() + resumed
     console.print(f"{state}, {commit}, {rows} values of {len(recorded.metrics)} metrics")
-    lengths = [str(each["settings"]["train"]["max_steps"]) for each in recorded.stages()]
+    lengths = [str(stage["settings"]["train"]["max_steps"]) for stage in recorded.stages()]
     if len(lengths) > 1:
         console.print(f"  trained to step {', then to '.join(lengths)}, as then")
     for note in differing_attempts(recorded):
@@ -42,20 +42,21 @@ def print_plan(recorded: RecordedRun, pinned: dict[str, Any], console: Console) 
 
 
 def print_differences(
-    found: Sequence[EnvironmentDifference], console: Console, where: str = "here"
+    differences: Sequence[EnvironmentDifference], console: Console, where: str = "here"
 ) -> None:
-    """What is other, and below each line what to type."""
-    if not found:
+    """Print what is other, and below the table what to type."""
+    count = len(differences)
+    if not count:
         console.print(f"Nothing is other {where} than it was then.")
         return
-    console.print(f"{len(found)} thing{'' if len(found) == 1 else 's'} other {where} than then:")
+    console.print(f"{count} thing{'' if count == 1 else 's'} other {where} than then:")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for heading in ("", "then", "here"):
         table.add_column(heading, overflow="fold")
-    for each in found:
-        table.add_row(Text(each.what), Text(each.then), Text(each.here))
+    for difference in differences:
+        table.add_row(Text(difference.what), Text(difference.then), Text(difference.here))
     console.print(table)
-    commands = dict.fromkeys(each.remedy for each in found if each.remedy)
+    commands = dict.fromkeys(change.remedy for change in differences if change.remedy)
     if commands:
         console.print("To have it back:")
     for remedy in commands:
@@ -63,25 +64,25 @@ def print_differences(
 
 
 def print_matches(matches: Sequence[Match], console: Console) -> None:
-    """A line for each metric, those that part first at the top, and the verdict."""
+    """Print a line for each metric, those that part first at the top, and the verdict."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("metric", no_wrap=True)
     for heading in ("points", "parts at step", "largest |a-b|", "relative"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for each in matches:
-        if each.parted is None:
-            table.add_row(each.name, str(each.points), "same", "", "", style="dim")
+    for match in matches:
+        if match.parted is None:
+            table.add_row(match.name, str(match.points), "same", "", "", style="dim")
         else:
-            points = f"{each.points} (+{each.missing})" if each.missing else str(each.points)
-            numbers = (_magnitude(each.absolute), _magnitude(each.relative))
-            table.add_row(each.name, points, str(each.parted), *numbers)
+            points = f"{match.points} (+{match.missing})" if match.missing else str(match.points)
+            numbers = (_magnitude(match.absolute), _magnitude(match.relative))
+            table.add_row(match.name, points, str(match.parted), *numbers)
     console.print(table)
-    if any(each.missing for each in matches):
+    if any(match.missing for match in matches):
         console.print("(+n): n steps at which one of the two runs has no value.")
-    same = sum(each.parted is None for each in matches)
+    same = sum(match.parted is None for match in matches)
     console.print(Text(SENTENCES[overall_verdict(matches)], style="bold"))
     if same < len(matches):
-        parted = [each.parted for each in matches if each.parted is not None]
+        parted = [match.parted for match in matches if match.parted is not None]
         first = f"; they part at step {min(parted)}" if parted else ""
         console.print(f"{same} of {len(matches)} metrics are the same bit for bit{first}.")
 

@@ -14,7 +14,7 @@ __all__ = ["cache_folder", "ensure_writable", "make_once"]
 
 
 def make_once(folder: Path, make: Callable[[Path], None]) -> Path:
-    """The folder, made by `make(draft)` if it is not there.
+    """Return the folder, made by `make(draft)` if it is not there.
 
     Processes that ask at the same time make it once, and one that is killed half-way leaves nothing
     that could be mistaken for it.
@@ -59,7 +59,7 @@ def ensure_writable(folder: Path) -> None:
 
 
 def cache_folder() -> Path:
-    """`$RLEXP_CACHE`, or else the user's cache folder."""
+    """Return `$RLEXP_CACHE`, or else the user's cache folder."""
     import platformdirs
 
     return Path(os.environ.get("RLEXP_CACHE") or platformdirs.user_cache_dir("rlexp"))

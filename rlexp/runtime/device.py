@@ -6,18 +6,22 @@ import ctypes
 import os
 import platform
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.devices import has_bf16, likely_device
 from rlexp.spec.hardware import HardwareSpec
+
+if TYPE_CHECKING:
+    import torch
+    from accelerate import PartialState
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Names of glibc's <malloc.h>."""
 
 
 def process_index() -> int:
-    """This process's rank; 0 when it is the only one."""
+    """Return this process's rank; 0 when it is the only one."""
     return int(os.environ.get("RANK", "0"))
 
 
@@ -26,8 +30,8 @@ def is_main_process() -> bool:
     return process_index() == 0
 
 
-def prepare(hardware: HardwareSpec, seed: int) -> Any:
-    """Choose the device, share out the threads, seed everything; the torch device.
+def prepare(hardware: HardwareSpec, seed: int) -> torch.device:
+    """Choose the device, share out the threads, seed everything; return the torch device.
 
     Raises:
         UserError: a device that this torch cannot use.
@@ -40,7 +44,7 @@ def prepare(hardware: HardwareSpec, seed: int) -> Any:
     threads = hardware.threads or max(1, (os.cpu_count() or 1) // hardware.processes)
     torch.set_num_threads(threads)
     set_seed(seed)
-    device = torch.device(_usable(hardware.device))
+    device = torch.device(_usable_device(hardware.device))
     if device.type == "cpu":
         keep_freed_memory()
     if device.type == "cuda":
@@ -63,7 +67,7 @@ def keep_freed_memory() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
-def _usable(requested: str) -> str:
+def _usable_device(requested: str) -> str:
     import torch
 
     usable: dict[str, Callable[[], bool]] = {
@@ -81,15 +85,15 @@ def _usable(requested: str) -> str:
     raise UserError(Problem("hardware.device", got, "a device that torch can use", remedy))
 
 
-def mixed_bf16(hardware: HardwareSpec, device: Any) -> bool:
+def mixed_bf16(hardware: HardwareSpec, device: torch.device) -> bool:
     """Whether the training step runs under bfloat16 autocast."""
     if hardware.mixed_precision == "auto":
         return device.type == "cuda" and has_bf16("cuda")
     return hardware.mixed_precision == "bf16"
 
 
-def join_processes(device: Any) -> Any:
-    """Accelerate's view of the processes of this run, connected where there are several."""
+def join_processes(device: torch.device) -> PartialState:
+    """Return Accelerate's view of the processes of this run, connected where there are several."""
     from accelerate import PartialState
 
     return PartialState(cpu=device.type == "cpu")

@@ -1,4 +1,4 @@
-"""Nothing leaves the machine unasked, and nothing shouts."""
+"""The process's environment: no telemetry, no library chatter, the hub closed, polite threads."""
 
 from __future__ import annotations
 

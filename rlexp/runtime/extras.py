@@ -22,25 +22,25 @@ MODULES = {
     "verse": "pronouncing",
 }
 """Each optional extra with the module that shows that it is here."""
-APART = {"vllm"}
+CONFLICTING = {"vllm"}
 """Extras whose own demands contradict the tested versions."""
 
 _PROJECT = CONF.parent / "pyproject.toml"  # in a checkout only
 
 
 def requirements() -> list[Requirement]:
-    """The packages that rlexp cannot do without here, with their ranges."""
+    """Return the packages that rlexp cannot do without here, with their ranges."""
     if _PROJECT.is_file():
         project = tomllib.loads(_PROJECT.read_text(encoding="utf-8"))["project"]
         texts = project["dependencies"]
     else:
         texts = metadata.requires("rlexp") or []
-    found = [Requirement(text) for text in texts]
-    return [each for each in found if each.marker is None or each.marker.evaluate({"extra": ""})]
+    parsed = map(Requirement, texts)
+    return [one for one in parsed if one.marker is None or one.marker.evaluate({"extra": ""})]
 
 
 def pinned_versions() -> dict[str, str]:
-    """The version of each package that the tests run with, by its canonical name.
+    """Return the version of each package that the tests run with, by its canonical name.
 
     A checkout has them; a wheel knows the ranges only, and gives none.
     """
@@ -52,16 +52,16 @@ def pinned_versions() -> dict[str, str]:
 
 
 def install_command(extra: str = "") -> str:
-    """How to install rlexp, with an extra where one is named."""
+    """Return how to install rlexp, with an extra where one is named."""
     brackets = f"[{extra}]" if extra else ""
     if not _PROJECT.is_file():
         return f"python -m pip install --upgrade 'rlexp{brackets}'"
-    constraints = "" if extra in APART else "-c constraints.txt "
+    constraints = "" if extra in CONFLICTING else "-c constraints.txt "
     return f"python -m pip install {constraints}-e '.{brackets}'"
 
 
 def missing_packages(module: str, extra: str, key: str) -> list[Problem]:
-    """Told where a module of an extra is not installed; it is not imported.
+    """Return the problem where a module of an extra is not installed; it is not imported.
 
     Args:
         module: its name.

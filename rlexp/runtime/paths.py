@@ -1,4 +1,4 @@
-"""Where the yaml of the config groups stands."""
+"""Path of the yaml of the config groups."""
 
 from pathlib import Path
 

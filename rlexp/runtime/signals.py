@@ -1,4 +1,4 @@
-"""A polite end: SIGTERM becomes an exception, so that `with` blocks close what they opened."""
+"""Signals: SIGTERM becomes an exception, so that `with` blocks close what they opened."""
 
 from __future__ import annotations
 
