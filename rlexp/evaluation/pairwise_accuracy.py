@@ -82,9 +82,7 @@ def evaluate_reward_model(
     return evaluate_ranking(policy, rows, spec)
 
 
-def _token_ids(
-    tokenizer: PreTrainedTokenizerBase, row: dict[str, Any], answer: Answer
-) -> list[int]:
+def _token_ids(tokenizer: Any, row: dict[str, Any], answer: Answer) -> list[int]:
     """Tokenize as TRL's RewardTrainer does: the end token after plain texts."""
     whole = row["prompt"] + row[answer]
     if isinstance(whole, str):

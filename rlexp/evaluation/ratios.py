@@ -92,7 +92,8 @@ def averages(
             continue
         metrics[name] = metric_of_ratio(name, sum(sums) / sum(counts))
         known = [(total, count) for total, count in zip(sums, counts, strict=True) if count]
-        ends = bootstrap_ratio(*map(list, zip(*known, strict=True)), resamples, seed)
+        totals, weights = ([pair[side] for pair in known] for side in (0, 1))
+        ends = bootstrap_ratio(totals, weights, resamples, seed)
         if ends:
             intervals[name] = (metric_of_ratio(name, ends[0]), metric_of_ratio(name, ends[1]))
     return metrics, intervals

@@ -45,7 +45,8 @@ class Slice:
     def from_dict(cls, content: dict[str, Any]) -> Slice:
         """Read what JSON made of one."""
         changed = content["change"]
-        return cls(**content | {"change": Change(**changed) if changed else None})
+        fields: dict[str, Any] = content | {"change": Change(**changed) if changed else None}
+        return cls(**fields)
 
 
 def metric_slices(
