@@ -7,23 +7,27 @@ answer. What is minimised lies between the forward and the reverse KL divergence
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, PrivateAttr
 
 from rlexp.algos.common.auxiliary_model import (
     auxiliary_model_problems,
-    local_companion,
-    other_vocabulary,
+    local_model_folder,
     policy_vocabulary,
+    vocabulary_problems,
 )
-from rlexp.algos.common.rollouts import rollout_arguments, server_answers, with_rollouts
+from rlexp.algos.common.rollouts import explain_missing_server, rollout_arguments, with_rollouts
 from rlexp.algos.common.trl import OWNED_OF_ROLLOUTS, Training, trl_trainer
 from rlexp.spec.algo import RolloutAlgo, TrainerLike, TrlField
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.model_folder import saved_path
 from rlexp.spec.model import ModelSpec
+
+if TYPE_CHECKING:
+    import torch
 
 KEY = "algo.teacher"
 WRITER = (("CausalLM", "LMHead"), "a causal language model")
@@ -63,7 +67,7 @@ class Distill(RolloutAlgo):
         """The teacher must be there, and write."""
         problems = super().problems()
         try:
-            folder = local_companion(self.teacher, KEY)
+            folder = local_model_folder(self.teacher, KEY)
         except UserError as error:
             return [*problems, *error.problems]
         return [*problems, *(auxiliary_model_problems(folder, KEY, *WRITER) if folder else [])]
@@ -71,12 +75,12 @@ class Distill(RolloutAlgo):
     def fits_model(self, model: ModelSpec) -> list[Problem]:
         """The teacher must read the policy's tokens."""
         try:
-            folder = local_companion(self.teacher, KEY)
+            folder = local_model_folder(self.teacher, KEY)
         except UserError:  # `problems` has told of it
             return []
-        return other_vocabulary(folder, KEY, policy_vocabulary(model), REMEDY) if folder else []
+        return vocabulary_problems(folder, KEY, policy_vocabulary(model), REMEDY) if folder else []
 
-    def prepare(self, device: Any, local_folder: Any) -> None:
+    def prepare(self, device: torch.device | str, local_folder: Callable[..., Path]) -> None:
         """Fetch the teacher."""
         folder = local_folder(saved_path(self.teacher, KEY), self.teacher_revision, KEY)
         if wrong := auxiliary_model_problems(folder, KEY, *WRITER):
@@ -91,7 +95,7 @@ class Distill(RolloutAlgo):
         """
         assert self._folder is not None  # the run prepares its parts before it builds a trainer
         ours = training.policy.tokenizer.get_vocab()
-        if wrong := other_vocabulary(self._folder, KEY, ours, REMEDY):
+        if wrong := vocabulary_problems(self._folder, KEY, ours, REMEDY):
             raise UserError(wrong)
         from transformers import AutoModelForCausalLM
         from trl import DistillationConfig, DistillationTrainer
@@ -102,6 +106,6 @@ class Distill(RolloutAlgo):
             self._folder, dtype=policy.model.dtype, use_safetensors=True
         )
         teacher = teacher.to(policy.model.device)
-        with server_answers(self):
+        with explain_missing_server(self):
             trainer = trl_trainer(DistillationTrainer, arguments, training, teacher_model=teacher)
         return with_rollouts(self, training, trainer)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from rlexp.algos.common.policy import PolicyToTrain
-from rlexp.algos.common.rollouts import rollout_arguments, sampling, server_answers
+from rlexp.algos.common.rollouts import explain_missing_server, rollout_arguments, sampling
 from rlexp.algos.common.trl import OWNED_OF_ROLLOUTS, Training, trl_trainer, whole_groups
 from rlexp.spec.algo import RolloutAlgo, TrainerLike, TrlField
 from rlexp.spec.errors import Problem
@@ -68,7 +68,7 @@ class Grpo(RolloutAlgo):
         arguments = GRPOConfig(**rollout_arguments(self, training))
         reward = training.reward_function()
         rollout_func = self._rollout_func(training.policy) if self.rollout == "fast" else None
-        with server_answers(self):
+        with explain_missing_server(self):
             return trl_trainer(
                 GRPOTrainer, arguments, training, reward_funcs=reward, rollout_func=rollout_func
             )

@@ -57,7 +57,7 @@ class OnlineDpo(RolloutAlgo):
         )
         log = OnlineDpoLog(training.reward_function(), training.policy.eos_token_ids)
         training = replace(training, callbacks=[log, *training.callbacks])
-        trainer = trl_trainer(OnlineDPOTrainer, arguments, training, reward_funcs=log.judge)
+        trainer = trl_trainer(OnlineDPOTrainer, arguments, training, reward_funcs=log.score)
         # Its training step leaves the division by the accumulation steps to accelerate, which
         # transformers sets to 1: micro-batches would add up where they should be averaged.
         trainer.accelerator.gradient_accumulation_steps = arguments.gradient_accumulation_steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,9 +11,9 @@ from pydantic import Field, PrivateAttr
 
 from rlexp.algos.common.auxiliary_model import (
     auxiliary_model_problems,
-    local_companion,
-    other_vocabulary,
+    local_model_folder,
     policy_vocabulary,
+    vocabulary_problems,
 )
 from rlexp.algos.common.on_policy import trainer_inputs
 from rlexp.algos.common.policy import PolicyToTrain
@@ -74,7 +75,7 @@ class Ppo(PpoConfig, RolloutAlgo):
             remedy = "Set algo.critic=separate, or algo.critic_path=null."
             return [Problem(CRITIC, self.critic_path, want, remedy)]
         try:
-            folder = local_companion(self.critic_path, CRITIC)
+            folder = local_model_folder(self.critic_path, CRITIC)
         except UserError as error:
             return list(error.problems)
         return auxiliary_model_problems(folder, CRITIC, *DECODER) if folder else []
@@ -83,10 +84,12 @@ class Ppo(PpoConfig, RolloutAlgo):
         """The critic must read the policy's tokens."""
         if self.critic_path is None or self.problems():
             return []
-        folder = local_companion(self.critic_path, CRITIC)
-        return other_vocabulary(folder, CRITIC, policy_vocabulary(model), REMEDY) if folder else []
+        folder = local_model_folder(self.critic_path, CRITIC)
+        return (
+            vocabulary_problems(folder, CRITIC, policy_vocabulary(model), REMEDY) if folder else []
+        )
 
-    def prepare(self, device: Any, local_folder: Any) -> None:
+    def prepare(self, device: torch.device | str, local_folder: Callable[..., Path]) -> None:
         """Fetch what the critic starts from."""
         if self.critic_path is None:
             return
@@ -119,7 +122,7 @@ class Ppo(PpoConfig, RolloutAlgo):
         # The run prepares its parts before it builds a trainer.
         assert self.critic_path is None or self._critic_folder is not None
         folder, vocabulary = self._critic_folder, policy.tokenizer.get_vocab()
-        if folder and (wrong := other_vocabulary(folder, CRITIC, vocabulary, REMEDY)):
+        if folder and (wrong := vocabulary_problems(folder, CRITIC, vocabulary, REMEDY)):
             raise UserError(wrong)
         body = AutoModel.from_pretrained(
             folder or policy.folder,

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from rlexp.algos.common.rollouts import rollout_arguments, server_answers, with_rollouts
+from rlexp.algos.common.rollouts import explain_missing_server, rollout_arguments, with_rollouts
 from rlexp.algos.common.trl import OWNED_OF_ROLLOUTS, Training, trl_trainer, whole_groups
 from rlexp.spec.algo import RolloutAlgo, TrainerLike, TrlField
 from rlexp.spec.errors import Problem
@@ -53,6 +53,6 @@ class Rloo(RolloutAlgo):
 
         arguments = RLOOConfig(**rollout_arguments(self, training))
         reward = training.reward_function()
-        with server_answers(self):
+        with explain_missing_server(self):
             trainer = trl_trainer(RLOOTrainer, arguments, training, reward_funcs=reward)
         return with_rollouts(self, training, trainer)

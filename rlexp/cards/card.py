@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.cards.cost import Cost
+from rlexp.evaluation.best_of_n.frontier import Frontier
 from rlexp.evaluation.changes import Change, changes
 from rlexp.evaluation.extremes import largest_changes
-from rlexp.evaluation.frontier import Frontier
 from rlexp.evaluation.results import Evaluation, Pair, Sample
 from rlexp.evaluation.slices import Slice, metric_slices
 from rlexp.evaluation.win_rate import WinRate, win_rate_by_reward
@@ -150,11 +150,7 @@ def build_card(
     old = dict(before.metrics) if before else {}
     new = dict(after.metrics) if after else {}
     intervals = dict(after.intervals) if after else {}
-    won = (
-        win_rate_by_reward(before.rewards, after.rewards, resamples, seed)
-        if before and after
-        else None
-    )
+    won = _win_rate(before, after, resamples, seed)
     interval = None
     if won and won.low is not None and won.high is not None:
         intervals["win_rate"] = interval = won.low, won.high
@@ -184,6 +180,14 @@ def build_card(
         gains=gains,
         losses=losses,
     )
+
+
+def _win_rate(
+    before: Evaluation | None, after: Evaluation | None, resamples: int, seed: int
+) -> WinRate | None:
+    if before is None or after is None:
+        return None
+    return win_rate_by_reward(before.rewards, after.rewards, resamples, seed)
 
 
 def _pairs(before: Evaluation | None, after: Evaluation | None) -> list[Pair]:

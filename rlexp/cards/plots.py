@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rlexp.evaluation.frontier import Frontier
+from rlexp.evaluation.best_of_n.frontier import Frontier
 from rlexp.rendering.svg import INK, TICKS, Plot, draw_svg
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rlexp.cards.card import Card
+from rlexp.evaluation.best_of_n.frontier import format_frontier
 from rlexp.evaluation.changes import Change
-from rlexp.evaluation.frontier import format_frontier
 from rlexp.evaluation.slices import Slice
 from rlexp.rendering.numbers import number, share
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import NoReturn
 
 from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.store.connection import WANTED, resolve
 
-_URI, _EXPERIMENT = "tracking.uri", "tracking.experiment"
+URI, EXPERIMENT = "tracking.uri", "tracking.experiment"
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,7 +39,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def store_of(argv: Sequence[str]) -> tuple[str, str | None, list[str]]:
-    """The store that the words name, and the words that remain.
+    """Return the store that the words name, and the words that remain.
 
     Returns:
         Its resolved address: of `tracking.uri=…`, else what `conf/tracking/mlflow.yaml` says. The
@@ -48,34 +49,59 @@ def store_of(argv: Sequence[str]) -> tuple[str, str | None, list[str]]:
     Raises:
         UserError: an address that can never work, or another key of `tracking`.
     """
-    given: dict[str, str] = {}
+    typed: dict[str, str] = {}
     rest: list[str] = []
     problems: list[Problem] = []
     for word in argv:
         key, equals, value = word.partition("=")
         if not equals or not key.startswith("tracking."):
             rest.append(word)
-        elif key in (_URI, _EXPERIMENT) and value:
-            given[key] = _unquoted(value)
+        elif key in (URI, EXPERIMENT) and value:
+            typed[key] = _unquoted(value)
         else:
-            near = get_close_matches(key, [_URI, _EXPERIMENT], n=1, cutoff=0)
+            near = get_close_matches(key, [URI, EXPERIMENT], n=1, cutoff=0)
             remedy = f"Type {near[0]}=…"
-            problems.append(Problem(key, repr(value), f"{_URI} or {_EXPERIMENT}", remedy))
-    if given.get(_URI) == "null":
-        remedy = f"Leave {_URI} away for the store of conf/tracking/mlflow.yaml."
-        problems.append(Problem(_URI, "null", WANTED.removesuffix(", or null"), remedy))
+            problems.append(Problem(key, repr(value), f"{URI} or {EXPERIMENT}", remedy))
+    if typed.get(URI) == "null":
+        remedy = f"Leave {URI} away for the store of conf/tracking/mlflow.yaml."
+        problems.append(Problem(URI, "null", WANTED.removesuffix(", or null"), remedy))
     if problems:
         raise UserError(problems)
-    return resolve(given.get(_URI) or _default_uri()), given.get(_EXPERIMENT), rest
+    return resolve(typed.get(URI) or default_uri()), typed.get(EXPERIMENT), rest
 
 
-def _default_uri() -> str:
+def default_uri() -> str:
+    """Return the address of `conf/tracking/mlflow.yaml`."""
     from omegaconf import OmegaConf
 
     return OmegaConf.load(CONF / "tracking" / "mlflow.yaml").uri
 
 
 def _unquoted(value: str) -> str:
-    """Hydra's grammar wants quotes around some addresses; people type them here too."""
+    """Return a value without quotes: Hydra's grammar wants some; people type them here too."""
     quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
     return value[1:-1] if quoted else value
+
+
+def lookup_store(overrides: Sequence[str]) -> tuple[str, str | None]:
+    """Return the store, and its experiment, in which a verb with overrides looks up runs.
+
+    Raises:
+        UserError: an address that can never work.
+    """
+    beginnings = (f"{URI}=", EXPERIMENT[:14])  # also where the end is mistyped
+    uri, experiment, _ = store_of([word for word in overrides if word.startswith(beginnings)])
+    return uri, experiment
+
+
+def page_problems(html: Path | None) -> list[Problem]:
+    """Return what is wrong with the file that `--html` names."""
+    if html is None:
+        return []
+    if html.suffix.lower() not in (".html", ".htm"):
+        remedy = "It will be overwritten, so it must look like a page."
+        return [Problem("--html", str(html), "a file that ends with .html", remedy)]
+    if not html.absolute().parent.is_dir():
+        remedy = f"Make the folder: mkdir -p {html.parent}"
+        return [Problem("--html", str(html), "a folder that exists", remedy)]
+    return []

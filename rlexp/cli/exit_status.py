@@ -19,7 +19,7 @@ def import_from_here() -> None:
 
 
 def reported(job: Callable[[], None]) -> int:
-    """Do a job that ends in a run; its exit status, after all that went wrong has been told.
+    """Do a job that ends in a run, print what went wrong, and return the exit status.
 
     The last line says how to go on with a run that had begun.
     """
@@ -34,20 +34,20 @@ def reported(job: Callable[[], None]) -> int:
         return _report("the run failed", error)
     except KeyboardInterrupt as error:
         print("rlexp: interrupted", file=sys.stderr)
-        _tell_notes(error)
+        _print_notes(error)
         return EXIT_INTERRUPTED
     except Terminated as error:
         print(f"rlexp: {error}", file=sys.stderr)
-        _tell_notes(error)
+        _print_notes(error)
         raise
 
 
 def _report(headline: str, error: UserError | RunFailed) -> int:
     print(f"rlexp: {headline}\n\n{error}", file=sys.stderr)
-    _tell_notes(error)
+    _print_notes(error)
     return error.exit_status
 
 
-def _tell_notes(error: BaseException) -> None:
+def _print_notes(error: BaseException) -> None:
     for note in getattr(error, "__notes__", ()):
         print(f"rlexp: {note}", file=sys.stderr)

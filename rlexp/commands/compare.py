@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rlexp.cli.arguments import Parser, store_of
+from rlexp.cli.arguments import Parser, page_problems, store_of
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.query.folder_source import FolderRecords, run_folders
 from rlexp.tracking.query.liveness import is_dead
@@ -25,6 +25,7 @@ from rlexp.tracking.query.record import Record
 from rlexp.tracking.query.records import Records
 
 if TYPE_CHECKING:
+    from rlexp.comparison.gather import RunSource
     from rlexp.comparison.run_data import Run
 
 WIDTH = 100
@@ -47,17 +48,18 @@ def run(argv: list[str]) -> int:
     options = parser.parse_intermixed_args(rest)
     _check(options.words, options.html)
     with ExitStack() as open_things:
-        found = _find(options.words, uri, experiment, open_things)
-        _check_count(found)
+        records = _find(options.words, uri, experiment, open_things)
+        _check_count(records)
         from rlexp.comparison.compare import compare
         from rlexp.comparison.gather import gather
         from rlexp.comparison.page import write_comparison_page
         from rlexp.comparison.terminal import print_comparison
 
         runs = [
-            gather(record, source, "DEAD" if is_dead(record) else None) for record, source in found
+            gather(record, source, "DEAD" if is_dead(record) else None)
+            for record, source in records
         ]
-    metrics = _metrics(options.metric, runs)
+    metrics = _full_names(options.metric, runs)
     comparison = compare(runs, metrics)
     from rich.console import Console
 
@@ -79,21 +81,16 @@ def _check(words: Sequence[str], html: Path | None) -> None:
     if not words:
         remedy = "`python -m rlexp ls` lists the runs that there are."
         problems.append(Problem(KEY, "no run", "two runs or more", remedy))
-    if html and html.suffix.lower() not in (".html", ".htm"):
-        remedy = "It will be overwritten, so it must look like a page."
-        problems.append(Problem("--html", str(html), "a file that ends with .html", remedy))
-    elif html and not html.absolute().parent.is_dir():
-        remedy = f"Make the folder: mkdir -p {html.parent}"
-        problems.append(Problem("--html", str(html), "a folder that exists", remedy))
+    problems += page_problems(html)
     if problems:
         raise UserError(problems)
 
 
 def _find(
     words: Sequence[str], uri: str, experiment: str | None, open_things: ExitStack
-) -> list[tuple[Record, Any]]:
+) -> list[tuple[Record, RunSource]]:
     """The runs that the words name, in their order, none twice, with where each is read."""
-    found: dict[str, tuple[Record, Any]] = {}
+    records: dict[str, tuple[Record, RunSource]] = {}
     problems: list[Problem] = []
     folders = FolderRecords()
     store: Records | None = None
@@ -110,23 +107,24 @@ def _find(
                 continue
             named = [(record, store) for record in in_time]
         for record, source in named:
-            found.setdefault(record.run_id, (record, source))
+            records.setdefault(record.run_id, (record, source))
     if problems:
         raise UserError(problems)
-    return list(found.values())
+    return list(records.values())
 
 
-def _check_count(found: Sequence[tuple[Record, Any]]) -> None:
-    if len(found) < 2:
-        got = f"only {found[0][0].name} ({found[0][0].run_id[:8]})" if found else "no run"
+def _check_count(records: Sequence[tuple[Record, RunSource]]) -> None:
+    if len(records) < 2:
+        first = records[0][0] if records else None
+        got = f"only {first.name} ({first.run_id[:8]})" if first else "no run"
         remedy = "Name another one: `python -m rlexp ls` lists them."
         raise UserError(Problem(KEY, got, "two runs or more", remedy))
 
 
-def _metrics(asked: Sequence[str], runs: Sequence[Run]) -> list[str]:
+def _full_names(typed: Sequence[str], runs: Sequence[Run]) -> list[str]:
     """Full names of the metrics that were asked for."""
     known = sorted({name for run in runs for name in run.final})
-    full = [name if "/" in name else f"eval/{name}" for name in asked]
+    full = [name if "/" in name else f"eval/{name}" for name in typed]
     problems = []
     for name in full:
         if name not in known:

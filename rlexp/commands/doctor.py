@@ -23,9 +23,9 @@ from urllib.parse import urlsplit
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from rlexp.cli.arguments import URI, default_uri
 from rlexp.runtime.environment import silence_libraries
 from rlexp.runtime.extras import APART, MODULES, install_command, pinned_versions, requirements
-from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.devices import cuda_capabilities, has_bf16
 from rlexp.tracking.secrets import redacted
@@ -43,8 +43,8 @@ SYMBOLS = {"ok": "[green]✓[/]", "note": "[yellow]•[/]", "problem": "[red]✗
 class Check:
     """One line of the examination; `verdict` says whether it keeps runs from running."""
 
-    what: str
-    found: str
+    subject: str
+    state: str
     verdict: Literal["ok", "note", "problem"] = "ok"
     remedy: str = ""
 
@@ -79,8 +79,8 @@ def run(argv: list[str]) -> int:
         table = Table.grid(padding=(0, 2, 0, 0))
         for finding in examine():
             problems += finding.verdict == "problem"
-            text = "\n".join(filter(None, (finding.found, finding.remedy)))
-            table.add_row(f"  {SYMBOLS[finding.verdict]}", escape(finding.what), escape(text))
+            text = "\n".join(filter(None, (finding.state, finding.remedy)))
+            table.add_row(f"  {SYMBOLS[finding.verdict]}", escape(finding.subject), escape(text))
         console.print(f"[bold]{title}[/]", table, "", sep="\n")
     console.print(
         f"{problems} thing(s) to put right: see ✗ above." if problems else "Ready to run."
@@ -146,8 +146,8 @@ def check_packages() -> Iterator[Check]:
             continue
         exact = tested.get(canonicalize_name(name))
         if not requirement.specifier.contains(version, prereleases=True):
-            found = f"{version}, but rlexp needs {requirement.specifier}"
-            yield Check(name, found, "problem", install_command())
+            state = f"{version}, but rlexp needs {requirement.specifier}"
+            yield Check(name, state, "problem", install_command())
         elif exact and Version(version).public != exact:
             yield Check(name, f"{version} (tests run with {exact})", "note")
         else:
@@ -173,9 +173,9 @@ def caches() -> Iterator[Check]:
     for name, folder in {"rlexp": own, "hub": Path(constants.HF_HUB_CACHE)}.items():
         place = next(path for path in (folder, *folder.parents) if path.is_dir())
         writable = os.access(place, os.W_OK)
-        found = f"{folder}, {_size(folder) / MIB:,.0f} MiB"
+        state = f"{folder}, {_size(folder) / MIB:,.0f} MiB"
         remedy = "" if writable else "Set RLEXP_CACHE or HF_HOME to a folder where you may write."
-        yield Check(name, found, "ok" if writable else "problem", remedy)
+        yield Check(name, state, "ok" if writable else "problem", remedy)
     free = shutil.disk_usage(Path.cwd()).free
     scarce = free < FREE_DISK_WANTED
     remedy = (
@@ -200,15 +200,13 @@ def _size(folder: Path) -> int:
 
 
 def _tracking_uri(argv: list[str]) -> str | None:
-    given = [argument.removeprefix("tracking.uri=") for argument in argv]
-    unknown = [a for a, value in zip(argv, given, strict=True) if a == value]
+    unknown = [argument for argument in argv if not argument.startswith(f"{URI}=")]
     if unknown:
         raise UserError(Problem(unknown[0], "an argument", "tracking.uri=URI, or nothing"))
-    if given:
-        return None if given[-1] == "null" else given[-1]
-    from omegaconf import OmegaConf
-
-    return OmegaConf.load(CONF / "tracking" / "mlflow.yaml").uri
+    uris = [argument.removeprefix(f"{URI}=") for argument in argv]
+    if not uris:
+        return default_uri()
+    return None if uris[-1] == "null" else uris[-1]
 
 
 def tracking_store(uri: str | None) -> Iterator[Check]:
@@ -250,7 +248,7 @@ def _runs_on_server(uri: str) -> int:
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
-    experiments = [each.experiment_id for each in client.search_experiments()]
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     count, token = 0, None
     while True:
         page = client.search_runs(experiments, max_results=1000, page_token=token)

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rlexp.cli.arguments import Parser, store_of
+from rlexp.cli.arguments import Parser, lookup_store
 from rlexp.cli.exit_status import import_from_here, reported
 from rlexp.spec.errors import Problem, UserError
 
@@ -38,24 +38,23 @@ def run(argv: list[str]) -> int:
 def _evaluate(argv: Sequence[str]) -> None:
     from rlexp.launch.evaluation_plan import plan_evaluations
 
-    asked = _parsed(argv)
-    words = [word for word in asked.words if not _is_override(word)]
-    overrides = [word for word in asked.words if _is_override(word)]
+    options = _parsed(argv)
+    words = [word for word in options.words if not _is_override(word)]
+    overrides = [word for word in options.words if _is_override(word)]
     if not words:
         remedy = "`python -m rlexp ls` lists the runs that there are."
         raise UserError(Problem(KEY, "no model", "a run, or a model's folder or hub id", remedy))
-    lookup = [word for word in overrides if word.startswith(("tracking.uri=", "tracking.exper"))]
-    uri, experiment, _ = store_of(lookup)
+    store = lookup_store(overrides)
     import_from_here()
-    plans = plan_evaluations(words, overrides, asked.against, (uri, experiment), asked.checkpoint)
+    plans = plan_evaluations(words, overrides, options.against, store, options.checkpoint)
 
     from rlexp.launch.new_run import launch_new_run
 
     folders = []
-    for number, each in enumerate(plans, start=1):
+    for number, plan in enumerate(plans, start=1):
         if len(plans) > 1:
-            print(f"{number} of {len(plans)}: {each.spec.name}")
-        folders.append(launch_new_run(each.config, each.spec))
+            print(f"{number} of {len(plans)}: {plan.spec.name}")
+        folders.append(launch_new_run(plan.config, plan.spec))
         print(folders[-1])
     if len(folders) > 1:
         _print_table(folders)
@@ -91,13 +90,13 @@ def _print_table(folders: Sequence[Path]) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     for folder in folders:
         card: dict[str, Any] = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-        after, won = card["after"], card["win_rate"]
+        after, win_rate = card["after"], card["win_rate"]
         metric = "reward" if "reward" in after else "accuracy"
         table.add_row(
             Text(card["name"]),
             number(after.get(metric)),
             interval(*card["intervals"].get(metric, (None, None))),
-            share(won) if won is not None else number(None),
+            share(win_rate) if win_rate is not None else number(None),
             number(after.get("kl_sequence")),
             number(after.get("perplexity")),
         )

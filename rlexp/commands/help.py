@@ -68,7 +68,7 @@ def _lines() -> Iterator[str]:
 
 
 def groups() -> dict[str, str | None]:
-    """Each config group with the choice that is taken by default; those that decide most first.
+    """Return each config group with its default choice; those that decide most first.
 
     In `config.yaml` what stands later wins.
     """
@@ -76,13 +76,13 @@ def groups() -> dict[str, str | None]:
     entries = [entry for entry in config["defaults"] if isinstance(entry, dict)]
     defaults = {group: choice for entry in entries for group, choice in entry.items()}
     folders = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())
-    found = [group for group in reversed(defaults) if group in folders]
-    found += [group for group in folders if group not in defaults and group != "hydra"]
-    return {group: defaults.get(group) for group in found}
+    names = [group for group in reversed(defaults) if group in folders]
+    names += [group for group in folders if group not in defaults and group != "hydra"]
+    return {group: defaults.get(group) for group in names}
 
 
 def choices(group: str) -> dict[str, str]:
-    """The choices of a group, each with the first comment line of its yaml."""
+    """Return the choices of a group, each with the first comment line of its yaml."""
     return {file.stem: _description(file) for file in choice_files(group)}
 
 
@@ -94,12 +94,12 @@ def _description(file: Path) -> str:
 
 
 def _verbs() -> dict[str, str]:
-    found = {}
+    summaries = {}
     for file in sorted(Path(__file__).parent.glob("*.py")):
         docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
-        found[file.stem] = docstring.partition("\n")[0].rstrip(".")
-    del found["__init__"]
-    return found
+        summaries[file.stem] = docstring.partition("\n")[0].rstrip(".")
+    del summaries["__init__"]
+    return summaries
 
 
 def _table(rows: dict[str, str]) -> Iterator[str]:

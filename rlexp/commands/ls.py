@@ -81,9 +81,8 @@ def _lines(
     records: Records, filters: Sequence[RunFilter], named: Sequence[str], unfolded: bool, count: int
 ) -> Iterator[Line]:
     if named:
-        found = records.find(named)
-        fitting = (run for run in found if all(each.fits(run) for each in filters))
-        yield from map(Line, fitting)
+        runs = records.find(named)
+        yield from (Line(run) for run in runs if all(condition.fits(run) for condition in filters))
     elif filters:
         yield from map(Line, records.all(count + 1, filters))
     else:
@@ -95,19 +94,18 @@ def _lines(
 
 
 def _nothing(records: Records, filters: Sequence[RunFilter]) -> str:
-    """What to say of an empty list. Raises `UserError` for a filter of something that runs lack."""
+    """Return the message for an empty list. Raises `UserError` where no run has such a key."""
     runs = records.all()
     if not runs:
         return f"No runs in {redacted(records.uri)} yet. {FIRST_RUN}"
     problems = [
-        no_such_run(str(each), runs)
-        for each in filters
-        if all(each.found(run) is None for run in runs)
+        no_such_run(str(condition), runs)
+        for condition in filters
+        if all(condition.value_of(run) is None for run in runs)
     ]
     if problems:
         raise UserError(problems)
-    asked = " ".join(map(str, filters))
-    return f"None of {len(runs)} runs has {asked}"
+    return f"None of {len(runs)} runs has {' '.join(map(str, filters))}"
 
 
 def _print(records: Records, lines: Sequence[Line], *, more: bool) -> None:
@@ -151,7 +149,7 @@ def _cells(records: Records, line: Line) -> Iterator[str]:
 
 
 def _status(record: Record) -> str:
-    """MLflow's, or why it was killed, or that it is dead without MLflow's knowing."""
+    """Return MLflow's status, or why it was killed, or that it is dead without MLflow's knowing."""
     if is_dead(record):
         return "dead"
     state = record.tags.get("state") if record.status == "KILLED" else None

@@ -38,22 +38,22 @@ def run(argv: list[str]) -> int:
     silence_libraries()
     import_from_here()  # the card quotes what a data set of the user's own says of itself
     uri, experiment, words = store_of(argv)
-    asked = _parsed(words)
-    if problems := name_problems(asked.name, asked.alias):
+    options = _parsed(words)
+    if problems := name_problems(options.name, options.alias):
         raise UserError(problems)
     with Records.open(uri, experiment) as records:
-        record = records.one(asked.run)
-        version, told = _promoted(records, record, asked)
-        print(told)
+        record = records.one(options.run)
+        version, line = _promoted(records, record, options)
+        print(line)
         ending = f"/{version}"
-        if asked.alias:
-            before = set_alias(records, asked.name, asked.alias, version)
+        if options.alias:
+            before = set_alias(records, options.name, options.alias, version)
             moved = f", until now version {before}" if before not in (None, version) else ""
-            print(f"{'alias':10} {asked.name}@{asked.alias} is version {version}{moved}")
-            ending = f"@{asked.alias}"
+            print(f"{'alias':10} {options.name}@{options.alias} is version {version}{moved}")
+            ending = f"@{options.alias}"
     scores = record.params.get("algo.name") == "reward"
     key = "reward=model reward.path" if scores else "model"
-    print(f"{'use it':10} python -m rlexp {key}=registry:{asked.name}{ending}")
+    print(f"{'use it':10} python -m rlexp {key}=registry:{options.name}{ending}")
     return 0
 
 
@@ -66,30 +66,30 @@ def _parsed(words: list[str]) -> Namespace:
     return parser.parse_args(words)
 
 
-def _promoted(records: Records, record: Record, asked: Namespace) -> tuple[str, str]:
-    """The version, and a line about it; it is made unless it is there."""
+def _promoted(records: Records, record: Record, options: Namespace) -> tuple[str, str]:
+    """Register the weights unless they are there; the version, and a line about it."""
     from rlexp.registry.promote import choose_weights, files_digest, run_config, stage
 
     folder = _folder_here(record)
-    weights = choose_weights(folder, record.status, asked.checkpoint)
-    what = f"{weights.place.relative_to(folder)} of {record.name}: {weights.why}"
+    weights = choose_weights(folder, record.status, options.checkpoint)
+    description = f"{weights.folder.relative_to(folder)} of {record.name}: {weights.reason}"
     with tempfile.TemporaryDirectory(prefix="rlexp-") as place:
         staged = Path(place)
         card = stage(folder, weights, record.tags, staged)
         fingerprint = files_digest(staged)
-        if version := registered_version(records, record, asked.name, fingerprint):
-            return version, f"{'there':10} {asked.name} version {version} is {what}"
+        if version := registered_version(records, record, options.name, fingerprint):
+            return version, f"{'there':10} {options.name} version {version} is {description}"
         model = run_config(folder)["model"]
         tags = {
             "run": record.name,
             "step": str(weights.step),
-            "checkpoint": weights.place.name,
+            "checkpoint": weights.folder.name,
             DESCRIBED: json.dumps({key: model[key] for key in DESCRIBING}),
             **card.metrics,
         }
-        upload = Upload(staged, weights.place, weights.step, fingerprint, card.text, tags)
-        version = register_version(records, record, asked.name, upload)
-    return version, f"{'promoted':10} {asked.name} version {version} is {what}"
+        upload = Upload(staged, weights.folder, weights.step, fingerprint, card.text, tags)
+        version = register_version(records, record, options.name, upload)
+    return version, f"{'promoted':10} {options.name} version {version} is {description}"
 
 
 def _folder_here(record: Record) -> Path:

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlexp.cli.arguments import Parser, store_of
+from rlexp.cli.arguments import Parser, page_problems, store_of
 from rlexp.spec.errors import Problem, UserError
 
 if TYPE_CHECKING:
@@ -36,37 +36,25 @@ def run(argv: list[str]) -> int:
     parser = Parser(KEY, __doc__)
     parser.add_argument("study", metavar="STUDY")
     parser.add_argument("--html", type=Path, metavar="FILE.html", help="write the page there")
-    given = [word for word in argv if word.startswith(STORAGE)]
-    uri, experiment, rest = store_of([word for word in argv if word not in given])
+    storages = [word for word in argv if word.startswith(STORAGE)]
+    uri, experiment, rest = store_of([word for word in argv if word not in storages])
     options = parser.parse_intermixed_args(rest)
-    storage = given[-1].removeprefix(STORAGE).strip("'\"") if given else None
-    _check_page(options.html)
-    found = None if storage else _folder(options.study, uri, experiment)
+    storage = storages[-1].removeprefix(STORAGE).strip("'\"") if storages else ""
+    if problems := page_problems(options.html):
+        raise UserError(problems)
+    folder = None if storage else _folder(options.study, uri, experiment)
+    address, name = _storage_of(folder) if folder else (storage, options.study)
 
     from rlexp.sweep.report.report import write_sweep_report
     from rlexp.sweep.study import FOLDER, read_study
 
-    if found is None:
-        assert storage is not None
-        study = read_study(storage, options.study)
-    else:
-        study = read_study(*_storage_of(found))
-    folder = found or Path(study.user_attrs[FOLDER])
+    study = read_study(address, name)
+    folder = folder or Path(study.user_attrs[FOLDER])
     if options.html is None and not folder.is_dir():
         got = f"none, and the sweep's folder {folder} is not on this machine"
         raise UserError(Problem("--html", got, "a file to write"))
-    written = write_sweep_report(study, folder, options.html)
-    _tell(written)
+    _print(write_sweep_report(study, folder, options.html))
     return 0
-
-
-def _check_page(html: Path | None) -> None:
-    if html and html.suffix.lower() not in (".html", ".htm"):
-        remedy = "It will be overwritten, so it must look like a page."
-        raise UserError(Problem("--html", str(html), "a file that ends with .html", remedy))
-    if html and not html.absolute().parent.is_dir():
-        remedy = f"Make the folder: mkdir -p {html.parent}"
-        raise UserError(Problem("--html", str(html), "a folder that exists", remedy))
 
 
 def _folder(word: str, uri: str, experiment: str | None) -> Path:
@@ -81,11 +69,11 @@ def _folder(word: str, uri: str, experiment: str | None) -> Path:
     try:
         return _tracked(word, uri, experiment)
     except UserError as error:
-        here = [each.name for each in sorted(SWEEPS.glob("*")) if _is_sweep(each)]
-        near = get_close_matches(word, here, n=1)
+        names = [folder.name for folder in sorted(SWEEPS.glob("*")) if _is_sweep(folder)]
+        near = get_close_matches(word, names, n=1)
         remedy = f"Did you mean {near[0]}? " if near else ""
         want = "a sweep's folder, its name, or the id of its MLflow run"
-        listed = f"Below {SWEEPS}/ there are: {', '.join(here) or 'none'}."
+        listed = f"Below {SWEEPS}/ there are: {', '.join(names) or 'none'}."
         raise UserError(
             [Problem(word, "no sweep of this name here", want, remedy + listed), *error.problems]
         ) from error
@@ -100,7 +88,7 @@ def _tracked(word: str, uri: str, experiment: str | None) -> Path:
     from rlexp.tracking.query.records import Records
 
     with Records.open(uri, experiment) as records:
-        record = max(records.select([word]), key=lambda found: found.started)
+        record = max(records.select([word]), key=lambda record: record.started)
         if not record.is_sweep and record.parent:
             record = records.get(record.parent) or record
     if not record.is_sweep:
@@ -131,18 +119,18 @@ def _storage_of(folder: Path) -> tuple[str, str | None]:
     raise UserError(Problem(str(folder), cause, want, f"Name it: {STORAGE}…"))
 
 
-def _tell(written: SweepReport) -> None:
+def _print(written: SweepReport) -> None:
     from rich.console import Console
 
     from rlexp.sweep.report.page import count_states, study_headline
 
     console = Console(highlight=False)
-    said = [("sweep", f"{written.study.study_name}: {count_states(written.study)}")]
-    said += [("best", study_headline(written.study)), *written.lines()]
+    lines = [("sweep", f"{written.study.study_name}: {count_states(written.study)}")]
+    lines += [("best", study_headline(written.study)), *written.lines()]
     if sent := _sent(written):
-        said.append(("MLflow", sent))
-    for what, text in said:
-        console.print(f"{what:12} {text}", markup=False, soft_wrap=True)
+        lines.append(("MLflow", sent))
+    for label, text in lines:
+        console.print(f"{label:12} {text}", markup=False, soft_wrap=True)
 
 
 def _sent(written: SweepReport) -> str | None:

@@ -27,7 +27,7 @@ def run(argv: list[str]) -> int:
 
 def _reproduce(argv: Sequence[str]) -> str | None:
     uri, experiment, rest = store_of(argv)
-    asked = _parsed(rest)
+    options = _parsed(rest)
 
     from rlexp.runtime.environment import share_cores, silence_libraries
 
@@ -38,12 +38,12 @@ def _reproduce(argv: Sequence[str]) -> str | None:
     from rlexp.reproduction.reproduce import reproduce
 
     return reproduce(
-        asked.run,
+        options.run,
         uri,
         experiment,
-        asked.words,
-        changed_data=asked.changed_data,
-        dry_run=asked.dry_run,
+        options.words,
+        changed_data=options.changed_data,
+        dry_run=options.dry_run,
     )
 
 

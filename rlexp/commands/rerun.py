@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rlexp.cli.arguments import Parser, store_of
+from rlexp.cli.arguments import Parser, lookup_store
 from rlexp.cli.exit_status import import_from_here, reported
 from rlexp.config.overrides import overridden
 from rlexp.config.registry_choices import parse_pinned
@@ -56,15 +56,15 @@ def _rerun(argv: Sequence[str]) -> None:
 
 
 def _stored(word: str, overrides: Sequence[str]) -> tuple[Config, str]:
-    """The config that a word means, and what the new run will say that it is a rerun of."""
+    """Return the config that a word means, and what the new run will say that it is a rerun of."""
     place = Path(word)
     if place.is_dir():
-        found = [file for file in (place / CONFIG, place / BEST) if file.is_file()]
-        if not found:
+        files = [file for file in (place / CONFIG, place / BEST) if file.is_file()]
+        if not files:
             want = f"the folder of a run, with its {CONFIG}, or of a sweep, with its {BEST}"
             remedy = f"A sweep writes it at its end; before that: python -m rlexp report {word}"
             raise UserError(Problem(word, f"a folder without {CONFIG}", want, remedy))
-        return read_config(found[0]), str(found[0])
+        return read_config(files[0]), str(files[0])
     if place.is_file():
         return read_config(place), word
     if os.sep in word or place.suffix in (".yaml", ".yml"):
@@ -74,13 +74,11 @@ def _stored(word: str, overrides: Sequence[str]) -> tuple[Config, str]:
 
 
 def _tracked(word: str, overrides: Sequence[str]) -> tuple[Config, str]:
-    """The config of a run that MLflow knows, from its folder where that is here."""
+    """Return the config of a run that MLflow knows, from its folder where that is here."""
     from rlexp.tracking.query.records import Records
 
-    tracking = [each for each in overrides if each.startswith(("tracking.uri=", "tracking.exper"))]
-    uri, experiment, _ = store_of(tracking)
-    with Records.open(uri, experiment) as records:
-        record = max(records.select([word]), key=lambda found: found.started)
+    with Records.open(*lookup_store(overrides)) as records:
+        record = max(records.select([word]), key=lambda record: record.started)
         if record.is_sweep:
             best = record.folder / BEST if record.folder else None
             if best is None or not best.is_file():
@@ -97,8 +95,8 @@ def _tracked(word: str, overrides: Sequence[str]) -> tuple[Config, str]:
             raise UserError(Problem(word, got, "a run with a config.yaml")) from error
 
 
-def _planned(before: Config, overrides: Sequence[str], what: str) -> tuple[Config, RunSpec]:
-    """The config to run, and its spec.
+def _planned(before: Config, overrides: Sequence[str], word: str) -> tuple[Config, RunSpec]:
+    """Return the config to run, and its spec.
 
     Raises:
         UserError: with everything that keeps it from being run.
@@ -109,7 +107,7 @@ def _planned(before: Config, overrides: Sequence[str], what: str) -> tuple[Confi
     try:
         config, spec = parse_pinned(config, list(key_paths(before)))
     except UserError as error:
-        problems += _explained(error.problems, before, config, what)
+        problems += _explained(error.problems, before, config, word)
         raise UserError(problems) from error
     if problems:
         raise UserError(problems)
@@ -117,15 +115,15 @@ def _planned(before: Config, overrides: Sequence[str], what: str) -> tuple[Confi
 
 
 def _explained(
-    found: Sequence[Problem], before: Config, config: Config, what: str
+    problems: Sequence[Problem], before: Config, config: Config, word: str
 ) -> Iterator[Problem]:
-    """Mistakes that nobody has typed: what they may come from."""
-    for problem in found:
+    """Yield the problems; of those that nobody has typed, with what they may come from."""
+    for problem in problems:
         value = value_at(config, problem.key)
         if value is None or value != value_at(before, problem.key):
             yield problem
             continue
-        remedy = f"So it stands in {what}: set {problem.key}=… behind it."
+        remedy = f"So it stands in {word}: set {problem.key}=… behind it."
         if problem.key.endswith("path") and not Path(str(value)).is_absolute():
             remedy = f"Relative paths begin in the folder where you type this. {remedy}"
         yield replace(problem, remedy=f"{problem.remedy} {remedy}".strip())

@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from rlexp.cli.arguments import Parser, store_of
+from rlexp.cli.arguments import Parser, lookup_store
 from rlexp.cli.exit_status import import_from_here, reported
 from rlexp.config.stored import write_config
 from rlexp.launch.resume_plan import plan_resume
@@ -34,7 +34,7 @@ def _resume(argv: Sequence[str]) -> None:
     parser.add_argument("overrides", metavar="key=value", nargs="*")
     arguments = parser.parse_args(argv)
     folder = _folder(arguments.run, arguments.overrides)
-    _go_where_it_began(folder)
+    _change_to_start_directory(folder)
     import_from_here()
     with exclusive(folder):
         resumption = plan_resume(folder, arguments.overrides)
@@ -46,7 +46,7 @@ def _resume(argv: Sequence[str]) -> None:
 
 
 def _folder(word: str, overrides: Sequence[str]) -> Path:
-    """The folder of the run that a word means; absolute."""
+    """Return the absolute folder of the run that a word means."""
     if Path(word).is_dir():
         return Path(word).absolute()
     if os.sep in word:
@@ -54,9 +54,7 @@ def _folder(word: str, overrides: Sequence[str]) -> Path:
         raise UserError(Problem(word, "no folder", want, "`python -m rlexp ls` lists the runs."))
     from rlexp.tracking.query.records import Records
 
-    tracking = [each for each in overrides if each.startswith(("tracking.uri=", "tracking.exper"))]
-    uri, experiment, _ = store_of(tracking)
-    with Records.open(uri, experiment) as records:
+    with Records.open(*lookup_store(overrides)) as records:
         record = records.one(word)
     if record.folder is None or not record.folder.is_dir():
         got = f"a run whose folder, {record.folder}, is not on this machine"
@@ -65,11 +63,11 @@ def _folder(word: str, overrides: Sequence[str]) -> Path:
     return record.folder.absolute()
 
 
-def _go_where_it_began(folder: Path) -> None:
-    """Paths in a config are relative to where the run was started."""
+def _change_to_start_directory(folder: Path) -> None:
+    """Change to where the run was started: paths in its config are relative to that."""
     from rlexp.tracking.provenance.manifest import read_attempts
 
     for attempt in read_attempts(folder / PROVENANCE / ORIGIN)[:1]:
-        began = Path(attempt.get("directory", ""))
-        if began.is_dir():
-            os.chdir(began)
+        directory = Path(attempt.get("directory", ""))
+        if directory.is_dir():
+            os.chdir(directory)

@@ -41,20 +41,20 @@ def run(argv: list[str]) -> int:
     Raises:
         UserError: a folder without runs, or an address that can never work.
     """
-    named, folders = _folders(argv)
+    store, folders = _folders(argv)
     if not folders:
         print(f"Nothing to send: no run stands below {' or '.join(f'{p}/' for p in PLACES)}.")
         return 0
-    silent: dict[str, str] = {}
-    status = told = 0
+    unreachable: dict[str, str] = {}
+    outcomes = []
     for folder in folders:
-        outcome = _sync(folder, named, silent)
+        outcome = _sync(folder, store, unreachable)
         if outcome is not None:
             print(f"{folder}: {outcome.text}", flush=True)
-            status, told = max(status, outcome.status), told + 1
-    if not told:
+            outcomes.append(outcome.status)
+    if not outcomes:
         print(f"Nothing to send: {len(folders)} runs, and MLflow has all of them.")
-    return status
+    return max(outcomes, default=0)
 
 
 def _folders(argv: list[str]) -> tuple[tuple[str | None, str | None], list[Path]]:
@@ -74,7 +74,7 @@ def _folders(argv: list[str]) -> tuple[tuple[str | None, str | None], list[Path]
         for word in words
         if word.startswith("tracking.") and word.partition("=")[0] not in store
     ]
-    found = {root: list(_spools(root)) for root in roots or map(Path, PLACES)}
+    spools = {root: list(_spools(root)) for root in roots or map(Path, PLACES)}
     problems += [
         Problem(
             str(root),
@@ -83,7 +83,7 @@ def _folders(argv: list[str]) -> tuple[tuple[str | None, str | None], list[Path]
             "Without a folder, everything below outputs/ and multirun/ is sent.",
         )
         for root in roots
-        if not found[root]
+        if not spools[root]
     ]
     uri = store.get(KEY)
     try:
@@ -93,7 +93,7 @@ def _folders(argv: list[str]) -> tuple[tuple[str | None, str | None], list[Path]
     if problems:
         raise UserError(problems)
     # A sweep before its trials, which stand below it in MLflow too.
-    folders = sorted({folder for each in found.values() for folder in each})
+    folders = sorted({folder for below in spools.values() for folder in below})
     return (uri, store.get("tracking.experiment")), folders
 
 
@@ -102,14 +102,14 @@ def _spools(root: Path) -> Iterator[Path]:
 
 
 def _sync(
-    folder: Path, named: tuple[str | None, str | None], silent: dict[str, str]
+    folder: Path, store: tuple[str | None, str | None], unreachable: dict[str, str]
 ) -> Outcome | None:
     """What became of a folder; None where there was nothing to do.
 
     Args:
         folder: of a run or a sweep.
-        named: tracking address and experiment that were typed.
-        silent: stores that do not answer, with the reason; they are asked once.
+        store: tracking address and experiment that were typed.
+        unreachable: stores that do not answer, with the reason; they are asked once.
     """
     from rlexp.tracking.spool.dead_runs import SpoolStatus
 
@@ -121,14 +121,14 @@ def _sync(
     if is_held(folder):
         return Outcome("is alive and sends its events itself")
     try:
-        uri, experiment = _destination(folder, *named)
+        uri, experiment = _destination(folder, *store)
     except UserError as error:
         return Outcome(f"stays here: {error}", UserError.exit_status)
     if uri is None:
         return None  # tracking=none: its spool is all there is to be
     try:
         with lock(folder):
-            return _send(folder, uri, experiment, silent)
+            return _send(folder, uri, experiment, unreachable)
     except Held as held:
         return Outcome(f"{held.process} is sending it")
     except OSError as error:  # a folder that cannot be written, a disk that is full
@@ -142,7 +142,7 @@ def _destination(folder: Path, uri: str | None, experiment: str | None) -> tuple
     return uri or own_uri, experiment or own_experiment
 
 
-def _send(folder: Path, uri: str, experiment: str, silent: dict[str, str]) -> Outcome | None:
+def _send(folder: Path, uri: str, experiment: str, unreachable: dict[str, str]) -> Outcome | None:
     from rlexp.tracking.spool.dead_runs import SpoolStatus, close_dead_run
     from rlexp.tracking.spool.shipper import Shipper
     from rlexp.tracking.spool.uploader import cause_of
@@ -153,7 +153,7 @@ def _send(folder: Path, uri: str, experiment: str, silent: dict[str, str]) -> Ou
         return Outcome(f"ran on {where}, and may be alive there: call sync on that machine")
     died = close_dead_run(folder)
     shipper = Shipper(folder, uri, experiment)
-    before, refused, why = shipper.pending(), shipper.refused, silent.get(uri, "")
+    before, refused, why = shipper.pending(), shipper.refused, unreachable.get(uri, "")
     try:
         if not why:
             shipper.open(PATIENCE)
@@ -161,7 +161,7 @@ def _send(folder: Path, uri: str, experiment: str, silent: dict[str, str]) -> Ou
     except Exception as error:  # each kind of store has errors of its own
         why = f"{redacted(uri)}: {cause_of(error)}"
         if not _is_of_this_run(error):
-            silent[uri] = why
+            unreachable[uri] = why
     left = shipper.pending()
     parts = ["had died and is ended now"] if died else []
     parts.append(f"{before - left} events sent to {redacted(uri)}")

@@ -33,7 +33,7 @@ PORTS = range(1, 65536)
 START_SECONDS = 120.0
 """MLflow is up in five on an idle machine."""
 STOP_SECONDS = 5.0
-TOLD_LINES = 15  # of the server's log, when it does not come up
+LOG_LINES = 15  # of the server's log, when it does not come up
 
 
 def run(argv: list[str]) -> int:
@@ -74,7 +74,7 @@ def _check_port(port: int) -> None:
         raise UserError(Problem("--port", str(port), "a number from 1 to 65535"))
     if _is_free(port):
         return
-    free = next((each for each in range(port + 1, PORTS.stop) if _is_free(each)), None)
+    free = next((other for other in range(port + 1, PORTS.stop) if _is_free(other)), None)
     remedy = f"Type --port {free}" if free else "Type --port and a lower number."
     raise UserError(Problem("--port", f"{port}, where something answers already", "a free", remedy))
 
@@ -111,10 +111,10 @@ def _server(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
         try:
             if not _comes_up(server, port):
                 log.seek(0)
-                told = log.read().decode(errors="replace").splitlines()[-TOLD_LINES:]
+                lines = log.read().decode(errors="replace").splitlines()[-LOG_LINES:]
                 raise RunFailed(
                     "MLflow's server did not come up",
-                    redacted("\n".join(told)) or f"no answer within {START_SECONDS:.0f} s",
+                    redacted("\n".join(lines)) or f"no answer within {START_SECONDS:.0f} s",
                     "python -m rlexp doctor tells what is installed",
                 )
             yield server

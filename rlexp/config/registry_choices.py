@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from rlexp.config.stored import Config
 from rlexp.spec.files.registry_reference import is_registered
@@ -57,7 +56,7 @@ def pin_versions(config: Config) -> Config:
     return pin_references(config, config["tracking"]["registry"])
 
 
-def _texts(config: Any) -> Iterator[str]:
+def _texts(config: object) -> Iterator[str]:
     if isinstance(config, dict):
         for value in config.values():
             yield from _texts(value)

@@ -66,7 +66,7 @@ def _with_missing(name: str, values: Sequence[Value]) -> dict[str, Ratio]:
     known = [float(value is not None) for value in values]
     ratios: dict[str, Ratio] = {name: ([value or 0.0 for value in values], known)}
     if 0.0 in known:
-        ratios[f"{name}_missing"] = ([1.0 - each for each in known], [1.0] * len(known))
+        ratios[f"{name}_missing"] = ([1.0 - one for one in known], [1.0] * len(known))
     return ratios
 
 
@@ -92,8 +92,8 @@ def averages(
             continue
         metrics[name] = metric_of_ratio(name, sum(sums) / sum(counts))
         known = [(total, count) for total, count in zip(sums, counts, strict=True) if count]
-        totals, weights = ([pair[side] for pair in known] for side in (0, 1))
-        ends = bootstrap_ratio(totals, weights, resamples, seed)
+        totals, known_counts = [total for total, _ in known], [count for _, count in known]
+        ends = bootstrap_ratio(totals, known_counts, resamples, seed)
         if ends:
             intervals[name] = (metric_of_ratio(name, ends[0]), metric_of_ratio(name, ends[1]))
     return metrics, intervals

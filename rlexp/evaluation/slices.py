@@ -45,8 +45,8 @@ class Slice:
     def from_dict(cls, content: dict[str, Any]) -> Slice:
         """Read what JSON made of one."""
         changed = content["change"]
-        fields: dict[str, Any] = content | {"change": Change(**changed) if changed else None}
-        return cls(**fields)
+        change = Change(**changed) if changed else None
+        return cls(**{**content, "change": change})
 
 
 def metric_slices(

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rlexp.config.hydra import composed_config
 from rlexp.config.overrides import overridden
@@ -71,7 +70,7 @@ def plan_evaluations(
     store: tuple[str, str | None],
     checkpoint: str | None,
 ) -> list[Plan]:
-    """An evaluation for each model that the words name.
+    """Return an evaluation for each model that the words name.
 
     Args:
         words: runs and models.
@@ -87,11 +86,11 @@ def plan_evaluations(
     plans: list[Plan] = []
     with ExitStack() as open_things:
         finder = Finder(store, checkpoint, open_things)
-        found = [model for word in words for model in finder.collect(word, problems)]
+        models = [model for word in words for model in finder.collect(word, problems)]
         other = next(iter(finder.collect(against, problems)), None) if against else None
-    for model in found:
+    for model in models:
         try:
-            plans.append(_planned(model, other, overrides))
+            plans.append(_plan(model, other, overrides))
         except UserError as error:
             problems += error.problems
     if problems:
@@ -109,7 +108,7 @@ class Finder:
         self._records: Records | None = None
 
     def collect(self, word: str, problems: list[Problem]) -> list[NamedModel]:
-        """The models of a word; none, and what is wrong with it among the problems."""
+        """Return the models of a word; none, and what is wrong with it among the problems."""
         try:
             return list(self._models(word))
         except UserError as error:
@@ -121,16 +120,16 @@ class Finder:
         if is_registered(word) or word.startswith("builtin:"):
             yield NamedModel(word, word.rpartition(":")[2], word)
         elif folder.is_dir() and (runs := run_folders(folder)):
-            yield from (self._of_run(run, word) for run in runs)
+            yield from (self._model_of_run(run, word) for run in runs)
         elif folder.is_dir():
-            yield self._of_folder(folder.resolve(), word)
+            yield self._model_of_folder(folder.resolve(), word)
         elif _looks_like_a_path(word):
             want = "a run's folder, id or name, a model's folder, a hub id, or registry:NAME"
             raise UserError(Problem(word, "no such folder", want, _LISTS))
         elif word.count("/") == 1:
             yield NamedModel(word, word.rpartition("/")[2], word)
         else:
-            yield from (self._of_record(record, word) for record in self._find(word))
+            yield from (self._model_of_record(record, word) for record in self._find(word))
 
     def _find(self, word: str) -> list[Record]:
         if self._records is None:
@@ -138,15 +137,15 @@ class Finder:
             self._records = self._open_things.enter_context(Records.open(uri, experiment))
         return self._records.find([word])
 
-    def _of_record(self, record: Record, word: str) -> NamedModel:
+    def _model_of_record(self, record: Record, word: str) -> NamedModel:
         if record.folder is None or not (record.folder / CONFIG).is_file():
             place = record.folder or "an unknown place"
             got = f"{record.name}, whose folder is not here ({place})"
             remedy = "Type the command on that machine, or evaluate its registered model."
             raise UserError(Problem(word, got, "a run whose folder is here", remedy))
-        return self._of_run(record.folder, word)
+        return self._model_of_run(record.folder, word)
 
-    def _of_run(self, run: Path, word: str) -> NamedModel:
+    def _model_of_run(self, run: Path, word: str) -> NamedModel:
         from rlexp.registry.promote import choose_weights
 
         config = read_config(run / CONFIG)
@@ -156,10 +155,10 @@ class Finder:
         weights = choose_weights(run, "unfinished", self._checkpoint or MODEL)
         name = str(config["name"])
         if self._checkpoint:
-            name += f"-{weights.place.name}"
-        return NamedModel(word, name, str(weights.place.resolve()), run.resolve(), weights.step)
+            name += f"-{weights.folder.name}"
+        return NamedModel(word, name, str(weights.folder.resolve()), run.resolve(), weights.step)
 
-    def _of_folder(self, folder: Path, word: str) -> NamedModel:
+    def _model_of_folder(self, folder: Path, word: str) -> NamedModel:
         if not (folder / "config.json").is_file() and not is_adapter(folder):
             want = "a run's folder, or a model's with config.json and safetensors"
             raise UserError(Problem(word, "a folder without either", want, _LISTS))
@@ -168,7 +167,7 @@ class Finder:
             name = f"{read_config(run / CONFIG)['name']}-{folder.name}"
             return NamedModel(word, name, str(folder), run, step_of(folder))
         if folder.name == MODEL and (folder.parent / CONFIG).is_file():
-            return self._of_run(folder.parent, word)
+            return self._model_of_run(folder.parent, word)
         return NamedModel(word, folder.name, str(folder))
 
 
@@ -179,13 +178,13 @@ def _looks_like_a_path(word: str) -> bool:
     return word.startswith(("/", ".", "~")) or word.count(os.sep) > 1
 
 
-def _planned(model: NamedModel, other: NamedModel | None, overrides: Sequence[str]) -> Plan:
+def _plan(model: NamedModel, other: NamedModel | None, overrides: Sequence[str]) -> Plan:
     problems: list[Problem] = []
-    before = _of_run(model) if model.run else _of_defaults(model)
+    before = _run_config(model) if model.run else _model_config(model)
     groups = OF_RUNS if model.run else GROUPS
     config = overridden(before, overrides, groups, lambda key: True, problems)
     of_run = model.run is not None and other is None and config["reward"] == before["reward"]
-    config = _evaluating(config, model, other, of_run)
+    config = _evaluation_config(config, model, other, of_run)
     problems += missing_secrets(config)
     try:
         config, spec = parse_pinned(config)
@@ -196,32 +195,32 @@ def _planned(model: NamedModel, other: NamedModel | None, overrides: Sequence[st
     return Plan(model, config, spec)
 
 
-def _of_run(model: NamedModel) -> Config:
-    """The run's config, with defaults for keys that it is too old to have."""
+def _run_config(model: NamedModel) -> Config:
+    """Return the run's config, with defaults for keys that it is too old to have."""
     assert model.run is not None
     from omegaconf import OmegaConf
 
     config = read_config(model.run / CONFIG)
     if all(set(PARTS[part].model_fields) <= set(config.get(part, {})) for part in FILLED_IN):
         return config
-    defaults = _composed()
-    filled: Any = OmegaConf.create(
+    defaults = _default_config()
+    filled = OmegaConf.create(
         {part: {**defaults[part], **config.get(part, {})} for part in FILLED_IN}
         | {part: value for part, value in config.items() if part not in FILLED_IN}
     )
     return OmegaConf.to_container(filled, resolve=True)  # pyright: ignore[reportReturnType]
 
 
-def _of_defaults(model: NamedModel) -> Config:
-    """The default run's config; what follows from a choice still points to it."""
-    config = _composed("model=tiny" if model.path == "builtin:tiny" else "model=local")
+def _model_config(model: NamedModel) -> Config:
+    """Return the default run's config; what follows from a choice still points to it."""
+    config = _default_config("model=tiny" if model.path == "builtin:tiny" else "model=local")
     config["model"] |= {"path": model.path}
     if model.path != "builtin:tiny":
         config["model"] |= {"name": model.name}
     return {**config, "name": "evaluate", "peft": {"kind": "none"}}
 
 
-def _composed(*overrides: str) -> Config:
+def _default_config(*overrides: str) -> Config:
     from omegaconf import OmegaConf
 
     whole = OmegaConf.to_container(composed_config([*overrides, "~algo"]))
@@ -229,27 +228,27 @@ def _composed(*overrides: str) -> Config:
     return {str(key): value for key, value in whole.items() if key != "sweep"}
 
 
-def _evaluating(
+def _evaluation_config(
     config: Config, model: NamedModel, other: NamedModel | None, of_run: bool
 ) -> Config:
-    """The config with the evaluation in the place of the training."""
+    """Return the config with the evaluation in the place of the training."""
     scores = _scores_texts(model)
-    examined: str | None = model.path
+    evaluated: str | None = model.path
     reference = dict(config["model"])
     if other is not None and not scores:
         reference |= {"path": other.path, "name": other.name, "revision": None, "tokenizer": None}
     elif scores or not model.run:
         reference |= {"path": model.path}
-        examined = None
+        evaluated = None
     algo = {
         "_target_": f"{ALGO}.{'EvaluateRanking' if scores else 'Evaluate'}",
         "name": "evaluate",
         "learning_rate": None,
-        "model": examined,
+        "model": evaluated,
         "of_run": of_run,
         "trl": {},
     }
-    against = f"-against-{other.name}" if other and examined else ""
+    against = f"-against-{other.name}" if other and evaluated else ""
     tracking = config["tracking"]
     return {
         **config,

@@ -1,4 +1,4 @@
-"""How a run is gone on with: from which checkpoint, and with what changed.
+"""How a run is resumed: from which checkpoint, and with what changed.
 
 What decides the numbers stays as it was: with another learning rate it would be another run under
 the old one's name. What may change is how long it trains, what it keeps and tells, and where it
@@ -47,7 +47,7 @@ GROUPS = ("eval", "guards", "hardware", "tracking")
 
 @dataclass(frozen=True)
 class Resumption:
-    """A run that can be gone on with.
+    """A run that can be resumed.
 
     Attributes:
         spec: what is left to do, with what the user has changed.
@@ -63,7 +63,7 @@ class Resumption:
 
 
 def plan_resume(folder: Path, overrides: Sequence[str]) -> Resumption:
-    """What going on with the run in the folder means; cut-off checkpoints are removed.
+    """Return how the run in the folder is resumed; cut-off checkpoints are removed.
 
     Args:
         folder: the run's.
@@ -72,14 +72,14 @@ def plan_resume(folder: Path, overrides: Sequence[str]) -> Resumption:
     Raises:
         UserError: with everything that keeps it from going on.
     """
-    told = RunHistory.read(folder / SPOOL)
-    if told is None or not (folder / CONFIG).is_file():
+    history = RunHistory.read(folder / SPOOL)
+    if history is None or not (folder / CONFIG).is_file():
         want = f"the folder of a run, with {CONFIG} and {SPOOL}"
         raise UserError(Problem(str(folder), "a folder in which no run has begun", want))
     before = read_config(folder / CONFIG)
     problems: list[Problem] = []
     config = overridden(before, overrides, GROUPS, _may_be_new, problems)
-    problems += _other_run(before, config, folder)
+    problems += _forbidden_changes(before, config, folder)
     spec = None
     try:
         spec = RunSpec.parse(config, list(key_paths(config)))
@@ -87,25 +87,25 @@ def plan_resume(folder: Path, overrides: Sequence[str]) -> Resumption:
         problems += error.problems
     checkpoints = complete_checkpoints(folder / CHECKPOINTS)
     if spec is not None:
-        done = max(told.points, default=0)
-        problems += _steps_left(folder, told, before["train"]["max_steps"], done, spec)
+        done = max(history.points, default=0)
+        problems += _steps_left(folder, history, before["train"]["max_steps"], done, spec)
     if problems or spec is None:
         raise UserError(problems)
-    cut = tuple(remove_cut_off(folder / CHECKPOINTS))
-    return Resumption(spec, config, checkpoints[-1] if checkpoints else None, cut)
+    cut_off = tuple(remove_cut_off(folder / CHECKPOINTS))
+    return Resumption(spec, config, checkpoints[-1] if checkpoints else None, cut_off)
 
 
 def _may_be_new(key: str) -> bool:
     return key.startswith("tracking.tags.")
 
 
-def _other_run(before: Config, after: Config, folder: Path) -> Iterator[Problem]:
-    """Each key that has another value and would make it another run."""
+def _forbidden_changes(before: Config, after: Config, folder: Path) -> Iterator[Problem]:
+    """Yield each key that has another value and would make it another run."""
     old, new = dict(key_values(before)), dict(key_values(after))
     for key in dict.fromkeys([*old, *new]):
         if old.get(key) == new.get(key):
             continue
-        if not any(key == each or key.startswith(f"{each}.") for each in CHANGEABLE):
+        if not any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE):
             want = f"{old.get(key)}, with which the run began"
             remedy = (
                 "With another value start a new run: python -m rlexp "
@@ -115,12 +115,12 @@ def _other_run(before: Config, after: Config, folder: Path) -> Iterator[Problem]
 
 
 def _steps_left(
-    folder: Path, told: RunHistory, old: int, done: int, spec: RunSpec
+    folder: Path, history: RunHistory, old: int, done: int, spec: RunSpec
 ) -> list[Problem]:
-    """What is wrong with the number of steps, for a run that has told of step `done`."""
+    """Return what is wrong with the number of steps, for a run that has come to step `done`."""
     new, key = spec.train.max_steps, "train.max_steps"
     longer = f"python -m rlexp resume {folder} {key}={2 * max(old, new)}"
-    if told.status == "FINISHED" and new <= old and told.stopped_at is None:
+    if history.status == "FINISHED" and new <= old and history.stopped_at is None:
         remedy = f"Train it for longer: {longer}"
         if new == old:
             got = f"a run that has finished, at step {old}"

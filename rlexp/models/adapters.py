@@ -35,7 +35,7 @@ def merge(adapter: Path, base: Path, target: Path) -> None:
     AutoTokenizer.from_pretrained(adapter if has_tokenizer else base).save_pretrained(target)
 
 
-def whole_weights(adapter: Path, base: Path) -> Path:
+def merged_weights(adapter: Path, base: Path) -> Path:
     """The folder with an adapter's merged weights, made in the cache if it is not there."""
     contents = [(adapter / name).read_bytes() for name in (ADAPTER_CONFIG, ADAPTER)]
     files = [(str(file), file.stat()) for file in sorted(base.resolve().glob("*.safetensors"))]

@@ -58,10 +58,10 @@ def model_folder(
     folder = folder_of(model.path, model.revision, "model.path", model.trust_remote_code)
     if not is_adapter(folder):
         return folder
-    from rlexp.models.adapters import whole_weights
+    from rlexp.models.adapters import merged_weights
 
     base, revision = base_of(folder)
-    return whole_weights(folder, folder_of(base, revision, "model.path"))
+    return merged_weights(folder, folder_of(base, revision, "model.path"))
 
 
 def fetch(model: ModelSpec, folder_of: FolderOf) -> None:

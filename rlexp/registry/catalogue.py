@@ -1,4 +1,4 @@
-"""What a model registry holds: asked of MLflow, or read straight from its SQLite file.
+"""Catalogue of a model registry: asked of MLflow, or read straight from its SQLite file.
 
 MLflow's client takes seconds to be imported: too long for the answer to a mistyped name. The tables
 are those of MLflow 3; a test holds both ways of reading to the same answers.
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 Aliases = Mapping[str, str]
 """The number of the version that each alias means."""
 
-_SECONDS = 5.0
+_TIMEOUT = 5.0  # seconds
 _DELETED = "Deleted_Internal"
 """MLflow keeps the rows of versions that were deleted, at this stage."""
 
 
 @dataclass(frozen=True)
 class VersionEntry:
-    """What is kept of one version."""
+    """What a registry keeps of one version."""
 
     source: str
     """Where its files are, as MLflow addresses them."""
@@ -47,20 +47,20 @@ class Catalogue(Protocol):
     """A registry that is only read; each call raises `UserError` where it does not answer."""
 
     def models(self) -> dict[str, Aliases]:
-        """The registered models by name."""
+        """Return the aliases of each registered model."""
         ...
 
-    def numbers(self, name: str) -> list[str]:
-        """Of a model's versions, in their order."""
+    def version_numbers(self, name: str) -> list[str]:
+        """Return the numbers of a model's versions, in their order."""
         ...
 
     def entry(self, name: str, number: str) -> VersionEntry:
-        """A version that is there."""
+        """Return a version that is there."""
         ...
 
 
 def open_catalogue(address: str) -> Catalogue:
-    """The registry at a resolved address.
+    """Open the registry at a resolved address.
 
     Raises:
         UserError: nothing is there, or it does not answer within seconds, or it is no store.
@@ -76,17 +76,17 @@ class _MLflowCatalogue:
 
     def models(self) -> dict[str, Aliases]:
         with store_errors(self._address):
-            found = self._client.search_registered_models(max_results=1000)
+            models = self._client.search_registered_models(max_results=1000)
         return {
             model.name: {alias: str(number) for alias, number in model.aliases.items()}
-            for model in found
+            for model in models
         }
 
-    def numbers(self, name: str) -> list[str]:
+    def version_numbers(self, name: str) -> list[str]:
         quoted = name.replace("'", "''")
         with store_errors(self._address):
-            found = self._client.search_model_versions(f"name = '{quoted}'")
-        return sorted((str(each.version) for each in found), key=int)
+            versions = self._client.search_model_versions(f"name = '{quoted}'")
+        return sorted((str(version.version) for version in versions), key=int)
 
     def entry(self, name: str, number: str) -> VersionEntry:
         with store_errors(self._address):
@@ -100,33 +100,33 @@ class _SQLiteCatalogue:
         self._address, self._file = address, f"{path.as_uri()}?mode=ro"
 
     def models(self) -> dict[str, Aliases]:
-        found: dict[str, dict[str, str]] = {
-            name: {} for (name,) in self._ask("SELECT name FROM registered_models ORDER BY name")
+        models: dict[str, dict[str, str]] = {
+            name: {} for (name,) in self._query("SELECT name FROM registered_models ORDER BY name")
         }
         aliases = "SELECT name, alias, version FROM registered_model_aliases ORDER BY alias"
-        for name, alias, number in self._ask(aliases):
-            found[name][alias] = str(number)
-        return dict(found)
+        for name, alias, number in self._query(aliases):
+            models[name][alias] = str(number)
+        return dict(models)
 
-    def numbers(self, name: str) -> list[str]:
+    def version_numbers(self, name: str) -> list[str]:
         query = """
             SELECT version FROM model_versions WHERE name = ? AND current_stage != ?
             ORDER BY version
         """
-        return [str(number) for (number,) in self._ask(query, name, _DELETED)]
+        return [str(number) for (number,) in self._query(query, name, _DELETED)]
 
     def entry(self, name: str, number: str) -> VersionEntry:
         query = """
             SELECT coalesce(storage_location, source), creation_time FROM model_versions
             WHERE name = ? AND version = ?
         """
-        ((source, created),) = self._ask(query, name, number)
+        ((source, created),) = self._query(query, name, number)
         tags = "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?"
-        return VersionEntry(source, created, dict(self._ask(tags, name, number)))
+        return VersionEntry(source, created, dict(self._query(tags, name, number)))
 
-    def _ask(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
+    def _query(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         try:
-            with closing(sqlite3.connect(self._file, uri=True, timeout=_SECONDS)) as connection:
+            with closing(sqlite3.connect(self._file, uri=True, timeout=_TIMEOUT)) as connection:
                 yield from connection.execute(query, values).fetchall()
         except sqlite3.DatabaseError as error:
             raise unreachable_error(self._address, error) from error

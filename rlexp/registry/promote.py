@@ -1,4 +1,4 @@
-"""Which of a run's weights are promoted, and the folder that goes into the model registry."""
+"""Promotion of a run: which of its weights, and the folder that goes into the model registry."""
 
 from __future__ import annotations
 
@@ -46,16 +46,15 @@ FILES = (
 class ChosenWeights:
     """Weights of a run."""
 
-    place: Path
-    """Their folder."""
+    folder: Path
     step: int
-    why: str
-    """In words, for people."""
+    reason: str
+    """Why these, for people."""
 
 
 @dataclass(frozen=True)
 class StagedCard:
-    """The model card of what is uploaded."""
+    """The model card of what is uploaded, and its metrics."""
 
     text: str
     """Markdown, without the front matter."""
@@ -64,7 +63,7 @@ class StagedCard:
 
 
 def choose_weights(run: Path, status: str, checkpoint: str | None) -> ChosenWeights:
-    """The weights that were asked for, else the run's best, else its last.
+    """Return the weights that were asked for, else the run's best, else its last.
 
     Args:
         run: the run's folder.
@@ -74,19 +73,19 @@ def choose_weights(run: Path, status: str, checkpoint: str | None) -> ChosenWeig
     Raises:
         UserError: they are not there.
     """
-    complete = {each.name: each for each in complete_checkpoints(run / CHECKPOINTS)}
+    complete = {path.name: path for path in complete_checkpoints(run / CHECKPOINTS)}
     last = last_step(run)
-    best = run / CHECKPOINTS / BEST
-    if checkpoint is None and best.is_file():
-        told = json.loads(best.read_text(encoding="utf-8"))
-        if told["folder"] in complete:
-            why = f"the best by {told['metric']} ({told['value']:.4g})"
-            return ChosenWeights(complete[told["folder"]], int(told["step"]), why)
+    best_file = run / CHECKPOINTS / BEST
+    if checkpoint is None and best_file.is_file():
+        best = json.loads(best_file.read_text(encoding="utf-8"))
+        if best["folder"] in complete:
+            reason = f"the best by {best['metric']} ({best['value']:.4g})"
+            return ChosenWeights(complete[best["folder"]], int(best["step"]), reason)
     if checkpoint in (None, MODEL):
         if has_weights(run / MODEL):
             return ChosenWeights(run / MODEL, last, "the final model")
-        there = f"checkpoints: {', '.join(complete)}" if complete else "no complete checkpoint"
-        got = f"{run}, {status}, without a final model ({there})"
+        others = f"checkpoints: {', '.join(complete)}" if complete else "no complete checkpoint"
+        got = f"{run}, {status}, without a final model ({others})"
         remedy = f"Name one: --checkpoint {[*complete][-1]}" if complete else "Promote another run."
         raise UserError(Problem("run", got, "a run that left a model", remedy))
     name = f"step-{int(checkpoint):06d}" if checkpoint.isdigit() else checkpoint
@@ -97,7 +96,7 @@ def choose_weights(run: Path, status: str, checkpoint: str | None) -> ChosenWeig
 
 
 def stage(run: Path, weights: ChosenWeights, origin: Mapping[str, str], target: Path) -> StagedCard:
-    """Gather in `target` what is to be uploaded; its model card.
+    """Gather in `target` what is to be uploaded; return its model card.
 
     Args:
         run: the run's folder.
@@ -108,24 +107,24 @@ def stage(run: Path, weights: ChosenWeights, origin: Mapping[str, str], target: 
     Raises:
         UserError: an adapter whose base is nowhere, or a run that was cut off without a card.
     """
-    for file in _model_files(weights.place):
+    for file in _model_files(weights.folder):
         (target / file.name).symlink_to(file.resolve())
     config, card = run_config(run), _card_of(run, weights)
     template = target / "chat_template.jinja"
     if not config["model"]["chat"] and template.exists() and template.read_text("utf-8") == PLAIN:
         template.unlink()  # as in the final model: it would pass for one that knows chats
-    adapter = is_adapter(weights.place)
-    base_inside = adapter and _bring_base(weights.place, target)
-    told = model_card(config, card, origin, Weights(weights.step, adapter, base_inside))
-    (target / NAME).write_text(redacted(told.content), encoding="utf-8")
+    adapter = is_adapter(weights.folder)
+    base_inside = adapter and _link_base(weights.folder, target)
+    text = model_card(config, card, origin, Weights(weights.step, adapter, base_inside))
+    (target / NAME).write_text(redacted(text.content), encoding="utf-8")
     metrics = {
         f"eval/{name}": f"{value:.6g}" for name, value in card.after.items() if value is not None
     }
-    return StagedCard(redacted(told.text.strip()), metrics)
+    return StagedCard(redacted(text.text.strip()), metrics)
 
 
 def _card_of(run: Path, weights: ChosenWeights) -> Card:
-    """The run's card, as it would be had the run ended with these weights."""
+    """Return the run's card, as it would be had the run ended with these weights."""
     file = run / CARD
     if not file.is_file():
         remedy = f"Let it go on to its end first: python -m rlexp resume {run}"
@@ -133,20 +132,22 @@ def _card_of(run: Path, weights: ChosenWeights) -> Card:
     card = Card.from_json(file)
     if card.after and weights.step == last_step(run):
         return card
-    evaluation = run / EVALUATIONS / step_file(weights.step)
-    found = Evaluation.from_json(evaluation) if evaluation.is_file() else None
-    return card_at_step(card, found.metrics if found else {}, found.intervals if found else {})
+    file = run / EVALUATIONS / step_file(weights.step)
+    evaluation = Evaluation.from_json(file) if file.is_file() else None
+    if evaluation is None:
+        return card_at_step(card, {}, {})
+    return card_at_step(card, evaluation.metrics, evaluation.intervals)
 
 
 def last_step(run: Path) -> int:
-    """The step at which the run ended: the last of its config, unless a guard stopped it."""
-    told = RunHistory.read(run / SPOOL)
-    stopped = told.stopped_at if told else None
-    return stopped or int(run_config(run)["train"]["max_steps"])
+    """Return the step at which the run ended: the last of its config, unless a guard stopped it."""
+    history = RunHistory.read(run / SPOOL)
+    stopped_at = history.stopped_at if history else None
+    return stopped_at or int(run_config(run)["train"]["max_steps"])
 
 
 def run_config(run: Path) -> dict[str, Any]:
-    """The run's composed config."""
+    """Return the run's composed config."""
     return yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
 
 
@@ -156,14 +157,14 @@ def has_weights(folder: Path) -> bool:
 
 
 def files_digest(folder: Path) -> str:
-    """SHA-256 of the files that make the model, by name; the card is not among them."""
-    whole = hashlib.sha256()
+    """Return the SHA-256 of the files that make the model, by name; the card is not among them."""
+    digest = hashlib.sha256()
     for file in sorted(folder.rglob("*")):
         if file.is_file() and file.name != NAME:
             with file.open("rb") as opened:
                 content = hashlib.file_digest(opened, "sha256").hexdigest()
-            whole.update(f"{file.relative_to(folder)}:{content}\n".encode())
-    return whole.hexdigest()
+            digest.update(f"{file.relative_to(folder)}:{content}\n".encode())
+    return digest.hexdigest()
 
 
 def _model_files(folder: Path) -> Iterator[Path]:
@@ -172,8 +173,8 @@ def _model_files(folder: Path) -> Iterator[Path]:
             yield file
 
 
-def _bring_base(adapter: Path, target: Path) -> bool:
-    """Put the adapter's base beside it unless everybody finds it on the hub; whether it was put."""
+def _link_base(adapter: Path, target: Path) -> bool:
+    """Link the adapter's base beside it unless it is on the hub; return whether it was linked."""
     base, _ = base_of(adapter)
     if hub_id(base):
         return False

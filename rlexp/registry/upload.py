@@ -1,4 +1,4 @@
-"""A model's files into MLflow's registry: as artifacts of a logged model, and a version made of it.
+"""Upload of a model into MLflow's registry: artifacts of a logged model, and a version made of it.
 
 The files go where the store keeps its artifacts, so that a version loads from another machine too.
 The logged model is the checkpoint's own entry in the Models table where the run made one: its
@@ -34,7 +34,7 @@ _CUT = "\n\n… (the whole card is the file README.md)"
 
 @dataclass(frozen=True)
 class Upload:
-    """What is to become a version."""
+    """Files and texts that become a version."""
 
     folder: Path
     """Holds exactly the files that are uploaded."""
@@ -48,34 +48,34 @@ class Upload:
 
 
 def name_problems(name: str, alias: str | None) -> list[Problem]:
-    """What MLflow would not take as the name of a model and as an alias."""
-    found = []
+    """Return what MLflow would not take as the name of a model or as an alias."""
+    problems = []
     if not name.strip() or re.search(r"[/:@]", name) or name.strip(". ") != name:
         want = "a name without / : @, such as my-model"
-        found.append(Problem("--name", repr(name), want))
+        problems.append(Problem("--name", repr(name), want))
     if alias is not None:
         want = "letters, digits, _ and -, such as champion"
         if not re.fullmatch(r"[\w-]+", alias):
-            found.append(Problem("--alias", repr(alias), want))
+            problems.append(Problem("--alias", repr(alias), want))
         elif alias.lower() == "latest" or re.fullmatch(r"[vV]\d+", alias):
             got = f"{alias!r}, which MLflow keeps for itself"
-            found.append(Problem("--alias", got, want))
-    return found
+            problems.append(Problem("--alias", got, want))
+    return problems
 
 
 def registered_version(records: Records, record: Record, name: str, digest: str) -> str | None:
-    """The version of a model that has these files of this run already; None if there is none."""
+    """Return the version that has these files of this run already; None if there is none."""
     quoted = name.replace("'", "''")
     with store_errors(records.uri):
         for version in records.client.search_model_versions(f"name = '{quoted}'"):
-            same = version.run_id == record.run_id and version.tags.get(DIGEST) == digest
-            if same and version.status == "READY":
+            is_same = version.run_id == record.run_id and version.tags.get(DIGEST) == digest
+            if is_same and version.status == "READY":
                 return str(version.version)
     return None
 
 
 def register_version(records: Records, record: Record, name: str, upload: Upload) -> str:
-    """Upload the files and make a version of them; its number.
+    """Upload the files and make a version of them; return its number.
 
     A process that is killed on the way leaves files that the next attempt overwrites, no version.
 
@@ -87,7 +87,7 @@ def register_version(records: Records, record: Record, name: str, upload: Upload
     client = records.client
     largest = max(path.stat().st_size for path in upload.folder.rglob("*"))
     with store_errors(records.uri):
-        model = _logged_model(records, record, upload)
+        model = _find_or_create_model(records, record, upload)
         with upload_timeout(largest):
             client.log_model_artifacts(model.model_id, str(upload.folder))
         client.set_logged_model_tags(model.model_id, {_EXTERNAL: "false"})
@@ -101,35 +101,36 @@ def register_version(records: Records, record: Record, name: str, upload: Upload
             model.artifact_location,
             run_id=record.run_id,
             tags={**upload.tags, DIGEST: upload.digest},
-            description=_short(upload.description),
+            description=_shortened(upload.description),
             model_id=model.model_id,
         )
-        client.update_registered_model(name, _short(upload.description))
+        client.update_registered_model(name, _shortened(upload.description))
         # A server notes it by itself; a data base that is opened directly has nobody to do it.
-        told = json.loads(client.get_logged_model(model.model_id).tags.get(_VERSIONS, "[]"))
+        listed = json.loads(client.get_logged_model(model.model_id).tags.get(_VERSIONS, "[]"))
         entry = {"name": name, "version": str(version.version)}
-        known = [{**each, "version": str(each["version"])} for each in told]
-        if entry not in known:
-            tag = json.dumps([*known, entry])
+        listed = [{**other, "version": str(other["version"])} for other in listed]
+        if entry not in listed:
+            tag = json.dumps([*listed, entry])
             client.set_logged_model_tags(model.model_id, {_VERSIONS: tag})
     return str(version.version)
 
 
 def set_alias(records: Records, name: str, alias: str, version: str) -> str | None:
-    """Let an alias mean this version; the version that it meant until now."""
+    """Let an alias mean this version; return the version that it meant until now."""
     with store_errors(records.uri):
         before = records.client.get_registered_model(name).aliases.get(alias)
         records.client.set_registered_model_alias(name, alias, version)
     return None if before is None else str(before)
 
 
-def _logged_model(records: Records, record: Record, upload: Upload) -> LoggedModel:
+def _find_or_create_model(records: Records, record: Record, upload: Upload) -> LoggedModel:
+    """Return the checkpoint's entry in the Models table."""
     client = records.client
-    mine = f"source_run_id = '{record.run_id}'"
-    found = client.search_logged_models([record.experiment_id], filter_string=mine)
+    of_run = f"source_run_id = '{record.run_id}'"
+    models = client.search_logged_models([record.experiment_id], filter_string=of_run)
     wanted = {"path": str(upload.place.absolute()), "step": str(upload.step)}
     for key in wanted:  # of the last step it is the final model that has an entry
-        for model in found:
+        for model in models:
             if model.params.get(key) == wanted[key]:
                 return model
     model = client.create_logged_model(
@@ -142,7 +143,7 @@ def _logged_model(records: Records, record: Record, upload: Upload) -> LoggedMod
     return client.finalize_logged_model(model.model_id, "READY")
 
 
-def _short(text: str) -> str:
+def _shortened(text: str) -> str:
     if len(text) <= _LONGEST_DESCRIPTION:
         return text
     return text[: _LONGEST_DESCRIPTION - len(_CUT)] + _CUT

@@ -46,20 +46,20 @@ class Version:
 
     @property
     def described(self) -> dict[str, Any]:
-        """What the config of a run should say of these weights, as `promote` noted it."""
+        """Keys of the config that hold for these weights, as `promote` noted them."""
         noted = json.loads(self.tags.get(DESCRIBED, "{}"))
         return {key: noted[key] for key in DESCRIBING if key in noted}
 
     @property
     def path(self) -> str:
-        """What names this version and no other in the registry."""
+        """The path that names this version and no other in the registry."""
         return f"{PREFIX}{self.name}/{self.number}"
 
     @property
     def identity(self) -> str:
         """Tells it from versions of this number in other registries, or in one begun anew."""
-        told = [self.uri, self.source, self.name, self.number, str(self.created)]
-        return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+        parts = [self.uri, self.source, self.name, self.number, str(self.created)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def download(self, target: Path, wanted: Callable[[str], bool]) -> None:
         """Copy its files into a folder, those only whose name is wanted.
@@ -93,7 +93,7 @@ class Version:
 
 @cache
 def find_version(path: str, uri: str | None, key: str) -> Version:
-    """The version that a path names; in one process an alias means the same version throughout.
+    """Return the version that a path names; in one process an alias always means the same one.
 
     Args:
         path: `registry:NAME@ALIAS`, `registry:NAME/VERSION`, or `registry:NAME` for the newest.
@@ -111,17 +111,17 @@ def find_version(path: str, uri: str | None, key: str) -> Version:
     registry = open_catalogue(address)
     models = registry.models()
     if name not in models:
-        raise UserError(_unknown(path, key, name, models, redacted(address)))
-    aliases, numbers = models[name], registry.numbers(name)
+        raise UserError(_unknown_model(path, key, name, models, redacted(address)))
+    aliases, numbers = models[name], registry.version_numbers(name)
     number = _number(reference, aliases, numbers)
     if number is None:
-        raise UserError(_no_version(path, key, name, aliases, numbers))
+        raise UserError(_unknown_version(path, key, name, aliases, numbers))
     entry = registry.entry(name, number)
     return Version(name, number, address, entry.source, entry.created, entry.tags)
 
 
 def pin_references(config: Any, uri: str | None, key: str = "") -> Any:
-    """A composed config in which each `registry:` path names a version in place of an alias.
+    """Return a composed config in which each `registry:` path names a version in place of an alias.
 
     Args:
         config: plain dictionaries and lists.
@@ -132,9 +132,9 @@ def pin_references(config: Any, uri: str | None, key: str = "") -> Any:
         UserError: as `find_version`.
     """
     if isinstance(config, dict):
-        below = f"{key}." if key else ""
+        prefix = f"{key}." if key else ""
         return {
-            name: pin_references(value, uri, f"{below}{name}") for name, value in config.items()
+            name: pin_references(value, uri, f"{prefix}{name}") for name, value in config.items()
         }
     if isinstance(config, str) and is_registered(config):
         return find_version(config, uri, key).path
@@ -149,7 +149,7 @@ def _number(reference: Reference, aliases: Aliases, numbers: list[str]) -> str |
     return reference.version if reference.version in numbers else None
 
 
-def _unknown(
+def _unknown_model(
     path: str, key: str, name: str, models: Mapping[str, Aliases], address: str
 ) -> Problem:
     if not models:
@@ -164,9 +164,11 @@ def _unknown(
     return Problem(key, path, f"one of {', '.join(shown[:LISTED])}{more}, in {address}", remedy)
 
 
-def _no_version(path: str, key: str, name: str, aliases: Aliases, numbers: list[str]) -> Problem:
-    told = [f"@{alias} (version {number})" for alias, number in aliases.items()]
-    has = [f"versions {', '.join(numbers) or 'none'}", f"aliases {', '.join(told) or 'none'}"]
+def _unknown_version(
+    path: str, key: str, name: str, aliases: Aliases, numbers: list[str]
+) -> Problem:
+    meant = [f"@{alias} (version {number})" for alias, number in aliases.items()]
+    has = [f"versions {', '.join(numbers) or 'none'}", f"aliases {', '.join(meant) or 'none'}"]
     ending = f"@{next(iter(aliases))}" if aliases else f"/{numbers[-1] if numbers else 1}"
     remedy = f"Such as {PREFIX}{name}{ending}." if numbers else ""
     return Problem(key, path, f"what {name} has: {'; '.join(has)}", remedy)

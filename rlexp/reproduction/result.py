@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -56,11 +55,9 @@ def write_result(
     text = json.dumps(redacted_values(result), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / RESULT).write_text(text + "\n", encoding="utf-8")
     with lock.exclusive(folder):
-        spool = Spool(folder / SPOOL)
-        now = time.time_ns() // 1_000_000
-        spool.append({"t": now, "kind": "tags", "tags": {VERDICT_TAG: reached}})
-        spool.append({"t": now, "kind": "artifact", "path": RESULT, "folder": None})
-        spool.close()
+        with Spool(folder / SPOOL) as spool:
+            spool.record("tags", tags={VERDICT_TAG: reached})
+            spool.record("artifact", path=RESULT, folder=None)
         tracking = stage.spec.tracking
         try:
             Shipper(folder, str(tracking.uri), tracking.experiment).ship()

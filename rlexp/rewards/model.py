@@ -17,9 +17,9 @@ from pydantic import BeforeValidator, Field
 
 from rlexp.rewards.common.classifier import (
     NeuralReward,
+    classifier_folder,
     classifier_problems,
     load_classifier,
-    local_model_folder,
     logits,
 )
 from rlexp.spec.errors import Problem, UserError
@@ -63,7 +63,7 @@ class Model(NeuralReward):
             problems.append(Problem("reward.path", f"{repeated[0]} twice", "different models"))
         for path in self.path:
             try:
-                folder = local_model_folder(path)
+                folder = classifier_folder(path)
             except UserError as error:
                 problems += error.problems
                 continue

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rlexp.evaluation.best_of import BestOfNSamples, sample_best_of_n
-from rlexp.evaluation.frontier import Frontier, frontier
+from rlexp.evaluation.best_of_n.frontier import Frontier, frontier
+from rlexp.evaluation.best_of_n.samples import BestOfNSamples, sample_best_of_n
 from rlexp.evaluation.results import Evaluation
 from rlexp.evaluation.win_rate import WinRate
 from rlexp.runner.evaluator import Evaluator

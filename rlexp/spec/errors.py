@@ -25,7 +25,7 @@ class Problem:
         return "\n".join(lines)
 
     def under(self, key: str, own: str = "reward") -> Problem:
-        """The same of a part that stands at `key`, and believes that it stands at `own`."""
+        """Return the same for a part that stands at `key`, and believes that it stands at `own`."""
         return replace(
             self,
             key=self.key.replace(own, key, 1),
@@ -39,8 +39,8 @@ class UserError(Exception):
     exit_status = 2
 
     def __init__(self, problems: Problem | Iterable[Problem]) -> None:
-        found = [problems] if isinstance(problems, Problem) else problems
-        self.problems = tuple(dict.fromkeys(found))
+        several = [problems] if isinstance(problems, Problem) else problems
+        self.problems = tuple(dict.fromkeys(several))
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
     def __reduce__(self) -> tuple[type[UserError], tuple[tuple[Problem, ...]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -11,7 +11,7 @@ from rlexp.spec.part import Part
 GUARDS = ("reward_hacking", "kl_budget", "forgetting", "collapse", "instability")
 
 
-def _word(value: Any) -> Any:
+def _word(value: object) -> object:
     return "off" if value is False else value  # what yaml makes of a bare `off`
 
 

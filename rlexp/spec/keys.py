@@ -9,7 +9,7 @@ RENAMED = {"guards.together": "guards.threshold"}
 """Keys that configs of earlier runs have under another name: the old one, and today's."""
 
 
-def key_paths(config: Any, prefix: str = "") -> Iterator[str]:
+def key_paths(config: object, prefix: str = "") -> Iterator[str]:
     """Yield the full path of every key in nested dictionaries, parents included."""
     if isinstance(config, dict):
         for name, value in config.items():
@@ -18,7 +18,7 @@ def key_paths(config: Any, prefix: str = "") -> Iterator[str]:
             yield from key_paths(value, path)
 
 
-def key_values(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def key_values(config: object, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield each full path that has a value of its own, with the value; an empty mapping is one.
 
     >>> dict(key_values({"seed": 0, "algo": {"trl": {}, "loss_type": ["sft"]}}))

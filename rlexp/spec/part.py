@@ -5,9 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
+
+from rlexp.spec.errors import Problem
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Part(BaseModel):
@@ -31,11 +36,11 @@ class Component(Part):
     name: str
     """What cards, tables and metric names call it."""
 
-    def prepare(self, device: Any, local_folder: Callable[..., Path]) -> None:
+    def prepare(self, device: torch.device | str, local_folder: Callable[..., Path]) -> None:
         """Fetch what is needed beside the policy, before the hub is closed. Once in each process.
 
         Args:
-            device: the policy's torch device.
+            device: the policy's.
             local_folder: from a path or hub id, its revision and its key to a folder.
         """
 
@@ -43,6 +48,6 @@ class Component(Part):
         """Files of the code that decides what it does: its class, and what it calls by name."""
         return [Path(inspect.getfile(type(self)))]
 
-    def problems(self) -> list[Any]:
-        """What is wrong beyond the types of single fields, as a list of `Problem`."""
+    def problems(self) -> list[Problem]:
+        """What is wrong beyond the types of single fields."""
         return []

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from rlexp.spec.errors import Problem
 from rlexp.spec.keys import RENAMED
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+T = TypeVar("T")
+
 
 def validate(
-    kind: Any, value: Any, key: str, known: Iterable[str], problems: list[Problem]
-) -> Any | None:
+    kind: type[T], value: object, key: str, known: Iterable[str], problems: list[Problem]
+) -> T | None:
     """Return `value` as an instance of `kind`; None after adding its mistakes to `problems`.
 
     Args:
@@ -32,7 +37,7 @@ def validate(
         return None
 
 
-def _problem(prefix: str, detail: Any, known: list[str]) -> Problem:
+def _problem(prefix: str, detail: ErrorDetails, known: list[str]) -> Problem:
     location = [str(step) for step in detail["loc"]]
     if prefix == "peft" and location and location[0] in ("none", "lora", "dora", "auto", "qlora"):
         location = location[1:]  # the union's tag, which is no key of the config
@@ -78,7 +83,7 @@ def nearest(key: str, known: Iterable[str]) -> str | None:
     return leaves[close[0]] if close else None
 
 
-def _wants(detail: Any) -> str:
+def _wants(detail: ErrorDetails) -> str:
     context = detail.get("ctx", {})
     wants = {
         "greater_than": "a number above {gt}",

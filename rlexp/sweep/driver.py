@@ -13,6 +13,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
+from rlexp.runtime.run_folder import SWEEP_CONFIG
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.keys import key_values
 from rlexp.spec.sweep import SweepSpec
@@ -98,8 +99,7 @@ def run_sweep(
 
     # open the study
     study = open_study(spec, _study_attributes(spec, space, config))
-    Path(spec.folder).mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, Path(spec.folder) / "multirun.yaml")  # as Hydra's own sweepers do
+    _write_config(spec, config)
     with parent_run_logger(spec, study, space, _tracking_settings(config)) as parent_run:
         # run the trials
         progress = SweepProgress(spec, study, parent_run)
@@ -117,6 +117,12 @@ def run_sweep(
         progress.report_written(report)
         parent_run.log_report(report)
     print(spec.folder)
+
+
+def _write_config(spec: SweepSpec, config: DictConfig) -> None:
+    """Leave the sweep's composed config in its folder, as Hydra's own sweepers do."""
+    Path(spec.folder).mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, Path(spec.folder) / SWEEP_CONFIG)
 
 
 def _tracking_settings(config: DictConfig) -> dict[str, Any]:

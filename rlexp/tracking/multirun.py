@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import time
 import uuid
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,7 +25,6 @@ from omegaconf import DictConfig, OmegaConf
 from rlexp.runtime.lock import Held, lock
 from rlexp.runtime.run_folder import SPOOL
 from rlexp.tracking.provenance import environment
-from rlexp.tracking.secrets import redacted_values
 from rlexp.tracking.spool.dead_runs import SpoolStatus
 from rlexp.tracking.spool.parent_run import parent_run
 from rlexp.tracking.spool.shipper import Shipper
@@ -74,7 +72,7 @@ class MultirunParent(Callback):
             "sweep.overrides": " ".join(config.hydra.overrides.task),
         }
         start = {"id": uuid.uuid4().hex, "name": f"sweep of {config.name}", "parent": None}
-        _append(self._folder, "start", tags=tags, sweep=True, **start)
+        _record(self._folder, "start", tags=tags, sweep=True, **start)
         # Ctrl-C and a failed trial leave Hydra without a call of on_multirun_end.
         atexit.register(self._finish, "KILLED")
         if problem := self._ship():
@@ -84,7 +82,7 @@ class MultirunParent(Callback):
         failed = job_return.status == JobStatus.FAILED
         if failed and config.hydra.mode == RunMode.MULTIRUN and config.tracking.uri is not None:
             # The launcher may have put this trial into another process: only files are shared.
-            _append(_sweep_folder(config), "event", event="failed", job=config.hydra.job.num)
+            _record(_sweep_folder(config), "event", event="failed", job=config.hydra.job.num)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         self._finish("FINISHED")
@@ -93,7 +91,7 @@ class MultirunParent(Callback):
         if self._shipper is None:
             return
         failed = SpoolStatus.read(self._folder).trial_failed
-        _append(self._folder, "end", status="FAILED" if failed else status)
+        _record(self._folder, "end", status="FAILED" if failed else status)
         if problem := self._ship():
             later = f"python -m rlexp sync {self._folder}"
             log.warning("The sweep's end is not in MLflow (%s). Send it later: %s", problem, later)
@@ -116,7 +114,7 @@ def _sweep_folder(config: DictConfig) -> Path:
     return Path(config.hydra.sweep.dir).absolute()
 
 
-def _append(folder: Path, kind: str, **fields: Any) -> None:
-    spool = Spool(folder / SPOOL)
-    spool.append({"t": time.time_ns() // 1_000_000, "kind": kind, **redacted_values(fields)})
-    spool.close()
+def _record(folder: Path, kind: str, **fields: Any) -> None:
+    """Append to the spool, which several processes of the sweep do."""
+    with Spool(folder / SPOOL) as spool:
+        spool.record(kind, **fields)

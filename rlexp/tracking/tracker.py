@@ -29,10 +29,10 @@ from rlexp.spec.errors import Pruned
 from rlexp.tracking.provenance import environment
 from rlexp.tracking.provenance.manifest import Manifest, collect_facts, copy_sources
 from rlexp.tracking.sample_table import json_cell, ordered_columns
-from rlexp.tracking.secrets import redacted, redacted_values
+from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.history import RunHistory
 from rlexp.tracking.spool.shipper import Shipper
-from rlexp.tracking.spool.spool import Spool
+from rlexp.tracking.spool.spool import Spool, now_ms
 from rlexp.tracking.spool.uploader import Uploader
 from rlexp.tracking.store.connection import resolve, ui_command
 from rlexp.tracking.system_metrics import SystemMetrics
@@ -108,8 +108,10 @@ class Tracker:
         if tracker.told:
             tracker._resume(tracker.told, params, tags)
         else:
-            tracker._append("start", id=uuid.uuid4().hex, name=spec.name, parent=parent, tags=tags)
-            tracker._append("params", params=params)
+            tracker._spool.record(
+                "start", id=uuid.uuid4().hex, name=spec.name, parent=parent, tags=tags
+            )
+            tracker._spool.record("params", params=params)
         if description:
             tracker.note(description)
         tracker._provenance_files(repository, spec)
@@ -134,14 +136,15 @@ class Tracker:
         """Begin another attempt at the same run. MLflow's parameters cannot change: tags say it."""
         identity = {name: earlier.start[name] for name in ("id", "name", "parent")}
         place = {name: tags[name] for name in (environment.HOST_TAG, "folder")}
-        self._append("start", **identity, tags={**earlier.start["tags"], **place}, resumed=True)
+        first_tags = {**earlier.start["tags"], **place}
+        self._spool.record("start", **identity, tags=first_tags, resumed=True)
         changed = {key: value for key, value in params.items() if earlier.params.get(key) != value}
         resumed = {f"resumed.{name}": tags[name] for name in _ATTEMPT_TAGS if name in tags}
-        self._append("tags", tags={"resumed": earlier.attempts, **resumed, **changed})
+        self._spool.record("tags", tags={"resumed": earlier.attempts, **resumed, **changed})
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Log metrics by name (`group/name`) at an optimizer step. NaN and infinities are kept."""
-        now = _now()
+        now = now_ms()
         points = {name: (float(value), now) for name, value in metrics.items()}
         earlier = self.told.points.get(step, {}) if self.told else {}
         new = {name: value for name, (value, _) in points.items() if name not in earlier}
@@ -165,7 +168,7 @@ class Tracker:
             return
         columns = ordered_columns(rows)
         data = [[step, *(json_cell(row.get(column)) for column in columns)] for row in rows]
-        self._append("table", step=step, file=file, columns=["step", *columns], data=data)
+        self._spool.record("table", step=step, file=file, columns=["step", *columns], data=data)
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Log a file or a folder, copied to MLflow later: it must stay where it is until the end.
@@ -176,12 +179,14 @@ class Tracker:
         """
         inside = path.is_relative_to(self.folder)
         place = path.relative_to(self.folder) if inside else path.absolute()
-        self._append("artifact", path=str(place), folder=folder)
+        self._spool.record("artifact", path=str(place), folder=folder)
 
     def dataset(self, name: str, source: str, digest: str, kind: str, rows: int) -> None:
         """Log the data that the run trains on; MLflow shows the first characters of `digest`."""
         if self.told is None or self.told.digest is None:
-            self._append("dataset", name=name, source=source, digest=digest, of=kind, rows=rows)
+            self._spool.record(
+                "dataset", name=name, source=source, digest=digest, of=kind, rows=rows
+            )
         self.origin(data={"source": source, "digest": digest, "rows": rows})
 
     def origin(self, **facts: Any) -> None:
@@ -201,9 +206,11 @@ class Tracker:
             return
         # With the time of the evaluation's own point the run's series keeps one point a step.
         logged = self._latest_points if step == self._latest_step else {}
-        points = {name: logged.get(name, (float(value), _now())) for name, value in metrics.items()}
+        points = {
+            name: logged.get(name, (float(value), now_ms())) for name, value in metrics.items()
+        }
         slug = re.sub(r"[^\w.-]+", "-", self._name).strip("-") or "run"
-        self._append(
+        self._spool.record(
             "checkpoint",
             step=step,
             name=f"{path.name}-{slug}",  # lists cut off long names: what differs comes first
@@ -213,7 +220,7 @@ class Tracker:
 
     def removed(self, path: Path) -> None:
         """Log that a checkpoint's weights are no longer on the disk."""
-        self._append("removed", path=str(path.absolute()))
+        self._spool.record("removed", path=str(path.absolute()))
 
     def flush(self) -> None:
         """Wait until the disk has all that was logged: a checkpoint must not be ahead of it."""
@@ -221,16 +228,16 @@ class Tracker:
 
     def tag(self, key: str, value: str) -> None:
         """Set a tag of the MLflow run."""
-        self._append("tags", tags={key: value})
+        self._spool.record("tags", tags={key: value})
 
     def note(self, text: str, *, alone: bool = False) -> None:
         """Put Markdown on the run's page, below what stands there already or in its place."""
         self._notes = [text] if alone else [*self._notes, text]
-        self._append("note", text="\n\n".join(self._notes))
+        self._spool.record("note", text="\n\n".join(self._notes))
 
     def event(self, kind: str, **fields: Any) -> None:
         """Log something worth keeping in the spool that MLflow has no place for."""
-        self._append("event", event=kind, **fields)
+        self._spool.record("event", event=kind, **fields)
 
     @property
     def run_id(self) -> str | None:
@@ -252,7 +259,7 @@ class Tracker:
         try:
             if error is not None and not isinstance(error, Pruned):
                 self.tag("error", f"{type(error).__name__}: {error}")
-            self._append("end", status=status)
+            self._spool.record("end", status=status)
         finally:  # on a full disk there are no last words, but still others who want the lock
             if self._uploader:
                 patience = _PATIENCE_WHEN_KILLED if status == "KILLED" else PATIENCE
@@ -260,9 +267,6 @@ class Tracker:
                     log.warning("%s. They are kept in %s", problem, self.folder / SPOOL)
             self._spool.close()
             self._lock.close()
-
-    def _append(self, kind: str, **fields: Any) -> None:
-        self._spool.append({"t": _now(), "kind": kind, **redacted_values(fields)})
 
     def _provenance_files(self, repository: Path | None, spec: RunSpec) -> None:
         place = self.folder / PROVENANCE
@@ -284,11 +288,7 @@ class Tracker:
             return
         second = round(time.monotonic() - self._began)
         event = {"kind": "metrics", "step": second, "metrics": self._system_metrics.sample()}
-        self._spool.append({"t": _now(), **event})
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
+        self._spool.append({"t": now_ms(), **event})
 
 
 def _status(error: BaseException | None) -> Status:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -113,7 +114,7 @@ class TokenScores:
 
 
 def score_tokens(
-    model: Any,
+    model: Callable[..., Any],
     sequences: Sequences,
     temperature: float,
     *,

@@ -30,7 +30,7 @@ def progress(step, steps, loss):
     print("step", step, flush=True)
     sys.stdin.readline()
 
-print("folder", tiny.ensure(Path(sys.argv[1]), progress, {QUICK!r}), flush=True)
+print("folder", tiny.ensure_tiny_model(Path(sys.argv[1]), progress, {QUICK!r}), flush=True)
 """
 
 

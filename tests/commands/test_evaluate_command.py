@@ -14,7 +14,7 @@ from tiny_policy import TinyPolicy
 
 from rlexp.__main__ import main
 from rlexp.builtin import tiny
-from rlexp.evaluation.best_of import sample_best_of_n
+from rlexp.evaluation.best_of_n.samples import sample_best_of_n
 from rlexp.evaluation.policy import evaluate
 from rlexp.spec.errors import UserError
 from rlexp.spec.eval import EvalSpec

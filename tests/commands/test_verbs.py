@@ -178,7 +178,7 @@ class TestDoctor:
                 session.add(SqlRun(run_uuid=name, lifecycle_stage=stage))
             session.commit()
         engine.dispose()
-        assert [(f.found, f.verdict) for f in doctor.tracking_store(uri)] == [("2 runs", "ok")]
+        assert [(f.state, f.verdict) for f in doctor.tracking_store(uri)] == [("2 runs", "ok")]
 
     @pytest.mark.parametrize(
         "uri",
@@ -202,5 +202,5 @@ class TestDoctor:
         """Runs that go on quietly on the CPU of a GPU machine."""
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
         monkeypatch.setattr(doctor, "cuda_capabilities", lambda: ((9, 0),))
-        problems = [finding.what for finding in doctor.devices() if finding.verdict == "problem"]
+        problems = [finding.subject for finding in doctor.devices() if finding.verdict == "problem"]
         assert problems == ["torch's GPUs"]

@@ -14,11 +14,11 @@ from some_card import BETTER, COST, GUARDS, IDENTITY, SOUND, evaluation, shown
 
 from rlexp.cards.card import Card, build_card
 from rlexp.cards.html import write_card_page
-from rlexp.evaluation.best_of import BestOfNSamples, best_of, expected_best, kl_bound
+from rlexp.evaluation.best_of_n.frontier import LESS, MORE, format_frontier, frontier
+from rlexp.evaluation.best_of_n.samples import BestOfNSamples, best_of, expected_best, kl_bound
 from rlexp.evaluation.bootstrap import bootstrap_change, bootstrap_ratio
 from rlexp.evaluation.changes import change, changes
 from rlexp.evaluation.extremes import largest_changes
-from rlexp.evaluation.frontier import LESS, MORE, format_frontier, frontier
 from rlexp.evaluation.results import Pair
 from rlexp.evaluation.slices import LENGTH, metric_slices, slice_labels
 from rlexp.evaluation.win_rate import pairwise_wins, win_rate_by_reward

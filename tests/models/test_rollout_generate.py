@@ -42,7 +42,8 @@ def test_generate_gives_the_rollouts(with_adapter: bool, tmp_path: Path) -> None
     if with_adapter:
         wrapped = get_peft_model(policy.model, LoraConfig(init_lora_weights=False))
         policy.model = wrapped
-    stands_in, nothing = InPlaceOfGenerate(policy), None
+    stands_in: Any = InPlaceOfGenerate(policy)
+    nothing = None
     stands_in.on_train_begin(nothing, nothing, nothing)
     torch.manual_seed(3)
     whole = policy.model.generate(**padded_prompts(), generation_config=asked())

@@ -21,7 +21,7 @@ from rlexp.builtin import tiny
 from rlexp.cards.card import Card
 from rlexp.cards.model_card import Weights, model_card
 from rlexp.models import adapters
-from rlexp.models.adapters import whole_weights
+from rlexp.models.adapters import merged_weights
 from rlexp.models.policy import Policy
 from rlexp.models.saving import name_base, save_policy
 from rlexp.runtime.cache import make_once
@@ -128,10 +128,10 @@ def test_merged_weights_are_the_adapters_model(made: Any) -> None:
     base = logits(tiny.ensure_tiny_model())
     assert (logits(adapter) - base).abs().max() > 1e-2
     assert torch.allclose(logits(merged), logits(adapter), atol=1e-5)
-    cached = whole_weights(adapter, tiny.ensure_tiny_model())
+    cached = merged_weights(adapter, tiny.ensure_tiny_model())
     assert torch.allclose(logits(cached), logits(adapter), atol=1e-5)
     first, _ = complete_checkpoints(made("adapter") / "checkpoints")
-    assert whole_weights(first, tiny.ensure_tiny_model()) != cached
+    assert merged_weights(first, tiny.ensure_tiny_model()) != cached
 
 
 @pytest.mark.parametrize("kind", ["whole", "adapter"])

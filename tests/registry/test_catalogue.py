@@ -44,8 +44,8 @@ def test_both_ways_of_reading_agree(registry: str) -> None:
     assert type(read) is not type(asked)
     assert read.models() == asked.models() == {"films": {"champion": "11"}, "it's empty": {}}
     wanted = [str(number) for number in range(1, 12) if number != 3]
-    assert read.numbers("films") == asked.numbers("films") == wanted
-    assert read.numbers("it's empty") == asked.numbers("it's empty") == []
+    assert read.version_numbers("films") == asked.version_numbers("films") == wanted
+    assert read.version_numbers("it's empty") == asked.version_numbers("it's empty") == []
     assert read.entry("films", "11") == asked.entry("films", "11")
     assert read.entry("films", "11").tags == {"step": "11"}
 

@@ -7,18 +7,21 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import optuna
 import pytest
 from optuna.storages import RDBStorage
+from runs import composed
 from toy_sweeps import Toy, until
 from tracking_servers import postgresql
 
 from rlexp.spec.errors import UserError
 from rlexp.sweep import ownership
+from rlexp.sweep.driver import sweep_spec
 from rlexp.sweep.optuna_internals import id_of_trial
-from rlexp.sweep.study import read_study
+from rlexp.sweep.study import CONFIG, OBJECTIVES, SPACE, open_study, read_study
 
 DRIVER = "postgresql+psycopg"
 
@@ -131,6 +134,22 @@ def test_a_study_that_is_only_read_is_not_made(tmp_path: Path) -> None:
         with pytest.raises(UserError):
             read_study(storage)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_study_of_before_a_renaming_is_gone_on_with(tmp_path: Path) -> None:
+    """A study that is refused for a key that has another name now, and the same value."""
+    settings = composed("sweep=optuna")["sweep"] | {"storage": f"sqlite:///{tmp_path}/study.db"}
+    spec = sweep_spec(settings)
+
+    def attributes(**config: str) -> dict[str, Any]:
+        keys = {key.replace("_", "."): value for key, value in config.items()}
+        return {OBJECTIVES: spec.objectives, SPACE: {}, CONFIG: keys}
+
+    open_study(spec, attributes(guards_together="2.0"))
+    study = open_study(spec, attributes(guards_threshold="2.0"))
+    assert study.user_attrs[CONFIG] == {"guards.threshold": "2.0"}
+    with pytest.raises(UserError, match=r"guards\.threshold: got 3"):
+        open_study(spec, attributes(guards_threshold="3.0"))
 
 
 def test_a_trial_that_ends_while_it_is_looked_at_is_not_dead(

@@ -11,7 +11,7 @@ from rlexp.spec.model import ModelSpec
 Vocabulary = dict[str, int]
 
 
-def local_companion(path: str, key: str) -> Path | None:
+def local_model_folder(path: str, key: str) -> Path | None:
     """The companion's folder, where it is on this machine already.
 
     Raises:
@@ -49,7 +49,7 @@ def auxiliary_model_problems(
     return [Problem(key, f"{folder}, a {', '.join(names)}", want)]
 
 
-def other_vocabulary(
+def vocabulary_problems(
     folder: Path, key: str, policy: Vocabulary | None, remedy: str
 ) -> list[Problem]:
     """A problem where a companion's tokens are not the policy's."""

@@ -11,7 +11,7 @@ from collections import defaultdict
 from statistics import fmean, pstdev
 from typing import Any
 
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from rlexp.algos.common.reward_function import RewardFunction
 
@@ -27,7 +27,7 @@ DROPPED = (
 
 
 class OnlineDpoLog(TrainerCallback):
-    """Judges answers for the trainer, and adds to its logs what it saw of them.
+    """Scores answers for the trainer, and adds metrics of them to its logs.
 
     It stands before the callbacks that pass the logs on.
     """
@@ -36,7 +36,7 @@ class OnlineDpoLog(TrainerCallback):
         self.reward, self.ends = reward, set(eos_token_ids)
         self.seen: dict[str, list[float]] = defaultdict(list)
 
-    def judge(
+    def score(
         self,
         prompts: list[Any],
         completions: list[Any],
@@ -44,16 +44,23 @@ class OnlineDpoLog(TrainerCallback):
         **columns: Any,
     ) -> list[float]:
         """The reward, as TRL calls it: `completion_ids` have padding behind them."""
-        scores = self.reward(prompts, completions, self._see, **columns)
+        scores = self.reward(prompts, completions, self._record, **columns)
         lengths = [self._length(ids) for ids in completion_ids]
         cut = [self.ends.isdisjoint(ids) for ids in completion_ids]
-        self._see("reward", fmean(scores))
-        self._see("reward_std", pstdev(scores))
-        self._see("completions/mean_length", fmean(lengths))
-        self._see("completions/clipped_ratio", fmean(cut))
+        self._record("reward", fmean(scores))
+        self._record("reward_std", pstdev(scores))
+        self._record("completions/mean_length", fmean(lengths))
+        self._record("completions/clipped_ratio", fmean(cut))
         return scores
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
         if not logs or "objective/scores" not in logs:
             return
         implicit = (logs["rewards/chosen"] + logs["rewards/rejected"]) / 2
@@ -70,5 +77,5 @@ class OnlineDpoLog(TrainerCallback):
         """Tokens up to and including the first end token."""
         return next((place for place, token in enumerate(ids, 1) if token in self.ends), len(ids))
 
-    def _see(self, name: str, value: float) -> None:
+    def _record(self, name: str, value: float) -> None:
         self.seen[name].append(value)

@@ -52,8 +52,8 @@ def longest_sequence(algo: RolloutAlgo, training: Training) -> int:
 
 
 @contextmanager
-def server_answers(algo: RolloutAlgo) -> Iterator[None]:
-    """Around what connects to a vLLM server: one that is not there is the user's to start.
+def explain_missing_server(algo: RolloutAlgo) -> Iterator[None]:
+    """Turn a vLLM server's missing answer into a mistake of the user, who has to start it.
 
     Raises:
         UserError: no server at the address.
@@ -69,24 +69,24 @@ def server_answers(algo: RolloutAlgo) -> Iterator[None]:
 
 
 def with_vllm(algo: RolloutAlgo, training: Training, trainer: TrainerLike) -> TrainerLike:
-    """The trainer, whose policy is sampled by vLLM where the algorithm says so."""
+    """Return the trainer; vLLM samples its policy where the algorithm says so."""
     if algo.rollout == "vllm":
         policy = training.policy
         policy.model = trainer.model
-        with server_answers(algo):
-            keeps_up = policy.sample_by_vllm(
+        with explain_missing_server(algo):
+            weights_callback = policy.sample_by_vllm(
                 trainer.accelerator,
                 algo.vllm,
                 sampling(algo),
                 longest=longest_sequence(algo, training),
                 at_once=training.spec.train.batch_size // training.spec.hardware.processes,
             )
-        trainer.add_callback(keeps_up)
+        trainer.add_callback(weights_callback)
     return trainer
 
 
 def with_rollouts(algo: RolloutAlgo, training: Training, trainer: TrainerLike) -> TrainerLike:
-    """One of TRL's trainers that samples by `generate`, with rlexp's rollouts in its place."""
+    """Return one of TRL's trainers that samples by `generate`, with rlexp's rollouts instead."""
     if algo.rollout == "transformers" or (algo.rollout == "vllm" and algo.trl_runs_vllm):
         return trainer
     trainer = with_vllm(algo, training, trainer)

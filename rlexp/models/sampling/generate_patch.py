@@ -10,7 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, TrainerCallback
+from transformers import (
+    GenerationConfig,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from rlexp.models.sampling.kv_cache import unpadded
 from rlexp.spec.errors import Problem, UserError
@@ -32,10 +38,14 @@ class InPlaceOfGenerate(TrainerCallback):
         """
         self.policy = policy
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         self.policy.model.generate = self.generate
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         del self.policy.model.generate
 
     def generate(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from rlexp.models.sampling.kv_cache import padded
 from rlexp.models.sampling.rollout import Rollout
@@ -99,5 +99,7 @@ class WeightsToVllm(TrainerCallback):
     def __init__(self, rollout: VllmRollout) -> None:
         self.rollout = rollout
 
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         self.rollout.vllm.sync_weights()

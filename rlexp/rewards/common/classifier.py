@@ -89,7 +89,7 @@ class MaybeClassifier(NeuralReward):
         if self.path is None:
             return []
         try:
-            folder = local_model_folder(self.path)
+            folder = classifier_folder(self.path)
         except UserError as error:
             return list(error.problems)
         return self.misfits(folder) if folder else []
@@ -104,7 +104,7 @@ class MaybeClassifier(NeuralReward):
         load_classifier(str(folder), self._device, None)
 
 
-def local_model_folder(path: str) -> Path | None:
+def classifier_folder(path: str) -> Path | None:
     """Return the folder that a path names; None for a model that has to be fetched first.
 
     Raises:

@@ -24,21 +24,21 @@ def algo_fits_model(algo: AlgoSpec, model: ModelSpec) -> Problems:
 def vllm_is_there(algo: AlgoSpec, hardware: HardwareSpec) -> Problems:
     if not isinstance(algo, RolloutAlgo) or algo.rollout != "vllm":
         return []
-    key, found = "algo.rollout", []
+    key, problems = "algo.rollout", []
     if importlib.util.find_spec("vllm") is None:
         remedy = (
             "In an environment of its own, for it wants an older transformers: "
             "pip install 'rlexp[vllm]'. Or set algo.rollout=fast."
         )
-        found.append(Problem(key, "vllm, which is not installed", "the extra `vllm`", remedy))
+        problems.append(Problem(key, "vllm, which is not installed", "the extra `vllm`", remedy))
     if likely_device(hardware.device) != "cuda":
         remedy = "Set algo.rollout=fast, or run on a machine with an NVIDIA GPU."
-        found.append(Problem(key, "vllm without an NVIDIA GPU", "hardware=gpu", remedy))
+        problems.append(Problem(key, "vllm without an NVIDIA GPU", "hardware=gpu", remedy))
     size = algo.vllm.tensor_parallel_size
     if algo.vllm.mode == "colocate" and hardware.processes % size:
         want = f"a divisor of hardware.processes ({hardware.processes})"
-        found.append(Problem("algo.vllm.tensor_parallel_size", str(size), want))
-    return found
+        problems.append(Problem("algo.vllm.tensor_parallel_size", str(size), want))
+    return problems
 
 
 def reference_can_follow(algo: AlgoSpec, peft: PeftSpec) -> Problems:

@@ -19,22 +19,22 @@ def texts_are_there(evaluation: EvalSpec) -> list[Problem]:
     key, path = "eval.texts_path", evaluation.texts_path
     if path is None:
         return []
-    file, found = Path(path).expanduser(), []
+    file, problems = Path(path).expanduser(), []
     if not file.is_file():
         got = f"{path}, a folder" if file.is_dir() else f"{path}, which is not there"
-        near = get_close_matches(file.name, _names(file.parent), n=1)
+        near = get_close_matches(file.name, _names_in(file.parent), n=1)
         remedy = f"Did you mean {file.parent / near[0]}?" if near else ""
-        found.append(Problem(key, got, "a file of texts, or null", remedy))
+        problems.append(Problem(key, got, "a file of texts, or null", remedy))
     if file.suffix.lower() not in TEXTS:
-        found.append(Problem(key, path, f"a file that ends with {', '.join(TEXTS)}"))
+        problems.append(Problem(key, path, f"a file that ends with {', '.join(TEXTS)}"))
     if evaluation.texts == 0:
         remedy = "Set eval.texts=200, or eval.texts_path=null."
-        found.append(Problem("eval.texts", "0, with eval.texts_path", "1 or more", remedy))
-    return found
+        problems.append(Problem("eval.texts", "0, with eval.texts_path", "1 or more", remedy))
+    return problems
 
 
-def _names(folder: Path) -> list[str]:
-    return [each.name for each in folder.iterdir()] if folder.is_dir() else []
+def _names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
 
 
 def slices_are_columns(data: DataSpec, evaluation: EvalSpec) -> list[Problem]:

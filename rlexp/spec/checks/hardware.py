@@ -41,13 +41,13 @@ def precision_exists(hardware: HardwareSpec, model: ModelSpec) -> Problems:
     device = likely_device(hardware.device)
     if has_bf16(device):
         return []
-    asked = {
+    precisions = {
         "hardware.mixed_precision": (hardware.mixed_precision, "bf16", "no"),
         "model.dtype": (model.dtype, "bfloat16", "float32"),
     }
     return [
         Problem(key, value, f"a precision that {device} has here", f"Set {key}={instead}.")
-        for key, (value, refused, instead) in asked.items()
+        for key, (value, refused, instead) in precisions.items()
         if value == refused
     ]
 

@@ -32,11 +32,13 @@ def rivals_are_sampled(algo: AlgoSpec, evaluation: EvalSpec, reward: RewardSpec)
     """A reward that compares the completions to a prompt wants more than one of them."""
     if not needs_rivals(reward):
         return []
-    found, want = [], f"2 at least: reward={reward.name} compares the completions to a prompt"
+    problems, want = [], f"2 at least: reward={reward.name} compares the completions to a prompt"
     if evaluation.completions < 2:
         got = str(evaluation.completions)
-        found.append(Problem("eval.completions", got, want, "Set eval.completions=2."))
+        problems.append(Problem("eval.completions", got, want, "Set eval.completions=2."))
     if isinstance(algo, RolloutAlgo) and algo.needs_reward and algo.answers_a_prompt < 2:
         got = f"{algo.name}, which samples one completion a prompt"
-        found.append(Problem("algo", got, want, "Choose algo=grpo, rloo, reinforce or online_dpo."))
-    return found
+        problems.append(
+            Problem("algo", got, want, "Choose algo=grpo, rloo, reinforce or online_dpo.")
+        )
+    return problems

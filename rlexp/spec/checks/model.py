@@ -49,12 +49,14 @@ def chat_template_is_there(model: ModelSpec) -> Problems:
 
 
 def adapter_fits(peft: PeftSpec, hardware: HardwareSpec) -> Problems:
-    found: Problems = []
+    problems: Problems = []
     if isinstance(peft, QloraPeft):
         if importlib.util.find_spec("bitsandbytes") is None:
             remedy = "Install the extra: pip install 'rlexp[quant]', or set peft=lora."
-            found.append(Problem("peft", "qlora without bitsandbytes", "the extra `quant`", remedy))
+            problems.append(
+                Problem("peft", "qlora without bitsandbytes", "the extra `quant`", remedy)
+            )
         if likely_device(hardware.device) != "cuda":
             remedy = "Set peft=lora, or run on a machine with an NVIDIA GPU."
-            found.append(Problem("peft", "qlora without an NVIDIA GPU", "hardware=gpu", remedy))
-    return found
+            problems.append(Problem("peft", "qlora without an NVIDIA GPU", "hardware=gpu", remedy))
+    return problems

@@ -10,7 +10,7 @@ MADE_HERE = ("builtin:tiny", "builtin:scratch")
 
 def shape_is_right(model: ModelSpec) -> list[Problem]:
     """A shape stands where a model is new, and only there; its heads share the width evenly."""
-    shape, found = model.shape, []
+    shape, problems = model.shape, []
     if model.path != "builtin:scratch":
         if shape is None:
             return []
@@ -25,8 +25,8 @@ def shape_is_right(model: ModelSpec) -> list[Problem]:
         want = f"a divisor of half of model.shape.hidden_size ({shape.hidden_size})"
         near = min(fitting, key=lambda n: abs(n - shape.heads), default=None)
         remedy = f"{near} is the nearest." if near else "Make model.shape.hidden_size even."
-        found.append(Problem("model.shape.heads", str(shape.heads), want, remedy))
+        problems.append(Problem("model.shape.heads", str(shape.heads), want, remedy))
     if model.tokenizer is not None:
         want = "null: a new model's tokenizer is trained on the data's texts"
-        found.append(Problem("model.tokenizer", model.tokenizer, want))
-    return found
+        problems.append(Problem("model.tokenizer", model.tokenizer, want))
+    return problems

@@ -26,15 +26,16 @@ def cuda_capabilities() -> tuple[tuple[int, int], ...]:
         return ()  # no driver, hence no GPU that could be used
     count = pynvml.nvmlDeviceGetCount()
     handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
-    found: list[tuple[int, int]] = []
+    capabilities: list[tuple[int, int]] = []
     for handle in handles:
         major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
-        found.append((major, minor))
+        capabilities.append((major, minor))
     if visible is not None:
         chosen = [part.strip() for part in visible.split(",")]
         if all(part.isdigit() for part in chosen):
-            found = [found[int(part)] for part in chosen if int(part) < count]
-    return tuple(found)
+            numbers = [int(part) for part in chosen if int(part) < count]
+            capabilities = [capabilities[number] for number in numbers]
+    return tuple(capabilities)
 
 
 def likely_device(requested: str) -> Device:

@@ -33,7 +33,7 @@ def saved_path(path: str, key: str) -> str:
             return path
         remedy = "Give a model's folder, a run's folder, run:ID, registry:NAME or a hub id."
         raise UserError(Problem(key, f"{path}, which is not there", "a folder", remedy))
-    inside = [each for each in (folder, folder / "model") if _config_file(each).is_file()]
+    inside = [place for place in (folder, folder / "model") if _config_file(place).is_file()]
     if not inside:
         remedy = "Did the run finish? Its model/ is written at its end."
         raise UserError(Problem(key, f"{folder}, without a model", "a model's folder", remedy))
@@ -59,7 +59,7 @@ def vocabulary(folder: Path) -> dict[str, int] | None:
     pieces = content["model"].get("vocab", {})
     if isinstance(pieces, list):  # of a unigram model: pieces with their scores
         pieces = {piece: index for index, (piece, _) in enumerate(pieces)}
-    return pieces | {each["content"]: each["id"] for each in content.get("added_tokens", [])}
+    return pieces | {token["content"]: token["id"] for token in content.get("added_tokens", [])}
 
 
 def _config_file(folder: Path) -> Path:
@@ -69,9 +69,9 @@ def _config_file(folder: Path) -> Path:
 def _run_folder(run: str, key: str) -> Path:
     cards = [card for pattern in RUNS for card in sorted(Path().glob(pattern))]
     known = {json.loads(card.read_text(encoding="utf-8"))["run_id"]: card.parent for card in cards}
-    found = [folder for identifier, folder in known.items() if run and identifier.startswith(run)]
-    if len(found) == 1:
-        return found[0]
-    got = f"run:{run}, the beginning of {len(found)} of the {len(known)} finished runs here"
+    folders = [place for run_id, place in known.items() if run and run_id.startswith(run)]
+    if len(folders) == 1:
+        return folders[0]
+    got = f"run:{run}, the beginning of {len(folders)} of the {len(known)} finished runs here"
     remedy = "Type it in the folder where the run was started, or give the run's folder."
     raise UserError(Problem(key, got, "the id of one run in outputs/ or multirun/", remedy))

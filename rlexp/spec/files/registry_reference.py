@@ -30,11 +30,11 @@ class Reference:
         Raises:
             UserError: a path of another form.
         """
-        found = _FORM.fullmatch(path.removeprefix(PREFIX))
-        if found is None:
+        match = _FORM.fullmatch(path.removeprefix(PREFIX))
+        if match is None:
             want = "registry:NAME@ALIAS or registry:NAME/VERSION"
             raise UserError(Problem(key, path, want, "Such as registry:my-model@champion."))
-        return cls(**found.groupdict())
+        return cls(**match.groupdict())
 
 
 def is_registered(path: str) -> bool:

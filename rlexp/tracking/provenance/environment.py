@@ -1,4 +1,4 @@
-"""Where a run comes from: code, command, packages, machine, and the knobs that people compare."""
+"""Provenance of a run: code, command, packages, machine, and the knobs that people compare."""
 
 from __future__ import annotations
 
@@ -58,28 +58,29 @@ _PARAMS = (
 
 
 def params(spec: RunSpec) -> dict[str, str | int | float | bool]:
-    """The knobs that runs are compared by: a short list, and the algorithm's own.
+    """Return the knobs that runs are compared by: a short list, and the algorithm's own.
 
     The whole config is an artifact; a table with 150 columns shows nothing. Keys that are null or
     no single value are left out: MLflow's parallel plot wants numbers.
     """
     parts = spec.model_dump()
     own = [f"algo.{name}" for name in type(spec.algo).model_fields if name != "trl"]
-    values = {key: _at(parts, key) for key in dict.fromkeys([*_PARAMS, *own])}
-    if is_registered(path := _at(parts, "model.path") or ""):
+    values = {key: _value_at(parts, key) for key in dict.fromkeys([*_PARAMS, *own])}
+    if is_registered(path := _value_at(parts, "model.path") or ""):
         values["model.version"] = path
     return {key: value for key, value in values.items() if isinstance(value, (str, int, float))}
 
 
-def _at(tree: Any, key: str) -> Any:
+def _value_at(tree: Any, key: str) -> Any:
+    """Return the value of a dotted key; None where there is no such key."""
     for name in key.split("."):
         tree = tree.get(name) if isinstance(tree, dict) else None
     return tree
 
 
 def tags(repository: Path | None) -> dict[str, str]:
-    """Command, code, machine and versions, as tags of the MLflow run."""
-    found = {
+    """Return command, code, machine and versions, as tags of the MLflow run."""
+    values = {
         "mlflow.user": _user(),
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": Path(sys.argv[0]).name,
@@ -90,33 +91,33 @@ def tags(repository: Path | None) -> dict[str, str]:
         "cpu": f"{os.cpu_count()} x {cpu_name()}",
         "gpu": ", ".join(gpu_names()) or "none",
     }
-    found |= {f"version.{name}": version for name, version in versions(_MAIN_PACKAGES).items()}
+    values |= {f"version.{name}": version for name, version in versions(_MAIN_PACKAGES).items()}
     if repository and (commit := _git(repository, "rev-parse", "HEAD")):
-        found["mlflow.source.git.commit"] = commit.strip()
-        found["git.dirty"] = str(bool(_git(repository, "status", "--porcelain"))).lower()
-    return {key: redacted(value) for key, value in found.items()}
+        values["mlflow.source.git.commit"] = commit.strip()
+        values["git.dirty"] = str(bool(_git(repository, "status", "--porcelain"))).lower()
+    return {key: redacted(value) for key, value in values.items()}
 
 
 def versions(names: tuple[str, ...]) -> dict[str, str]:
-    """Installed versions of packages; those that are not installed are left out."""
-    found = {}
+    """Return installed versions of packages; those that are not installed are left out."""
+    installed = {}
     for name in names:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue  # an optional one, or rlexp run from a checkout
-    return found
+    return installed
 
 
 def installed_packages() -> list[str]:
-    """Every installed package as `name==version`, in the order of their names."""
+    """Return every installed package as `name==version`, in the order of their names."""
     installed = {f"{dist.name}=={dist.version}" for dist in metadata.distributions()}
     return sorted(installed, key=str.lower)
 
 
 @dataclass(frozen=True)
 class GitState:
-    """What stands in a repository: a commit, and what was done to it since."""
+    """State of a git repository: a commit, and what was done to it since."""
 
     folder: Path
     commit: str | None
@@ -129,17 +130,17 @@ class GitState:
 
     @classmethod
     def of(cls, repository: Path | None) -> GitState | None:
-        """As it stands now; None without a repository."""
+        """Return the state as it is now; None without a repository."""
         if repository is None:
             return None
         diff = _uncommitted(repository)
-        shown = redacted(diff)[:_LONGEST_DIFF]
+        kept = redacted(diff)[:_LONGEST_DIFF]
         return cls(
             folder=repository,
             commit=_git(repository, "rev-parse", "HEAD").strip() or None,
             status=_git(repository, "status", "--porcelain").splitlines(),
-            diff=shown,
-            restorable=diff == shown,
+            diff=kept,
+            restorable=diff == kept,
         )
 
 
@@ -155,8 +156,9 @@ def files(folder: Path, code: GitState | None) -> list[Path]:
 
 
 def _uncommitted(repository: Path) -> str:
-    listed = _git(repository, "ls-files", "--others", "--exclude-standard", "-z").split("\0")
-    new = [name for name in listed if name.endswith(_CODE)]
+    """Return what `git diff` says of the repository, untracked files of code among it."""
+    untracked = _git(repository, "ls-files", "--others", "--exclude-standard", "-z").split("\0")
+    new = [name for name in untracked if name.endswith(_CODE)]
     index = Path(_git(repository, "rev-parse", "--git-path", "index").strip())
     with tempfile.TemporaryDirectory() as scratch:
         # Told of the new files, git shows them as well; the user's own index is left as it is.
@@ -169,7 +171,7 @@ def _uncommitted(repository: Path) -> str:
 
 
 def repository() -> Path | None:
-    """The git repository of the current folder, else of rlexp's own code, if there is one."""
+    """Return the git repository of the current folder, else of rlexp's code, if there is one."""
     for folder in (Path.cwd(), Path(__file__).parent):
         if top := _git(folder, "rev-parse", "--show-toplevel"):
             return Path(top.strip())
@@ -177,9 +179,9 @@ def repository() -> Path | None:
 
 
 def _git(folder: Path, *arguments: str, index: Path | None = None) -> str:
-    """What git answers; nothing where there is no git, no repository or no commit."""
+    """Return what git answers; nothing where there is no git, no repository or no commit."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["git", "-C", str(folder), *arguments],
             capture_output=True,
             encoding="utf-8",
@@ -190,7 +192,7 @@ def _git(folder: Path, *arguments: str, index: Path | None = None) -> str:
         )
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout if done.returncode == 0 else ""
+    return process.stdout if process.returncode == 0 else ""
 
 
 def _user() -> str:
@@ -201,7 +203,7 @@ def _user() -> str:
 
 
 def cpu_name() -> str:
-    """What the maker calls the processor."""
+    """Return what the maker calls the processor."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(encoding="utf-8").splitlines():

@@ -1,4 +1,4 @@
-"""All that decides a run's numbers beside its config, so that it can be had again: `origin.json`.
+"""The manifest of a run, `origin.json`: what decides its numbers beside its config.
 
 The file stands in the run's `provenance/` folder and among its artifacts. It holds one entry an
 attempt: a run that was resumed has several. Facts come in as they are known: of code and machine
@@ -27,7 +27,7 @@ from rlexp.tracking.secrets import redacted, redacted_values
 from rlexp.tracking.system_metrics import gpu_names
 
 Facts = dict[str, Any]
-"""Of one attempt: plain values, lists and dictionaries."""
+"""Facts of one attempt: plain values, lists and dictionaries."""
 
 
 ENVIRONMENT = (
@@ -55,9 +55,9 @@ ENVIRONMENT = (
 """Environment variables that can move numbers."""
 
 _INSTRUCTIONS = ("fma", "avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16", "sve")
-"""Of a CPU; libraries choose their kernels by these."""
+"""Instruction sets of a CPU; libraries choose their kernels by these."""
 
-_OF_A_MODEL = (
+_MODEL_FILES = (
     "*.safetensors",
     "*config.json",
     "tokenizer*",
@@ -78,10 +78,10 @@ _CODE = Path(__file__).parents[2]
 
 
 class Manifest:
-    """The file, and the attempt that it is being written for.
+    """Writes `origin.json` for one attempt at a run.
 
     Args:
-        folder: the run's `provenance/`; attempts that are told of there already stay.
+        folder: the run's `provenance/`; attempts that stand there already stay.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -90,11 +90,11 @@ class Manifest:
         self._attempts: list[Facts] = [*read_attempts(self.path), {}]
 
     def add(self, **facts: Any) -> None:
-        """More facts of this attempt; mappings grow, everything else is replaced."""
-        now = self._attempts[-1]
+        """Add facts of this attempt; mappings grow, everything else is replaced."""
+        attempt = self._attempts[-1]
         for name, value in redacted_values(facts).items():
-            merges = isinstance(value, dict) and isinstance(now.get(name), dict)
-            now[name] = {**now[name], **value} if merges else value
+            merges = isinstance(value, dict) and isinstance(attempt.get(name), dict)
+            attempt[name] = {**attempt[name], **value} if merges else value
         text = json.dumps({"attempts": self._attempts}, indent=1)
         # In one step, since another thread may be sending it; durably, since a power cut must not
         # leave an empty file behind for the next attempt.
@@ -102,16 +102,16 @@ class Manifest:
 
 
 def read_attempts(path: Path) -> list[Facts]:
-    """The facts of each attempt, the first one first; none when there is no such file."""
+    """Return the facts of each attempt, the first one first; none when there is no such file."""
     if not path.is_file():
         return []
     return json.loads(path.read_text(encoding="utf-8"))["attempts"]
 
 
 def collect_facts(spec: RunSpec, code: GitState | None) -> Facts:
-    """What is known before torch is imported, of this machine, this code and this config."""
+    """Return what is known before torch is imported, of this machine, this code and this config."""
     config = spec.model_dump()
-    used = dict(_paths(config))
+    paths = dict(_paths(config))
     return {
         "directory": str(Path.cwd()),
         "settings": {name: config[name] for name in ("train", "eval", "hardware")},
@@ -123,63 +123,64 @@ def collect_facts(spec: RunSpec, code: GitState | None) -> Facts:
         "code": code_digest(),
         "git": _git_facts(code) if code else None,
         "sources": {name: _digest(path) for name, path in user_sources(spec).items()},
-        "files": {key: _digest(path) for key, path in used.items() if path.is_file()},
-        "folders": {key: describe_weights(path) for key, path in used.items() if path.is_dir()},
+        "files": {key: _digest(path) for key, path in paths.items() if path.is_file()},
+        "folders": {key: describe_weights(path) for key, path in paths.items() if path.is_dir()},
     }
 
 
 def user_sources(spec: RunSpec) -> dict[str, Path]:
-    """The user's own code that the spec names, by its place below the current folder or its name.
+    """Return the user's own code that the spec names, by its place below the current folder.
 
     Installed packages are left out: their versions say as much.
     """
     installed = {Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "purelib")}
     installed |= {Path(sysconfig.get_path("platlib")).resolve(), _CODE}
-    found = {}
+    working_directory = Path.cwd().resolve()
+    sources = {}
     for part in (spec.algo, spec.data, spec.reward, *spec.eval.gold_checked[0].values()):
         for path in map(Path.resolve, part.sources()):
             if not any(path.is_relative_to(folder) for folder in installed):
-                here = Path.cwd().resolve()
-                inside = path.is_relative_to(here)
-                found[str(path.relative_to(here)) if inside else path.name] = path
-    return found
+                inside = path.is_relative_to(working_directory)
+                name = str(path.relative_to(working_directory)) if inside else path.name
+                sources[name] = path
+    return sources
 
 
 def copy_sources(spec: RunSpec, folder: Path) -> bool:
     """Copy that code, secrets taken out, below `folder`; whether there is any."""
     shutil.rmtree(folder, ignore_errors=True)
-    found = user_sources(spec)
-    for name, path in found.items():
+    sources = user_sources(spec)
+    for name, path in sources.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         text = path.read_text(encoding="utf-8", errors="replace")
         (folder / name).write_text(redacted(text), encoding="utf-8")
-    return bool(found)
+    return bool(sources)
 
 
 def describe_weights(folder: Path) -> dict[str, Any]:
-    """A model's folder, its commit where it came from the hub, and the digest of its files.
+    """Return a model's folder, its commit where it came from the hub, and the digest of its files.
 
     Of a file above 64 MiB the digest takes in the beginning and 256 blocks of 64 KiB, evenly
     spread: a fraction of a second, and another model's weights differ nearly everywhere.
     """
-    whole = sha256()
-    names = {path.name: path for pattern in _OF_A_MODEL for path in folder.glob(pattern)}
+    digest = sha256()
+    names = {path.name: path for pattern in _MODEL_FILES for path in folder.glob(pattern)}
     for name, path in sorted(names.items()):
-        whole.update(f"{name}:{_digest(path)}\n".encode())
-    snapshot = folder.parent.name == "snapshots"  # of the hub's cache
-    commit = folder.name if snapshot else None
-    return {"folder": str(folder), "commit": commit, "digest": whole.hexdigest()[:32]}
+        digest.update(f"{name}:{_digest(path)}\n".encode())
+    is_snapshot = folder.parent.name == "snapshots"  # of the hub's cache
+    commit = folder.name if is_snapshot else None
+    return {"folder": str(folder), "commit": commit, "digest": digest.hexdigest()[:32]}
 
 
 def code_digest() -> str:
-    """Of rlexp's own code and configs, committed or not."""
+    """Return the digest of rlexp's own code and configs, committed or not."""
     from rlexp.runtime.paths import CONF
 
-    whole = sha256()
+    digest = sha256()
     for top, pattern in ((_CODE, "*.py"), (CONF, "*.yaml")):
         for path in sorted(top.rglob(pattern)):
-            whole.update(f"{path.relative_to(top)}:{_digest(path)}\n".encode())
-    return whole.hexdigest()[:32]
+            digest.update(f"{path.relative_to(top)}:{_digest(path)}\n".encode())
+    return digest.hexdigest()[:32]
 
 
 def _git_facts(code: GitState) -> Facts:
@@ -193,20 +194,21 @@ def _git_facts(code: GitState) -> Facts:
 
 
 def _digest(path: Path) -> str:
+    """Return the digest of a file; of a large one, of its size and of blocks that are spread."""
     size = path.stat().st_size
-    whole = sha256(str(size).encode())
+    digest = sha256(str(size).encode())
     with path.open("rb") as file:
         if size <= _READ_WHOLE:
-            whole.update(file.read())
+            digest.update(file.read())
         else:
             for index in range(_BLOCKS + 1):
                 file.seek((size - _BLOCK) * index // _BLOCKS)
-                whole.update(file.read(_BLOCK))
-    return whole.hexdigest()[:32]
+                digest.update(file.read(_BLOCK))
+    return digest.hexdigest()[:32]
 
 
 def _paths(config: dict[str, Any]) -> Iterator[tuple[str, Path]]:
-    """Files and model folders that the config names, by key; data is told by its rows instead."""
+    """Yield files and model folders that the config names, by key; data has its rows digested."""
     for key in key_paths(config):
         if key.startswith(("data.", "tracking.")) or key.endswith("name"):
             continue
@@ -218,6 +220,7 @@ def _paths(config: dict[str, Any]) -> Iterator[tuple[str, Path]]:
 
 
 def _path(text: str, key: str) -> Path | None:
+    """Return the file or the model folder that a value names, if it names one."""
     path = Path(saved_path(text, key) if text.startswith("run:") else text).expanduser()
     try:
         if path.is_file():

@@ -33,38 +33,40 @@ class ClientSource:
 
     def experiments(self) -> dict[str, str]:
         """See `Source`."""
-        found = {}
+        names = {}
         token = None
         while True:
             with store_errors(self._uri):
                 page = self._client.search_experiments(page_token=token)
-            found |= {each.experiment_id: each.name for each in page}
+            names |= {experiment.experiment_id: experiment.name for experiment in page}
             token = page.token
             if not token:
-                return found
+                return names
 
     def search(
         self, experiments: Sequence[str], conditions: Sequence[RunFilter], limit: int | None = None
     ) -> Iterator[Record]:
         """See `Source`."""
         # MLflow has no "or": a search for each combination of what the conditions allow.
-        alternatives = itertools.product(*(_clauses(each) for each in conditions))
+        alternatives = itertools.product(*(_clauses(condition) for condition in conditions))
         size = min(limit or _PAGE, _PAGE)
-        searches = [self._pages(experiments, " AND ".join(each), size) for each in alternatives]
+        searches = [self._pages(experiments, " AND ".join(all_of), size) for all_of in alternatives]
         merged = heapq.merge(*searches, key=lambda record: -record.started)
-        fitting = (record for record in merged if all(each.fits(record) for each in conditions))
-        return itertools.islice(fitting, limit)
+        matching = (
+            record for record in merged if all(condition.fits(record) for condition in conditions)
+        )
+        return itertools.islice(matching, limit)
 
     def points(self, run_id: str, metrics: Sequence[str]) -> dict[str, dict[int, float]]:
         """See `Source`."""
-        found = {}
+        values = {}
         for metric in metrics:
             with store_errors(self._uri):
-                logged = self._client.get_metric_history(run_id, metric)
-            in_time = sorted(logged, key=lambda point: point.timestamp)
+                points = self._client.get_metric_history(run_id, metric)
+            in_time = sorted(points, key=lambda point: point.timestamp)
             if in_time:
-                found[metric] = {point.step: point.value for point in in_time}
-        return found
+                values[metric] = {point.step: point.value for point in in_time}
+        return values
 
     def _pages(self, experiments: Sequence[str], clause: str, size: int) -> Iterator[Record]:
         token = None
@@ -84,18 +86,18 @@ class ClientSource:
 
 
 def _clauses(condition: RunFilter) -> list[str]:
-    """Clauses of which one is true of every run that fits."""
+    """Return clauses of which one is true of every run that fits."""
     if condition.place == "attribute":
         key = f"attributes.{_ATTRIBUTES[condition.key]}"
     else:
         key = f"{condition.place}s.`{condition.key}`"
     if not condition.values:
         return [f"{key} IS NULL"]
-    return [_clause(key, value, condition.begins) for value in condition.values]
+    return [_clause(key, value, condition.is_prefix) for value in condition.values]
 
 
-def _clause(key: str, value: str, begins: bool) -> str:
-    if begins:
+def _clause(key: str, value: str, is_prefix: bool) -> str:
+    if is_prefix:
         return f"{key} LIKE '{value.replace(chr(39), '_')}%'"
     if "'" not in value:
         return f"{key} = '{value}'"

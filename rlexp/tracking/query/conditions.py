@@ -1,4 +1,4 @@
-"""The words that name runs, and the conditions that they stand for."""
+"""Conditions on runs, and the words that stand for them."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _LABELS = {"peft": "kind"}
 
 @dataclass(frozen=True)
 class RunFilter:
-    """Something that is true of a run or not."""
+    """A condition that is true of a run or not."""
 
     place: Literal["attribute", "tag", "param"]
     key: str
     """Of attributes: `run_id`, `name` or `status`."""
     values: tuple[str, ...]
     """Of which it has one, or begins with one; with none of them the run lacks the tag or param."""
-    begins: bool = False
+    is_prefix: bool = False
 
     @classmethod
     def filter(cls, word: str) -> RunFilter:
-        """The condition that a filter such as `algo=ppo` stands for.
+        """Return the condition that a word such as `algo=ppo` stands for.
 
         Raises:
             UserError: it is no filter, or its status is none that MLflow knows.
@@ -54,36 +54,36 @@ class RunFilter:
             key = f"{key}.{_LABELS.get(key, 'name')}"
         return cls("param", key, _spellings(value))
 
-    def found(self, record: Record) -> str | None:
-        """What a run has in the place where this looks."""
+    def value_of(self, record: Record) -> str | None:
+        """Return what a run has in the place where this looks."""
         if self.place == "attribute":
             return getattr(record, self.key)
         return (record.tags if self.place == "tag" else record.params).get(self.key)
 
     def fits(self, record: Record) -> bool:
         """Whether it is true of a run."""
-        found = self.found(record)
-        if found is None or not self.values:
-            return found is None and not self.values
-        return found.startswith(self.values) if self.begins else found in self.values
+        value = self.value_of(record)
+        if value is None or not self.values:
+            return value is None and not self.values
+        return value.startswith(self.values) if self.is_prefix else value in self.values
 
     def __str__(self) -> str:
         return f"{'tags.' if self.place == 'tag' else ''}{self.key}={self.values[0]}"
 
 
 def by_name(name: str) -> RunFilter:
-    """Runs of this name."""
+    """Return the condition that runs have this name."""
     return RunFilter("attribute", "name", (name,))
 
 
-def by_id(run_id: str, *, begins: bool = False) -> RunFilter:
-    """The run of this id, or those whose ids begin so."""
-    return RunFilter("attribute", "run_id", (run_id,), begins)
+def by_id(run_id: str, *, is_prefix: bool = False) -> RunFilter:
+    """Return the condition that a run has this id, or one that begins so."""
+    return RunFilter("attribute", "run_id", (run_id,), is_prefix)
 
 
-def by_tag(tag: str, *values: str, begins: bool = False) -> RunFilter:
-    """Runs whose tag has one of these values; without values, runs that lack it."""
-    return RunFilter("tag", tag, values, begins)
+def by_tag(tag: str, *values: str, is_prefix: bool = False) -> RunFilter:
+    """Return the condition that a tag has one of these values; without values, that it lacks."""
+    return RunFilter("tag", tag, values, is_prefix)
 
 
 def is_id_prefix(word: str) -> bool:
@@ -92,21 +92,23 @@ def is_id_prefix(word: str) -> bool:
 
 
 def no_such_run(word: str, records: Sequence[Record]) -> Problem:
-    """What to say of a word that names no run, given the runs that there are."""
+    """Return what is wrong with a word that names no run, given the runs that there are."""
     if not records:
         return Problem(word, "no such run", "a run, but there is none here yet", FIRST_RUN)
     if "=" in word:
         asked = RunFilter.filter(word)
-        values = sorted({value for each in records if (value := asked.found(each)) is not None})
+        values = sorted(
+            {value for record in records if (value := asked.value_of(record)) is not None}
+        )
         if values:
             key, _, value = str(asked).partition("=")
-            return Problem(key, value, f"what runs here have: {_some(values)}")
+            return Problem(key, value, f"what runs here have: {_listed(values)}")
         keys = {"status", "name", *(key for record in records for key in record.params)}
         near = get_close_matches(asked.key, sorted(keys), n=1, cutoff=0)[0]
         return Problem(word, "nothing that runs have", "a parameter", f"Did you mean {near}=…?")
     names = list(dict.fromkeys(record.name for record in records))
     near = get_close_matches(word, names, n=3, cutoff=0.4)
-    remedy = f"Did you mean {' or '.join(near)}?" if near else f"The newest: {_some(names)}"
+    remedy = f"Did you mean {' or '.join(near)}?" if near else f"The newest: {_listed(names)}"
     wanted = "a run's id, name or folder, a sweep, or a filter such as algo=ppo"
     return Problem(word, "no such run", wanted, remedy)
 
@@ -119,7 +121,10 @@ def _status(value: str) -> str:
 
 
 def _spellings(value: str) -> tuple[str, ...]:
-    """MLflow keeps `str(value)`: 1.0, 0.001 and True for what people type as 1, 1e-3 and true."""
+    """Return how MLflow may spell a value.
+
+    It keeps `str(value)`: 1.0, 0.001 and True for what people type as 1, 1e-3 and true.
+    """
     spellings = [value]
     with suppress(ValueError):
         spellings.append(str(int(value)))
@@ -130,6 +135,6 @@ def _spellings(value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(spellings))
 
 
-def _some(values: Sequence[str]) -> str:
+def _listed(values: Sequence[str]) -> str:
     shown = ", ".join(values[:8])
     return f"{shown}, …" if len(values) > 8 else shown

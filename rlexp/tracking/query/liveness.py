@@ -1,4 +1,4 @@
-"""Runs whose folder is on this machine."""
+"""Liveness of runs: whether a process is at work on them, as far as this machine can tell."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rlexp.tracking.spool.mlflow_writer import SPOOL_TAG
 
 
 def folder_on_this_machine(record: Record) -> Path | None:
-    """The run's folder, if it is on this machine.
+    """Return the run's folder, if it is on this machine.
 
     Many machines have an `outputs/1`, and a tag is only a text: the folder is the run's when its
     spool tells of the beginning that MLflow knows.

@@ -1,13 +1,9 @@
-"""What is known of a run that is in MLflow."""
+"""Record of a run: what MLflow knows of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 PARENT_TAG = "mlflow.parentRunId"
 SWEEP_TAG = "sweep.overrides"

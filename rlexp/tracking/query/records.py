@@ -1,4 +1,4 @@
-"""Runs that are in MLflow, found by the words that people type, and what is known of each.
+"""Records of the runs in MLflow, found by the words that people type.
 
     with Records.open("sqlite:////home/ann/mlflow.db") as records:
         for record in records.find(["algo=ppo", "outputs/2026-03-14/15-09-26"]):
@@ -41,7 +41,7 @@ __all__ = ["Record", "Records"]
 
 
 class Records:
-    """The runs of a store. Open it with `Records.open`, and close it or use `with`.
+    """Reads the runs of a store. Open it with `Records.open`, and close it or use `with`.
 
     Every method raises `UserError` when the store no longer answers.
     """
@@ -51,11 +51,11 @@ class Records:
         self.experiment_ids = list(experiments)
         self._source = source
         self._downloads = tempfile.TemporaryDirectory(prefix="rlexp-")
-        self._samples_of: dict[str, list[str]] = {}
+        self._sample_tables: dict[str, list[str]] = {}
 
     @classmethod
     def open(cls, uri: str, experiment: str | None = None) -> Self:
-        """The runs of one MLflow experiment, or of all that the store holds.
+        """Open the runs of one MLflow experiment, or of all that the store holds.
 
         Args:
             uri: a resolved address.
@@ -65,12 +65,12 @@ class Records:
             UserError: there is no store at `uri`, it does not answer, or it has no such experiment.
         """
         source = _source(uri)
-        known = source.experiments()
-        ids = [number for number, name in known.items() if experiment in (None, name)]
+        names = source.experiments()
+        ids = [number for number, name in names.items() if experiment in (None, name)]
         if experiment is not None and not ids:
-            near = get_close_matches(experiment, known.values(), n=1, cutoff=0)
+            near = get_close_matches(experiment, names.values(), n=1, cutoff=0)
             remedy = f"Did you mean {near[0]}?" if near else FIRST_RUN
-            wanted = f"an experiment of {redacted(uri)}: {', '.join(known.values())}"
+            wanted = f"an experiment of {redacted(uri)}: {', '.join(names.values())}"
             raise UserError(Problem("tracking.experiment", experiment, wanted, remedy))
         return cls(source, uri, ids)
 
@@ -90,19 +90,19 @@ class Records:
         self._downloads.cleanup()
 
     def all(self, limit: int | None = None, conditions: Sequence[RunFilter] = ()) -> list[Record]:
-        """Runs of which every condition is true, newest first, at most `limit`."""
+        """Return the runs of which every condition is true, newest first, at most `limit`."""
         return list(self._source.search(self.experiment_ids, conditions, limit))
 
     def top(self, limit: int | None = None) -> list[Record]:
-        """Sweeps, and runs that belong to none, newest first."""
+        """Return sweeps, and runs that belong to none, newest first."""
         return self.all(limit, [by_tag(PARENT_TAG)])
 
     def trials(self, sweep: Record) -> list[Record]:
-        """The runs of a sweep, newest first."""
+        """Return the runs of a sweep, newest first."""
         return self.all(conditions=[by_tag(PARENT_TAG, sweep.run_id)])
 
     def find(self, words: Iterable[str]) -> list[Record]:
-        """The runs that the words name, in their order, none twice; a sweep stands for its trials.
+        """Return the runs that the words name, in their order, none twice, of a sweep its trials.
 
         Args:
             words: each a run's id or its beginning (4 characters or more), its name, its folder,
@@ -111,7 +111,7 @@ class Records:
         Raises:
             UserError: words that name nothing, or ids that have this beginning in common.
         """
-        found: dict[str, Record] = {}
+        named: dict[str, Record] = {}
         problems = []
         for record in self.select(words):
             runs = self.trials(record) if record.is_sweep else [record]
@@ -119,14 +119,14 @@ class Records:
                 problems.append(
                     Problem(record.name, "a sweep without trials in MLflow", "a run with results")
                 )
-            found |= {run.run_id: run for run in runs if run.run_id not in found}
+            named |= {run.run_id: run for run in runs if run.run_id not in named}
         if problems:
             raise UserError(problems)
-        return list(found.values())
+        return list(named.values())
 
     def select(self, words: Iterable[str]) -> list[Record]:
-        """Like `find`, except that a sweep stands for itself."""
-        found: dict[str, Record] = {}
+        """Return what `find` does, except that a sweep stands for itself."""
+        named: dict[str, Record] = {}
         problems: list[Problem] = []
         for word in words:
             try:
@@ -136,41 +136,41 @@ class Records:
                 continue
             if not records:
                 problems.append(no_such_run(word, self.all()))
-            found |= {each.run_id: each for each in records if each.run_id not in found}
+            named |= {record.run_id: record for record in records if record.run_id not in named}
         if problems:
             raise UserError(problems)
-        return list(found.values())
+        return list(named.values())
 
     def one(self, word: str) -> Record:
-        """The run that a word names, the newest where it names several. Raises as `find`."""
+        """Return the run that a word names, the newest where it names several. Raises as `find`."""
         return max(self.find([word]), key=lambda record: record.started)
 
     def get(self, run_id: str) -> Record | None:
-        """The run of a whole id; None when the store has none that is active."""
+        """Return the run of a whole id; None when the store has none that is active."""
         return next(iter(self.all(1, [by_id(run_id)])), None)
 
     def history(self, record: Record) -> dict[str, list[tuple[int, float]]]:
-        """Each metric's points in the order of their steps, without those of the machine.
+        """Return each metric's points in the order of their steps, without those of the machine.
 
         Where a step was logged twice the later point counts.
         """
         names = sorted(name for name in record.metrics if not name.startswith("system/"))
-        found = self._source.points(record.run_id, names)
-        return {name: sorted(found[name].items()) for name in names if name in found}
+        points = self._source.points(record.run_id, names)
+        return {name: sorted(points[name].items()) for name in names if name in points}
 
     def points(self, record: Record, metric: str) -> list[tuple[int, float]]:
-        """One metric's points as `history` gives them; none when it was never logged."""
-        found = self._source.points(record.run_id, [metric])
-        return sorted(found.get(metric, {}).items())
+        """Return one metric's points as `history` gives them; none when it was never logged."""
+        points = self._source.points(record.run_id, [metric])
+        return sorted(points.get(metric, {}).items())
 
     def artifacts(self, record: Record, folder: str = "") -> list[str]:
-        """Paths of what stands in an artifact folder; none where there is no such folder."""
+        """Return the paths in an artifact folder; none where there is no such folder."""
         with store_errors(self.uri):
-            found = self.client.list_artifacts(record.run_id, folder or None)
-        return sorted(file.path for file in found)
+            files = self.client.list_artifacts(record.run_id, folder or None)
+        return sorted(file.path for file in files)
 
     def artifact(self, record: Record, path: str) -> Path:
-        """A file or folder among the run's artifacts, downloaded once; gone after `close`.
+        """Return a file or folder among the run's artifacts, downloaded once; gone after `close`.
 
         Raises:
             FileNotFoundError: the run has no such artifact.
@@ -185,10 +185,10 @@ class Records:
         return target
 
     def samples(self, record: Record, step: int | None = None) -> list[dict[str, Any]]:
-        """Rows of the samples table of a step, or of the last one; none if nothing was sampled."""
-        if record.run_id not in self._samples_of:
-            self._samples_of[record.run_id] = self.artifacts(record, "samples")
-        tables = {_step_of(path): path for path in self._samples_of[record.run_id]}
+        """Return the rows of a step's samples, or of the last step's; none without samples."""
+        if record.run_id not in self._sample_tables:
+            self._sample_tables[record.run_id] = self.artifacts(record, "samples")
+        tables = {_step_of(path): path for path in self._sample_tables[record.run_id]}
         path = tables.get(max(tables, default=0) if step is None else step)
         if path is None:
             return []
@@ -196,32 +196,32 @@ class Records:
         return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
 
     def _named(self, word: str) -> list[Record]:
-        """Runs by whole id or name, then by folder, then by the beginning of an id."""
+        """Return runs by whole id or name, else by folder, else by the beginning of an id."""
         if (run := self.get(word)) is not None:
             return [run]
         if runs := self.all(conditions=[by_name(word)]) or self._in_folder(Path(word)):
             return runs
         if not is_id_prefix(word):
             return []
-        begun = self.all(conditions=[by_id(word, begins=True)])
-        if len(begun) > 1:
-            fitting = ", ".join(f"{record.run_id[:12]} ({record.name})" for record in begun[:5])
-            got = f"the beginning of {len(begun)} runs' ids: {fitting}"
+        runs = self.all(conditions=[by_id(word, is_prefix=True)])
+        if len(runs) > 1:
+            fitting = ", ".join(f"{run.run_id[:12]} ({run.name})" for run in runs[:5])
+            got = f"the beginning of {len(runs)} runs' ids: {fitting}"
             raise UserError(Problem(word, got, "one run", "Type more of the id."))
-        return begun
+        return runs
 
     def _in_folder(self, folder: Path) -> list[Record]:
-        """The run or the sweep of a folder, or else the runs below it."""
+        """Return the run or the sweep of a folder, or else the runs below it."""
         places = {str(folder.absolute()), str(folder.resolve())}
         below = tuple(f"{place}/" for place in places)
         return (
             self.all(conditions=[by_tag("folder", *places)])
             or self._moved(folder)
-            or self.all(conditions=[by_tag("folder", *below, begins=True)])
+            or self.all(conditions=[by_tag("folder", *below, is_prefix=True)])
         )
 
     def _moved(self, folder: Path) -> list[Record]:
-        """The run of a folder that stood elsewhere when the run began."""
+        """Return the run of a folder that stood elsewhere when the run began."""
         sent = folder / SENT
         run_id = UploadState.load(sent).run_id if sent.is_file() else None
         run = self.get(run_id) if run_id else None

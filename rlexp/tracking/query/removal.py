@@ -1,4 +1,4 @@
-"""Taking runs away: checkpoints, folder, artifacts, logged models, and at last the MLflow run.
+"""Removal of runs: checkpoints, folder, artifacts, logged models, and at last the MLflow run.
 
 The MLflow run goes last, so that a removal which was interrupted is found by the same words and
 finished. What stays in the data base are numbers, marked as deleted, until `mlflow gc`.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Removal:
-    """All that goes with one run."""
+    """What is removed with one run."""
 
     record: Record
     folder: Path | None
@@ -41,7 +41,7 @@ class Removal:
 
 
 def plan_removal(records: Records, chosen: Sequence[Record], *, keep_folder: bool) -> list[Removal]:
-    """What goes with each run, a sweep's trials before the sweep; nothing is changed.
+    """Return what goes with each run, a sweep's trials before the sweep; nothing is changed.
 
     Raises:
         UserError: runs that are alive, that registered models come from, or whose folder is not
@@ -50,54 +50,55 @@ def plan_removal(records: Records, chosen: Sequence[Record], *, keep_folder: boo
     going: dict[str, Record] = {}
     for record in chosen:
         trials = records.trials(record) if record.is_sweep else []
-        going |= {each.run_id: each for each in [*trials, record]}
+        going |= {run.run_id: run for run in [*trials, record]}
     runs = sorted(going.values(), key=lambda record: record.is_sweep)
     folders = {run.run_id: folder_on_this_machine(run) for run in runs}
-    here = {folder.resolve() for folder in folders.values() if folder}
+    removed_folders = {folder.resolve() for folder in folders.values() if folder}
     problems: list[Problem] = []
     for run in runs:
         folder = folders[run.run_id]
-        problems += _alive(run, folder)
-        problems += _registered(records, run)
+        problems += _alive_problems(run, folder)
+        problems += _registered_problems(records, run)
         if folder and not keep_folder:
-            problems += _unfit(run, folder, here)
+            problems += _folder_problems(run, folder, removed_folders)
     if problems:
         raise UserError(problems)
     return [_removal(records, run, None if keep_folder else folders[run.run_id]) for run in runs]
 
 
 def remove(records: Records, removal: Removal) -> list[str]:
-    """Take one run away, from files to the MLflow run; what had to stay, in words.
+    """Remove one run, from files to the MLflow run; return what had to stay, in words.
 
     Raises:
         UserError: somebody has come alive on the folder, or the store does not answer.
     """
     run = removal.record
-    stayed = []
+    kept = []
     if removal.folder:
-        _set_aside(removal.folder, run)
-    if run.folder and (aside := _aside(run.folder, run)).is_dir():
-        shutil.rmtree(aside)
+        _rename_folder(removal.folder, run)
+    # It may also be what an interrupted removal has left.
+    if run.folder and (renamed := _renamed(run.folder, run)).is_dir():
+        shutil.rmtree(renamed)
     client = records.client
     with store_errors(records.uri):
         for model in removal.models:
-            stayed += _remove_artifacts(records, model.artifact_location, model.model_id)
+            kept += _remove_artifacts(records, model.artifact_location, model.model_id)
             client.delete_logged_model(model.model_id)
         if removal.artifact_uri:
-            stayed += _remove_artifacts(records, removal.artifact_uri, run.run_id)
+            kept += _remove_artifacts(records, removal.artifact_uri, run.run_id)
         client.delete_run(run.run_id)
-    return stayed
+    return kept
 
 
-def _alive(run: Record, folder: Path | None) -> Iterator[Problem]:
+def _alive_problems(run: Record, folder: Path | None) -> Iterator[Problem]:
     if not may_be_alive(run):
         return
-    where = folder or run.tags.get(HOST_TAG) or "another machine"
+    place = folder or run.tags.get(HOST_TAG) or "another machine"
     remedy = "End it; if it is dead, `python -m rlexp sync` there tells MLflow so."
-    yield Problem(run.name, f"a run that may be alive: {where}", "a run that has ended", remedy)
+    yield Problem(run.name, f"a run that may be alive: {place}", "a run that has ended", remedy)
 
 
-def _registered(records: Records, run: Record) -> Iterator[Problem]:
+def _registered_problems(records: Records, run: Record) -> Iterator[Problem]:
     with store_errors(records.uri):
         versions = records.client.search_model_versions(f"run_id = '{run.run_id}'")
     for version in versions:
@@ -106,14 +107,14 @@ def _registered(records: Records, run: Record) -> Iterator[Problem]:
         yield Problem(run.name, got, "a run that no registered model comes from", remedy)
 
 
-def _unfit(run: Record, folder: Path, going: set[Path]) -> Iterator[Problem]:
+def _folder_problems(run: Record, folder: Path, removed_folders: set[Path]) -> Iterator[Problem]:
     remedy = "Remove it by hand, and the run with --keep-folder."
     if folder.is_symlink():
         got = f"{folder}, a link to {folder.resolve()}"
         yield Problem(run.name, got, "a folder of its own", remedy)
     elif run.is_sweep:
         others = [spool.parent for spool in folder.glob(f"*/{SPOOL}")]
-        others = [other.name for other in others if other.resolve() not in going]
+        others = [other.name for other in others if other.resolve() not in removed_folders]
         if others:
             got = f"{folder}, which holds runs that are not in this store: {', '.join(others)}"
             remedy = f"Send them: python -m rlexp sync {folder}, or use --keep-folder."
@@ -166,33 +167,33 @@ def _bytes(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
 
 
-def _aside(folder: Path, run: Record) -> Path:
+def _renamed(folder: Path, run: Record) -> Path:
     return folder.with_name(f".removed-{run.run_id}")
 
 
-def _set_aside(folder: Path, run: Record) -> None:
+def _rename_folder(folder: Path, run: Record) -> None:
     """Rename before anything is removed: a folder that is half gone does not look like a run's."""
     try:
         with lock(folder):
-            folder.rename(_aside(folder, run))
+            folder.rename(_renamed(folder, run))
     except Held as held:
         raise UserError(Problem(run.name, str(held), "a run that has ended")) from held
 
 
 def _remove_artifacts(records: Records, uri: str, owner: str) -> Iterator[str]:
-    """Artifacts of a run or a model, each below a folder named by its id.
+    """Remove artifacts of a run or a model, each below a folder named by its id.
 
     A store says where they are; a file's address that does not name their owner is not believed.
     """
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     parts = urlsplit(uri)
-    local = parts.scheme in ("", "file")
+    is_local = parts.scheme in ("", "file")
     place = Path(unquote(parts.path))
-    if local and owner not in place.parts:
+    if is_local and owner not in place.parts:
         yield f"{place}: MLflow says that artifacts of {owner} are there, and it does not look so"
         return
     get_artifact_repository(uri, tracking_uri=records.uri).delete_artifacts()
-    empty = local and place.parent.is_dir() and not any(place.parent.iterdir())
-    if empty and place.parent.name == owner:
+    is_empty = is_local and place.parent.is_dir() and not any(place.parent.iterdir())
+    if is_empty and place.parent.name == owner:
         place.parent.rmdir()

@@ -20,7 +20,7 @@ from rlexp.tracking.query.conditions import RunFilter
 from rlexp.tracking.query.record import PARENT_TAG, Record
 from rlexp.tracking.store.read_only import unreachable_error
 
-_SECONDS = 5.0
+_TIMEOUT = 5.0  # seconds
 _CHUNK = 200  # runs
 _EXPERIMENTS = "SELECT experiment_id, name FROM experiments WHERE lifecycle_stage = 'active'"
 _RUNS = """
@@ -58,45 +58,45 @@ class SQLiteSource:
     def __init__(self, uri: str, path: Path) -> None:
         self._uri = uri
         read_only = f"{path.as_uri()}?mode=ro"
-        self._connection = sqlite3.connect(read_only, uri=True, timeout=_SECONDS)
+        self._connection = sqlite3.connect(read_only, uri=True, timeout=_TIMEOUT)
 
     def experiments(self) -> dict[str, str]:
         """See `Source`."""
-        return {str(number): name for number, name in self._ask(_EXPERIMENTS)}
+        return {str(number): name for number, name in self._query(_EXPERIMENTS)}
 
     def search(
         self, experiments: Sequence[str], conditions: Sequence[RunFilter], limit: int | None = None
     ) -> Iterator[Record]:
         """See `Source`."""
-        fitting = (
+        matching = (
             record
             for record in self._newest_first(experiments, self._candidates(conditions))
             if all(condition.fits(record) for condition in conditions)
         )
-        return islice(fitting, limit)
+        return islice(matching, limit)
 
     def points(self, run_id: str, metrics: Sequence[str]) -> dict[str, dict[int, float]]:
         """See `Source`."""
-        found: dict[str, dict[int, float]] = {}
-        for name, step, value in self._ask(_POINTS, run_id, json.dumps(list(metrics))):
-            found.setdefault(name, {})[step] = _number(value)
-        return found
+        values: dict[str, dict[int, float]] = {}
+        for name, step, value in self._query(_POINTS, run_id, json.dumps(list(metrics))):
+            values.setdefault(name, {})[step] = _nan_for_null(value)
+        return values
 
     def _candidates(self, conditions: Sequence[RunFilter]) -> set[str] | None:
-        """Ids of the only runs that may fit; None for all, where no condition can tell cheaply."""
+        """Return the ids of the runs that may fit; None where no condition can tell cheaply."""
         candidates: set[str] | None = None
         for condition in conditions:
             values = json.dumps(condition.values)
             match condition.place, condition.key:
-                case _ if condition.begins or not condition.values:
+                case _ if condition.is_prefix or not condition.values:
                     continue
                 case ["attribute", "run_id"]:
                     ids = set(condition.values)
                 case ["attribute", "name"]:
-                    ids = {run_id for (run_id,) in self._ask(_NAMED, values)}
+                    ids = {run_id for (run_id,) in self._query(_NAMED, values)}
                 case [("param" | "tag") as place, key]:
                     query = _WITH_PARAM if place == "param" else _WITH_TAG
-                    ids = {run_id for (run_id,) in self._ask(query, key, values)}
+                    ids = {run_id for (run_id,) in self._query(query, key, values)}
                 case _:
                     continue
             candidates = ids if candidates is None else candidates & ids
@@ -105,42 +105,42 @@ class SQLiteSource:
     def _newest_first(
         self, experiments: Sequence[str], candidates: set[str] | None
     ) -> Iterator[Record]:
-        among = json.dumps([int(number) for number in experiments])
-        only = None if candidates is None else json.dumps(sorted(candidates))
+        experiment_ids = json.dumps([int(number) for number in experiments])
+        run_ids = None if candidates is None else json.dumps(sorted(candidates))
         offset = 0
-        while rows := self._ask(_RUNS, among, only, _CHUNK, offset):
+        while rows := self._query(_RUNS, experiment_ids, run_ids, _CHUNK, offset):
             ids = json.dumps([row[0] for row in rows])
             params, tags = self._by_run(_PARAMS, ids), self._by_run(_TAGS, ids)
             metrics = self._by_run(_METRICS, ids)
             for run_id, name, experiment, status, started, ended in rows:
-                of_run = tags[run_id]
+                run_tags = tags[run_id]
                 yield Record(
                     run_id=run_id,
-                    name=name or of_run.get("mlflow.runName", ""),
+                    name=name or run_tags.get("mlflow.runName", ""),
                     experiment_id=str(experiment),
                     status=status,
                     started=started or 0,
                     ended=ended or None,
-                    folder=Path(of_run["folder"]) if "folder" in of_run else None,
-                    parent=of_run.get(PARENT_TAG),
+                    folder=Path(run_tags["folder"]) if "folder" in run_tags else None,
+                    parent=run_tags.get(PARENT_TAG),
                     params=params[run_id],
-                    metrics={key: _number(value) for key, value in metrics[run_id].items()},
-                    tags=of_run,
+                    metrics={key: _nan_for_null(value) for key, value in metrics[run_id].items()},
+                    tags=run_tags,
                 )
             offset += len(rows)
 
     def _by_run(self, query: str, ids: str) -> defaultdict[str, dict[str, Any]]:
-        found: defaultdict[str, dict[str, Any]] = defaultdict(dict)
-        for run_id, key, value in self._ask(query, ids):
-            found[run_id][key] = value
-        return found
+        values: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+        for run_id, key, value in self._query(query, ids):
+            values[run_id][key] = value
+        return values
 
-    def _ask(self, query: str, *values: Any) -> list[Any]:
+    def _query(self, query: str, *values: Any) -> list[Any]:
         try:
             return self._connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise unreachable_error(self._uri, error) from error
 
 
-def _number(value: float | None) -> float:
+def _nan_for_null(value: float | None) -> float:
     return math.nan if value is None else value

@@ -81,10 +81,9 @@ def close_dead_run(folder: Path) -> bool:
         return False
     path = folder / SPOOL
     died = path.stat().st_mtime_ns // 1_000_000  # when it appended its last event
-    spool = Spool(path)
-    spool.append({"t": died, "kind": "tags", "tags": {"state": DIED}})
-    spool.append({"t": died, "kind": "end", "status": "KILLED"})
-    spool.close()
+    with Spool(path) as spool:
+        spool.append({"t": died, "kind": "tags", "tags": {"state": DIED}})
+        spool.append({"t": died, "kind": "end", "status": "KILLED"})
     return True
 
 

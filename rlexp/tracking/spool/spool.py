@@ -14,14 +14,16 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rlexp.runtime.files import write_atomically
 from rlexp.runtime.run_folder import SPOOL as SPOOL
+from rlexp.tracking.secrets import redacted_values
 
 Event = dict[str, Any]
 """One line of the spool."""
@@ -52,9 +54,24 @@ class Spool:
         if written != len(line):
             raise OSError(f"the disk took {written} of {len(line)} bytes of an event: is it full?")
 
+    def record(self, kind: str, **fields: Any) -> None:
+        """Write an event of this moment, secrets taken out. Raises as `append`."""
+        self.append({"t": now_ms(), "kind": kind, **redacted_values(fields)})
+
     def close(self) -> None:
         """Close the file; nothing is appended any more."""
         self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+
+def now_ms() -> int:
+    """Return the milliseconds since 1970, as events and MLflow have them."""
+    return time.time_ns() // 1_000_000
 
 
 def read_events(

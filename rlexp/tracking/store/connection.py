@@ -1,4 +1,4 @@
-"""The MLflow tracking store: is its address right, how is it opened, how does one look at it.
+"""Connection to the MLflow tracking store: its address, how it is opened and looked at.
 
 Opening happens in a background thread and imports MLflow; checking the address does not.
 """
@@ -42,7 +42,7 @@ _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     # The defaults block a single call for four to twenty minutes when a server is gone, with a
-    # warning for each retry; the courier tries again by itself.
+    # warning for each retry; the uploader tries again by itself.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     _TIMEOUT: "5",
     "PGCONNECT_TIMEOUT": "5",
@@ -61,7 +61,7 @@ class Store:
 
 
 def resolve(uri: str, base: Path | None = None) -> str:
-    """The address with an absolute path, seen from `base`, or from the current folder.
+    """Return the address with an absolute path, seen from `base`, or from the current folder.
 
     Raises:
         UserError: for an address that can never work. One that does not answer may work later.
@@ -69,17 +69,19 @@ def resolve(uri: str, base: Path | None = None) -> str:
     parts = urlsplit(uri)
     scheme = parts.scheme.partition("+")[0]
     if scheme == "sqlite":
-        path = _database(uri, base or Path.cwd())
+        path = _database_path(uri, base or Path.cwd())
         return f"sqlite:///{path}" + (f"?{parts.query}" if parts.query else "")
     try:
-        whole = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-        whole |= scheme in _DATABASES and "host" in parse_qs(parts.query)  # a folder of sockets
+        is_complete = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        is_complete |= scheme in _DATABASES and "host" in parse_qs(
+            parts.query
+        )  # a folder of sockets
     except ValueError:
-        whole = False  # a port that is no number
-    if scheme in _DATABASES and whole:
+        is_complete = False  # a port that is no number
+    if scheme in _DATABASES and is_complete:
         _check_driver(uri)
         return uri
-    if scheme in ("http", "https") and whole:
+    if scheme in ("http", "https") and is_complete:
         return uri
     if scheme == "databricks":
         return uri
@@ -89,7 +91,7 @@ def resolve(uri: str, base: Path | None = None) -> str:
     raise UserError(Problem(KEY, redacted(uri), WANTED, remedy))
 
 
-def _database(uri: str, base: Path) -> Path:
+def _database_path(uri: str, base: Path) -> Path:
     parts = urlsplit(uri)
     if parts.netloc or not parts.path.strip("/"):
         raise UserError(
@@ -121,7 +123,7 @@ def _check_driver(uri: str) -> None:
 
 
 def ui_command(uri: str, experiment_id: str | None = None) -> str:
-    """What to type, or where to go, to look at the runs of a resolved address.
+    """Return what to type, or where to go, to look at the runs of a resolved address.
 
     A command ends with the page that it serves, as a shell's comment, once the experiment is known.
     """
@@ -150,16 +152,16 @@ def upload_timeout(size: int) -> Iterator[None]:
     The usual timeout is for a server that hangs; one that passes gigabytes on to its own storage
     does not, and would never get them.
     """
-    usual = os.environ.get(_TIMEOUT, "0")
+    before = os.environ.get(_TIMEOUT, "0")
     needed = size // _SLOWEST_UPLOAD
-    if needed <= int(usual):
+    if needed <= int(before):
         yield
         return
     os.environ[_TIMEOUT] = str(needed)
     try:
         yield
     finally:
-        os.environ[_TIMEOUT] = usual
+        os.environ[_TIMEOUT] = before
 
 
 def connect(uri: str, experiment: str) -> Store:
@@ -169,11 +171,12 @@ def connect(uri: str, experiment: str) -> Store:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     with ensure_tables(uri):
         client = MlflowClient(tracking_uri=uri)
-        return Store(client, _experiment(client, experiment, _artifacts(uri, experiment)))
+        location = _artifact_location(uri, experiment)
+        return Store(client, _find_or_create_experiment(client, experiment, location))
 
 
-def _artifacts(uri: str, experiment: str) -> str | None:
-    """Where an experiment's files go: beside the data base, or here. A server has its own place."""
+def _artifact_location(uri: str, experiment: str) -> str | None:
+    """Return where files go: beside the data base, or here; None for a server, which knows."""
     parts = urlsplit(uri)
     scheme = parts.scheme.partition("+")[0]
     if scheme not in ("sqlite", *_DATABASES):
@@ -182,24 +185,25 @@ def _artifacts(uri: str, experiment: str) -> str | None:
     return (home / "mlartifacts" / quote(experiment, safe=" ")).as_uri()
 
 
-def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
+def _find_or_create_experiment(client: MlflowClient, name: str, location: str | None) -> str:
+    """Return the id of an experiment, made and tagged where it is new."""
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         try:
-            made = client.create_experiment(name, artifact_location=artifacts)
-            found = client.get_experiment(made)
+            experiment_id = client.create_experiment(name, artifact_location=location)
+            experiment = client.get_experiment(experiment_id)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            found = client.get_experiment_by_name(name)  # another run was faster
-    if found is None or found.lifecycle_stage != "active":
+            experiment = client.get_experiment_by_name(name)  # another run was faster
+    if experiment is None or experiment.lifecycle_stage != "active":
         raise RuntimeError(
             f"the experiment {name!r} was deleted: restore it, or set tracking.experiment to "
             "another name"
         )
     for key, value in (_EXPERIMENT_KIND, (saved_view.TAG, saved_view.view_as_json())):
-        if key not in found.tags:
-            client.set_experiment_tag(found.experiment_id, key, value)
-    return found.experiment_id
+        if key not in experiment.tags:
+            client.set_experiment_tag(experiment.experiment_id, key, value)
+    return experiment.experiment_id

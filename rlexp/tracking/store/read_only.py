@@ -1,4 +1,4 @@
-"""Opening a tracking store only to look at it: nothing is made, and a silent store is soon told."""
+"""Read-only access to a tracking store: nothing is made, and one that is silent is an error."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ FIRST_RUN = "Begin with a first run: python -m rlexp"
 _SERVERS = ("http", "https", "databricks")
 _TABLE = "experiments"
 _PATIENCE = "5"  # seconds, as a variable of the environment
-_OF_THE_QUESTION = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
-"""Codes of answers: whoever gives them is there."""
+_REQUEST_ERRORS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
+"""Codes of errors in what was asked: whoever answers with them is there."""
 
 
 def open_read_only(uri: str) -> MlflowClient:
-    """A client of the store at a resolved address.
+    """Return a client of the store at a resolved address.
 
     Raises:
         UserError: nothing is there, or it does not answer within seconds, or it is no store.
@@ -44,7 +44,7 @@ def open_read_only(uri: str) -> MlflowClient:
 
 @contextmanager
 def store_errors(uri: str) -> Iterator[None]:
-    """A store that does not answer in this block, or answers with an error, is a `UserError`."""
+    """Turn a store's silence, or its answer with an error, into a `UserError` inside the block."""
     from mlflow.exceptions import MlflowException
     from requests import RequestException
     from sqlalchemy.exc import DBAPIError
@@ -52,13 +52,13 @@ def store_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException, DBAPIError) as error:
-        if getattr(error, "error_code", None) in _OF_THE_QUESTION:
+        if getattr(error, "error_code", None) in _REQUEST_ERRORS:
             raise
         raise unreachable_error(uri, error) from error
 
 
 def unreachable_error(uri: str, error: Exception) -> UserError:
-    """What is said of a store that does not answer, or not as a store."""
+    """Return the error for a store that does not answer, or not as a store."""
     cause = redacted(str(error)).strip().partition("\n")[0][:300]
     got = f"{redacted(uri)}, which does not answer: {cause}"
     remedy = "Start the server, mend the address, or name another one with tracking.uri=…"
@@ -66,7 +66,7 @@ def unreachable_error(uri: str, error: Exception) -> UserError:
 
 
 def sqlite_file(uri: str) -> Path:
-    """The SQLite file of a resolved address. Raises `UserError` if there is none of MLflow's."""
+    """Return the SQLite file of an address. Raises `UserError` if it is none of MLflow's."""
     path = Path(urlsplit(uri).path[1:])
     if not path.exists():
         wanted = f"a store that is there: no run has been tracked in {path} yet"

@@ -1,4 +1,4 @@
-"""The table of runs as people compare them: one of MLflow's saved views, a tag of the experiment.
+"""A saved view of MLflow's table of runs, as people compare them: a tag of the experiment.
 
 Left to itself the table shows neither a metric nor a parameter. The format is that of MLflow 3.17's
 page; one that does not know it says so and shows its own columns.
@@ -31,7 +31,7 @@ _PARAMS = (
 
 
 def view_as_json() -> str:
-    """The value of the tag."""
+    """Return the value of the tag."""
     columns = [
         *(f"metrics.`{name}`" for name in _METRICS),
         *(f"params.`{name}`" for name in _PARAMS),

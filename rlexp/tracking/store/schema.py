@@ -26,7 +26,7 @@ _NETWORK_DISKS = ("nfs", "cifs", "smb", "lustre", "beegfs", "fuse.sshfs", "9p", 
 
 
 def ensure_tables(uri: str) -> AbstractContextManager[None]:
-    """Make them where they are missing, and keep others from making any until the block is left.
+    """Make MLflow's tables where they are missing; others wait until the block is left.
 
     Args:
         uri: a resolved tracking address. A server, and a data base of another kind than SQLite and
@@ -47,7 +47,7 @@ def _sqlite(database: Path) -> Iterator[None]:
 
     with FileLock(database.with_name(f".{database.name}.lock")):
         if not database.exists():
-            _make_file(database)
+            _make_database(database)
         yield
 
 
@@ -61,15 +61,15 @@ def _postgresql(uri: str) -> Iterator[None]:
         lock = sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)")
         connection.execute(lock, {"key": _MAKING_TABLES})
         if not sqlalchemy.inspect(connection).has_table("alembic_version"):
-            _make(uri, Path.cwd())
+            _make_tables(uri, Path.cwd())
         yield
 
 
-def _make_file(database: Path) -> None:
+def _make_database(database: Path) -> None:
     """Make the tables elsewhere and move the file into place: a kill half-way leaves no ruin."""
     draft = database.with_name(f".{database.name}.new")
     draft.unlink(missing_ok=True)
-    _make(f"sqlite:///{draft}", database.parent)
+    _make_tables(f"sqlite:///{draft}", database.parent)
     draft.replace(database)
     if not _on_network_disk(database):
         # Halves the cost of a write, and the UI can read meanwhile; unsafe over a network.
@@ -78,9 +78,9 @@ def _make_file(database: Path) -> None:
         connection.close()
 
 
-def _make(uri: str, folder: Path) -> None:
-    """It takes seconds of pure Python: in a process of its own it does not slow down training."""
-    done = subprocess.run(
+def _make_tables(uri: str, folder: Path) -> None:
+    """Make the tables in a process of its own: seconds of pure Python would slow down training."""
+    process = subprocess.run(
         [sys.executable, "-P", "-c", _CREATE],
         capture_output=True,
         text=True,
@@ -88,8 +88,8 @@ def _make(uri: str, folder: Path) -> None:
         env={**os.environ, "MLFLOW_TRACKING_URI": uri},
         stdin=subprocess.DEVNULL,
     )
-    if done.returncode:
-        raise RuntimeError(f"making {redacted(uri)} failed:\n{redacted(done.stderr)}")
+    if process.returncode:
+        raise RuntimeError(f"making {redacted(uri)} failed:\n{redacted(process.stderr)}")
 
 
 def _on_network_disk(path: Path) -> bool:

@@ -14,7 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rlexp.evaluation.best_of import BestOf, BestOfNSamples, best_of, expected_best, kl_bound
+from rlexp.evaluation.best_of_n.samples import (
+    BestOf,
+    BestOfNSamples,
+    best_of,
+    expected_best,
+    kl_bound,
+)
 from rlexp.evaluation.bootstrap import CONFIDENCE
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Best-of-n of the policy before training, and where a run stands beside it."""
