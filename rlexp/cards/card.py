@@ -106,13 +106,13 @@ class Card(Identity):
         for name in PAIRS:
             content[name] = [Pair.from_dict(pair) for pair in content.get(name, [])]
         for name, kind in (("firings", GuardAlert), ("slices", Slice)):
-            content[name] = [kind.from_dict(each) for each in content.get(name, [])]
-        told = content.get("changes", {})
-        content["changes"] = {name: Change(**each) for name, each in told.items()}
+            content[name] = [kind.from_dict(item) for item in content.get(name, [])]
+        changes = content.get("changes", {})
+        content["changes"] = {name: Change(**change) for name, change in changes.items()}
         if control := content.get("control"):
             content["control"] = WinRate(**control)
-        if found := content.get("frontier"):
-            content["frontier"] = Frontier.from_dict(found)
+        if curve := content.get("frontier"):
+            content["frontier"] = Frontier.from_dict(curve)
         return cls(**content)
 
 
@@ -156,6 +156,7 @@ def build_card(
         intervals["win_rate"] = interval = won.low, won.high
     changed = changes(before, after, resamples, seed) if before and after else {}
     gains, losses = largest_changes(before, after)
+    warnings = final_warnings(old, new, interval, guards)
     return Card(
         **asdict(identity),
         before=_finite(old),
@@ -168,10 +169,10 @@ def build_card(
         peak_memory_mib=cost.peak_memory_mib,
         cost=cost.details,
         samples=_pairs(before, after),
-        guards=[*(each.sentence for each in firings), *final_warnings(old, new, interval, guards)],
+        guards=[*(alert.sentence for alert in firings), *warnings],
         notes=notes,
         firings=list(firings),
-        changes={name: Change(**_finite(vars(each))) for name, each in changed.items()},
+        changes={name: Change(**_finite(vars(change))) for name, change in changed.items()},
         ties=won.ties if won else None,
         control=control,
         frontier=frontier,
@@ -219,11 +220,11 @@ def _pair(old: Sample | None, new: Sample | None) -> Pair:
 
 
 def _finite(value: Any) -> Any:
-    """The same with None for each number that is not finite."""
+    """Replace each number that is not finite by None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
+        return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(each) for each in value]
+        return [_finite(item) for item in value]
     return value

@@ -1,4 +1,4 @@
-"""What a run took: seconds by phase, tokens a second, and peak memory."""
+"""The cost of a run: seconds by phase, tokens a second, and peak memory."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ class Clock:
     seconds: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
 
-    def go_on(self, seconds: dict[str, float], total: float) -> None:
-        """Begin with what earlier attempts took: seconds of each phase, and in total."""
+    def restore(self, seconds: dict[str, float], total: float) -> None:
+        """Add what earlier attempts took: seconds of each phase, and in total."""
         self.seconds = dict(seconds)
         self.started -= total
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Add what the block takes to `seconds[name]`, also if it raises."""
-        begun = time.perf_counter()
+        started = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 
     def cost(self, tokens: int | None = None) -> Cost:
-        """The cost so far; `tokens` is how many the phase "train" read or sampled."""
+        """Return the cost so far; `tokens` is how many the phase "train" read or sampled."""
         train = self.seconds.get("train", 0.0)
         gpu = gpu_memory_mib()
         details = {f"{name}_seconds": seconds for name, seconds in self.seconds.items()}
@@ -64,7 +64,7 @@ class Clock:
 
 
 def host_memory_mib() -> float:
-    """Peak resident memory of this process, and of its living descendants, in MiB."""
+    """Return the peak resident memory of this process, and of its living descendants, in MiB."""
     process = psutil.Process()
     total = _peak_bytes(process)
     for child in process.children(recursive=True):
@@ -76,7 +76,7 @@ def host_memory_mib() -> float:
 
 
 def gpu_memory_mib() -> float:
-    """Peak of the memory that torch allocated on all CUDA devices, in MiB; 0 without any."""
+    """Return the peak of the memory that torch allocated on all GPUs, in MiB; 0 without any."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return 0.0
@@ -85,7 +85,7 @@ def gpu_memory_mib() -> float:
 
 
 def _peak_bytes(process: psutil.Process) -> int:
-    """The kernel's high-water mark where it keeps one (Linux), else what is resident now.
+    """Return the kernel's high-water mark where it keeps one (Linux), else what is resident now.
 
     `getrusage` will not do: a process takes over its parent's maximum when it is started.
     """

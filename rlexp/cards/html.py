@@ -61,7 +61,7 @@ def write_card_page(
             metric: (format_signed(change.difference), format_change(change))
             for metric, change in card.changes.items()
         },
-        slices=[(found.by, *slice_row(found)) for found in card.slices],
+        slices=[(part.by, *slice_row(part)) for part in card.slices],
         plots=plots,
         cost=cost_line(card),
         phases=_phases(card),
@@ -70,8 +70,8 @@ def write_card_page(
 
 
 def bar(row: MetricRow) -> Bar:
-    """Shares run from 0 to 1; anything else spans 0 and all of its values."""
-    known = [each for each in (row.before, row.after, row.low, row.high) if each is not None]
+    """Place a metric's values: shares from 0 to 1, anything else spans 0 and all of its values."""
+    known = [value for value in (row.before, row.after, row.low, row.high) if value is not None]
     low = min([0.0, *known])
     high = max([1.0 if find_metric(row.metric).format == "share" else 0.0, *known])
     width = high - low
@@ -79,7 +79,7 @@ def bar(row: MetricRow) -> Bar:
     def place(value: float | None) -> float | None:
         return None if value is None or width == 0 else round(100 * (value - low) / width, 2)
 
-    return Bar(place(0.0), *(place(each) for each in (row.before, row.after, row.low, row.high)))
+    return Bar(place(0.0), *map(place, (row.before, row.after, row.low, row.high)))
 
 
 def _rewards(evaluation: Evaluation | None) -> list[float]:
@@ -88,7 +88,7 @@ def _rewards(evaluation: Evaluation | None) -> list[float]:
 
 
 def _phases(card: Card) -> list[tuple[str, str]]:
-    """What each phase took, named as people say it."""
+    """Return what each phase took, named as people say it."""
     phases = []
     for name, value in card.cost.items():
         if name.endswith("_seconds"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlexp.cards.card import Card
-from rlexp.cards.wording import format_certainty as certain
+from rlexp.cards.wording import format_certainty
 from rlexp.evaluation.changes import Change
 from rlexp.evaluation.metrics import find_metric, in_card_order, without_lone_term
 from rlexp.rendering.numbers import duration, memory, number, share
@@ -42,7 +42,7 @@ def _row(card: Card, name: str) -> MetricRow:
 
 
 def cost_line(card: Card) -> str:
-    """What the run took, in one line."""
+    """Return what the run took, in one line."""
     trained = [f"training {duration(card.train_seconds)}"] if card.train_seconds else []
     parts = [*trained, f"total {duration(card.total_seconds)}"]
     if card.tokens_per_second is not None:
@@ -54,7 +54,7 @@ def cost_line(card: Card) -> str:
 
 
 def card_headline(card: Card) -> str:
-    """The result in a few words."""
+    """Return the result in a few words."""
     before, after = card.before.get("reward"), card.after.get("reward")
     if not card.after:
         return f"{card.status.lower()}: no evaluation after training"
@@ -72,25 +72,25 @@ def card_headline(card: Card) -> str:
 
 
 def format_verdicts(card: Card) -> list[str]:
-    """Win rate and forgetting, a sentence each; none where they were not measured."""
+    """Return a sentence each on what was measured: win rates, forgetting, how sure it is."""
     sentences = []
     if card.win_rate is not None:
         better = f"Wins by reward {share(card.win_rate)} of pairs with what it wrote before"
         ties = f"; {share(card.ties)} of them are ties, which count half" if card.ties else ""
-        sentences.append(f"{better}{_ends(card, 'win_rate')}{ties}.")
-    if (judged := card.after.get("judge_win_rate")) is not None:
-        ends = _ends(card, "judge_win_rate")
-        sentences.append(f"Win rate by judge {share(judged)}, asked in both orders{ends}.")
+        sentences.append(f"{better}{_share_interval(card, 'win_rate')}{ties}.")
+    if (judge_rate := card.after.get("judge_win_rate")) is not None:
+        ends = _share_interval(card, "judge_win_rate")
+        sentences.append(f"Win rate by judge {share(judge_rate)}, asked in both orders{ends}.")
     old, new = card.before.get("perplexity"), card.after.get("perplexity")
     if old and new:
         sentences.append(
             f"Forgetting: perplexity of held-out texts {number(old)} → {number(new)} "
             f"({new / old - 1:+.1%})."
         )
-    return sentences + certain(card)
+    return sentences + format_certainty(card)
 
 
-def _ends(card: Card, name: str) -> str:
+def _share_interval(card: Card, name: str) -> str:
     low, high = card.intervals.get(name, [None, None])
     if low is None or high is None:
         return ""

@@ -14,7 +14,7 @@ from rlexp.spec.model_kind import KINDS
 
 
 def note_at_start(config: Mapping[str, Any], folder: Path) -> str:
-    """What is trained on what, and how the run goes on if it stops.
+    """Return what is trained on what, and how the run goes on if it stops.
 
     Args:
         config: the run's composed config.
@@ -27,7 +27,7 @@ def note_at_start(config: Mapping[str, Any], folder: Path) -> str:
 
 
 def note_at_end(config: Mapping[str, Any], card: Card, folder: Path) -> str:
-    """What came of it, what to distrust, and where the results are.
+    """Return what came of a run, what to distrust, and where the results are.
 
     Args:
         config: the run's composed config.
@@ -37,45 +37,45 @@ def note_at_end(config: Mapping[str, Any], card: Card, folder: Path) -> str:
     Returns:
         Markdown. MLflow folds all but its first lines away: the result stands in them.
     """
-    told = [
+    paragraphs = [
         f"**{card_headline(card)}**: {_plan(config)}",
         *format_verdicts(card),
         *card.guards,
         *card.notes,
     ]
-    told.append("The card of the run, with curves and samples: the artifact `card.html`.")
+    paragraphs.append("The card of the run, with curves and samples: the artifact `card.html`.")
     if card.after:
         kind = KINDS["reward" if "accuracy" in card.after else "language"]
         model = folder / "model"
         promote = f"python -m rlexp promote {card.run_id or shlex.quote(str(folder))} --name NAME"
-        told += [
+        paragraphs += [
             f"Load it: `{kind.auto_class}.from_pretrained({str(model)!r})`; its model card is "
             f"`model/{NAME}`.",
             f"Give it a name in the model registry: `{promote}`",
             f"It took: {cost_line(card)}.",
         ]
     else:
-        told.append(_resume(folder))
-    return "\n\n".join(told)
+        paragraphs.append(_resume(folder))
+    return "\n\n".join(paragraphs)
 
 
 def note_at_evaluation_start(config: Mapping[str, Any]) -> str:
-    """What is evaluated, where nothing is trained. Markdown."""
+    """Return what is evaluated, where nothing is trained. Markdown."""
     against = config["model"]["path"] if config["algo"]["model"] else None
-    what = config["algo"]["model"] or config["model"]["path"]
+    evaluated = config["algo"]["model"] or config["model"]["path"]
     compared = f", against `{against}`" if against else ""
     data, reward = config["data"]["name"], config["reward"]["name"]
-    return f"An evaluation of `{what}`{compared}, on {data}, by the reward {reward}."
+    return f"An evaluation of `{evaluated}`{compared}, on {data}, by the reward {reward}."
 
 
 def note_at_evaluation_end(config: Mapping[str, Any], card: Card) -> str:
-    """What came of it. Markdown."""
-    told = [
+    """Return what came of an evaluation. Markdown."""
+    paragraphs = [
         f"**{card_headline(card)}**: {note_at_evaluation_start(config)}",
         *format_verdicts(card),
         *card.guards,
     ]
-    return "\n\n".join([*told, *card.notes, "The card: the artifact `card.html`."])
+    return "\n\n".join([*paragraphs, *card.notes, "The card: the artifact `card.html`."])
 
 
 def _plan(config: Mapping[str, Any]) -> str:

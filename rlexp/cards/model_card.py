@@ -22,7 +22,7 @@ from rlexp.spec.components import component_class
 from rlexp.spec.data import DataSpec
 
 if TYPE_CHECKING:
-    from huggingface_hub import ModelCard
+    from huggingface_hub import ModelCard, ModelCardData
 
 NAME = "README.md"
 UNKNOWN = "not known to this project: check it before you pass the model on"
@@ -38,7 +38,7 @@ _SHOWN_VERSIONS = ("rlexp", "trl", "transformers", "peft", "torch")
 
 @dataclass(frozen=True)
 class Weights:
-    """What of a run stands in the folder that the card describes."""
+    """The weights in the folder that the card describes."""
 
     step: int
     """Optimizer steps that made it."""
@@ -51,7 +51,7 @@ class Weights:
 def model_card(
     config: Mapping[str, Any], card: Card, origin: Mapping[str, str], weights: Weights
 ) -> ModelCard:
-    """The card of a run's weights; `save(path)` writes it.
+    """Return the card of a run's weights; `save(path)` writes it.
 
     Args:
         config: the run's composed config.
@@ -111,7 +111,7 @@ def model_card(
 
 
 def card_at_step(card: Card, metrics: Mapping[str, float], intervals: Mapping[str, Any]) -> Card:
-    """The card of a run as it would be, had the run ended with the evaluation of this step."""
+    """Return a run's card as it would be, had the run ended with the evaluation of this step."""
     return replace(
         card,
         after=dict(metrics),
@@ -123,7 +123,7 @@ def card_at_step(card: Card, metrics: Mapping[str, float], intervals: Mapping[st
 
 
 def training_summary(config: Mapping[str, Any]) -> str:
-    """What was trained on what by which algorithm, in a sentence."""
+    """Return what was trained on what by which algorithm, in a sentence."""
     model, data, algo, reward = (
         config[part]["name"] for part in ("model", "data", "algo", "reward")
     )
@@ -134,11 +134,11 @@ def training_summary(config: Mapping[str, Any]) -> str:
 
 
 def hub_id(path: str) -> bool:
-    """Whether a model or data set is the hub's, so that everybody can have it."""
+    """Return whether a model or data set is the hub's, so that everybody can have it."""
     return _HUB_ID.fullmatch(path) is not None and not Path(path).expanduser().exists()
 
 
-def _front_matter(config: Mapping[str, Any], card: Card, weights: Weights) -> Any:
+def _front_matter(config: Mapping[str, Any], card: Card, weights: Weights) -> ModelCardData:
     from huggingface_hub import EvalResult, ModelCardData
 
     model, data, algo = config["model"], config["data"], config["algo"]["name"]
@@ -156,7 +156,7 @@ def _front_matter(config: Mapping[str, Any], card: Card, weights: Weights) -> An
         if value is not None and name in ("reward", "accuracy", "perplexity", "kl")
     ]
     known = model["license"] is not None
-    told = ModelCardData(
+    front_matter = ModelCardData(
         license=model["license"] if known else "other",
         license_name=None if known else "unknown",
         base_model=model["path"] if hub_id(model["path"]) else None,
@@ -168,8 +168,8 @@ def _front_matter(config: Mapping[str, Any], card: Card, weights: Weights) -> An
         eval_results=results or None,
     )
     if hub_id(model["path"]):
-        told["base_model_relation"] = "adapter" if weights.adapter else "finetune"
-    return told
+        front_matter["base_model_relation"] = "adapter" if weights.adapter else "finetune"
+    return front_matter
 
 
 def _place(name: str, path: str, revision: str | None) -> str:
@@ -209,9 +209,9 @@ def _limits(config: Mapping[str, Any], card: Card, weights: Weights) -> list[str
 
 
 def _first_line(kind: type) -> str:
-    """The first sentence that the module of a component says of itself."""
-    told = (sys.modules[kind.__module__].__doc__ or kind.__doc__ or "").strip()
-    return " ".join(told.partition("\n\n")[0].split()).rstrip(".")
+    """Return the first sentence of the docstring of a component's module."""
+    docstring = (sys.modules[kind.__module__].__doc__ or kind.__doc__ or "").strip()
+    return " ".join(docstring.partition("\n\n")[0].split()).rstrip(".")
 
 
 def _sentence(text: str) -> str:

@@ -29,7 +29,7 @@ LINES = (AFTER, BEFORE, INK)
 
 
 def curves(history: History) -> list[Plot]:
-    """Reward, KL, length and loss by step: those of which two points or more are there.
+    """Plot reward, KL, length and loss by step: those that have two points or more.
 
     Series are told by the last part of their name: `rollout/reward` and `eval/reward` share a plot.
     """
@@ -43,8 +43,8 @@ def curves(history: History) -> list[Plot]:
 
 
 def reward_histogram(before: Sequence[float], after: Sequence[float]) -> Plot | None:
-    """How the samples' rewards are distributed before and after; None without rewards."""
-    old, new = ([each for each in some if math.isfinite(each)] for some in (before, after))
+    """Plot how the samples' rewards are distributed before and after; None without rewards."""
+    old, new = (list(filter(math.isfinite, rewards)) for rewards in (before, after))
     if not old and not new:
         return None
     low, high = min(old + new), max(old + new)
@@ -67,32 +67,32 @@ def reward_histogram(before: Sequence[float], after: Sequence[float]) -> Plot | 
     return draw_svg("rewards of the samples", bars, COLOURS)
 
 
-def frontier_plot(found: Frontier) -> Plot:
-    """Reward over the square root of KL, along which Gao et al. 2022 find it smooth."""
+def frontier_plot(frontier: Frontier) -> Plot:
+    """Plot reward over the square root of KL, along which Gao et al. 2022 find it smooth."""
 
     def fill(axes: Axes) -> None:
-        yardstick = found.best_of
-        roots = [math.sqrt(each.kl) for each in yardstick]
-        axes.plot(roots, [each.reward for each in yardstick], color=BEFORE, linewidth=1.6)
-        known = [(root, each) for root, each in zip(roots, yardstick, strict=True)]
-        band = [(root, e.low, e.high) for root, e in known if None not in (e.low, e.high)]
+        baseline = frontier.best_of
+        roots = [math.sqrt(result.kl) for result in baseline]
+        axes.plot(roots, [result.reward for result in baseline], color=BEFORE, linewidth=1.6)
+        points = list(zip(roots, baseline, strict=True))
+        band = [(root, b.low, b.high) for root, b in points if None not in (b.low, b.high)]
         if band:
             at, low, high = zip(*band, strict=True)
             axes.fill_between(at, low, high, color=BEFORE, alpha=0.25, linewidth=0)
-        for root, each in known:
+        for root, result in points:
             axes.annotate(
-                f"{each.n}",
-                (root, each.reward),
+                f"{result.n}",
+                (root, result.reward),
                 textcoords="offset points",
                 xytext=(0, -10),
                 ha="center",
                 fontsize=7,
             )
-        axes.plot(roots, [each.reward for each in yardstick], "o", color=BEFORE, markersize=3)
+        axes.plot(roots, [result.reward for result in baseline], "o", color=BEFORE, markersize=3)
         axes.plot([], [], "o-", color=BEFORE, markersize=3, label="best of n (KL at most)")
         axes.plot(
-            [math.sqrt(max(each.kl, 0.0)) for each in found.run],
-            [each.reward for each in found.run],
+            [math.sqrt(max(point.kl, 0.0)) for point in frontier.run],
+            [point.reward for point in frontier.run],
             "s-",
             color=AFTER,
             linewidth=1.2,

@@ -30,8 +30,8 @@ def print_card(card: Card, console: Console) -> None:
     console.print()
     for verdict in format_verdicts(card):
         console.print(Text(verdict))
-    for firing in card.firings:
-        _print_firing(firing, console)
+    for alert in card.firings:
+        _print_alert(alert, console)
     if card.slices:
         console.print()
         console.print(_slices(card))
@@ -71,11 +71,11 @@ def _slices(card: Card) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("change, 95% interval", no_wrap=True)
     by = ""
-    for found in card.slices:
-        if found.by != by:
-            by = found.by
+    for part in card.slices:
+        if part.by != by:
+            by = part.by
             table.add_row(Text(by))
-        value, *rest = slice_row(found)
+        value, *rest = slice_row(part)
         table.add_row(Text(f"  {value}"), *map(Text, rest))
     return table
 
@@ -95,29 +95,29 @@ def _print_pair(name: str, pair: Pair, console: Console) -> None:
     console.print(grid)
 
 
-def _print_firing(firing: GuardAlert, console: Console) -> None:
-    """The samples that made a guard fire; its words stand above, among the warnings."""
-    if not firing.samples:
+def _print_alert(alert: GuardAlert, console: Console) -> None:
+    """Print the samples that made a guard fire; its words stand above, among the warnings."""
+    if not alert.samples:
         return
     console.print()
-    console.print(Text(f"What {firing.guard.replace('_', ' ')} looks like at step {firing.step}"))
+    console.print(Text(f"What {alert.guard.replace('_', ' ')} looks like at step {alert.step}"))
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column()
-    for shown in firing.samples:
-        label = "" if shown.reward is None else f"  {shown.reward:+.2f}"
-        grid.add_row(label, Text(_short(f"{shown.prompt.strip()} … {shown.completion.strip()}")))
+    for sample in alert.samples:
+        label = "" if sample.reward is None else f"  {sample.reward:+.2f}"
+        grid.add_row(label, Text(_short(f"{sample.prompt.strip()} … {sample.completion.strip()}")))
     console.print(grid)
 
 
 def _marked(mark: str, text: str, style: str) -> Table:
-    """Text behind a mark, its further lines indented."""
+    """Return text behind a mark, its further lines indented."""
     grid = Table.grid(padding=(0, 1))
     grid.add_row(Text(mark, style=style), Text(text, style=style))
     return grid
 
 
 def _short(text: str) -> str:
-    """One paragraph of bounded length; line breaks become visible."""
+    """Return one paragraph of bounded length; line breaks become visible."""
     flat = text.strip().replace("\n", " ⏎ ")
     return flat if len(flat) <= SHOWN_CHARACTERS else flat[: SHOWN_CHARACTERS - 1] + "…"

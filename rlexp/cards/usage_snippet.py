@@ -18,7 +18,7 @@ print(model(**inputs).logits[0, 0].item())"""
 
 
 def snippet(config: Mapping[str, Any], card: Card, adapter: bool, base_inside: bool) -> str:
-    """Python that loads the model in the current folder and writes, or scores, a text.
+    """Return Python that loads the model in the current folder and writes, or scores, a text.
 
     Args:
         config: the run's composed config.

@@ -10,7 +10,7 @@ from rlexp.rendering.numbers import number, share
 
 
 def format_signed(value: float | None) -> str:
-    """A difference.
+    """Return a difference with its sign.
 
     >>> format_signed(0.9412), format_signed(-12.34), format_signed(None)
     ('+0.941', '-12.3', '–')
@@ -19,41 +19,41 @@ def format_signed(value: float | None) -> str:
 
 
 def format_change_interval(change: Change) -> str:
-    """The interval of a change, with signs, or nothing."""
+    """Return the interval of a change, with signs, or nothing."""
     if change.low is None or change.high is None:
         return ""
     return f"[{format_signed(change.low)}, {format_signed(change.high)}]"
 
 
 def format_change(change: Change | None) -> str:
-    """The interval of a change, and in a word what it says; nothing where there is none."""
+    """Return the interval of a change, and in a word what it says; nothing without a change."""
     return f"{format_change_interval(change)} {change.direction}".strip() if change else ""
 
 
 def format_certainty(card: Card) -> list[str]:
-    """What the control and best-of-n say; none where they were not measured."""
-    found = []
+    """Return what best-of-n and the control say; none where they were not measured."""
+    sentences = []
     if card.frontier is not None:
-        found.append(format_frontier(card.frontier))
+        sentences.append(format_frontier(card.frontier))
     if (control := card.control) is not None:
         ends, fair = "", True
         if control.low is not None and control.high is not None:
             ends = f" (95% interval {share(control.low)} to {share(control.high)})"
             fair = control.low <= 0.5 <= control.high
         verdict = "as it should: 50%" if fair else "where 50% is to be expected: chance, or a fault"
-        found.append(
+        sentences.append(
             "Control: a second sample of the model before training wins "
             f"{share(control.rate)} against the first{ends}, {verdict}."
         )
-    return found
+    return sentences
 
 
-def slice_row(found: Slice) -> tuple[str, str, str, str, str]:
-    """Kind of prompts, their number, reward before and after, and the change."""
+def slice_row(part: Slice) -> tuple[str, str, str, str, str]:
+    """Return kind of prompts, their number, reward before and after, and the change."""
     return (
-        found.value,
-        str(found.prompts),
-        number(found.before),
-        number(found.after),
-        format_change(found.change),
+        part.value,
+        str(part.prompts),
+        number(part.before),
+        number(part.after),
+        format_change(part.change),
     )

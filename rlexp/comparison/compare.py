@@ -104,7 +104,7 @@ def _evaluated(runs: Sequence[Run]) -> list[str]:
 
 
 def _tested(runs: Sequence[Run], metrics: Sequence[str]) -> list[Tested]:
-    found = []
+    tested = []
     for metric in metrics:
         means = [
             run.measured.get(metric, {}) if same_scale(metric, runs[0], run) else {} for run in runs
@@ -112,44 +112,44 @@ def _tested(runs: Sequence[Run], metrics: Sequence[str]) -> list[Tested]:
         if means[0] and any(means[1:]):
             results = against_first(means)
             if any(results):
-                found.append(Tested(metric, results))
-    return found
+                tested.append(Tested(metric, results))
+    return tested
 
 
 def _pairing(runs: Sequence[Run], tested: Sequence[Tested]) -> list[str]:
-    """Which runs were evaluated on other prompts than the first, or could not be tested."""
+    """Return which runs were evaluated on other prompts than the first, or could not be tested."""
     first = set(runs[0].samples)
-    told = []
+    sentences = []
     for index, run in enumerate(runs[1:], start=1):
         shared, own = first & set(run.samples), len(run.samples)
         if first and own and len(shared) < max(own, len(first)):
-            told.append(
+            sentences.append(
                 f"{letter(index)} shares {len(shared)} of its {own} held-out prompts with A "
                 f"(A has {len(first)}): "
                 + ("only those are paired." if len(shared) > 1 else "they cannot be paired.")
             )
     if not tested:
-        told.append("Nothing that is shown can be paired by prompt with A: there is no test.")
-    return told
+        sentences.append("Nothing that is shown can be paired by prompt with A: there is no test.")
+    return sentences
 
 
 def _prompts(runs: Sequence[Run], tested: Sequence[Tested]) -> list[Prompt]:
     metric = tested[0].metric if tested else ""
-    judged = {
+    tested_runs = {
         index for index in range(len(runs)) if tested and (index == 0 or tested[0].results[index])
     }
     keys = dict.fromkeys(key for run in runs for key in run.samples)
-    found = []
+    prompts = []
     for key in keys:
         sides = []
         for index, run in enumerate(runs):
             if key in run.samples:
-                mean = run.measured.get(metric, {}).get(key) if index in judged else None
+                mean = run.measured.get(metric, {}).get(key) if index in tested_runs else None
                 sides.append(Side(letter(index), run.samples[key], mean))
         means = [side.mean for side in sides if side.mean is not None and isfinite(side.mean)]
         if len(sides) > 1:
-            found.append(Prompt(key[0], max(means) - min(means) if means else 0.0, sides))
-    return sorted(found, key=lambda prompt: -prompt.spread)
+            prompts.append(Prompt(key[0], max(means) - min(means) if means else 0.0, sides))
+    return sorted(prompts, key=lambda prompt: -prompt.spread)
 
 
 def _cost(runs: Sequence[Run]) -> list[ConfigDifference]:
@@ -157,7 +157,7 @@ def _cost(runs: Sequence[Run]) -> list[ConfigDifference]:
     return [
         ConfigDifference(
             _cost_name(name),
-            [_spelled_cost(name, run.cost[name]) if name in run.cost else None for run in runs],
+            [_format_cost(name, run.cost[name]) if name in run.cost else None for run in runs],
         )
         for name in names
     ]
@@ -169,7 +169,7 @@ def _cost_name(name: str) -> str:
     return name.replace("tokens_per_second", "tokens a second").replace("_", " ")
 
 
-def _spelled_cost(name: str, value: float) -> str:
+def _format_cost(name: str, value: float) -> str:
     if name.endswith("_seconds"):
         return duration(value)
     return memory(value) if name.endswith("_mib") else f"{value:,.0f}"

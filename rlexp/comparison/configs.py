@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ class ConfigDifference:
 def config_differences(
     configs: Sequence[Mapping[str, Any]], whole: Sequence[bool]
 ) -> list[ConfigDifference]:
-    """The keys that differ: those of all configs first, each part in the configs' own order.
+    """Return the keys that differ: those of all configs first, each part in the configs' own order.
 
     A choice of a group (`algo=dpo`) stands for the class behind it, and the name that is made of
     the choices is left out.
@@ -39,21 +39,24 @@ def config_differences(
         whole: False for a config of which only a part is known; nothing else is then compared.
     """
     flat = [dict(leaves(config)) for config in configs]
-    keys = dict.fromkeys(key for each in flat for key in each)
-    for each, is_whole in zip(flat, whole, strict=True):
-        keys = keys if is_whole else [key for key in keys if key in each]
-    found = {}
+    keys = dict.fromkeys(key for config in flat for key in config)
+    for config, is_whole in zip(flat, whole, strict=True):
+        keys = keys if is_whole else [key for key in keys if key in config]
+    differing = {}
     for key in keys:
-        values = [each.get(key, ABSENT) for each in flat]
+        values = [config.get(key, ABSENT) for config in flat]
         if any(_differ(values[0], value) for value in values[1:]):
-            found[key] = [None if value is ABSENT else spelled(value) for value in values]
-    told = {key: values for key, values in found.items() if not _is_implied(key, found)}
-    order = sorted(told, key=lambda key: None in told[key])
-    return [ConfigDifference(key, told[key]) for key in order]
+            differing[key] = [None if value is ABSENT else spelled(value) for value in values]
+    rows = [
+        ConfigDifference(key, values)
+        for key, values in differing.items()
+        if not _is_implied(key, differing)
+    ]
+    return sorted(rows, key=lambda row: not row.whole)
 
 
 def leaves(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every key that has a value of its own, by its full path; `algo.name` is told as `algo`.
+    """Yield every key that has a value of its own, by its path; `algo.name` goes by `algo`.
 
     >>> dict(leaves({"seed": 0, "algo": {"name": "dpo", "trl": {}, "loss_type": ["sft"]}}))
     {'seed': 0, 'algo': 'dpo', 'algo.trl': {}, 'algo.loss_type': ['sft']}
@@ -63,7 +66,7 @@ def leaves(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def spelled(value: Any) -> str:
-    """A value as one types it.
+    """Return a value as one types it.
 
     >>> [spelled(value) for value in (None, True, 1e-05, ["sigmoid", "sft"], "a b")]
     ['null', 'true', '1e-05', '[sigmoid,sft]', 'a b']
@@ -71,9 +74,9 @@ def spelled(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, (list, tuple)):
-        return f"[{','.join(spelled(each) for each in value)}]"
+        return f"[{','.join(spelled(item) for item in value)}]"
     if isinstance(value, dict):
-        return f"{{{','.join(f'{key}:{spelled(each)}' for key, each in value.items())}}}"
+        return f"{{{','.join(f'{key}:{spelled(item)}' for key, item in value.items())}}}"
     return str(value)
 
 
@@ -82,8 +85,8 @@ def _differ(one: Any, other: Any) -> bool:
     return one != other or isinstance(one, bool) != isinstance(other, bool)
 
 
-def _is_implied(key: str, found: Mapping[str, Any]) -> bool:
+def _is_implied(key: str, differing: Collection[str]) -> bool:
     if key == "name":
         return True
     part, _, last = key.rpartition(".")
-    return last == "_target_" and (part in found or f"{part}.name" in found)
+    return last == "_target_" and (part in differing or f"{part}.name" in differing)

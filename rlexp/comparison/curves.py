@@ -28,13 +28,13 @@ MOST_POINTS = 300
 
 
 def curve_names(runs: Sequence[Run], wanted: Sequence[str] = ()) -> tuple[list[str], list[str]]:
-    """Names of the metrics that have a curve: the few that matter, and all others by name.
+    """Return which metrics have a curve: the few that matter, and all others by name.
 
     The losses of two algorithms have nothing in common, and do not matter.
 
     Args:
         runs: with curves of two finite points or more.
-        wanted: names that matter to whoever asks; they go first.
+        wanted: names that were asked for; they go first.
     """
     counts: dict[str, int] = {}
     for run in runs:
@@ -52,11 +52,12 @@ def curve_names(runs: Sequence[Run], wanted: Sequence[str] = ()) -> tuple[list[s
 
 
 def finite_points(points: Points) -> Points:
+    """Leave out points whose value is not finite."""
     return [(step, value) for step, value in points if math.isfinite(value)]
 
 
 def thin_points(points: Points, most: int = MOST_POINTS) -> Points:
-    """At most so many finite points, each the mean of neighbours at their mean step.
+    """Return at most so many finite points, each the mean of neighbours at their mean step.
 
     >>> thin_points([(0, 1.0), (1, 3.0), (2, 5.0), (3, 5.0)], most=2)
     [(0, 2.0), (2, 5.0)]

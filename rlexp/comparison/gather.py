@@ -90,7 +90,7 @@ def gather(record: RunSummary, source: RunSource, status: str | None = None) -> 
         evaluated=evaluated,
         final=_final(curves, evaluated, measured, card),
         measured={
-            metric: {prompt: math.fsum(found) / len(found) for prompt, found in prompts.items()}
+            metric: {prompt: math.fsum(values) / len(values) for prompt, values in prompts.items()}
             for metric, prompts in measured.items()
         },
         samples={key: [_sample(row) for row in group] for key, group in groups.items()},
@@ -102,7 +102,7 @@ def gather(record: RunSummary, source: RunSource, status: str | None = None) -> 
 
 
 def _text(source: RunSource, record: RunSummary, path: str) -> str | None:
-    """An artifact's text; None where the run did not come so far as to leave it."""
+    """Return an artifact's text; None where the run did not come so far as to leave it."""
     try:
         return source.artifact(record, path).read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -110,7 +110,7 @@ def _text(source: RunSource, record: RunSummary, path: str) -> str | None:
 
 
 def _config(record: RunSummary, source: RunSource) -> tuple[dict[str, Any], bool]:
-    """The config, and whether that is all of it."""
+    """Return the config, and whether that is all of it."""
     import yaml
 
     text = _text(source, record, "config.yaml")
@@ -121,7 +121,7 @@ def _config(record: RunSummary, source: RunSource) -> tuple[dict[str, Any], bool
 
 
 def _typed(value: str) -> Any:
-    """What `str` made of a number, a truth value or a text."""
+    """Undo what `str` made of a number, a truth value or a text."""
     try:
         return ast.literal_eval(value)
     except (ValueError, SyntaxError):
@@ -151,17 +151,17 @@ def _by_prompt(rows: Sequence[Row]) -> dict[Key, list[Row]]:
 
 
 def _measured(groups: Mapping[Key, Sequence[Row]]) -> Measured:
-    found: Measured = {}
+    measured: Measured = {}
     for key, rows in groups.items():
         for row in rows:
             for name, value in row.items():
                 if name not in NOT_MEASURED and value is not None:
-                    found.setdefault(f"eval/{name}", {}).setdefault(key, []).append(float(value))
-    return found
+                    measured.setdefault(f"eval/{name}", {}).setdefault(key, []).append(float(value))
+    return measured
 
 
 def _ranked(groups: Mapping[Key, Sequence[Row]]) -> Measured:
-    """What a reward model made of pairs."""
+    """Return accuracy and margin of a reward model, a pair each."""
     margins = {}
     for key, rows in groups.items():
         chosen, rejected = (
@@ -169,8 +169,8 @@ def _ranked(groups: Mapping[Key, Sequence[Row]]) -> Measured:
         )
         margins[key] = [high - low for high, low in zip(chosen, rejected, strict=True)]
     right = {
-        key: [0.5 if margin == 0 else float(margin > 0) for margin in found]
-        for key, found in margins.items()
+        key: [0.5 if margin == 0 else float(margin > 0) for margin in values]
+        for key, values in margins.items()
     }
     return {"eval/accuracy": right, "eval/margin": margins}
 
@@ -186,7 +186,7 @@ def _final(
     measured: Measured,
     card: Mapping[str, Any],
 ) -> dict[str, Value]:
-    """Each metric's last value; intervals as on the run's card, where it tells of this evaluation.
+    """Return each metric's last value; intervals as on the card, if it tells of this evaluation.
 
     A run that did not reach its end has none on its card: what its samples tell has them anew.
     """
@@ -200,12 +200,12 @@ def _final(
                 continue
             low, high = known.get(metric.removeprefix("eval/"), (None, None))
             if low is None and (prompts := measured.get(metric)):
-                low, high = _ends(prompts)
+                low, high = _interval(prompts)
         final[metric] = Value(value, low, high)
     return final
 
 
-def _ends(prompts: Mapping[Key, Sequence[float]]) -> tuple[float | None, float | None]:
+def _interval(prompts: Mapping[Key, Sequence[float]]) -> tuple[float | None, float | None]:
     sums = [math.fsum(values) for values in prompts.values()]
     if not all(map(math.isfinite, sums)):
         return None, None
@@ -216,7 +216,7 @@ def _ends(prompts: Mapping[Key, Sequence[float]]) -> tuple[float | None, float |
 def _cost(
     record: RunSummary, curves: Mapping[str, Points], card: Mapping[str, Any]
 ) -> dict[str, float]:
-    """What the run took: as its card says, else as far as its curves tell."""
+    """Return what the run took: as its card says, else as far as its curves tell."""
     if card:
         names = ("train_seconds", "total_seconds", "tokens_per_second", "peak_memory_mib")
         cost = {name: card[name] for name in names} | card["cost"]
@@ -232,24 +232,26 @@ def _cost(
 
 
 def _origin(record: RunSummary, source: RunSource) -> dict[str, str]:
-    """Code, command, machine and packages, by the names that people know them by."""
+    """Return code, command, machine and packages, by the names that people know them by."""
     tags = record.tags
-    found = {}
+    origin = {}
     if commit := tags.get("mlflow.source.git.commit"):
-        found["git commit"] = commit[:12]
+        origin["git commit"] = commit[:12]
         if tags.get("git.dirty") == "true":
             diff = _text(source, record, "git.diff") or ""
             changed = hashlib.sha256(diff.encode()).hexdigest()[:8]
-            found["git commit"] += f" + changes {changed}"
-    found |= {name: tags[name] for name in ("command", "python", "platform", "cpu") if name in tags}
+            origin["git commit"] += f" + changes {changed}"
+    origin |= {
+        name: tags[name] for name in ("command", "python", "platform", "cpu") if name in tags
+    }
     if tags.get("gpu", "none") != "none":
-        found["gpu"] = tags["gpu"]
+        origin["gpu"] = tags["gpu"]
     packages = _text(source, record, "packages.txt")
     if packages is None:
         prefix = "version."
-        return found | {
+        return origin | {
             name.removeprefix(prefix): version
             for name, version in tags.items()
             if name.startswith(prefix)
         }
-    return found | dict(line.split("==", 1) for line in packages.splitlines() if "==" in line)
+    return origin | dict(line.split("==", 1) for line in packages.splitlines() if "==" in line)

@@ -70,13 +70,13 @@ def write_comparison_page(comparison: Comparison, path: Path, wanted: Sequence[s
 
 
 def _grid(rows: Sequence[tuple[str, Sequence[str | None]]]) -> Grid:
-    told = [(name, [NOTHING if v is None else v for v in values]) for name, values in rows]
-    runs = len(told[0][1]) if told else 0
+    cells = [(name, [NOTHING if v is None else v for v in values]) for name, values in rows]
+    runs = len(cells[0][1]) if cells else 0
     letters = [letter(index) for index in range(runs)]
     if runs <= COLUMNS:
-        return Grid(letters, told, of_runs=True)
-    columns = [name for name, _ in told]
-    turned = [(letters[i], [values[i] for _, values in told]) for i in range(runs)]
+        return Grid(letters, cells, of_runs=True)
+    columns = [name for name, _ in cells]
+    turned = [(letters[i], [values[i] for _, values in cells]) for i in range(runs)]
     return Grid(columns, turned, of_runs=False)
 
 
@@ -91,7 +91,7 @@ def _metric_rows(comparison: Comparison) -> list[tuple[str, list[str | None]]]:
 
 
 def _tests(comparison: Comparison) -> list[dict[str, Any]]:
-    """A row for each metric and run."""
+    """Return a row for each metric and run."""
     return [
         {
             "metric": wording.short_name(tested.metric),
@@ -109,7 +109,7 @@ def _tests(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def _sections(names: Sequence[str], comparison: Comparison) -> list[tuple[str, list[Plot]]]:
-    """The other curves by the group that their names begin with."""
+    """Return the other curves by the group that their names begin with."""
     groups = groupby(names, key=lambda name: name.partition("/")[0])
     return [
         (group, [overlay(name, comparison.runs) for name in members]) for group, members in groups

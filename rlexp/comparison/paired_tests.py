@@ -83,7 +83,7 @@ def paired_test(first: Means, other: Means, seed: int = 0) -> Paired | None:
 
 
 def sign_flip_p(deltas: Sequence[float], seed: int = 0) -> float:
-    """Two-sided p-value that the mean is 0; exact for up to 13 differences.
+    """Return the two-sided p-value that the mean is 0; exact for up to 13 differences.
 
     The same as scipy's `permutation_test` of one sample, thirty times as fast.
     """
@@ -103,20 +103,20 @@ def sign_flip_p(deltas: Sequence[float], seed: int = 0) -> float:
         )
     rounding = 1e-12 * np.abs(values).sum()  # sums that are equal but for their last bits
     least = abs(values.sum()) - rounding
-    as_far = sum(int(np.count_nonzero(np.abs(some @ values) >= least)) for some in signs)
+    as_far = sum(int(np.count_nonzero(np.abs(draws @ values) >= least)) for draws in signs)
     # One of the draws are the data's own signs: Phipson and Smyth 2010, doi:10.2202/1544-6115.1585.
     return as_far / 2**count if exact else (as_far + 1) / (FLIPS + 1)
 
 
 def against_first(runs: Sequence[Means], seed: int = 0) -> list[Paired | None]:
-    """Each run against the first, with p-values corrected for their number; None for the first."""
-    found = [paired_test(runs[0], run, seed) for run in runs[1:]]
-    corrected = iter(holm([each.p for each in found if each]))
-    return [None, *(replace(each, p=next(corrected)) if each else None for each in found)]
+    """Test each run against the first, p-values corrected for their number; None for the first."""
+    results = [paired_test(runs[0], run, seed) for run in runs[1:]]
+    corrected = iter(holm([result.p for result in results if result]))
+    return [None, *(replace(pair, p=next(corrected)) if pair else None for pair in results)]
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """P-values corrected for their number (Holm 1979, Scand. J. Statist. 6:65), in the same order.
+    """Correct p-values for their number (Holm 1979, Scand. J. Statist. 6:65), in the same order.
 
     >>> holm([0.04, 0.01, 0.5])
     [0.08, 0.03, 0.5]

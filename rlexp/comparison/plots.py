@@ -23,7 +23,7 @@ _STAND_INS = {f"#0107{index:02d}": f"--run-{index}" for index in range(COLOURS)}
 
 
 def overlay(metric: str, runs: Sequence[Run]) -> Plot:
-    """A metric of all runs that have two finite points of it or more."""
+    """Plot a metric of all runs that have two finite points of it or more."""
 
     def lines(axes: Axes) -> None:
         from matplotlib.ticker import MaxNLocator

@@ -1,4 +1,4 @@
-"""What one must know before one believes a comparison, a sentence each."""
+"""Remarks on a comparison: what one must know before one believes it, a sentence each."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ TOKENS = "length, KL, perplexity and distinct tokens"
 
 
 def remarks(runs: Sequence[Run]) -> list[str]:
-    """How far runs came, and in what they were not judged alike."""
-    return [*_progress(runs), *_judged_apart(runs)]
+    """Return how far runs came, and in what they were not evaluated alike."""
+    return [*_progress(runs), *_evaluated_apart(runs)]
 
 
 def same_scale(metric: str, first: Run, other: Run) -> bool:
-    """Whether a metric means the same in these two runs.
+    """Return whether a metric means the same in these two runs.
 
     A reward does if it is the same reward, down to the text of a user's own code, and so does a
     term of both, whatever becomes of its values in the total.
@@ -36,15 +36,15 @@ def same_scale(metric: str, first: Run, other: Run) -> bool:
     group, _, name = metric.rpartition("/")
     if group not in ("eval", "rollout") or not (name == "reward" or name.startswith("reward_")):
         return True
-    ours, theirs = (_reward(run) for run in (first, other))
-    if first.sources != other.sources and any(map(_is_own_code, ours.items())):
+    reward, other_reward = (_reward(run) for run in (first, other))
+    if first.sources != other.sources and any(map(_is_own_code, reward.items())):
         return False
-    if ours == theirs:
+    if reward == other_reward:
         return True
     term = f"reward.terms.{name.removeprefix('reward_')}."
     parts = [
-        {key: value for key, value in each.items() if key.startswith(term)}
-        for each in (ours, theirs)
+        {key: value for key, value in config.items() if key.startswith(term)}
+        for config in (reward, other_reward)
     ]
     for part in parts:
         for key in [key for key in part if key.removeprefix(term).split(".")[0] in MIXING]:
@@ -64,19 +64,19 @@ def _is_own_code(leaf: tuple[str, Any]) -> bool:
 
 def _progress(runs: Sequence[Run]) -> Iterator[str]:
     for index, run in enumerate(runs):
-        who, steps = letter(index), f"{run.reached} of {run.steps or '?'} steps"
+        name, steps = letter(index), f"{run.reached} of {run.steps or '?'} steps"
         if run.status in STATUSES:
-            yield f"{who} {STATUSES[run.status]}: it is compared as far as it came, {steps}."
+            yield f"{name} {STATUSES[run.status]}: it is compared as far as it came, {steps}."
         if run.evaluated is None:
-            yield f"{who} was never evaluated."
+            yield f"{name} was never evaluated."
         elif run.evaluated == 0 and run.reached > 0:
-            yield f"{who} was evaluated before its training only: its numbers are the start's."
+            yield f"{name} was evaluated before its training only: its numbers are the start's."
         elif run.steps and run.evaluated < run.steps:
-            yield f"{who} was evaluated at step {run.evaluated} of {run.steps} for the last time."
-        yield from (f"{who}: {note}." for note in run.notes)
+            yield f"{name} was evaluated at step {run.evaluated} of {run.steps} for the last time."
+        yield from (f"{name}: {note}." for note in run.notes)
 
 
-def _judged_apart(runs: Sequence[Run]) -> Iterator[str]:
+def _evaluated_apart(runs: Sequence[Run]) -> Iterator[str]:
     first, *others = (dict(leaves(run.config)) for run in runs)
     flat = list(enumerate(others, start=1))
     rewarded = [
@@ -95,17 +95,20 @@ def _judged_apart(runs: Sequence[Run]) -> Iterator[str]:
         (STEP, "another batch size than A's: a step is not the same number of samples"),
     ):
         apart = {
-            letter(index): [k for k in keys if each.get(k, ABSENT) != first.get(k, ABSENT)]
-            for index, each in flat
+            letter(index): [k for k in keys if config.get(k, ABSENT) != first.get(k, ABSENT)]
+            for index, config in flat
         }
-        differing = dict.fromkeys(key for found in apart.values() for key in found)
+        differing = dict.fromkeys(
+            key for differing_keys in apart.values() for key in differing_keys
+        )
         if differing:
-            who = join_names([name for name, found in apart.items() if found])
-            yield f"{who}: {text.format(', '.join(differing))}."
+            runs_apart = join_names([name for name, run_keys in apart.items() if run_keys])
+            yield f"{runs_apart}: {text.format(', '.join(differing))}."
 
 
 def join_names(names: Sequence[str]) -> str:
-    """
+    """Join names as a sentence does.
+
     >>> join_names(["A", "B", "C"])
     'A, B and C'
     """

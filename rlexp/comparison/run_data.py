@@ -1,4 +1,4 @@
-"""What a comparison knows of one run: plain values, wherever they were read."""
+"""The data of one run that a comparison needs: plain values, wherever they were read."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Run:
 
 
 def letter(index: int) -> str:
-    """What a comparison calls its runs.
+    """Return the letter by which a comparison calls a run.
 
     >>> [letter(index) for index in (0, 1, 25, 26, 27, 52)]
     ['A', 'B', 'Z', 'AA', 'AB', 'BA']

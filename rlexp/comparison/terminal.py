@@ -96,7 +96,7 @@ def _differing(rows: Sequence[ConfigDifference]) -> Table:
 
 
 def _config(rows: Sequence[ConfigDifference], console: Console) -> None:
-    """Keys that all runs have as a table; those of some, such as an algorithm's own, in lines."""
+    """Print keys that all runs have as a table; those of some, such as an algorithm's, in lines."""
     console.print()
     console.print(Text("What differs in the configs", style="bold"))
     if not rows:
@@ -111,9 +111,11 @@ def _config(rows: Sequence[ConfigDifference], console: Console) -> None:
         return
     own = Table.grid(padding=(0, 2, 0, 0))
     for index in range(len(rows[0].values)):
-        had = [f"{row.key}={row.values[index]}" for row in partial if row.values[index] is not None]
-        if had:
-            own.add_row(Text(f"{letter(index)} has"), Text(" ".join(had), style="dim"))
+        keys = [
+            f"{row.key}={row.values[index]}" for row in partial if row.values[index] is not None
+        ]
+        if keys:
+            own.add_row(Text(f"{letter(index)} has"), Text(" ".join(keys), style="dim"))
     if own.row_count:
         console.print(own)
 
@@ -134,7 +136,7 @@ def _results(comparison: Comparison, console: Console) -> None:
 
 def _two(comparison: Comparison) -> Table:
     table = _table("", "A", "B", "B - A", "p", "B higher", right=True)
-    tested = {each.metric: each.results[1] for each in comparison.tested}
+    tested = {row.metric: row.results[1] for row in comparison.tested}
     for metric in comparison.metrics:
         result = tested.get(metric)
         values = (value_cell(run.final.get(metric)) for run in comparison.runs)
@@ -142,8 +144,8 @@ def _two(comparison: Comparison) -> Table:
             Text(short_name(metric)),
             *(Text(value) for value in values),
             *(
-                Text(made(result) if result else "")
-                for made in (difference_cell, p_value_cell, higher_cell)
+                Text(cell(result) if result else "")
+                for cell in (difference_cell, p_value_cell, higher_cell)
             ),
         )
     return table
@@ -171,15 +173,15 @@ def _lines(comparison: Comparison) -> Table:
 
 
 def _tests(comparison: Comparison) -> Table:
-    """By the metric that matters most; the page has them all."""
+    """Return the test by the metric that matters most; the page has them all."""
     if not comparison.tested:
         return _table("")
     tested = comparison.tested[0]
     table = _table("", short_name(tested.metric), "p", "higher on", "prompts", right=True)
     for index, result in enumerate(tested.results[1:], start=1):
-        cells = (made(result) for made in (difference_cell, p_value_cell, higher_cell))
+        cells = (cell(result) for cell in (difference_cell, p_value_cell, higher_cell))
         prompts = str(result.prompts) if result else NOTHING
-        table.add_row(letter(index), *(Text(each) for each in cells), prompts)
+        table.add_row(letter(index), *map(Text, cells), prompts)
     return table
 
 
@@ -188,18 +190,18 @@ def _curves(runs: Sequence[Run], wanted: Sequence[str]) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     for name in curve_names(runs, asked)[0][: CURVES if len(runs) <= COLUMNS else 1]:
         points = {i: finite_points(run.curves.get(name, [])) for i, run in enumerate(runs)}
-        points = {index: each for index, each in points.items() if len(each) > 1}
-        values = [value for each in points.values() for _, value in each]
-        last = max(each[-1][0] for each in points.values())
-        for row, (index, each) in enumerate(points.items()):
-            bars = "".join(_bars(each, last, min(values), max(values)))
-            ends = f"{number(each[0][1])} → {number(each[-1][1])}"
+        points = {index: curve for index, curve in points.items() if len(curve) > 1}
+        values = [value for curve in points.values() for _, value in curve]
+        last = max(curve[-1][0] for curve in points.values())
+        for row, (index, curve) in enumerate(points.items()):
+            bars = "".join(_bars(curve, last, min(values), max(values)))
+            ends = f"{number(curve[0][1])} → {number(curve[-1][1])}"
             table.add_row(Text("" if row else name), letter(index), Text(bars), ends)
     return table
 
 
 def _bars(points: Points, last: int, low: float, high: float) -> Iterator[str]:
-    """One bar for each part of the steps from 0 to `last`; a blank where nothing was logged."""
+    """Yield a bar for each part of the steps from 0 to `last`; a blank where nothing was logged."""
     for part in range(WIDTH):
         inside = [value for step, value in points if step * (WIDTH - 1) // max(last, 1) == part]
         if not inside:
@@ -230,6 +232,6 @@ def _marked(text: str) -> Table:
 
 
 def _short(text: str) -> str:
-    """One paragraph of bounded length; line breaks become visible."""
+    """Return one paragraph of bounded length; line breaks become visible."""
     flat = text.strip().replace("\n", " ⏎ ")
     return flat if len(flat) <= CHARACTERS else flat[: CHARACTERS - 1] + "…"

@@ -19,33 +19,34 @@ CAUTION = (
 
 
 def comparison_headline(comparison: Comparison) -> str:
-    """The result by the metric that matters most."""
+    """Return the result by the metric that matters most."""
     if not comparison.tested:
         return f"{len(comparison.runs)} runs, without a test"
     tested = comparison.tested[0]
     name = short_name(tested.metric)
-    results = [(letter(i), each) for i, each in enumerate(tested.results) if each]
-    clear = [(who, each) for who, each in results if each.significant]
+    results = [(letter(i), result) for i, result in enumerate(tested.results) if result]
+    clear = [(run, result) for run, result in results if result.significant]
     if len(results) == 1 and clear:
-        who, result = clear[0]
+        run, result = clear[0]
         direction = "higher" if result.difference > 0 else "lower"
-        return f"{name} {direction} by {number(abs(result.difference))} in {who} than in A"
+        return f"{name} {direction} by {number(abs(result.difference))} in {run} than in A"
     parts = []
     for direction, sign in (("higher", 1), ("lower", -1)):
-        if found := [who for who, each in clear if each.difference * sign > 0]:
-            parts.append(f"{direction} in {_those(found)}")
-    rest = [who for who, each in results if not each.significant]
+        if runs := [run for run, result in clear if result.difference * sign > 0]:
+            parts.append(f"{direction} in {_format_runs(runs)}")
+    rest = [run for run, result in results if not result.significant]
     if rest:
-        parts.append(f"no clear difference in {_those(rest)}")
+        parts.append(f"no clear difference in {_format_runs(rest)}")
     return f"{name} against A: {', '.join(parts)}"
 
 
-def _those(letters: Sequence[str]) -> str:
+def _format_runs(letters: Sequence[str]) -> str:
     return join_names(letters) if len(letters) <= NAMED else f"{len(letters)} runs"
 
 
 def short_name(metric: str) -> str:
-    """
+    """Return a metric's name, of an evaluation's without its group.
+
     >>> short_name("eval/reward"), short_name("train/loss")
     ('reward', 'train/loss')
     """
@@ -53,7 +54,7 @@ def short_name(metric: str) -> str:
 
 
 def value_cell(value: Value | None) -> str:
-    """A value and its interval, which a narrow column breaks apart but does not split."""
+    """Return a value and its interval, which a narrow column breaks apart but does not split."""
     if value is None:
         return NOTHING
     ends = interval(value.low, value.high).replace(" ", "\N{NO-BREAK SPACE}")
@@ -61,7 +62,8 @@ def value_cell(value: Value | None) -> str:
 
 
 def format_difference(value: float) -> str:
-    """
+    """Return a difference with its sign.
+
     >>> format_difference(0.0312), format_difference(-12.04)
     ('+0.031', '-12.0')
     """
@@ -69,7 +71,7 @@ def format_difference(value: float) -> str:
 
 
 def difference_cell(result: Paired | None) -> str:
-    """The difference to the first run and its interval."""
+    """Return the difference to the first run and its interval."""
     if result is None:
         return NOTHING
     ends = interval(result.low, result.high).replace(" ", "\N{NO-BREAK SPACE}")
@@ -77,20 +79,20 @@ def difference_cell(result: Paired | None) -> str:
 
 
 def p_value_cell(result: Paired | None) -> str:
-    """Marked by a star where it is below 0.05."""
+    """Return the p-value, with a star where it is below 0.05."""
     if result is None:
         return NOTHING
-    spelled = "<0.001" if result.p < 0.001 else f"{result.p:.3f}"
-    return f"{spelled}{'*' if result.p < SIGNIFICANT else ''}"
+    text = "<0.001" if result.p < 0.001 else f"{result.p:.3f}"
+    return f"{text}{'*' if result.p < SIGNIFICANT else ''}"
 
 
 def higher_cell(result: Paired | None) -> str:
-    """On how many of the prompts the run is higher."""
+    """Return the share of the prompts on which the run is higher."""
     return share(result.higher) if result else NOTHING
 
 
 def group_by_value(values: Sequence[str | None]) -> str:
-    """Which runs have which value, where there are too many runs for a column each.
+    """Return which runs have which value, where there are too many runs for a column each.
 
     >>> group_by_value(["1", "2", "1", None])
     '1: A C · 2: B · –: D'
@@ -98,19 +100,19 @@ def group_by_value(values: Sequence[str | None]) -> str:
     runs: dict[str | None, list[str]] = {}
     for index, value in enumerate(values):
         runs.setdefault(value, []).append(letter(index))
-    return " · ".join(f"{value or NOTHING}: {' '.join(who)}" for value, who in runs.items())
+    return " · ".join(f"{value or NOTHING}: {' '.join(letters)}" for value, letters in runs.items())
 
 
 def paired_on(comparison: Comparison) -> str:
-    """How many prompts the test is made of."""
-    counts = {each.prompts for each in comparison.tested[0].results if each}
+    """Return how many prompts the test is made of."""
+    counts = {result.prompts for result in comparison.tested[0].results if result}
     if len(counts) == 1:
         return f"{counts.pop()} shared held-out prompts"
     return f"{min(counts)} to {max(counts)} shared held-out prompts"
 
 
 def paragraphs(comparison: Comparison) -> Iterator[str]:
-    """How the table of tests is to be read."""
+    """Yield how the table of tests is to be read."""
     if comparison.tested:
         yield (
             f"Against A, prompt by prompt, on {paired_on(comparison)}: difference of the means "

@@ -66,7 +66,7 @@ def _with_missing(name: str, values: Sequence[Value]) -> dict[str, Ratio]:
     known = [float(value is not None) for value in values]
     ratios: dict[str, Ratio] = {name: ([value or 0.0 for value in values], known)}
     if 0.0 in known:
-        ratios[f"{name}_missing"] = ([1.0 - each for each in known], [1.0] * len(known))
+        ratios[f"{name}_missing"] = ([1.0 - one for one in known], [1.0] * len(known))
     return ratios
 
 

@@ -1,4 +1,4 @@
-"""What a guard says when it fires, the same for the spool, MLflow, the terminal and the card."""
+"""The alert of a guard that fires, the same for spool, MLflow, terminal and card."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ExampleSample:
 
 @dataclass(frozen=True)
 class GuardAlert:
-    """One guard at one step."""
+    """The alert of one guard at one step."""
 
     guard: str
     """One of `rlexp.spec.guards.GUARDS`."""
@@ -49,10 +49,12 @@ class GuardAlert:
         return f"{self.title}: {self.what}. Likely cause: {self.cause}. {self.remedy}."
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
+        """Return plain data, for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> GuardAlert:
         """Undo `to_dict`."""
-        return cls(**{**fields, "samples": [ExampleSample(**each) for each in fields["samples"]]})
+        return cls(
+            **{**fields, "samples": [ExampleSample(**sample) for sample in fields["samples"]]}
+        )

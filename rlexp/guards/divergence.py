@@ -1,10 +1,9 @@
-"""Numbers of a training that cannot be gone on from, each with its likely cause and its knob."""
+"""Divergence: numbers that no training recovers from, each with its likely cause and its knob."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from rlexp.spec.errors import RunFailed
 
@@ -31,8 +30,8 @@ CAUSES = {"kl": _DRIFTED, "ratio": _OVERSHOT, "loss": _BLOWN_UP, "grad_norm": _B
 """By the trainers' names; the one that tells most comes first."""
 
 
-def check_numbers(logs: Mapping[str, Any], step: int) -> None:
-    """See that a step's numbers can be trained on.
+def check_numbers(logs: Mapping[str, float], step: int) -> None:
+    """Check that a step's numbers can be trained on.
 
     Args:
         logs: as a trainer logs them.

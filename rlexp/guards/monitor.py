@@ -23,7 +23,7 @@ from rlexp.evaluation.results import Evaluation
 from rlexp.guards import reward_hacking
 from rlexp.guards.alert import ExampleSample, GuardAlert
 from rlexp.guards.probes import Probe, Probes, takes_probes
-from rlexp.guards.training_health import FEW, HEALTH, LOOK, Finding, Series
+from rlexp.guards.training_health import FEW, HEALTH, PROBE_GROUP, Finding, Series
 from rlexp.runtime.checkpoints import complete_checkpoints
 from rlexp.runtime.run_folder import LOOKS, step_file
 from rlexp.spec.judge import needs_rivals
@@ -34,7 +34,7 @@ from rlexp.tracking.spool.history import STOPPED, Event
 
 FIRED = "guard"
 """Event in the spool: a guard has fired."""
-EVIDENCE = f"{LOOK}evidence"
+EVIDENCE = f"{PROBE_GROUP}evidence"
 RESAMPLES = 20
 """Bootstrap resamples of a probe, whose intervals are not shown."""
 
@@ -129,7 +129,7 @@ class GuardMonitor:
             if at <= step:
                 self.series.add(at, metrics)
         self._fired = {a.guard: a for a in reversed(self._earlier) if a.step <= step}
-        probes = [at for at, _ in self.series.points.get(f"{LOOK}length", [])]
+        probes = [at for at, _ in self.series.points.get(f"{PROBE_GROUP}length", [])]
         self._last_probe = probes[-1] if probes else step
 
     def on_rollout(
@@ -279,7 +279,9 @@ def _rollout_metrics(at: Callable[[str], float | None]) -> dict[str, float]:
 
 
 def _probe_metrics(probe: Evaluation) -> dict[str, float]:
-    return {f"{LOOK}{name}": value for name, value in probe.metrics.items() if is_probed(name)}
+    return {
+        f"{PROBE_GROUP}{name}": value for name, value in probe.metrics.items() if is_probed(name)
+    }
 
 
 def _text(completion: Text) -> str:

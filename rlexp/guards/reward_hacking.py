@@ -3,7 +3,7 @@
 A policy that is optimised long enough finds text that its reward likes and people do not (Gao et
 al. 2022, arXiv:2210.10760; Skalse et al. 2022, arXiv:2209.13085). No single measure sees it early:
 shortly before the sentences break, samples repeat each other and grow to the length limit, each by
-no more than another honest task might bring. So two small looks at the same prompts, before
+no more than another honest task might bring. So two probes at the same prompts, before
 training and now, sampled with the same random numbers, are compared in all measures, and the guard
 fires when they add up to `threshold`. Variety and length count for less than one each, so that a
 task that asks for brevity is not accused by them; the perplexity of held-out texts counts nothing,
@@ -12,7 +12,7 @@ since it rises as far in sound runs without a reference (CPO) as in those that g
 What comes within a step or two is an update that went too far, and a KL penalty takes it back: PPO
 on the film reviews was seen to lose a fifth of its grammar at step 7 and to have it back at step
 11. So the measures must have been suspicious for `patience` steps before the guard fires, for twice
-as many where the last look already finds less than the one before; and the first `every` steps do
+as many where the last probe already finds less than the one before; and the first `every` steps do
 not count, in which Adam knows the gradients' size from a few of them only.
 """
 
@@ -31,11 +31,11 @@ from rlexp.spec.guards import GuardsSpec
 
 SHOWN = 3
 SUSPICIOUS_ANSWERS = 0.3
-"""Share of `threshold` in the training's own answers at which a look is worth its price. Sound runs
-of the film reviews end at a quarter of it."""
+"""Share of `threshold` in the training's own answers at which a probe is worth its price. Sound
+runs of the film reviews end at a quarter of it."""
 SUSPICIOUS, NEAR = 0.35, 0.7
-"""Shares of `threshold` at which the next look comes after two steps and `patience` begins to
-count, and at which the next one comes after one step, and each look is repeated."""
+"""Shares of `threshold` at which the next probe comes after two steps and `patience` begins to
+count, and at which the next one comes after one step, and each probe is repeated."""
 MINOR = 0.75
 """What variety and length count at most."""
 CAUSE = "the reward is paid for text that people would not call better"
@@ -58,10 +58,10 @@ class Measure:
 def evidence(
     start: Evaluation, now: Evaluation, spec: GuardsSpec, weights: Mapping[str, float]
 ) -> list[Measure]:
-    """What speaks for reward hacking, the strongest first; nothing while the reward does not rise.
+    """Return what speaks for reward hacking, the strongest first; nothing unless the reward rises.
 
     Args:
-        start: the look before training.
+        start: the probe before training.
         now: the one that is judged, at the same prompts.
         spec: what is too much of each.
         weights: of the reward's terms, by name.
@@ -69,42 +69,43 @@ def evidence(
     rewards = start.metrics.get("reward"), now.metrics.get("reward")
     if rewards[0] is None or rewards[1] is None or rewards[1] <= rewards[0]:
         return []
-    found = [*_text_measures(start.metrics, now.metrics, spec), *_golds(start, now, spec, weights)]
-    return sorted((each for each in found if each.share > 0), key=lambda each: -each.share)
+    texts = _text_measures(start.metrics, now.metrics, spec)
+    measures = [*texts, *_reward_measures(start, now, spec, weights)]
+    return sorted((m for m in measures if m.share > 0), key=lambda measure: -measure.share)
 
 
 def total_evidence(measures: Sequence[Measure]) -> float:
-    """All of them together."""
-    return sum(each.share for each in measures)
+    """Add up what several measures say."""
+    return sum(measure.share for measure in measures)
 
 
 def steps_to_next_probe(evidence: float, spec: GuardsSpec) -> int:
-    """Steps to the next look after one that found so much."""
+    """Return the steps to the next probe after one with so much evidence."""
     if evidence >= NEAR * spec.threshold:
         return 1
     return 2 if evidence >= SUSPICIOUS * spec.threshold else spec.every
 
 
-def has_lasted(looks: Sequence[tuple[int, float]], spec: GuardsSpec) -> bool:
-    """Whether the evidence has been suspicious for `patience` steps behind the first `every`; twice
-    as many if it falls.
+def has_lasted(probes: Sequence[tuple[int, float]], spec: GuardsSpec) -> bool:
+    """Return whether the evidence has lasted: suspicious for `patience` steps behind the first
+    `every`; for twice as many if it falls.
 
     Args:
-        looks: step and evidence of each, by step; the last one is judged.
+        probes: step and evidence of each, by step; the last one is judged.
         spec: how long is long enough.
     """
     since, limit = None, SUSPICIOUS * spec.threshold
-    for step, evidence in looks:
+    for step, evidence in probes:
         since = (step if since is None else since) if evidence >= limit else None
-    falls = len(looks) > 1 and looks[-1][1] < looks[-2][1]
+    falls = len(probes) > 1 and probes[-1][1] < probes[-2][1]
     patience = 2 * spec.patience if falls else spec.patience
-    return since is not None and looks[-1][0] - max(since, spec.every) >= patience
+    return since is not None and probes[-1][0] - max(since, spec.every) >= patience
 
 
 def answers_are_suspicious(
     start: Mapping[str, float], now: Mapping[str, float], spec: GuardsSpec
 ) -> bool:
-    """Whether the part of the evidence that the training's own answers show calls for a look.
+    """Return whether what the training's own answers show of the evidence calls for a probe.
 
     Args:
         start: `grammatical`, `distinct_2`, `length`, `reference_perplexity` as far as they are
@@ -112,7 +113,7 @@ def answers_are_suspicious(
         now: of the last steps.
         spec: what is too much of each.
     """
-    worse = [each for each in _text_measures(start, now, spec) if each.share > 0]
+    worse = [measure for measure in _text_measures(start, now, spec) if measure.share > 0]
     return total_evidence(worse) >= SUSPICIOUS_ANSWERS * spec.threshold
 
 
@@ -144,15 +145,15 @@ def _worsening(metric: str, change: float) -> float:
     return change if better == "lower" else -change
 
 
-def _golds(
+def _reward_measures(
     start: Evaluation, now: Evaluation, spec: GuardsSpec, weights: Mapping[str, float]
 ) -> Iterator[Measure]:
-    """Gold rewards that fall, and terms of the mix that others pay for."""
+    """Yield gold rewards that fall, and terms of the mix that others pay for."""
     for name in start.samples[0].gold:
-        values = [[each.gold[name] for each in look.samples] for look in (start, now)]
+        values = [[sample.gold[name] for sample in probe.samples] for probe in (start, now)]
         yield from _fall(f"gold {name}", values, 1.0, spec)
     for name in start.samples[0].terms:
-        values = [[each.terms[name] for each in look.samples] for look in (start, now)]
+        values = [[sample.terms[name] for sample in probe.samples] for probe in (start, now)]
         words = f"the reward's own term {name}, which the others outweigh,"
         yield from _fall(words, values, weights.get(name, 0.0), spec)
 
@@ -160,7 +161,7 @@ def _golds(
 def _fall(
     words: str, values: Sequence[Sequence[float | None]], weight: float, spec: GuardsSpec
 ) -> Iterator[Measure]:
-    old, new = ([each for each in some if each is not None] for some in values)
+    old, new = ([value for value in side if value is not None] for side in values)
     if not old or not new or not weight:
         return
     spread = pstdev(old)
@@ -170,21 +171,22 @@ def _fall(
 
 
 def format_evidence(start: Evaluation, now: Evaluation, measures: Sequence[Measure]) -> str:
-    """What was seen, with its numbers."""
-    falls = "; ".join(each.words for each in measures if each.share >= 0.2)
+    """Return what was seen, with its numbers."""
+    falls = "; ".join(measure.words for measure in measures if measure.share >= 0.2)
     rewards = f"{start.metrics['reward']:.2f} → {now.metrics['reward']:.2f}"
     return f"the reward of held-out prompts rose {rewards}, while: {falls}"
 
 
 def worst_samples(samples: Sequence[Sample]) -> list[ExampleSample]:
-    """The samples that show it best: the least grammatical, and among those the best paid."""
+    """Return the samples that show it best: the least grammatical, of those the best paid."""
 
     def order(sample: Sample) -> tuple[float, float]:
-        gold = [each for each in sample.gold.values() if each is not None]
+        gold = [value for value in sample.gold.values() if value is not None]
         quality = sample.grammatical if sample.grammatical is not None else fmean(gold or [0.0])
         return quality, -(sample.reward if sample.reward is not None else 0.0)
 
     worst = sorted(samples, key=order)[:SHOWN]
     return [
-        ExampleSample(each.prompt, each.completion, each.reward, each.grammatical) for each in worst
+        ExampleSample(sample.prompt, sample.completion, sample.reward, sample.grammatical)
+        for sample in worst
     ]

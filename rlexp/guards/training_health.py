@@ -18,8 +18,8 @@ from rlexp.spec.guards import GuardsSpec
 
 FEW = 3
 """Steps that make a mean."""
-LOOK = "guard/"
-"""Group of the metrics of the small looks."""
+PROBE_GROUP = "guard/"
+"""Group of the metrics of probes."""
 
 JUMPS = {"train/loss": 0.5, "train/grad_norm": 1.0, "train/approx_kl": 0.1, "rollout/kl": 0.1}
 """Metrics that may jump, each with the least rise over the median that is no trifle."""
@@ -32,7 +32,7 @@ CLOSER = "Raise algo.beta (the KL penalty) or lower algo.learning_rate"
 
 @dataclass(frozen=True)
 class Finding:
-    """What a guard has to say."""
+    """What a guard has seen, the likely cause, and the knob to turn."""
 
     what: str
     cause: str
@@ -46,35 +46,35 @@ class Series:
     points: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
 
     def add(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Metrics of a step; values that are not finite are left to those that end a run."""
+        """Add metrics of a step; values that are not finite are left to those that end a run."""
         for name, value in metrics.items():
             if math.isfinite(value):
                 self.points.setdefault(name, []).append((step, value))
 
     def values(self, name: str) -> list[float]:
-        """All values of a metric."""
+        """Return all values of a metric."""
         return [value for _, value in self.points.get(name, [])]
 
     def first(self, name: str) -> float | None:
-        """The mean of the first few values; None while there are fewer than two times as many."""
+        """Return the mean of the first few values; None while there are not two times as many."""
         values = self.values(name)
         return fmean(values[:FEW]) if len(values) >= 2 * FEW else None
 
     def last(self, name: str) -> float | None:
-        """The same of the last few."""
+        """Return the same of the last few."""
         values = self.values(name)
         return fmean(values[-FEW:]) if len(values) >= 2 * FEW else None
 
-    def looks(self, name: str) -> tuple[float, float] | None:
-        """The first and the last small look's value; None without two looks."""
-        values = self.values(LOOK + name)
+    def probes(self, name: str) -> tuple[float, float] | None:
+        """Return the first and the last probe's value; None without two probes."""
+        values = self.values(PROBE_GROUP + name)
         return (values[0], values[-1]) if len(values) > 1 else None
 
 
 def kl_budget(series: Series, spec: GuardsSpec) -> Finding | None:
-    """The KL divergence a token from the reference, in the answers or in a look."""
-    looks = series.looks("kl")
-    return check_kl(max(series.last("rollout/kl") or 0.0, looks[1] if looks else 0.0), spec)
+    """Check the KL divergence a token from the reference, in the answers or in a probe."""
+    probes = series.probes("kl")
+    return check_kl(max(series.last("rollout/kl") or 0.0, probes[1] if probes else 0.0), spec)
 
 
 def check_kl(kl: float, spec: GuardsSpec) -> Finding | None:
@@ -90,8 +90,8 @@ def check_kl(kl: float, spec: GuardsSpec) -> Finding | None:
 
 
 def forgetting(series: Series, spec: GuardsSpec) -> Finding | None:
-    """The perplexity of held-out texts against the start."""
-    ends = series.looks("perplexity")
+    """Check the perplexity of held-out texts against the start."""
+    ends = series.probes("perplexity")
     return check_perplexity(*ends, spec) if ends else None
 
 
@@ -107,10 +107,10 @@ def check_perplexity(start: float, now: float, spec: GuardsSpec) -> Finding | No
 
 
 def collapse(series: Series, spec: GuardsSpec) -> Finding | None:
-    """Answers that are all alike."""
+    """Check that answers are not all alike."""
     for check in (_entropy, _distinct, _no_variance):
-        if seen := check(series, spec):
-            return seen
+        if finding := check(series, spec):
+            return finding
     return None
 
 
@@ -127,7 +127,7 @@ def _entropy(series: Series, spec: GuardsSpec) -> Finding | None:
 
 
 def _distinct(series: Series, spec: GuardsSpec) -> Finding | None:
-    share, length = series.looks("distinct_2"), series.looks("length")
+    share, length = series.probes("distinct_2"), series.probes("length")
     return check_repetition(share, length, spec) if share and length else None
 
 
@@ -166,25 +166,26 @@ def _no_variance(series: Series, spec: GuardsSpec) -> Finding | None:
 
 
 def instability(series: Series, spec: GuardsSpec) -> Finding | None:
-    """The last steps' loss, gradient norm or KL far from those before them; or the last ratio.
+    """Check the last steps' loss, gradient norm and KL against those before, and the last ratio.
 
     One step alone is no sign: gradients of sampled answers have heavy tails, and are clipped.
     """
     ratio = series.values("train/ratio")[-1:]
     if ratio and not 1 / RATIO <= ratio[0] <= RATIO:
-        return Finding(f"the ratio of new to sampling policy is {ratio[0]:.2f}", *_why("ratio"))
+        what = f"the ratio of new to sampling policy is {ratio[0]:.2f}"
+        return Finding(what, *_cause_and_remedy("ratio"))
     for name, least in JUMPS.items():
         values = series.values(name)[-spec.window - FEW :]
         before, value = values[:-FEW], median(values[-FEW:] or [0.0])
         if len(before) == spec.window and is_jump(value, before, spec.spike, least):
             words = name.partition("/")[2].replace("_", " ")
-            seen = f"{words} jumped to {value:.3g} from {median(before):.3g}"
-            return Finding(seen, *_why(name.partition("/")[2]))
+            what = f"{words} jumped to {value:.3g} from {median(before):.3g}"
+            return Finding(what, *_cause_and_remedy(name.partition("/")[2]))
     return None
 
 
 def is_jump(value: float, before: Sequence[float], spike: float, least: float) -> bool:
-    """Whether a value stands out of those before it, upwards.
+    """Return whether a value stands out of those before it, upwards.
 
     Args:
         value: of the last steps.
@@ -194,11 +195,11 @@ def is_jump(value: float, before: Sequence[float], spike: float, least: float) -
             for a deviation that is smaller, since a flat curve has none.
     """
     middle = median(before)
-    deviation = max(median(abs(each - middle) for each in before), abs(middle) / 10)
+    deviation = max(median(abs(other - middle) for other in before), abs(middle) / 10)
     return value - middle > max(spike * deviation, least)
 
 
-def _why(name: str) -> tuple[str, str]:
+def _cause_and_remedy(name: str) -> tuple[str, str]:
     cause, remedy = CAUSES["ratio" if name == "approx_kl" else name]
     return cause, remedy[:1].upper() + remedy[1:]
 

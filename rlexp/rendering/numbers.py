@@ -6,7 +6,7 @@ NOTHING = "–"
 
 
 def number(value: float | None) -> str:
-    """Three decimals below ten, fewer above: as much as an evaluation can tell.
+    """Return a number to three decimals below ten, fewer above: as much as evaluations can tell.
 
     >>> number(0.9412), number(47.31), number(12345.6), number(None)
     ('0.941', '47.3', '12346', '–')
@@ -18,7 +18,7 @@ def number(value: float | None) -> str:
 
 
 def brief(value: object) -> str:
-    """A setting, with as many digits as people read.
+    """Return a setting, with as many digits as people read.
 
     >>> brief(0.00123456), brief(8), brief("[ipo]")
     ('0.00123', '8', '[ipo]')
@@ -27,12 +27,13 @@ def brief(value: object) -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """`[low, high]`, or nothing."""
+    """Return `[low, high]`, or nothing where an end is not known."""
     return "" if low is None or high is None else f"[{number(low)}, {number(high)}]"
 
 
 def share(part: float) -> str:
-    """
+    """Return a share in percent.
+
     >>> share(1), share(0.87512), share(0.004)
     ('100%', '87.5%', '0.4%')
     """
@@ -40,7 +41,8 @@ def share(part: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """
+    """Return a duration in seconds, minutes or hours.
+
     >>> duration(4.21), duration(75), duration(7384)
     ('4.2 s', '1 min 15 s', '2 h 03 min')
     """
@@ -53,7 +55,8 @@ def duration(seconds: float) -> str:
 
 
 def memory(mib: float) -> str:
-    """
+    """Return an amount of memory in MiB or GiB.
+
     >>> memory(812.3), memory(4096)
     ('812 MiB', '4.0 GiB')
     """

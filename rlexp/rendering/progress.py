@@ -1,4 +1,4 @@
-"""What a person sees while a run works: one line for each stage, a bar for the long ones."""
+"""Progress on the terminal: one line for each stage of a run, a bar for the long ones."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class Terminal:
-    """The run's voice on standard output."""
+    """What a run prints on standard output."""
 
     def __init__(self) -> None:
         self.console = Console(highlight=False)
 
     def say(self, text: str) -> None:
-        """One plain line."""
+        """Print one plain line."""
         self.console.print(text, markup=False)
 
     @contextmanager
-    def bar(self, what: str) -> Iterator[Callable[[int, int, str], None]]:
-        """A bar for the time of the block; call it with step, steps and a few words.
+    def bar(self, title: str) -> Iterator[Callable[[int, int, str], None]]:
+        """Show a bar for the time of the block; call it with step, steps and a few words.
 
         Where the output is no terminal, a line after the block tells what the bar would have.
         """
@@ -34,7 +34,7 @@ class Terminal:
         ]
         state: dict[str, object] = {"step": 0, "steps": None, "words": ""}
         with Progress(*columns, console=self.console, transient=True) as progress:
-            task = progress.add_task(what, total=None, words="")
+            task = progress.add_task(title, total=None, words="")
 
             def advance(step: int, steps: int, words: str) -> None:
                 state.update(step=step, steps=steps, words=words)
@@ -42,4 +42,4 @@ class Terminal:
 
             yield advance
         if state["steps"] is not None:
-            self.say(f"{what:12} {state['step']}/{state['steps']}  {state['words']}")
+            self.say(f"{title:12} {state['step']}/{state['steps']}  {state['words']}")

@@ -47,7 +47,7 @@ class Plot:
 
 
 def draw_svg(title: str, fill: Callable[[Axes], None], colours: Mapping[str, str]) -> Plot:
-    """A plot of the page's size.
+    """Draw a plot of the page's size.
 
     Args:
         title: for the caption.
@@ -67,7 +67,7 @@ def draw_svg(title: str, fill: Callable[[Axes], None], colours: Mapping[str, str
 
 
 def as_svg(figure: Figure, colours: Mapping[str, str]) -> str:
-    """A figure as SVG inside HTML; to be called with matplotlib's settings as in `STYLE`."""
+    """Return a figure as SVG for HTML; to be called with matplotlib's settings as in `STYLE`."""
     drawn = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(drawn, format="svg", transparent=True, metadata=nothing)
@@ -75,7 +75,7 @@ def as_svg(figure: Figure, colours: Mapping[str, str]) -> str:
 
 
 def _for_html(svg: str, colours: Mapping[str, str]) -> str:
-    """Without what HTML does not want: prologue, namespaces, metadata, group names, fixed size."""
+    """Strip what HTML does not want: prologue, namespaces, metadata, group names, fixed size."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)

@@ -114,7 +114,7 @@ class RunRecorder:
         self.terminal = Terminal()
         self.clock = Clock()
         if tracker.told:
-            self.clock.go_on(tracker.told.phase_seconds, tracker.told.total_seconds)
+            self.clock.restore(tracker.told.phase_seconds, tracker.told.total_seconds)
         self.usage = JudgeUsage(tracker.history)
         self.checkpoints = KeptCheckpoints(spec.train, folder / CHECKPOINTS, tracker)
         self.notes: list[str] = list(notes)
