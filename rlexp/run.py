@@ -55,6 +55,7 @@ def run(
         kind = spec.algo.model_kind
         policy = parts.load(KINDS["language"] if sampled else kind)
         scorer = parts.open_scorer()
+        parts.probe_reward(policy)
         dataset = DatasetBuilder(spec, folder, parts.splits, policy, parts.recorder, scorer)
         rows, eval_rows = dataset.training_rows(), dataset.eval_rows(kind)
         if sampled and not kind.writes:  # a language model has sampled for it

@@ -13,6 +13,7 @@ from rlexp.data.parsing.records import Row
 from rlexp.data.prompt_templates import fill_template
 from rlexp.spec.data import DERIVABLE, DataSpec, Kind
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.text import Text
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class Splits:
     heldout: list[Row]
     """Prompt rows: prompt, opening where there is one, and columns for rewards. Their order is that
     of a shuffle, always the same one: any first so many are a fair sample."""
+    references: list[Text | None]
+    """A good answer to each of `heldout`: the completion, unless its label is false, or the chosen
+    answer; None where the data has none."""
     heldout_pairs: list[Row]
     """The held-out rows with their answers, in the same order, where these are pairs; else none."""
     heldout_labelled: list[Row]
@@ -71,6 +75,7 @@ def load_data(data: DataSpec, needs: Kind) -> Splits:
         kind=train_kind,
         train=train,
         heldout=drop_answers(heldout),
+        references=[_good_answer(row) for row in heldout],
         heldout_pairs=heldout if kind == "pairs" else [],
         heldout_labelled=heldout if kind == "unpaired" else [],
         corpus=lambda: [_full_text(row, data) or plain_text(row["prompt"]) for row in source_rows],
@@ -79,6 +84,10 @@ def load_data(data: DataSpec, needs: Kind) -> Splits:
         digest=digest,
         notes=[*rows.notes, *notes],
     )
+
+
+def _good_answer(row: Row) -> Text | None:
+    return row.get("completion", row.get("chosen")) if row.get("label", True) else None
 
 
 def _full_text(row: Row, data: DataSpec) -> str | None:

@@ -23,6 +23,7 @@ from rlexp.evaluation.results import Evaluation
 from rlexp.guards import reward_hacking
 from rlexp.guards.alert import ExampleSample, GuardAlert
 from rlexp.guards.probes import Probe, Probes, takes_probes
+from rlexp.guards.reward_hacking import LooksLike, Measure
 from rlexp.guards.training_health import FEW, HEALTH, PROBE_GROUP, Finding, Series
 from rlexp.runtime.checkpoints import complete_checkpoints
 from rlexp.runtime.run_folder import LOOKS, step_file
@@ -69,6 +70,7 @@ class GuardMonitor:
 
     Attributes:
         stopped: the alert that ended this training; None while it goes on.
+        strategies: cheap ones that the reward pays for, by name: whether an answer looks like one.
     """
 
     def __init__(self, spec: RunSpec, folder: Path, recorder: GuardRecorder) -> None:
@@ -80,6 +82,7 @@ class GuardMonitor:
         self.stopped: GuardAlert | None = None
         events = recorder.earlier_events(FIRED)
         self._earlier = [GuardAlert.from_dict(event["firing"]) for event in events]
+        self.strategies: Mapping[str, LooksLike] = {}
         self._fired: dict[str, GuardAlert] = {}
         self._last_probe = 0
         self._rollout: dict[str, list[float]] = {}
@@ -188,17 +191,15 @@ class GuardMonitor:
     def _check_probe(self, step: int) -> Probes:
         assert self.start is not None  # no probe is due without one to compare with
         # probe
-        terms = self.spec.reward.terms_by_name()
-        weights = {name: term.weight.final for name, term in terms.items()}
         probe = yield self._probe(step, self.spec.eval.seed)
-        measures = reward_hacking.evidence(self.start, probe, self.guards, weights)
+        measures = self._evidence(probe)
         evidence = reward_hacking.total_evidence(measures)
         # near the threshold once more, with other random numbers
         near = evidence >= reward_hacking.NEAR * self.guards.threshold
         repeated = evidence
         if near and self._is_on("reward_hacking"):
             second = yield self._probe(step, self.spec.eval.seed + 1)
-            again = reward_hacking.evidence(self.start, second, self.guards, weights)
+            again = self._evidence(second)
             repeated = reward_hacking.total_evidence(again)
         pooled = (evidence + repeated) / 2
         # record
@@ -213,6 +214,13 @@ class GuardMonitor:
             what = reward_hacking.format_evidence(self.start, probe, measures)
             finding = Finding(what, reward_hacking.CAUSE, reward_hacking.REMEDY)
             self._fire("reward_hacking", step, finding, reward_hacking.worst_samples(probe.samples))
+
+    def _evidence(self, probe: Evaluation) -> list[Measure]:
+        assert self.start is not None  # no probe is due without one to compare with
+        terms = self.spec.reward.terms_by_name()
+        weights = {name: term.weight.final for name, term in terms.items()}
+        start, guards = self.start, self.guards
+        return reward_hacking.evidence(start, probe, guards, weights, self.strategies)
 
     def _probe(self, step: int, seed: int) -> Probe:
         completions = 2 if needs_rivals(self.spec.reward) else 1

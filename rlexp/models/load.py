@@ -63,7 +63,7 @@ def load_policy(
         got = f"a tokenizer of {len(tokenizer)} tokens for a model that embeds fewer"
         raise UserError(Problem("model.tokenizer", got, "the model's own tokenizer (null)"))
     getattr(model, KINDS[head].padding).pad_token_id = tokenizer.pad_token_id
-    had_template = spec.model.chat_template is not None or _has_own_template(folder)
+    had_template = spec.model.chat_template is not None or has_own_template(folder)
     return Policy(
         model=model,
         tokenizer=tokenizer,
@@ -123,7 +123,8 @@ def _four_bits(peft: QloraPeft) -> BitsAndBytesConfig:
     )
 
 
-def _has_own_template(folder: Path) -> bool:
+def has_own_template(folder: Path) -> bool:
+    """Return whether the tokenizer in a folder brought a chat template of its own."""
     template = folder / "chat_template.jinja"
     if template.is_file():
         return template.read_text(encoding="utf-8") != PLAIN  # lent by an earlier run

@@ -141,6 +141,9 @@ class Code(RewardSpec):
         """Say which sandbox is in force."""
         log.info("the sandbox of reward=%s: %s", self.name, IN_WORDS[self._means()])
 
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, 1.0
+
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[Value]:

@@ -25,7 +25,7 @@ from rlexp.rewards.common.classifier import (
     missing_classes,
 )
 from rlexp.spec.errors import Problem
-from rlexp.spec.reward import DataColumn, Text
+from rlexp.spec.reward import DataColumn, StrategyKind, Text
 
 if TYPE_CHECKING:
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
@@ -62,6 +62,15 @@ class Sentiment(MaybeClassifier):
         if both := sorted({name.casefold() for name in negative} & positive):
             raise ValueError(f"names that are not in `positive` as well ({', '.join(both)})")
         return negative
+
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, 1.0
+
+    def by_design(self) -> dict[StrategyKind, str]:
+        kinds: dict[StrategyKind, str] = {"answers": "a happy text is happy whatever was asked"}
+        if self.path is None:
+            kinds["repetition"] = "VADER adds up the words of its lexicon"
+        return kinds
 
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: DataColumn

@@ -133,6 +133,17 @@ class RunParts:
         scorer = Scorer(spec.reward, spec.scoring, processes, together)
         return self.stack.enter_context(scorer)
 
+    def probe_reward(self, policy: Policy) -> None:
+        """Say what cheap strategies earn, and have the guards watch those that pay."""
+        from rlexp.probing.before_training import probe_before_training
+
+        end_token = policy.tokenizer.eos_token
+        paid = probe_before_training(
+            self.spec, self.folder, self.splits, self.recorder, policy.chat, end_token
+        )
+        if self.recording:
+            self.recording.monitor.strategies = paid
+
 
 @contextmanager
 def set_up(

@@ -20,6 +20,9 @@ SPOOL = "spool.jsonl"
 SENT = "spool.sent"
 """How much of the spool MLflow has."""
 
+PROBE = "probe.json"
+"""What cheap strategies earn from the reward, beside reference answers."""
+
 CHECKPOINTS = "checkpoints"
 """Folder of `step-000040/` and so on; see `rlexp.runtime.checkpoints`."""
 MODEL = "model"

@@ -7,6 +7,8 @@ from typing import Any
 
 RENAMED = {"guards.together": "guards.threshold"}
 """Keys that configs of earlier runs have under another name: the old one, and today's."""
+ADDED = {"scoring.probe": "off"}
+"""Keys that configs of earlier runs lack, with what was the case then."""
 
 
 def key_paths(config: object, prefix: str = "") -> Iterator[str]:
@@ -65,3 +67,16 @@ def with_current_names(config: dict[str, Any], prefix: str = "") -> dict[str, An
             current = name
         renamed[current] = with_current_names(value, path) if isinstance(value, dict) else value
     return renamed
+
+
+def with_added_keys(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a config with the keys of `ADDED` that it lacks, where it has their part.
+
+    >>> with_added_keys({"scoring": {"workers": 0}, "seed": 0})
+    {'scoring': {'probe': 'off', 'workers': 0}, 'seed': 0}
+    """
+    for key, value in ADDED.items():
+        part, _, name = key.partition(".")
+        if isinstance(config.get(part), dict):
+            config = {**config, part: {name: value, **config[part]}}
+    return config

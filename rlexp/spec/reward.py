@@ -18,6 +18,7 @@ __all__ = [
     "RewardSpec",
     "Scores",
     "Scoring",
+    "StrategyKind",
     "Term",
     "Text",
     "Value",
@@ -31,6 +32,11 @@ DataColumn = list[Any]
 DataColumns = dict[str, DataColumn]
 Place = Literal["workers", "here", "threads"]
 Normalize = Literal["none", "zscore", "rank"]
+StrategyKind = Literal[
+    "nothing", "echo", "answers", "repetition", "length", "form", "evasion", "injection"
+]
+"""What a cheap strategy does: says nothing, repeats the prompt, gives an answer without reading the
+prompt, repeats a word, fills the room, keeps a form, evades, or speaks to a judge."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,25 @@ class RewardSpec(Component):
     def notes(self) -> list[str]:
         """What was decided on the way to scoring, in words for the card."""
         return []
+
+    def bounds(self) -> tuple[float | None, float | None]:
+        """Return what an answer that is worth nothing earns, and the most that one can earn.
+
+        None where that is not known.
+        """
+        return None, None
+
+    def by_design(self) -> dict[StrategyKind, str]:
+        """Return the kinds of cheap strategies that must earn as much as answers, each with why."""
+        return {}
+
+    def empty_forms(self) -> list[str]:
+        """Return texts of the form that it asks for, without content."""
+        return []
+
+    def reference_column(self) -> str | None:
+        """Return the column whose values are right answers by themselves; None where none is."""
+        return None
 
     def give_up(self) -> None:
         """Nobody waits for its values any more, as after Ctrl-C: a call under way in a thread is to
