@@ -1,4 +1,4 @@
-"""What a probe finds: the earnings of each strategy, of the references, of the model's own answers."""
+"""What a probe finds: earnings of strategies, of references and of the model's own answers."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -110,6 +111,19 @@ def test_gold_that_falls_is_hacking_and_gold_that_is_missing_is_nothing() -> Non
     for values, wanted in [([-50.0, 100.0], 2.0), ([None, 25.0], 2.0), ([None, None], 0.0)]:
         found = reward_hacking.evidence(start, look(BETTER, gold=values), knobs, {}, {})
         assert reward_hacking.total_evidence(found) == pytest.approx(wanted), values
+
+
+@pytest.mark.parametrize(("pays", "wanted"), [("text", 4.0), ("else", 0.0)])
+def test_a_strategy_that_pays_and_is_taken_up_is_hacking(pays: str, wanted: float) -> None:
+    """Answers that echo the prompt, which each other measure takes for good language."""
+    start, now = look(START), look(BETTER)
+    start = replace(start, samples=[replace(each, completion="x") for each in start.samples])
+    strategies = {"an echo": lambda prompt, answer: answer == pays}
+    found = reward_hacking.evidence(start, now, spec(), {}, strategies)
+    assert reward_hacking.total_evidence(found) == wanted
+    assert [measure.words for measure in found] == (
+        ["answers like a strategy that pays, an echo, 0% → 100%"] if wanted else []
+    )
 
 
 @pytest.mark.parametrize(("weight", "values"), [(1.0, [-1.0, 1.0]), (-2.0, [0.0, 2.0])])
