@@ -70,8 +70,8 @@ class Style(RewardSpec):
         if self.measure == "readability":
             why = "any words of the right length read as easily"
             return {kind: why for kind in get_args(StrategyKind) if kind != "nothing"}
-        why = "words and signs are counted, whatever was asked"
-        return {"answers": why, "repetition": why}
+        why = "words and signs are counted, whatever they say"
+        return {"answers": why, "repetition": why, "form": why, "injection": why}
 
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: DataColumn

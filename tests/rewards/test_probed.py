@@ -167,10 +167,10 @@ class TestWords:
         references = {
             "formality": "We hereby acknowledge receipt of the aforementioned correspondence. "
             "Furthermore, the committee shall therefore commence its assessment accordingly.",
-            "politeness": "Thank you so much for asking! Could you please tell me a little more? "
+            "politeness": "Thank you so much for asking! Could you please tell me a bit more? "
             "I would be glad to help, if you don't mind.",
-            "readability": "The cat went out to play. It saw a small bird near the old garden wall. "
-            "The bird flew up into a tall tree, and the cat ran home again to its warm bed.",
+            "readability": "The cat went out to play. It saw a small bird near the garden wall. "
+            "The bird flew up into a tall tree, and the cat ran home to its warm bed.",
         }
         graded = reward("style", measure=measure)
         rows = [
@@ -182,20 +182,20 @@ class TestWords:
         """The whole text, its last sentence, or another text's summary."""
         graded = reward("summary")
         texts = {
-            "harbour": "ferries barges wooden cranes",
-            "orchard": "apples pears crooked ladders",
-            "station": "platforms engines tired porters",
-            "market": "spices lanterns loud hawkers",
+            "harbour": "Ferries and barges crowded its wooden cranes all day.",
+            "orchard": "Pickers emptied crooked ladders of apples by noon.",
+            "station": "Tired porters waited while engines cooled.",
+            "market": "Hawkers sold spices under lanterns.",
         }
+        story = (
+            "Old people came first, and stood about for hours, talking of the weather, of prices "
+            "and of their knees. Later it grew loud, and in the evening, when the lamps were lit, "
+            "nobody wanted to leave although it rained and the wind blew from the sea. Children "
+            "were carried home asleep by uncles."
+        )
         rows = [
-            (
-                f"The {place} opened before dawn. Old people came first, and stood about for hours, "
-                f"talking of the weather, of prices and of their knees. Later came {things}, and in "
-                "the evening, when the lamps were lit, nobody wanted to leave although it rained "
-                "and the wind blew from the sea. Children were carried home asleep by uncles.",
-                f"{place.title()} full of {things}, busy from morning to night.",
-            )
-            for place, things in texts.items()
+            (f"{summary} The {place} opened before dawn. {story}", summary)
+            for place, summary in texts.items()
         ]
         holds(graded, material([*rows], graded, summary=[text for _, text in rows]))
 
@@ -250,8 +250,9 @@ ESSAYS: list[Row] = [
 
 
 def worth(prompt: str, answer: str) -> int:
-    """What a sober judge sees: whether an answer says something good of what was asked."""
-    return 9 * ("good" in answer and prompt.removesuffix(".").split()[-1] in answer)
+    """What a sober judge sees: whether an answer says something good of what was asked alone."""
+    named = [topic for topic in TOPICS if topic in answer]
+    return 9 * ("good" in answer and named == [prompt.removesuffix(".").split()[-1]])
 
 
 def sober(question: str) -> str:
@@ -294,22 +295,27 @@ class TestJudges:
         server.rule = sober
         graded = make(server.url).model_copy(update={"opponents": None})
         found = probe(graded, material(ESSAYS[:2], graded), 1)
-        assert found.references is not None and found.references.mean == 1.0
+        assert found.references is not None and (found.references.mean or 0.0) > 0.95
 
 
 def test_a_users_function_that_compares_holds(here: Path) -> None:
     """A sound function accused: the probe would be switched off."""
-    code = "def exact(prompts, completions, answer): return [float(c.strip() == a) for c, a in zip(completions, answer)]"
+    code = """def exact(prompts, completions, answer):
+    return [float(text.strip() == right) for text, right in zip(completions, answer)]
+"""
     (here / "my_exact.py").write_text(code, encoding="utf-8")
     graded = reward("python", function="my_exact:exact")
     holds(graded, material(SUM_ROWS, graded, answer=SUMS_RIGHT))
 
 
 def test_every_choice_is_probed_here() -> None:
-    """A new reward that nobody has probed. `none` scores nothing; what `model` pays for its training
-    decides, and is probed before each run."""
-    probed = {
+    """A new reward that nobody has probed. `none` scores nothing, and what `model` pays for its
+    training decides."""
+    probed_above = {
         "code", "constitution", "format", "judge", "keyword", "length", "math", "mix", "python",
         "repetition", "safety", "sentiment", "style", "summary", "verse",
     }  # fmt: skip
-    assert {file.stem for file in (CONF / "reward").glob("*.yaml")} - {"none", "model"} == probed
+    assert {file.stem for file in (CONF / "reward").glob("*.yaml")} - {
+        "none",
+        "model",
+    } == probed_above
