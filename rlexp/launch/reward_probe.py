@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def probe_run(
     spec: RunSpec, rows: int | None, with_model: bool, terminal: Terminal
 ) -> tuple[RewardProbe, ProbeVerdict]:
-    """RewardProbe the reward that a spec names on the data that it names, without a run.
+    """Return what the reward of a spec pays on the data of the spec, and what that means.
 
     Args:
         spec: of a run.

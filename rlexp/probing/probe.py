@@ -96,7 +96,7 @@ def probe(
         earnings = []
         for origin in origins:
             groups = [[*islice(scored, len(variant))] for variant in origin.variants]
-            best = max(groups, key=lambda group: _mean(each.value for each in group) or -math.inf)
+            best = max(groups, key=_paid)
             failure = _failure(reward, batch, best)
             earnings.append(_earnings(origin, best, failure, material, bootstrap))
     return RewardProbe(
@@ -198,6 +198,11 @@ def _earnings(
         example=Example(material.asked[shown.row], shown.text, shown.value),
         texts=tuple(dict.fromkeys(each.text for each in scored)),
     )
+
+
+def _paid(scored: Sequence[_Scored]) -> float:
+    mean = _mean(each.value for each in scored)
+    return -math.inf if mean is None else mean
 
 
 def _interval(known: Sequence[_Scored], resamples: int, seed: int) -> tuple[float, float] | None:

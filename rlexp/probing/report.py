@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -60,7 +61,7 @@ def _earned(earnings: Earnings) -> str:
 
 
 def _mean(earnings: Earnings) -> float:
-    return earnings.mean or 0.0
+    return -math.inf if earnings.mean is None else earnings.mean
 
 
 def print_probe(probe: RewardProbe, verdict: ProbeVerdict, console: Console) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rlexp.probing.earnings import Earnings, RewardProbe
+from rlexp.probing.earnings import REFERENCES, Earnings, RewardProbe
 from rlexp.rendering.numbers import number, share
 from rlexp.spec.reward import StrategyKind
 
@@ -109,7 +109,7 @@ def _about_paid(
 def _about_references(probe: RewardProbe) -> list[ProbeWarning]:
     references, most = probe.references, probe.bounds[1]
     if references is None:
-        unknown = [each for each in probe.earnings if each.kind is None and each.mean is None]
+        unknown = [each for each in probe.earnings if each.name == REFERENCES]
         what = "no reference answer has a value: the reward cannot tell of any"
         remedy = "Look at the column that it reads (reward.column): is the right answer there?"
         return [ProbeWarning(what, remedy)] if unknown else []

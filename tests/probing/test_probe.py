@@ -37,6 +37,13 @@ def test_of_several_variants_the_best_paid_counts() -> None:
     assert named(probe(reward, material(), 1))["a form without content"].mean == 0.0
 
 
+def test_nothing_is_better_than_a_penalty() -> None:
+    """A mean of 0 taken for none at all: the variant that is punished would stand in the table."""
+    reward = pays(lambda prompt, completion, columns: -float("boxed" in completion))
+    form = named(probe(reward, material(), 2))["a form without content"]
+    assert (form.mean, form.missing) == (0.0, 0)
+
+
 def test_own_answers_are_a_line_of_their_own() -> None:
     """Answers of the model taken for variants, of which the luckiest would count."""
     own = [[f"They are\n{ROWS[0]['answer']}", "no"], ["no", "no"], ["no", "no"], ["no", "no"]]
