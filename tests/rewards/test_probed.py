@@ -4,6 +4,7 @@ references earn, unless the reward itself says why it must."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from rlexp.probing.probe import probe
 from rlexp.probing.verdict import ProbeVerdict, judge_probe
 from rlexp.runtime.paths import CONF
 from rlexp.sandbox.choice import strongest
+from rlexp.spec.errors import UserError
 from rlexp.spec.reward import RewardSpec
 
 Row = tuple[str, str | None]
@@ -77,7 +79,7 @@ class TestMath:
         holds(graded, material(rows, graded, answer=SUMS_RIGHT))
 
 
-FUNCTIONS = {"double": "2 * x", "square": "x * x", "half": "x / 2", "next": "x + 1", "minus": "-x"}
+FUNCTIONS = {"double": "2 * x", "square": "x * x", "half": "x / 2", "after": "x + 1", "minus": "-x"}
 PROGRAMS: list[Row] = [
     (
         f"Complete:\n```python\ndef {name}(x):\n    ...\n```",
@@ -104,11 +106,12 @@ class TestCode:
             "def test_f():\n    assert f(6) == 1",
         ],
     )
-    def test_tests_that_assert_nothing(self, vacuous: str) -> None:
-        """Tests that every program passes: any text would earn."""
+    def test_tests_that_assert_nothing_pay_for_nothing(self, vacuous: str) -> None:
+        """Tests that every program passes, since nothing calls them: any text would earn."""
         graded = reward("code", workers=2, wall_seconds=30.0)
         given = material(PROGRAMS, graded, tests=[[vacuous]] * len(PROGRAMS))
-        assert any("earns" in each.what for each in verdict(graded, given, 1).warnings)
+        with suppress(UserError):  # they may be refused as well
+            assert verdict(graded, given, 1).paid == []
 
 
 class TestFormat:
