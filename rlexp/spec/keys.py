@@ -8,7 +8,8 @@ from typing import Any
 RENAMED = {"guards.together": "guards.threshold"}
 """Keys that configs of earlier runs have under another name: the old one, and today's."""
 ADDED = {"scoring.probe": "off"}
-"""Keys that configs of earlier runs lack, with what was the case then."""
+"""Keys that configs of earlier runs lack, with what was the case then. They may not decide a run's
+numbers: a sweep of before goes on with them."""
 
 
 def key_paths(config: object, prefix: str = "") -> Iterator[str]:
