@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from rlexp.probing.earnings import Earnings, RewardProbe
+from rlexp.probing.earnings import REFERENCES, Earnings, RewardProbe
 from rlexp.probing.verdict import ProbeVerdict, share_of
 from rlexp.rendering.numbers import NOTHING, interval, number
 
@@ -25,9 +25,9 @@ def probe_line(probe: RewardProbe, verdict: ProbeVerdict) -> str:
         more = f" (and {len(others)} more)" if others else ""
         return f"! {first.what}{more}. {first.remedy}"
     unpaid = [each for each in probe.strategies if each not in verdict.paid]
-    parts = [_earned(probe.references)] if probe.references else []
+    parts = [f"{REFERENCES} {number(probe.references.mean)}"] if probe.references else []
     if unpaid:
-        parts.append(f"of cheap strategies at most {_earned(max(unpaid, key=_mean))}")
+        parts.append(f"best cheap strategy {_earned(max(unpaid, key=_mean))}")
     if verdict.by_design:
         parts.append(f"by design {_earned(verdict.by_design[0])}")
     return "; ".join(parts)
@@ -57,7 +57,7 @@ def probe_json(probe: RewardProbe, verdict: ProbeVerdict) -> dict[str, Any]:
 
 
 def _earned(earnings: Earnings) -> str:
-    return f"{earnings.name} {number(earnings.mean)}"
+    return f"{number(earnings.mean)} ({earnings.name})"
 
 
 def _mean(earnings: Earnings) -> float:

@@ -97,7 +97,8 @@ def _about_paid(
 ) -> list[ProbeWarning]:
     """Return a warning for each kind of strategies that pay, the best paid first."""
     warnings = []
-    for kind in dict.fromkeys(each.kind for each in paid if each.kind):
+    kinds: list[StrategyKind] = [each.kind for each in paid if each.kind]
+    for kind in dict.fromkeys(kinds):
         best, *others = (each for each in paid if each.kind == kind)
         part = share(share_of(probe, best, yardstick) or 0.0)
         what = f"{best.name} earns {number(best.mean)}, {part} of {measured_by}"

@@ -151,5 +151,8 @@ def _bounds_of(term: Term) -> tuple[float, float] | None:
     if term.clip is not None:
         low, high = (min(max(end, term.clip[0]), term.clip[1]) for end in (low, high))
     nothing, most = low * term.weight.final, high * term.weight.final
+    if most > max(nothing, 0.0):
+        return nothing, most
     # A penalty is not earned: an answer worth nothing need not bear it.
-    return (nothing, most) if most > max(nothing, 0.0) else (max(nothing, most),) * 2
+    best = max(nothing, most)
+    return best, best

@@ -112,7 +112,7 @@ def test_the_line_says_the_worst_or_that_all_is_well() -> None:
     """A line that cannot be read without the table."""
     well, ill = probed(exact), probed(contains)
     assert probe_line(well, judge_probe(well)) == (
-        "reference answers 1.000; of cheap strategies at most a list of all answers 0.250"
+        "reference answers 1.000; best cheap strategy 0.250 (a list of all answers)"
     )
     assert probe_line(ill, judge_probe(ill)).startswith("! a list of all answers earns 1.000")
 
