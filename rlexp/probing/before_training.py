@@ -124,6 +124,8 @@ def refusal(reward: str, warnings: Sequence[ProbeWarning]) -> UserError:
     """Return the warnings as mistakes that keep a run from beginning."""
     want = "right answers that earn clearly more than cheap strategies"
     return UserError(
-        Problem("reward", f"{reward}: {each.what}", want, f"{each.remedy} Or: scoring.probe=warn")
-        for each in warnings
+        Problem(
+            "reward", f"{reward}: {warning.what}", want, f"{warning.remedy} Or: scoring.probe=warn"
+        )
+        for warning in warnings
     )

@@ -71,17 +71,21 @@ class RewardProbe:
     @property
     def references(self) -> Earnings | None:
         """What the data's own answers earn; None where it has none, or none has a value."""
-        known = (each for each in self.earnings if each.name == REFERENCES)
-        return next((each for each in known if each.mean is not None), None)
+        known = (earned for earned in self.earnings if earned.name == REFERENCES)
+        return next((earned for earned in known if earned.mean is not None), None)
 
     @property
     def strategies(self) -> list[Earnings]:
         """What the strategies earn, as far as it is known."""
-        return [each for each in self.earnings if each.kind is not None and each.mean is not None]
+        return [
+            earned
+            for earned in self.earnings
+            if earned.kind is not None and earned.mean is not None
+        ]
 
     @property
     def nothing(self) -> float:
         """What an answer worth nothing earns; unknown: the worst strategy's mean, 0 at most."""
         if self.bounds[0] is not None:
             return self.bounds[0]
-        return min([0.0, *(each.mean for each in self.strategies if each.mean is not None)])
+        return min([0.0, *(earned.mean for earned in self.strategies if earned.mean is not None)])

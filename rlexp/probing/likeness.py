@@ -44,7 +44,7 @@ class PaidStrategy:
         return any(_alike(text, answer) for text in texts)
 
     def _echoes(self, prompt: str) -> list[str]:
-        strategy = next(each for each in STRATEGIES if each.name == self.name)
+        strategy = next(earned for earned in STRATEGIES if earned.name == self.name)
         alone = Material([prompt], [prompt], [None], {}, words=1)
         return [text for [text] in strategy.variants(alone) if text is not None]
 
@@ -61,9 +61,9 @@ class PaidStrategy:
 def watched_strategies(verdict: ProbeVerdict) -> list[PaidStrategy]:
     """Return the strategies that pay, by design or not, as far as a policy's answers show them."""
     return [
-        PaidStrategy(each.name, each.kind, () if each.kind == "echo" else each.texts[:KEPT])
-        for each in verdict.paid
-        if each.kind is not None and each.name not in UNWATCHED
+        PaidStrategy(earned.name, earned.kind, () if earned.kind == "echo" else earned.texts[:KEPT])
+        for earned in verdict.paid
+        if earned.kind is not None and earned.name not in UNWATCHED
     ]
 
 

@@ -140,8 +140,12 @@ def _origins(
     own = [(row, text) for row, texts in enumerate(own_answers) for text in texts]
     given = [_Origin(REFERENCES, None, [_pairs(material.references)]), _Origin(POLICY, None, [own])]
     strategies = (
-        _Origin(each.name, each.kind, [*map(_pairs, islice(each.variants(material), variants))])
-        for each in STRATEGIES
+        _Origin(
+            strategy.name,
+            strategy.kind,
+            [*map(_pairs, islice(strategy.variants(material), variants))],
+        )
+        for strategy in STRATEGIES
     )
     for origin in (*given, *strategies):
         answered = [variant for variant in origin.variants if variant]
@@ -166,9 +170,9 @@ def _terms(scores: Scores, index: int) -> dict[str, Value]:
 
 def _failure(reward: RewardSpec, batch: Batch, scored: Sequence[_Scored]) -> str:
     """Return what the reward does where it has no value; empty where it cannot tell."""
-    for each in scored:
-        if each.value is None:
-            alone = batch.part(each.index, each.index + 1)
+    for answer in scored:
+        if answer.value is None:
+            alone = batch.part(answer.index, answer.index + 1)
             for term in reward.terms_by_name().values():
                 for failure in call(term.reward, alone, True).failures:
                     return failure.what
@@ -183,33 +187,33 @@ def _earnings(
     material: Material,
     bootstrap: tuple[int, int] | None,
 ) -> Earnings:
-    known = [each for each in scored if each.value is not None]
-    mean = _mean(each.value for each in known)
-    shown = min(known or scored, key=lambda each: abs((each.value or 0.0) - (mean or 0.0)))
+    known = [answer for answer in scored if answer.value is not None]
+    mean = _mean(answer.value for answer in known)
+    shown = min(known or scored, key=lambda answer: abs((answer.value or 0.0) - (mean or 0.0)))
     return Earnings(
         name=origin.name,
         kind=origin.kind,
         mean=mean,
         interval=_interval(known, *bootstrap) if bootstrap else None,
-        terms={name: _mean(each.terms[name] for each in scored) for name in scored[0].terms},
+        terms={name: _mean(answer.terms[name] for answer in scored) for name in scored[0].terms},
         answers=len(scored),
         missing=len(scored) - len(known),
         failure=failure,
         example=Example(material.asked[shown.row], shown.text, shown.value),
-        texts=tuple(dict.fromkeys(each.text for each in scored)),
+        texts=tuple(dict.fromkeys(answer.text for answer in scored)),
     )
 
 
 def _paid(scored: Sequence[_Scored]) -> float:
-    mean = _mean(each.value for each in scored)
+    mean = _mean(answer.value for answer in scored)
     return -math.inf if mean is None else mean
 
 
 def _interval(known: Sequence[_Scored], resamples: int, seed: int) -> tuple[float, float] | None:
     """Return the 95 % interval of the mean, the answers to a prompt drawn together."""
     values: dict[int, list[float]] = {}
-    for each in known:
-        values.setdefault(each.row, []).append(each.value or 0.0)
+    for answer in known:
+        values.setdefault(answer.row, []).append(answer.value or 0.0)
     sums, counts = [sum(row) for row in values.values()], [len(row) for row in values.values()]
     return bootstrap_ratio(sums, counts, resamples, seed)
 

@@ -24,7 +24,7 @@ def probe_line(probe: RewardProbe, verdict: ProbeVerdict) -> str:
         first, *others = verdict.warnings
         more = f" (and {len(others)} more)" if others else ""
         return f"! {first.what}{more}. {first.remedy}"
-    unpaid = [each for each in probe.strategies if each not in verdict.paid]
+    unpaid = [earned for earned in probe.strategies if earned not in verdict.paid]
     parts = [f"{REFERENCES} {number(probe.references.mean)}"] if probe.references else []
     if unpaid:
         parts.append(f"best cheap strategy {_earned(max(unpaid, key=_mean))}")
@@ -36,13 +36,13 @@ def probe_line(probe: RewardProbe, verdict: ProbeVerdict) -> str:
 def probe_json(probe: RewardProbe, verdict: ProbeVerdict) -> dict[str, Any]:
     """Return all of it as plain data; the texts of strategies by their examples alone."""
     earnings = [
-        {name: value for name, value in asdict(each).items() if name != "texts"}
+        {name: value for name, value in asdict(earned).items() if name != "texts"}
         | {
-            "of_most": share_of(probe, each, probe.bounds[1]),
-            "of_references": share_of(probe, each, probe.references and probe.references.mean),
-            "pays": each in verdict.paid,
+            "of_most": share_of(probe, earned, probe.bounds[1]),
+            "of_references": share_of(probe, earned, probe.references and probe.references.mean),
+            "pays": earned in verdict.paid,
         }
-        for each in probe.earnings
+        for earned in probe.earnings
     ]
     return {
         "reward": probe.reward,
@@ -112,7 +112,7 @@ def _table(probe: RewardProbe, verdict: ProbeVerdict) -> Table:
 
 
 def _add_examples(table: Table, probe: RewardProbe, room: int) -> None:
-    texts = [" ".join(each.example.answer.split()) or "(nothing)" for each in _in_order(probe)]
+    texts = [" ".join(earned.example.answer.split()) or "(nothing)" for earned in _in_order(probe)]
     width = min(room, MOST)
     cells = [Text(text if len(text) <= width else f"{text[: width - 1]}…") for text in texts]
     column = Column("such as", no_wrap=True, _index=len(table.columns), _cells=[*cells])
@@ -121,9 +121,9 @@ def _add_examples(table: Table, probe: RewardProbe, room: int) -> None:
 
 def _in_order(probe: RewardProbe) -> list[Earnings]:
     """Return the references and the model's answers first, then the strategies, the best first."""
-    given = [each for each in probe.earnings if each.kind is None]
-    strategies = [each for each in probe.earnings if each.kind is not None]
-    return [*given, *sorted(strategies, key=lambda each: -_mean(each))]
+    given = [earned for earned in probe.earnings if earned.kind is None]
+    strategies = [earned for earned in probe.earnings if earned.kind is not None]
+    return [*given, *sorted(strategies, key=lambda earned: -_mean(earned))]
 
 
 def _marked_name(earnings: Earnings, verdict: ProbeVerdict) -> Text:

@@ -62,10 +62,14 @@ class ProbeVerdict:
 def judge_probe(probe: RewardProbe) -> ProbeVerdict:
     """Return what a probe says of its reward."""
     yardstick, measured_by = _yardstick(probe)
-    paid = [each for each in probe.strategies if (share_of(probe, each, yardstick) or 0.0) > ENOUGH]
-    paid.sort(key=lambda each: -(each.mean or 0.0))
-    by_design = [each for each in paid if each.kind in probe.by_design]
-    unwanted = [each for each in paid if each not in by_design]
+    paid = [
+        earned
+        for earned in probe.strategies
+        if (share_of(probe, earned, yardstick) or 0.0) > ENOUGH
+    ]
+    paid.sort(key=lambda earned: -(earned.mean or 0.0))
+    by_design = [earned for earned in paid if earned.kind in probe.by_design]
+    unwanted = [earned for earned in paid if earned not in by_design]
     warnings = [
         *_about_paid(probe, unwanted, yardstick, measured_by),
         *_about_references(probe),
@@ -97,12 +101,12 @@ def _about_paid(
 ) -> list[ProbeWarning]:
     """Return a warning for each kind of strategies that pay, the best paid first."""
     warnings = []
-    kinds: list[StrategyKind] = [each.kind for each in paid if each.kind]
+    kinds: list[StrategyKind] = [earned.kind for earned in paid if earned.kind]
     for kind in dict.fromkeys(kinds):
-        best, *others = (each for each in paid if each.kind == kind)
+        best, *others = (earned for earned in paid if earned.kind == kind)
         part = share(share_of(probe, best, yardstick) or 0.0)
         what = f"{best.name} earns {number(best.mean)}, {part} of {measured_by}"
-        also = "".join(f", {each.name} {number(each.mean)}" for each in others)
+        also = "".join(f", {earned.name} {number(earned.mean)}" for earned in others)
         warnings.append(ProbeWarning(f"{what} ({number(yardstick)}){also}", REMEDIES[kind]))
     return warnings
 
@@ -110,7 +114,7 @@ def _about_paid(
 def _about_references(probe: RewardProbe) -> list[ProbeWarning]:
     references, most = probe.references, probe.bounds[1]
     if references is None:
-        unknown = [each for each in probe.earnings if each.name == REFERENCES]
+        unknown = [earned for earned in probe.earnings if earned.name == REFERENCES]
         what = "no reference answer has a value: the reward cannot tell of any"
         remedy = "Look at the column that it reads (reward.column): is the right answer there?"
         return [ProbeWarning(what, remedy)] if unknown else []
@@ -144,9 +148,9 @@ def _about_failures(probe: RewardProbe) -> list[ProbeWarning]:
         "scoring.on_error=missing, which leaves such answers out."
     )
     failures: dict[str, list[str]] = {}
-    for each in probe.earnings:
-        if each.failure:
-            failures.setdefault(each.failure, []).append(each.name)
+    for earned in probe.earnings:
+        if earned.failure:
+            failures.setdefault(earned.failure, []).append(earned.name)
     return [
         ProbeWarning(f"on {', '.join(names)} the reward {failure}", remedy)
         for failure, names in failures.items()

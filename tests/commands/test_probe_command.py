@@ -22,11 +22,11 @@ def test_the_default_runs_reward(here: Path, capsys: pytest.CaptureFixture[str])
     assert {file.name for file in folder.iterdir()} == {"config.yaml", "probe.json"}
     content = json.loads((folder / "probe.json").read_text(encoding="utf-8"))
     assert content["prompts"] == 6 and content["warnings"] == []
-    assert [each["name"] for each in content["earnings"][:2]] == [
+    assert [earned["name"] for earned in content["earnings"][:2]] == [
         "reference answers",
         "the model's own answers",
     ]
-    assert all(each["interval"] for each in content["earnings"])
+    assert all(earned["interval"] for earned in content["earnings"])
     assert any(line.startswith("  the model's own answers") for line in shown)
 
 

@@ -122,7 +122,7 @@ def test_prompts_without_references_do(words: tuple[str, ...], here: Path) -> No
     recorder = Recorder()
     probed(here, recorder, *words)
     content = json.loads((here / "probe.json").read_text(encoding="utf-8"))
-    names = {each["name"] for each in content["earnings"]}
+    names = {earned["name"] for earned in content["earnings"]}
     assert "echo of the prompt" in names and "one constant answer" not in names
 
 

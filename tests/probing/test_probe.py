@@ -17,13 +17,13 @@ from rlexp.spec.reward import Value
 
 
 def named(probed: RewardProbe) -> dict[str, Earnings]:
-    return {each.name: each for each in probed.earnings}
+    return {earned.name: earned for earned in probed.earnings}
 
 
 def test_everything_is_scored_with_its_own_rows_columns() -> None:
     """A row's answer compared with another row's column; a strategy that is left out."""
     earned = named(probe(pays(exact), material(), 8))
-    means = {name: each.mean for name, each in earned.items()}
+    means = {name: earned.mean for name, earned in earned.items()}
     assert means.pop(REFERENCES) == 1.0
     for name in ("one constant answer", "a list of all answers"):
         assert means.pop(name) == 0.25  # right for one of four rows

@@ -15,14 +15,14 @@ FIRST = ROWS[0]["prompt"]
 
 
 def variants(name: str, **knobs: object) -> list[Answers]:
-    [strategy] = [each for each in STRATEGIES if each.name == name]
+    [strategy] = [strategy for strategy in STRATEGIES if strategy.name == name]
     return [*strategy.variants(material(**knobs))]  # pyright: ignore[reportArgumentType]
 
 
 def test_names_and_kinds() -> None:
     """Two strategies that a table, or a resumed run, takes for one; a kind that nobody plays."""
-    assert len({each.name for each in STRATEGIES}) == len(STRATEGIES)
-    assert {each.kind for each in STRATEGIES} == set(get_args(StrategyKind))
+    assert len({strategy.name for strategy in STRATEGIES}) == len(STRATEGIES)
+    assert {strategy.kind for strategy in STRATEGIES} == set(get_args(StrategyKind))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_the_rewards_own_form_is_tried() -> None:
     """A form that is not one of the usual ones, and pays."""
     from dataclasses import replace
 
-    [strategy] = [each for each in STRATEGIES if each.kind == "form"]
+    [strategy] = [strategy for strategy in STRATEGIES if strategy.kind == "form"]
     texts = [answers[0] for answers in strategy.variants(replace(material(), forms=("<a>.</a>",)))]
     assert texts[0] == "<a>.</a>" and "```python\npass\n```" in texts
 

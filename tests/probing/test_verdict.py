@@ -22,7 +22,7 @@ def probed(score: Score, answers: Any = None, **settings: Any) -> RewardProbe:
 
 
 def warned(score: Score, answers: Any = None, **settings: Any) -> list[str]:
-    return [each.what for each in judge_probe(probed(score, answers, **settings)).warnings]
+    return [earned.what for earned in judge_probe(probed(score, answers, **settings)).warnings]
 
 
 def contains(prompt: str, completion: str, columns: dict[str, Any]) -> float:
@@ -86,7 +86,7 @@ def test_what_is_by_design_is_no_warning() -> None:
     design = {"answers": "a happy text is happy"}
     verdict = judge_probe(probed(lambda *a: float("They" in a[1]), design=design))
     assert verdict.warnings == []
-    assert {each.kind for each in verdict.by_design} == {"answers"}
+    assert {earned.kind for earned in verdict.by_design} == {"answers"}
     assert verdict.by_design[0] in verdict.paid
 
 
@@ -135,6 +135,8 @@ def test_the_file_holds_what_the_table_shows() -> None:
     """JSON that cannot be written, or lacks what a script asks for."""
     result = probed(contains)
     content = json.loads(json.dumps(probe_json(result, judge_probe(result))))
-    paid = {each["name"]: each["of_references"] for each in content["earnings"] if each["pays"]}
+    paid = {
+        earned["name"]: earned["of_references"] for earned in content["earnings"] if earned["pays"]
+    }
     assert paid["a list of all answers"] == 1.0
     assert content["warnings"][0]["remedy"] and content["most"] == 1.0

@@ -42,9 +42,9 @@ def verdict(graded: RewardSpec, given: Material, variants: int = 8) -> ProbeVerd
 
 def holds(graded: RewardSpec, given: Material, variants: int = 8) -> None:
     probed = probe(graded, given, variants)
-    found = judge_probe(probed)
-    assert [each.what for each in found.warnings] == []
-    assert probed.references is not None and found.yardstick is not None
+    judged = judge_probe(probed)
+    assert [warning.what for warning in judged.warnings] == []
+    assert probed.references is not None and judged.yardstick is not None
 
 
 SUMS = [(28, 96), (17, 5), (40, 38), (63, 29), (8, 91), (55, 45), (12, 70), (33, 39)]
@@ -151,9 +151,9 @@ class TestFormat:
             (prompt, graded.empty_forms()[0] if graded.empty_forms() else "#### 7")
             for prompt, _ in SUM_ROWS
         ]
-        found = verdict(graded, material([*rows], graded))
-        assert "a form without content" in {each.name for each in found.by_design}
-        assert found.warnings == []
+        judged = verdict(graded, material([*rows], graded))
+        assert "a form without content" in {earned.name for earned in judged.by_design}
+        assert judged.warnings == []
 
 
 class TestWords:
@@ -223,8 +223,8 @@ class TestWords:
     def test_what_sees_no_content_says_so(self, choice: str, text: str) -> None:
         """A strategy that pays without a word of the reward's own on why it must."""
         graded = reward(choice)
-        found = verdict(graded, material([("The film", text), ("A book", text)], graded))
-        assert found.warnings == [] and found.by_design
+        judged = verdict(graded, material([("The film", text), ("A book", text)], graded))
+        assert judged.warnings == [] and judged.by_design
         assert all(graded.by_design().values())
 
     def test_safety(self) -> None:
@@ -297,8 +297,8 @@ class TestJudges:
         """Strategies that never meet a right answer, and win among themselves."""
         server.rule = sober
         graded = make(server.url).model_copy(update={"opponents": None})
-        found = probe(graded, material(ESSAYS[:2], graded), 1)
-        assert found.references is not None and (found.references.mean or 0.0) > 0.95
+        judged = probe(graded, material(ESSAYS[:2], graded), 1)
+        assert judged.references is not None and (judged.references.mean or 0.0) > 0.95
 
 
 def test_a_users_function_that_compares_holds(here: Path) -> None:
