@@ -47,7 +47,6 @@ def test_a_refusal_is_shown_and_ends_with_2(here: Path) -> None:
     )
     (here / "my_long.py").write_text(code, encoding="utf-8")
     words = ("probe", "--no-model", "reward=python", "reward.function=my_long:long", "--rows", "4")
-    assert typed(*words, folder=here).returncode == 0
     done = typed(*words, "scoring.probe=refuse", folder=here)
     assert done.returncode == 2
     assert "! echo of the prompt" in done.stdout and "scoring.probe=warn" in done.stderr
