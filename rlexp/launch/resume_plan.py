@@ -16,7 +16,7 @@ from rlexp.config.stored import Config, read_config
 from rlexp.runtime.checkpoints import complete_checkpoints, remove_cut_off
 from rlexp.runtime.run_folder import CHECKPOINTS, CONFIG, SPOOL
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.keys import ADDED, key_paths, key_values
+from rlexp.spec.keys import LATER_KEYS, key_paths, key_values
 from rlexp.spec.run import RunSpec
 from rlexp.tracking.spool.history import RunHistory
 
@@ -96,7 +96,7 @@ def plan_resume(folder: Path, overrides: Sequence[str]) -> Resumption:
 
 
 def _may_be_new(key: str) -> bool:
-    return key.startswith("tracking.tags.") or key in ADDED
+    return key.startswith("tracking.tags.") or key in LATER_KEYS
 
 
 def _forbidden_changes(before: Config, after: Config, folder: Path) -> Iterator[Problem]:

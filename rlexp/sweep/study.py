@@ -21,7 +21,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from rlexp.spec.errors import Problem, RunFailed, UserError
-from rlexp.spec.keys import ADDED, with_current_names
+from rlexp.spec.keys import LATER_KEYS, with_current_names
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep.optuna_internals import storage_of
 from rlexp.tracking.secrets import redacted
@@ -210,7 +210,7 @@ def _changed_settings(
 ) -> list[Problem]:
     """Return what the stored study is about and the sweep is not, or the other way round."""
     before = dict(stored.user_attrs)
-    added = {key: value for key, value in now[CONFIG].items() if key in ADDED}
+    added = {key: value for key, value in now[CONFIG].items() if key in LATER_KEYS}
     before[CONFIG] = added | with_current_names(before.get(CONFIG, now[CONFIG]))
     pairs = [
         (
