@@ -132,6 +132,7 @@ def test_an_interrupted_build_cleans_up(tmp_path: Path):
     assert not list((tmp_path / "models").glob("tiny-*"))
 
 
+@pytest.mark.long
 def test_two_processes_train_once(
     tmp_path: Path, quick: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,6 +44,7 @@ def resumed(folder: Path, *overrides: str) -> None:
     launch(resumption.spec, folder, None, resumption.checkpoint)
 
 
+@pytest.mark.long
 def test_a_stopped_run_tells_and_goes_on_as_if_nobody_had_watched(tmp_path: Path) -> None:
     """A stop that is silent, or FAILED, or keeps a checkpoint of the bad step, or has no value for
     a sweep, or cannot be gone on from; and a guard that draws from the training's random numbers:

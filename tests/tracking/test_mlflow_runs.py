@@ -161,6 +161,7 @@ def test_refused_event_does_not_block_the_others(uri: str, tmp_path: Path) -> No
     assert UploadState.load(tmp_path / "run" / "spool.sent").refused == 2
 
 
+@pytest.mark.long
 def test_first_sample_of_the_cpu_is_a_measurement(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +239,7 @@ def test_status_says_how_a_process_ended(
         assert run.data.tags["error"] == "ValueError: the loss is a pear"
 
 
+@pytest.mark.long
 def test_sigterm_before_mlflow_has_answered(uri: str, tmp_path: Path) -> None:
     """The end must stand in the spool whatever the courier is doing, and be sent by whoever can."""
     done = ended("at once", uri, tmp_path / "run")
