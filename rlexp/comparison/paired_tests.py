@@ -56,11 +56,7 @@ class Paired:
 
 
 def paired_test(first: Means, other: Means, seed: int = 0) -> Paired | None:
-    """Set two runs against each other.
-
-    Returns:
-        None where fewer than two prompts are shared, or are finite in both.
-    """
+    """Return two runs against each other; None where fewer than two prompts are finite in both."""
     shared = [prompt for prompt in first if math.isfinite(other.get(prompt, math.nan))]
     deltas = [other[prompt] - first[prompt] for prompt in shared if math.isfinite(first[prompt])]
     ones = [1.0] * len(deltas)

@@ -6,14 +6,18 @@ are those of MLflow 3; a test holds both ways of reading to the same answers.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.files.registry_reference import PREFIX
 from rlexp.tracking.store.read_only import (
     open_read_only,
     sqlite_file,
@@ -28,42 +32,78 @@ Aliases = Mapping[str, str]
 """The number of the version that each alias means."""
 
 _TIMEOUT = 5.0  # seconds
+DESCRIBED = "rlexp.model"
+"""Tag of a version: keys of the config group `model` that hold for its weights, as JSON."""
+DESCRIBING = ("license", "chat", "dtype", "recommended")
+"""Those keys; others in a tag, which anybody may have set, are passed over."""
 _DELETED = "Deleted_Internal"
 """MLflow keeps the rows of versions that were deleted, at this stage."""
 
 
 @dataclass(frozen=True)
-class VersionEntry:
-    """What a registry keeps of one version."""
+class Version:
+    """One version of a registered model."""
 
+    name: str
+    number: str
+    uri: str
+    """Resolved address of the registry."""
     source: str
     """Where its files are, as MLflow addresses them."""
     created: int
     """Milliseconds since 1970."""
-    tags: Mapping[str, str]
+    tags: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The keys of the config that hold for these weights, as `promote` noted them."""
+        noted = json.loads(self.tags.get(DESCRIBED, "{}"))
+        return {key: noted[key] for key in DESCRIBING if key in noted}
+
+    @property
+    def path(self) -> str:
+        """The path that names this version and no other in the registry."""
+        return f"{PREFIX}{self.name}/{self.number}"
+
+    @property
+    def identity(self) -> str:
+        """What tells it from versions of this number in other registries, or in one begun anew."""
+        parts = [self.uri, self.source, self.name, self.number, str(self.created)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    def download(self, target: Path, wanted: Callable[[str], bool]) -> None:
+        """Copy its files into a folder, those only whose name is wanted.
+
+        Raises `UserError` where the store does not answer, or has nothing that is wanted.
+        """
+        from mlflow.artifacts import download_artifacts
+
+        with store_errors(self.uri):
+            files = [path for path in self._files() if wanted(PurePosixPath(path).name)]
+            for path in files:
+                place = target / PurePosixPath(path).parent
+                uri = f"{self.source}/{path}"
+                download_artifacts(artifact_uri=uri, dst_path=str(place), tracking_uri=self.uri)
+        if not files:
+            got = f"{self.path}, without files that can be loaded ({self.source})"
+            raise UserError(Problem("model.path", got, "a version that `promote` made"))
+
+    def _files(self, folder: str = "") -> Iterator[str]:
+        from mlflow.artifacts import list_artifacts
+
+        uri = f"{self.source}/{folder}" if folder else self.source
+        for entry in list_artifacts(artifact_uri=uri, tracking_uri=self.uri):
+            path = str(PurePosixPath(folder, PurePosixPath(entry.path).name))
+            if entry.is_dir:
+                yield from self._files(path)
+            else:
+                yield path
 
 
-class Catalogue(Protocol):
-    """A registry that is only read; each call raises `UserError` where it does not answer."""
+def open_catalogue(address: str) -> _SQLiteCatalogue | _MLflowCatalogue:
+    """Open the registry at a resolved address; each call raises where it does not answer.
 
-    def models(self) -> dict[str, Aliases]:
-        """Return the aliases of each registered model."""
-        ...
-
-    def version_numbers(self, name: str) -> list[str]:
-        """Return the numbers of a model's versions, in their order."""
-        ...
-
-    def entry(self, name: str, number: str) -> VersionEntry:
-        """Return a version that is there."""
-        ...
-
-
-def open_catalogue(address: str) -> Catalogue:
-    """Open the registry at a resolved address.
-
-    Raises:
-        UserError: nothing is there, or it does not answer within seconds, or it is no store.
+    Raises `UserError` where nothing is there, or it does not answer within seconds, or is no store.
     """
     if urlsplit(address).scheme.partition("+")[0] == "sqlite":
         return _SQLiteCatalogue(address, sqlite_file(address))
@@ -75,6 +115,7 @@ class _MLflowCatalogue:
         self._address, self._client = address, client
 
     def models(self) -> dict[str, Aliases]:
+        """Return the aliases of each registered model."""
         with store_errors(self._address):
             models = self._client.search_registered_models(max_results=1000)
         return {
@@ -83,16 +124,19 @@ class _MLflowCatalogue:
         }
 
     def version_numbers(self, name: str) -> list[str]:
+        """Return the numbers of a model's versions, in their order."""
         quoted = name.replace("'", "''")
         with store_errors(self._address):
             versions = self._client.search_model_versions(f"name = '{quoted}'")
         return sorted((str(version.version) for version in versions), key=int)
 
-    def entry(self, name: str, number: str) -> VersionEntry:
+    def entry(self, name: str, number: str) -> Version:
+        """Return a version that is there."""
         with store_errors(self._address):
             version = self._client.get_model_version(name, number)
             source = self._client.get_model_version_download_uri(name, number)
-        return VersionEntry(source, version.creation_timestamp, version.tags)
+        created = version.creation_timestamp
+        return Version(name, number, self._address, source, created, version.tags)
 
 
 class _SQLiteCatalogue:
@@ -115,14 +159,15 @@ class _SQLiteCatalogue:
         """
         return [str(number) for (number,) in self._query(query, name, _DELETED)]
 
-    def entry(self, name: str, number: str) -> VersionEntry:
+    def entry(self, name: str, number: str) -> Version:
         query = """
             SELECT coalesce(storage_location, source), creation_time FROM model_versions
             WHERE name = ? AND version = ?
         """
         ((source, created),) = self._query(query, name, number)
         tags = "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?"
-        return VersionEntry(source, created, dict(self._query(tags, name, number)))
+        noted = dict(self._query(tags, name, number))
+        return Version(name, number, self._address, source, created, noted)
 
     def _query(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         try:

@@ -63,10 +63,8 @@ _UNSAFE = re.compile(r"[^\w.-]+")
 def tracked_name(name: str, *, sampled: bool) -> str | None:
     """Return the name that rlexp tracks a trainer's metric under; None for what says nothing new.
 
-    Args:
-        name: as the trainer logs it.
-        sampled: whether the trainer samples completions. KL and entropy are then those of the
-            rollout, else those of the policy on the data's own answers.
+    KL and entropy are those of the rollout where the trainer `sampled` completions, else those of
+    the policy on the data's own answers.
 
     >>> tracked_name("reward_length", sampled=True)
     'rollout/reward_length'
@@ -82,10 +80,8 @@ def tracked_name(name: str, *, sampled: bool) -> str | None:
     for pattern, template in _PATTERNS:
         if match := pattern.fullmatch(name):
             return template.format(_safe(match.group(1)))
-    if _GROUPED.fullmatch(name):
-        group, _, rest = name.partition("/")
-        return f"{group}/{_safe(rest)}"
-    return f"train/{_safe(name)}"
+    group, _, rest = name.partition("/") if _GROUPED.fullmatch(name) else ("train", "/", name)
+    return f"{group}/{_safe(rest)}"
 
 
 def tracked_metrics(logs: Mapping[str, Any]) -> dict[str, float]:
@@ -95,12 +91,11 @@ def tracked_metrics(logs: Mapping[str, Any]) -> dict[str, float]:
     none ended), so a NaN passes through: it is a fact, and the spool can hold it.
     """
     sampled = "reward" in logs
-    renamed = {}
-    for name, value in logs.items():
-        target = tracked_name(name, sampled=sampled)
-        if target is not None and isinstance(value, (int, float)):
-            renamed[target] = float(value)
-    return renamed
+    return {
+        target: float(value)
+        for name, value in logs.items()
+        if isinstance(value, (int, float)) and (target := tracked_name(name, sampled=sampled))
+    }
 
 
 def finite_metrics(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -41,7 +41,7 @@ class Estimate:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Estimate:
-        """Return the estimate from one value for each seed, of which there must be one at least."""
+        """Return the estimate from one value, or more, for each seed."""
         count, mean = len(values), math.fsum(values) / len(values)
         if count < 2:
             return cls(mean, None, None, count)
@@ -170,8 +170,6 @@ def _compare(first: ConfirmedTrial, other: ConfirmedTrial, maximize: bool) -> tu
         return f"{text}: sure.", BETTER
     if gain.high < 0:
         return f"{text}: it is worse, and was lucky in the sweep.", WORSE
-    first_estimate = first.estimate(0)
-    overlap = ""
-    if first_estimate and first_estimate.overlaps(other.estimate(0)):
-        overlap = ", and their intervals overlap"
+    overlaps = (estimate := first.estimate(0)) and estimate.overlaps(other.estimate(0))
+    overlap = ", and their intervals overlap" if overlaps else ""
     return f"{text}, which may be nothing{overlap}: not sure.", UNDECIDED

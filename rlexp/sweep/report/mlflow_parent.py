@@ -7,31 +7,28 @@ uploader behind it. A resumed sweep appends to the same spool, and is the same M
 from __future__ import annotations
 
 import logging
-import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from rlexp.rendering.numbers import brief
 from rlexp.runtime.lock import Held, lock
-from rlexp.runtime.run_folder import SPOOL
+from rlexp.runtime.run_folder import CONFIG, SPOOL
 from rlexp.runtime.signals import Terminated
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep import study as attributes
 from rlexp.sweep.ownership import trials
-from rlexp.sweep.report.best_configs import format_objectives
+from rlexp.sweep.report.best_configs import class_name, format_objectives, format_params
 from rlexp.sweep.report.report import SweepReport
 from rlexp.sweep.space.space import SearchSpace
 from rlexp.tracking.provenance import environment
 from rlexp.tracking.query.record import SWEEP_TAG
-from rlexp.tracking.secrets import redacted_values
 from rlexp.tracking.spool.history import RunHistory
-from rlexp.tracking.spool.parent_run import write_parent_run
+from rlexp.tracking.spool.mlflow_writer import write_parent_run
 from rlexp.tracking.spool.shipper import Shipper
 from rlexp.tracking.spool.spool import Spool
 from rlexp.tracking.spool.uploader import Uploader
@@ -60,41 +57,39 @@ class ParentRunLogger:
             start = {name: history.start[name] for name in start} | {"resumed": True}
         self._append("start", tags=dict(tags), sweep=True, **start)
         if history is None:
+            spec = self._spec
             params = {
-                "sampler": _class_name(self._spec.sampler),
-                "pruner": _class_name(self._spec.pruner),
-                "objective": ", ".join(self._spec.objectives),
-                "direction": ", ".join(self._spec.directions),
-                "n_trials": self._spec.n_trials,
-                "n_jobs": self._spec.n_jobs,
+                "sampler": class_name(spec.sampler["_target_"]),
+                "pruner": class_name(spec.pruner["_target_"]),
+                "objective": ", ".join(spec.objectives),
+                "direction": ", ".join(spec.directions),
+                "n_trials": spec.n_trials,
+                "n_jobs": spec.n_jobs,
                 **{f"space.{key}": text for key, text in space.descriptions().items()},
             }
             self._append("params", params=params)
 
     def log_progress(self) -> None:
         """Write how far the study is, and what is the best so far."""
-        counts = {
+        metrics = {
             f"sweep/{state.name.lower()}": float(len(trials(self._study, state)))
             for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
         }
-        best = best_trials(self._study)
-        if best:
+        ended = int(sum(metrics.values()))
+        if best := best_trials(self._study):
             numbers = ", ".join(str(trial.number) for trial in best)
             self._append_changed("tags", tags={"best": numbers})
             self._append_changed("note", text=best_trials_note(self._spec, best))
-        best_value = {}
         if len(best) == 1:
             name = self._spec.objectives[0].rpartition("/")[2]
-            best_value = {f"sweep/best_{name}": best[0].values[0]}
-        metrics = {**counts, **best_value}
-        self._append_changed("metrics", step=int(sum(counts.values())), metrics=metrics)
+            metrics[f"sweep/best_{name}"] = best[0].values[0]
+        self._append_changed("metrics", step=ended, metrics=metrics)
 
     def log_report(self, report: SweepReport) -> None:
         """Write the report's files as artifacts, and how sure the ranking is."""
         if self._spool is None:
             return
-        for event in artifact_events(report):
-            self._spool.append(event)
+        record_artifacts(report, self._spool)
         if certainty := " ".join(report.certainty):
             text = best_trials_note(self._spec, best_trials(self._study))
             self._append_changed("note", text=f"{text}\n\n{certainty}")
@@ -116,8 +111,7 @@ class ParentRunLogger:
 
     def _append(self, kind: str, **fields: Any) -> None:
         if self._spool is not None:
-            now = time.time_ns() // 1_000_000
-            self._spool.append({"t": now, "kind": kind, **redacted_values(fields)})
+            self._spool.record(kind, **fields)
 
 
 @contextmanager
@@ -126,45 +120,22 @@ def parent_run_logger(
 ) -> Iterator[ParentRunLogger]:
     """Open the sweep's MLflow run, new or resumed; it ends as the block ends.
 
-    Where another process writes to it already, this one only adds trials below it.
-
-    Args:
-        spec: the sweep.
-        study: whose attribute `parent` is the MLflow run, for other machines.
-        space: what is searched.
-        tracking: the run's config group of this name; None without one.
+    Where another process writes to it already, this one only adds trials below it; other machines
+    know it by the study's attribute `parent`. `tracking` is the config's group of this name.
     """
     folder = Path(spec.folder)
-    if not tracking or tracking["uri"] is None:
-        yield ParentRunLogger(spec, study)
-        return
-    if study.user_attrs.get(attributes.PARENT) and not (folder / SPOOL).exists():
-        write_parent_run(folder, study.user_attrs[attributes.PARENT])  # another machine's
-        yield ParentRunLogger(spec, study)
-        return
     with ExitStack() as stack:
-        if not _lock_folder(folder, stack):
-            yield ParentRunLogger(spec, study)
-            return
-        yield stack.enter_context(_uploading(spec, study, space, tracking))
-
-
-def _lock_folder(folder: Path, stack: ExitStack) -> bool:
-    """Lock the sweep's folder, after those who only close a dead run in it have gone.
-
-    Returns:
-        Whether it is locked: another process that works on the sweep may keep it.
-    """
-    deadline = time.monotonic() + LOCK_TIMEOUT
-    while True:
-        try:
-            stack.enter_context(lock(folder))
-        except Held:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.1)
+        parent_run = ParentRunLogger(spec, study)
+        if not tracking or tracking["uri"] is None:
+            pass
+        elif study.user_attrs.get(attributes.PARENT) and not (folder / SPOOL).exists():
+            write_parent_run(folder, study.user_attrs[attributes.PARENT])  # another machine's
         else:
-            return True
+            with suppress(Held):  # by another process that works on the sweep
+                # after those who only close a dead run in it have gone
+                stack.enter_context(lock(folder, LOCK_TIMEOUT))
+                parent_run = stack.enter_context(_uploading(spec, study, space, tracking))
+        yield parent_run
 
 
 @contextmanager
@@ -203,12 +174,10 @@ def _uploading(
         spool.close()
 
 
-def artifact_events(report: SweepReport) -> Iterator[dict[str, Any]]:
-    """Return the spool's events by which a report's files become artifacts."""
+def record_artifacts(report: SweepReport, spool: Spool) -> None:
+    """Write the events by which a report's files become artifacts."""
     for path in report.artifacts():
-        now = time.time_ns() // 1_000_000
-        relative = str(path.relative_to(report.folder))
-        yield {"t": now, "kind": "artifact", "path": relative, "folder": None}
+        spool.record("artifact", path=str(path.relative_to(report.folder)), folder=None)
 
 
 def best_trials(study: optuna.Study) -> list[FrozenTrial]:
@@ -223,12 +192,6 @@ def best_trials_note(spec: SweepSpec, best: list[FrozenTrial]) -> str:
     title = "Best trial" if len(best) == 1 else "Best trials: none is better in all objectives"
     lines = [f"**{title}**", ""]
     for trial in best:
-        result = format_objectives(spec.objectives, trial.values)
-        params = " ".join(f"{key}={brief(value)}" for key, value in trial.params.items())
-        config = f"{spec.folder}/{trial.number}/config.yaml"
-        lines.append(f"- trial {trial.number}: {result} with `{params}` (`{config}`)")
+        result = f"{format_objectives(spec.objectives, trial.values)} with `{format_params(trial)}`"
+        lines.append(f"- trial {trial.number}: {result} (`{spec.folder}/{trial.number}/{CONFIG}`)")
     return "\n".join(lines)
-
-
-def _class_name(config: Mapping[str, Any]) -> str:
-    return str(config["_target_"]).rpartition(".")[2]

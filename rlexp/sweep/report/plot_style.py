@@ -40,14 +40,17 @@ Drawing = Plot | MissingPlot
 
 def draw_plot(
     title: str,
-    draw: Callable[[optuna.Study], object],
+    draw: Callable[..., object],
     study: optuna.Study,
     finish: Callable[[Figure], None] = lambda figure: None,
     size: tuple[float, float] = SMALL,
+    **arguments: object,
 ) -> Drawing:
-    """Return one of Optuna's plots as it looks on the page."""
+    """Return one of Optuna's plots, drawn with these arguments, as it looks on the page."""
     import matplotlib
     from matplotlib import pyplot
+    from matplotlib.collections import Collection
+    from matplotlib.lines import Line2D
 
     before = set(pyplot.get_fignums())
     settings = {**STYLE, "figure.constrained_layout.use": True, "savefig.dpi": 150}
@@ -55,27 +58,20 @@ def draw_plot(
         warnings.simplefilter("ignore")  # that Optuna's plots are experimental
         pyplot.switch_backend("agg")
         try:
-            draw(study)
+            draw(study, **arguments)
             figure = pyplot.gcf()
             finish(figure)
             _restyle(figure, size)
             if len(trials(study, TrialState.COMPLETE)) > MAX_VECTOR_TRIALS:
-                _rasterize(figure)
+                # dots and lines become pixels; letters and axes stay vectors
+                for artist in figure.findobj(lambda part: isinstance(part, (Collection, Line2D))):
+                    artist.set_rasterized(True)
             return Plot(title, as_svg(figure, COLOURS))
         except Exception as error:  # whatever it trips over, a sweep that has ended is to be told
             return MissingPlot(title, f"{type(error).__name__}: {' '.join(str(error).split())}")
         finally:
             for number in set(pyplot.get_fignums()) - before:
                 pyplot.close(number)
-
-
-def _rasterize(figure: Figure) -> None:
-    """Let dots and lines be pixels; letters and axes stay vectors."""
-    from matplotlib.collections import Collection
-    from matplotlib.lines import Line2D
-
-    for artist in figure.findobj(lambda artist: isinstance(artist, (Collection, Line2D))):
-        artist.set_rasterized(True)
 
 
 def _restyle(figure: Figure, size: tuple[float, float]) -> None:

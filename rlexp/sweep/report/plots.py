@@ -45,11 +45,11 @@ class PlotSection:
 
 
 def plot_sections(study: optuna.Study) -> Iterator[PlotSection]:
-    """Return all plots of a study, in the order in which people ask."""
+    """Yield all plots of a study, in the order in which people ask."""
     names = objective_names(study)
     objectives = range(len(names))
     first = [history_plot(study, objective) for objective in objectives]
-    first += [intermediate_plot(study)] if len(names) == 1 else [pareto_plot(study)]
+    first += [intermediate_plot(study) if len(names) == 1 else pareto_plot(study)]
     first += [importance_plot(study, objective) for objective in objectives]
     first += [contour_plot(study, objective) for objective in objectives]
     yield PlotSection("How it went, and what mattered", first)
@@ -64,38 +64,32 @@ def history_plot(study: optuna.Study, objective: int) -> Drawing:
     title = f"{objective_names(study)[objective]} by trial"
     if not complete_trials(study):
         return MissingPlot(title, "no trial is complete yet")
-    return draw_plot(
-        title,
-        partial(
-            optuna.visualization.matplotlib.plot_optimization_history,
-            **_target_arguments(study, objective),
-        ),
-        study,
-    )
+    draw = optuna.visualization.matplotlib.plot_optimization_history
+    return draw_plot(title, draw, study, **_target_arguments(study, objective))
 
 
 def intermediate_plot(study: optuna.Study) -> Drawing:
     """Return the plot of each trial's evaluations by step; those of pruned ones end early."""
-    title = f"{objective_names(study)[0]} by step"
+    name = objective_names(study)[0]
     states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
     reported = [trial for trial in trials(study, *states) if trial.intermediate_values]
     if not reported:
-        return MissingPlot(
-            title, "no trial was evaluated before its end: eval.every says how often"
-        )
+        why = "no trial was evaluated before its end: eval.every says how often"
+        return MissingPlot(f"{name} by step", why)
     draw = optuna.visualization.matplotlib.plot_intermediate_values
-    return draw_plot(title, draw, study, partial(mark_pruned, reported, objective_names(study)[0]))
+    return draw_plot(f"{name} by step", draw, study, partial(mark_pruned, reported, name))
 
 
 def pareto_plot(study: optuna.Study) -> Drawing:
     """Return the plot of the trials that none is better than in all objectives, among all."""
-    names = objective_names(study)
+    title, names = "Pareto front", objective_names(study)
     if len(names) > 3:
-        return MissingPlot("Pareto front", f"{len(names)} objectives: it can show two or three")
+        return MissingPlot(title, f"{len(names)} objectives: it can show two or three")
     if not complete_trials(study):
-        return MissingPlot("Pareto front", "no trial is complete yet")
-    draw = partial(optuna.visualization.matplotlib.plot_pareto_front, target_names=names)
-    return draw_plot("Pareto front", draw, study)
+        return MissingPlot(title, "no trial is complete yet")
+    return draw_plot(
+        title, optuna.visualization.matplotlib.plot_pareto_front, study, target_names=names
+    )
 
 
 def importance_plot(study: optuna.Study, objective: int) -> Drawing:
@@ -103,15 +97,12 @@ def importance_plot(study: optuna.Study, objective: int) -> Drawing:
 
     The importance is PED-ANOVA's (arXiv:2304.10255).
     """
-    title = f"What mattered to {objective_names(study)[objective]}"
+    name = objective_names(study)[objective]
     if why := _cannot_rank(study, objective, parameters=1):
-        return MissingPlot(title, why)
-    draw = partial(
-        optuna.visualization.matplotlib.plot_param_importances,
-        target=_minimised(study, objective),
-        target_name=objective_names(study)[objective],
-    )
-    return draw_plot(title, draw, study)
+        return MissingPlot(f"What mattered to {name}", why)
+    draw = optuna.visualization.matplotlib.plot_param_importances
+    target = _minimised(study, objective)
+    return draw_plot(f"What mattered to {name}", draw, study, target=target, target_name=name)
 
 
 def contour_plot(study: optuna.Study, objective: int) -> Drawing:
@@ -119,21 +110,16 @@ def contour_plot(study: optuna.Study, objective: int) -> Drawing:
     title = f"{objective_names(study)[objective]} over the two that mattered most"
     if why := _cannot_rank(study, objective, parameters=2):
         return MissingPlot(title, why)
-    first, second = _parameters_by_importance(study, objective)[:2]
-    params = [
-        trial.params
-        for trial in complete_trials(study)
-        if first in trial.params and second in trial.params
-    ]
-    if any(len({str(values[name]) for values in params}) < 2 for name in (first, second)):
-        why = f"too few trials have both {first} and {second}, with values that differ"
+    pair = _parameters_by_importance(study, objective)[:2]
+    params = [trial.params for trial in complete_trials(study)]
+    params = [values for values in params if all(name in values for name in pair)]
+    if any(len({str(values[name]) for values in params}) < 2 for name in pair):
+        why = f"too few trials have both {' and '.join(pair)}, with values that differ"
         return MissingPlot(title, why)
-    draw = partial(
-        optuna.visualization.matplotlib.plot_contour,
-        params=[first, second],
-        **_target_arguments(study, objective),
+    arguments = _target_arguments(study, objective)
+    return draw_plot(
+        title, optuna.visualization.matplotlib.plot_contour, study, params=pair, **arguments
     )
-    return draw_plot(title, draw, study)
 
 
 def parallel_plot(study: optuna.Study) -> Drawing:
@@ -142,22 +128,22 @@ def parallel_plot(study: optuna.Study) -> Drawing:
     if not complete_trials(study):
         return MissingPlot("Parallel coordinates", "no trial is complete yet")
     draw = optuna.visualization.matplotlib.plot_parallel_coordinate
-    single = {"target_name": objective_names(study)[0]} if len(study.directions) == 1 else {}
-    return draw_plot(title, partial(draw, **single), study, size=WIDE)
+    named: dict[str, Any] = {"target_name": objective_names(study)[0]}
+    single = named if len(study.directions) == 1 else {}
+    return draw_plot(title, draw, study, size=WIDE, **single)
 
 
 def slice_plots(study: optuna.Study, objective: int) -> Iterator[Drawing]:
-    """Return plots of the objective over each parameter by itself, the most important first."""
+    """Yield plots of the objective over each parameter by itself, the most important first."""
     names = _parameters_by_importance(study, objective)
     if not names:
         yield MissingPlot("Slices", "no trial is complete yet")
+    draw, arguments = (
+        optuna.visualization.matplotlib.plot_slice,
+        _target_arguments(study, objective),
+    )
     for name in names[:MAX_SLICES]:
-        draw = partial(
-            optuna.visualization.matplotlib.plot_slice,
-            params=[name],
-            **_target_arguments(study, objective),
-        )
-        yield draw_plot(name, draw, study)
+        yield draw_plot(name, draw, study, params=[name], **arguments)
     if left := names[MAX_SLICES:]:
         yield MissingPlot("Further parameters", f"{', '.join(left)}: they matter less")
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rlexp.rendering.numbers import brief
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep.ownership import ERROR, RETRIES, WITHDRAWN, trials
-from rlexp.sweep.report.best_configs import format_objectives
+from rlexp.sweep.report.best_configs import class_name, format_objectives, format_params
 from rlexp.sweep.report.mlflow_parent import ParentRunLogger, best_trials
 from rlexp.sweep.report.report import SweepReport
 
@@ -26,13 +26,12 @@ class SweepProgress:
     def sweep_started(self, budget: int, launcher: str) -> None:
         """Show what is about to be done."""
         spec = self._spec
-        sampler, pruner = (str(config["_target_"]) for config in (spec.sampler, spec.pruner))
-        how = f"{sampler.rpartition('.')[2]}, {pruner.rpartition('.')[2]}, {launcher}"
+        classes = (class_name(config["_target_"]) for config in (spec.sampler, spec.pruner))
+        how = ", ".join([*classes, launcher])
         self._print("sweep", f"{spec.name}: {budget} trials, {spec.n_jobs} at once, {how}")
         if earlier := trials(self._study):
-            finished = [trial for trial in earlier if trial.state.is_finished()]
-            begun = len(earlier) - len(finished)
-            text = f"{len(finished)} trials have ended"
+            finished = sum(trial.state.is_finished() for trial in earlier)
+            text, begun = f"{finished} trials have ended", len(earlier) - finished
             self._print("going on", f"{text}, {begun} begun" if begun else text)
 
     def trial_started(self, trial: FrozenTrial) -> None:
@@ -62,8 +61,7 @@ class SweepProgress:
         """Show the best trials."""
         for trial in best_trials(self._study):
             text = format_objectives(self._spec.objectives, trial.values)
-            params = " ".join(f"{key}={brief(value)}" for key, value in trial.params.items())
-            self._print("best", f"trial {trial.number}: {text}   {params}")
+            self._print("best", f"trial {trial.number}: {text}   {format_params(trial)}")
 
     def report_written(self, report: SweepReport) -> None:
         """Show what was written for people."""

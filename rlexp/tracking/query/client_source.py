@@ -9,12 +9,13 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlexp.tracking.query.conditions import RunFilter
 from rlexp.tracking.query.record import PARENT_TAG, Record
-from rlexp.tracking.store.read_only import store_errors
+from rlexp.tracking.store.read_only import all_pages, store_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,40 +26,32 @@ _ATTRIBUTES = {"run_id": "run_id", "name": "run_name", "status": "status"}
 
 
 class ClientSource:
-    """See `Source`. `uri` is the store's address, for messages."""
+    """See `SQLiteSource`. `uri` is the store's address, for messages."""
 
     def __init__(self, client: MlflowClient, uri: str) -> None:
         self._client = client
         self._uri = uri
 
     def experiments(self) -> dict[str, str]:
-        """See `Source`."""
-        names = {}
-        token = None
-        while True:
-            with store_errors(self._uri):
-                page = self._client.search_experiments(page_token=token)
-            names |= {experiment.experiment_id: experiment.name for experiment in page}
-            token = page.token
-            if not token:
-                return names
+        """See `SQLiteSource`."""
+        with store_errors(self._uri):
+            experiments = list(all_pages(self._client.search_experiments))
+        return {experiment.experiment_id: experiment.name for experiment in experiments}
 
     def search(
         self, experiments: Sequence[str], conditions: Sequence[RunFilter], limit: int | None = None
     ) -> Iterator[Record]:
-        """See `Source`."""
+        """See `SQLiteSource`."""
         # MLflow has no "or": a search for each combination of what the conditions allow.
         alternatives = itertools.product(*(_clauses(condition) for condition in conditions))
         size = min(limit or _PAGE, _PAGE)
         searches = [self._pages(experiments, " AND ".join(all_of), size) for all_of in alternatives]
         merged = heapq.merge(*searches, key=lambda record: -record.started)
-        matching = (
-            record for record in merged if all(condition.fits(record) for condition in conditions)
-        )
+        matching = (run for run in merged if all(condition.fits(run) for condition in conditions))
         return itertools.islice(matching, limit)
 
     def points(self, run_id: str, metrics: Sequence[str]) -> dict[str, dict[int, float]]:
-        """See `Source`."""
+        """See `SQLiteSource`."""
         values = {}
         for metric in metrics:
             with store_errors(self._uri):
@@ -69,28 +62,17 @@ class ClientSource:
         return values
 
     def _pages(self, experiments: Sequence[str], clause: str, size: int) -> Iterator[Record]:
-        token = None
-        while True:
-            with store_errors(self._uri):
-                page = self._client.search_runs(
-                    list(experiments),
-                    filter_string=clause,
-                    max_results=size,
-                    order_by=["attributes.start_time DESC", "attributes.run_id"],
-                    page_token=token,
-                )
-            yield from map(_record, page)
-            token = page.token
-            if not token:
-                return
+        order = ["attributes.start_time DESC", "attributes.run_id"]
+        search = partial(self._client.search_runs, filter_string=clause, order_by=order)
+        with store_errors(self._uri):
+            yield from map(_record, all_pages(search, list(experiments), max_results=size))
 
 
 def _clauses(condition: RunFilter) -> list[str]:
     """Return clauses of which one is true of every run that fits."""
+    key = f"{condition.place}s.`{condition.key}`"
     if condition.place == "attribute":
         key = f"attributes.{_ATTRIBUTES[condition.key]}"
-    else:
-        key = f"{condition.place}s.`{condition.key}`"
     if not condition.values:
         return [f"{key} IS NULL"]
     return [_clause(key, value, condition.is_prefix) for value in condition.values]

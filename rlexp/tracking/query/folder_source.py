@@ -95,8 +95,7 @@ class FolderRecords:
     def artifact(self, record: Record, path: str) -> Path:
         """Return a file that is an artifact at the top, where it stands in the folder.
 
-        Raises:
-            FileNotFoundError: there is no such artifact, or it is gone.
+        Raises `FileNotFoundError` where there is no such artifact, or it is gone.
         """
         folder = _folder(record)
         for event in reversed(self._events_of_kind(folder, "artifact")):

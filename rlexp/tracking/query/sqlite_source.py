@@ -53,7 +53,7 @@ _POINTS = """
 
 
 class SQLiteSource:
-    """See `Source`. The file at the resolved address `uri` is opened for reading only."""
+    """The runs in a file, opened for reading only; raises `UserError` where it does not answer."""
 
     def __init__(self, uri: str, path: Path) -> None:
         self._uri = uri
@@ -61,22 +61,19 @@ class SQLiteSource:
         self._connection = sqlite3.connect(read_only, uri=True, timeout=_TIMEOUT)
 
     def experiments(self) -> dict[str, str]:
-        """See `Source`."""
+        """Return the ids of the active experiments, and their names."""
         return {str(number): name for number, name in self._query(_EXPERIMENTS)}
 
     def search(
         self, experiments: Sequence[str], conditions: Sequence[RunFilter], limit: int | None = None
     ) -> Iterator[Record]:
-        """See `Source`."""
-        matching = (
-            record
-            for record in self._newest_first(experiments, self._candidates(conditions))
-            if all(condition.fits(record) for condition in conditions)
-        )
+        """Yield active runs of which all conditions are true, newest first, at most `limit`."""
+        runs = self._newest_first(experiments, self._candidates(conditions))
+        matching = (run for run in runs if all(condition.fits(run) for condition in conditions))
         return islice(matching, limit)
 
     def points(self, run_id: str, metrics: Sequence[str]) -> dict[str, dict[int, float]]:
-        """See `Source`."""
+        """Return values by step of the metrics that were logged; of a step's values the latest."""
         values: dict[str, dict[int, float]] = {}
         for name, step, value in self._query(_POINTS, run_id, json.dumps(list(metrics))):
             values.setdefault(name, {})[step] = _nan_for_null(value)
@@ -93,14 +90,16 @@ class SQLiteSource:
                 case ["attribute", "run_id"]:
                     ids = set(condition.values)
                 case ["attribute", "name"]:
-                    ids = {run_id for (run_id,) in self._query(_NAMED, values)}
+                    ids = self._ids(_NAMED, values)
                 case [("param" | "tag") as place, key]:
-                    query = _WITH_PARAM if place == "param" else _WITH_TAG
-                    ids = {run_id for (run_id,) in self._query(query, key, values)}
+                    ids = self._ids(_WITH_PARAM if place == "param" else _WITH_TAG, key, values)
                 case _:
                     continue
             candidates = ids if candidates is None else candidates & ids
         return candidates
+
+    def _ids(self, query: str, *values: str) -> set[str]:
+        return {run_id for (run_id,) in self._query(query, *values)}
 
     def _newest_first(
         self, experiments: Sequence[str], candidates: set[str] | None
