@@ -102,7 +102,6 @@ def _find(
 
 
 def _full_names(typed: Sequence[str], runs: Sequence[Run]) -> list[str]:
-    """Return the full names of the metrics that were asked for."""
     known = sorted({name for run in runs for name in run.final})
     full = [name if "/" in name else f"eval/{name}" for name in typed]
     problems = []

@@ -68,7 +68,6 @@ def _is_override(word: str) -> bool:
 
 
 def _print_table(folders: Sequence[Path]) -> None:
-    """Print all cards in a line each."""
     from rich.table import Table
     from rich.text import Text
 

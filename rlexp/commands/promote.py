@@ -17,7 +17,7 @@ from pathlib import Path
 from rlexp.cli.arguments import Parser, store_of
 from rlexp.cli.exit_status import import_from_here
 from rlexp.registry import upload as registry
-from rlexp.registry.catalogue import DESCRIBED, DESCRIBING
+from rlexp.registry.versions import DESCRIBED, DESCRIBING
 from rlexp.runtime.environment import silence_libraries
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.query.records import Record, Records

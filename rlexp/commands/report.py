@@ -57,7 +57,6 @@ def run(argv: list[str]) -> int:
 
 
 def _folder(word: str, uri: str, experiment: str | None) -> Path:
-    """Return the folder of the sweep that a word means."""
     for place in (Path(word), SWEEPS / word):
         if _is_sweep(place):
             return place
@@ -83,7 +82,6 @@ def _is_sweep(folder: Path) -> bool:
 
 
 def _tracked(word: str, uri: str, experiment: str | None) -> Path:
-    """Return the folder of a sweep that MLflow knows."""
     from rlexp.tracking.query.records import Records
 
     with Records.open(uri, experiment) as records:
@@ -135,7 +133,7 @@ def _print(written: SweepReport) -> None:
 def _sent(written: SweepReport) -> str | None:
     """Return what became of the files in the sweep's MLflow run; None where it has none."""
     from rlexp.runtime.lock import Held, lock
-    from rlexp.sweep.report.mlflow_parent import record_artifacts
+    from rlexp.sweep.report.progress import record_artifacts
     from rlexp.tracking.spool.shipper import Shipper, tracking_address
     from rlexp.tracking.spool.spool import Spool
 

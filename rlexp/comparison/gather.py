@@ -88,7 +88,6 @@ def _text(source: RunSource, record: Record, path: str) -> str | None:
 
 
 def _config(record: Record, source: RunSource) -> tuple[dict[str, Any], bool]:
-    """Return the config, and whether that is all of it."""
     import yaml
 
     text = _text(source, record, CONFIG)

@@ -71,7 +71,6 @@ def _grid(rows: Sequence[tuple[str, Sequence[str | None]]]) -> dict[str, Any]:
 
 
 def _tests(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return a row for each metric and run."""
     return [
         {
             "metric": wording.short_name(tested.metric),

@@ -120,7 +120,6 @@ def set_alias(records: Records, name: str, alias: str, version: str) -> str | No
 
 
 def _find_or_create_model(records: Records, record: Record, upload: Upload) -> LoggedModel:
-    """Return the checkpoint's entry in the Models table."""
     client = records.client
     of_run = f"source_run_id = '{record.run_id}'"
     models = client.search_logged_models([record.experiment_id], filter_string=of_run)

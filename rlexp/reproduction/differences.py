@@ -91,7 +91,6 @@ def differing_attempts(recorded: RecordedRun) -> list[str]:
 
 
 def _differing(then: Facts, current: Facts) -> list[str]:
-    """Return the keys that both have, with other values."""
     return sorted(key for key in then.keys() & current.keys() if then[key] != current[key])
 
 

@@ -22,8 +22,7 @@ from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep import study as names
 from rlexp.sweep.confirmation.rerun import run_confirmation
 from rlexp.sweep.loop import SweepLoop
-from rlexp.sweep.report.mlflow_parent import parent_run_logger
-from rlexp.sweep.report.progress import SweepProgress
+from rlexp.sweep.report.progress import SweepProgress, parent_run_logger
 from rlexp.sweep.report.report import write_sweep_report
 from rlexp.sweep.sampling import grid_problems, is_grid
 from rlexp.sweep.space.check import group_test
@@ -123,8 +122,6 @@ def check_samplers(spec: SweepSpec, space: SearchSpace) -> None:
 
 
 def _study_attributes(spec: SweepSpec, space: SearchSpace, config: DictConfig) -> dict[str, Any]:
-    """Return what the study is to be known by."""
-
     return {
         names.SPACE: space.descriptions(),
         names.OBJECTIVES: spec.objectives,

@@ -215,7 +215,6 @@ class SweepLoop:
         self._count_failures(settled, outcome)
 
     def _announce_ended(self) -> None:
-        """Show people the trials that have ended."""
         while self._unannounced:
             self.progress.trial_ended(self._unannounced.pop(0))
 

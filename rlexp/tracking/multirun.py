@@ -96,6 +96,6 @@ class MultirunParent(Callback):
 
 
 def _record(folder: Path, kind: str, **fields: Any) -> None:
-    """Append to the spool, which several processes of the sweep do."""
+    """Append to the spool, which several processes of the multirun do."""
     with Spool(folder / SPOOL) as spool:
         spool.record(kind, **fields)

@@ -15,8 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rlexp.sweep import ownership
 from rlexp.sweep.confirmation.ranking import CONFIRMS, SEED, best_candidates
 from rlexp.sweep.loop import SweepLoop
-from rlexp.sweep.report.mlflow_parent import ParentRunLogger
-from rlexp.sweep.report.progress import SweepProgress
+from rlexp.sweep.report.progress import ParentRunLogger, SweepProgress
 from rlexp.sweep.study import (
     CONFIG,
     OBJECTIVES,

@@ -130,7 +130,6 @@ def _facts(study: optuna.Study, folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _confirmed_row(confirmed: ConfirmedTrial, n_objectives: int) -> dict[str, object]:
-    """Return a trial of the table of trials that were run again."""
     remarks = [
         f"seed {seed} failed: {redacted(why)[:MAX_ERROR]}" for seed, why in confirmed.failed.items()
     ]
@@ -170,7 +169,6 @@ def _rows(
 
 
 def _state_text(trial: FrozenTrial) -> str:
-    """Return the state of a trial, and why it has no result."""
     state = _state_name(trial)
     if trial.state == TrialState.PRUNED and trial.last_step is not None:
         return f"{state} at step {trial.last_step}"

@@ -29,6 +29,7 @@ from rlexp.tracking.query.conditions import (
     no_such_run,
 )
 from rlexp.tracking.query.record import PARENT_TAG, Record
+from rlexp.tracking.query.sources import ClientSource, SQLiteSource
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.spool import UploadState
 from rlexp.tracking.store.read_only import FIRST_RUN, open_read_only, sqlite_file, store_errors
@@ -36,16 +37,13 @@ from rlexp.tracking.store.read_only import FIRST_RUN, open_read_only, sqlite_fil
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from rlexp.tracking.query.client_source import ClientSource
-    from rlexp.tracking.query.sqlite_source import SQLiteSource
-
-    Source = SQLiteSource | ClientSource
-
 
 class Records:
     """Reads the runs of a store; every method raises `UserError` where that no longer answers."""
 
-    def __init__(self, source: Source, uri: str, experiments: Sequence[str]) -> None:
+    def __init__(
+        self, source: SQLiteSource | ClientSource, uri: str, experiments: Sequence[str]
+    ) -> None:
         self.uri = uri
         self.experiment_ids = list(experiments)
         self._source = source
@@ -223,11 +221,7 @@ class Records:
         return [run] if run else []
 
 
-def _source(uri: str) -> Source:
+def _source(uri: str) -> SQLiteSource | ClientSource:
     if urlsplit(uri).scheme.partition("+")[0] == "sqlite":
-        from rlexp.tracking.query.sqlite_source import SQLiteSource
-
         return SQLiteSource(uri, sqlite_file(uri))
-    from rlexp.tracking.query.client_source import ClientSource
-
     return ClientSource(open_read_only(uri), uri)

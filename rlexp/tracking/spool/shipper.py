@@ -268,6 +268,5 @@ def _batches(events: Iterable[tuple[Event, int]]) -> Iterator[tuple[list[Event],
 
 
 def _label(event: Event) -> str:
-    """Return what an event is called in a warning."""
     subject = event.get("file") or event.get("path") or event.get("name") or event.get("step")
     return f"the {event['kind']} {subject}" if subject is not None else f"the {event['kind']}"

@@ -197,7 +197,6 @@ def _artifact_location(uri: str, experiment: str) -> str | None:
 
 
 def _find_or_create_experiment(client: MlflowClient, name: str, location: str | None) -> str:
-    """Return the id of an experiment, made and tagged where it is new."""
     from mlflow.exceptions import MlflowException
 
     experiment = client.get_experiment_by_name(name)

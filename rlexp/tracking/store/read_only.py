@@ -23,6 +23,7 @@ T = TypeVar("T")
 FIRST_RUN = "Begin with a first run: python -m rlexp"
 _SERVERS = ("http", "https", "databricks")
 _TABLE = "experiments"
+_TIMEOUT = 5.0  # seconds that a SQLite file may be locked
 _PATIENCE = "5"  # seconds, as a variable of the environment
 _REQUEST_ERRORS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
 """Codes of errors in what was asked: whoever answers with them is there."""
@@ -67,6 +68,19 @@ def store_errors(uri: str) -> Iterator[None]:
     except (MlflowException, RequestException, DBAPIError) as error:
         if getattr(error, "error_code", None) in _REQUEST_ERRORS:
             raise
+        raise unreachable_error(uri, error) from error
+
+
+def query_sqlite(uri: str, path: Path, query: str, *values: Any) -> list[Any]:
+    """Return the rows that a store's SQLite file answers, opened for reading only.
+
+    Raises `UserError` where it does not answer.
+    """
+    read_only = f"{path.as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(read_only, uri=True, timeout=_TIMEOUT)) as connection:
+            return connection.execute(query, values).fetchall()
+    except sqlite3.Error as error:
         raise unreachable_error(uri, error) from error
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 from mlflow import MlflowClient
 
-from rlexp.registry.catalogue import _MLflowCatalogue, open_catalogue
+from rlexp.registry.versions import _MLflowCatalogue, open_catalogue
 
 ASKS = """
 import sys
