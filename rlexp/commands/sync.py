@@ -138,7 +138,7 @@ def _send(folder: Path, uri: str, experiment: str, unreachable: dict[str, str]) 
             shipper.ship()
     except Exception as error:  # each kind of store has errors of its own
         why = f"{redacted(uri)}: {cause_of(error)}"
-        # The store may well take other runs.
+        # Of this run alone: the store may well take others.
         unknown = getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"
         if not unknown and not isinstance(error, (FilesDeferred, RuntimeError)):
             unreachable[uri] = why

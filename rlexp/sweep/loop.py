@@ -110,8 +110,9 @@ class SweepLoop:
         return claimed
 
     def _handle_dead_trials(self) -> None:
+        own_numbers = {trial.number for trial in self._under_way.values()}
         grace = 3.0 * self.spec.heartbeat
-        for trial in ownership.find_dead_trials(self.study, self._own_numbers(), grace):
+        for trial in ownership.find_dead_trials(self.study, own_numbers, grace):
             how = "with its sweep or its machine"
             with suppress(UpdateFinishedTrialError):  # another machine was quicker
                 if not ownership.handle_dead_trial(self.study, trial, how, self.spec.max_retries):
@@ -129,15 +130,12 @@ class SweepLoop:
             return trial
         return sample_parameters(self.study, self.spec, self.space, self.compositions, trial)
 
-    def _own_numbers(self) -> frozenset[int]:
-        return frozenset(trial.number for trial in self._under_way.values())
-
-    def _local_running(self) -> frozenset[int]:
+    def _local_running(self) -> set[int]:
         """Return the trials that run on this machine, those that a killed sweep left among them."""
         running = ownership.trials(self.study, TrialState.RUNNING)
         owners = {trial.number: trial.user_attrs.get(ownership.OWNER) for trial in running}
         local = {number for number, o in owners.items() if o and ownership.Owner(**o).is_local}
-        return self._own_numbers() | local
+        return local | {trial.number for trial in self._under_way.values()}
 
     def _asks_for_more(self, budgeted: Sequence[FrozenTrial]) -> bool:
         return len(budgeted) < self.budget

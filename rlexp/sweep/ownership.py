@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import platform
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -147,9 +147,7 @@ def handle_dead_trial(study: optuna.Study, trial: FrozenTrial, how: str, max_ret
     return True
 
 
-def find_dead_trials(
-    study: optuna.Study, own_numbers: frozenset[int], grace: float
-) -> list[FrozenTrial]:
+def find_dead_trials(study: optuna.Study, own_numbers: Set[int], grace: float) -> list[FrozenTrial]:
     """Return the trials that are RUNNING by name only, none of those that this process runs.
 
     One without an owner is taken for dead after `grace` seconds.

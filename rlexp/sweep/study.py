@@ -234,19 +234,19 @@ def _changed_settings(
     ]
 
 
-def retry_outages(ask: Callable[[], T], patience: float = PATIENCE) -> T:
+def retry_outages(ask: Callable[[], T]) -> T:
     """Return what `ask` returns, called again after each outage of the study's data base.
 
-    Raises `RunFailed` where that has not answered for `patience` seconds.
+    Raises `RunFailed` where that has not answered for `PATIENCE` seconds.
     """
     since, warned = time.monotonic(), False
     while True:
         try:
             return ask()
         except OUTAGE as error:
-            if time.monotonic() - since > patience:
+            if time.monotonic() - since > PATIENCE:
                 raise RunFailed(
-                    f"the study's data base has not answered for {patience:.0f} s",
+                    f"the study's data base has not answered for {PATIENCE:.0f} s",
                     redacted(str(error)).splitlines()[0],
                     "the same command goes on with all that was told; start the data base first",
                 ) from error

@@ -5,7 +5,6 @@ MLflow's page makes a section of charts for what stands before the slash, and re
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -96,11 +95,6 @@ def tracked_metrics(logs: Mapping[str, Any]) -> dict[str, float]:
         for name, value in logs.items()
         if isinstance(value, (int, float)) and (target := tracked_name(name, sampled=sampled))
     }
-
-
-def finite_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return only the metrics that are finite numbers, as plots want them."""
-    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 def _safe(name: str) -> str:

@@ -13,6 +13,7 @@ import platform
 import shutil
 import sysconfig
 from collections.abc import Iterator
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -134,12 +135,12 @@ def user_sources(spec: RunSpec) -> dict[str, Path]:
     """
     installed = [Path(sysconfig.get_path(kind)) for kind in ("stdlib", "purelib", "platlib")]
     installed = [*map(Path.resolve, installed), _CODE]
-    here = Path.cwd().resolve()
+    current = Path.cwd().resolve()
     sources = {}
     for part in (spec.algo, spec.data, spec.reward, *spec.eval.gold_checked[0].values()):
         for path in map(Path.resolve, part.sources()):
             if not any(path.is_relative_to(folder) for folder in installed):
-                name = str(path.relative_to(here)) if path.is_relative_to(here) else path.name
+                name = str(path.relative_to(current)) if path.is_relative_to(current) else path.name
                 sources[name] = path
     return sources
 
@@ -180,13 +181,8 @@ def code_digest() -> str:
 
 
 def _git_facts(code: GitState) -> Facts:
-    return {
-        "folder": str(code.folder),
-        "commit": code.commit,
-        "status": code.status,
-        "diff": sha256(code.diff.encode()).hexdigest()[:32] if code.diff else None,
-        "restorable": code.restorable,
-    }
+    digest = sha256(code.diff.encode()).hexdigest()[:32] if code.diff else None
+    return {**asdict(code), "folder": str(code.folder), "diff": digest}
 
 
 def _digest(path: Path) -> str:
