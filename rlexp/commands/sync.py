@@ -124,7 +124,6 @@ def _sync(
 
 
 def _send(folder: Path, uri: str, experiment: str, unreachable: dict[str, str]) -> Outcome | None:
-
     life = SpoolStatus.read(folder)
     if not life.ended and not life.ran_on_this_machine:
         where = life.host or "a machine that its spool no longer names"
