@@ -16,7 +16,7 @@ from rlexp.launch.resume_plan import plan_resume
 from rlexp.registry.promote import last_step
 from rlexp.runtime.checkpoints import complete_checkpoints
 from rlexp.spec.errors import UserError
-from rlexp.sweep.run_trial import card_metrics
+from rlexp.sweep.trial import card_metrics
 
 TWITCHY = ("guards.every=2", "guards.prompts=8", "guards.perplexity_rise=1.00001")
 """Any rise of the perplexity of held-out texts is too much, two steps after the start."""

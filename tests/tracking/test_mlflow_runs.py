@@ -23,7 +23,7 @@ from rlexp.tracking import Tracker
 from rlexp.tracking.spool import uploader
 from rlexp.tracking.spool.shipper import Shipper
 from rlexp.tracking.spool.spool import UploadState, read_events
-from rlexp.tracking.store import saved_view
+from rlexp.tracking.store.connection import SAVED_VIEW
 
 TESTS = Path(__file__).parents[1]
 
@@ -98,7 +98,7 @@ def check_whole_run(uri: str, experiment: str = "rlexp") -> Run:
     assert {"card.html", "config.yaml", "packages.txt", "samples"} <= names
     tags = client.get_experiment(run.info.experiment_id).tags
     assert tags["mlflow.experimentKind"] == "custom_model_development"
-    state = json.loads(json.loads(tags[saved_view.TAG])["state"])
+    state = json.loads(json.loads(tags[SAVED_VIEW])["state"])
     assert {"metrics.`eval/reward`", "params.`algo.beta`"} <= set(state["selectedColumns"])
     return run
 

@@ -39,7 +39,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from tracking_spec import tracking_spec
 from rlexp.tracking import Tracker
-from rlexp.tracking.multirun import parent_run
+from rlexp.tracking.spool.mlflow_writer import parent_run
 
 @hydra.main(version_base=None, config_path=".", config_name="config")
 def main(config):

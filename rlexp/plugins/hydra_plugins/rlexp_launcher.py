@@ -54,7 +54,7 @@ class SlotsLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run all jobs of a sweeper that knows of no slots, and return their results in order."""
-        from rlexp.sweep.workers.jobs import job_return_from
+        from rlexp.sweep.workers.slots import job_return_from
 
         with self.slots as slots:
             self._slots = None
