@@ -16,8 +16,8 @@ from rlexp.runtime.run_folder import CARD, CONFIG, SPOOL
 from rlexp.spec.errors import Pruned
 from rlexp.spec.run import RunSpec
 from rlexp.sweep.driver import sweep_spec
-from rlexp.sweep.run_trial import run_trial
 from rlexp.sweep.study import open_study
+from rlexp.sweep.trial import run_trial
 
 
 class Reporter:
