@@ -134,27 +134,20 @@ def build_card(
     """Put a card together.
 
     Args:
-        identity: which run it is.
-        before: None if the run ended before there was any.
-        after: None if the run did not finish.
-        cost: what it took.
-        notes: what was done to data and model on the way.
-        guards: what is too much of a change, for the warnings.
-        firings: of the guards, while it trained.
+        before, after: None if the run ended before there was any.
         control: the policy before training against itself.
-        frontier: the run against best-of-n.
         columns: what the prompts are sliced by; n values each.
-        resamples: `eval.bootstrap`.
-        seed: `eval.seed`.
+        resamples, seed: of the bootstrap.
     """
     old = dict(before.metrics) if before else {}
     new = dict(after.metrics) if after else {}
     intervals = dict(after.intervals) if after else {}
-    won = _win_rate(before, after, resamples, seed)
-    interval = None
+    won, changed, interval = None, {}, None
+    if before and after:
+        won = win_rate_by_reward(before.rewards, after.rewards, resamples, seed)
+        changed = changes(before, after, resamples, seed)
     if won and won.low is not None and won.high is not None:
         intervals["win_rate"] = interval = won.low, won.high
-    changed = changes(before, after, resamples, seed) if before and after else {}
     gains, losses = largest_changes(before, after)
     warnings = final_warnings(old, new, interval, guards)
     return Card(
@@ -180,14 +173,6 @@ def build_card(
         gains=gains,
         losses=losses,
     )
-
-
-def _win_rate(
-    before: Evaluation | None, after: Evaluation | None, resamples: int, seed: int
-) -> WinRate | None:
-    if before is None or after is None:
-        return None
-    return win_rate_by_reward(before.rewards, after.rewards, resamples, seed)
 
 
 def _pairs(before: Evaluation | None, after: Evaluation | None) -> list[Pair]:

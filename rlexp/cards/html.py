@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlexp.cards import labels
 from rlexp.cards.card import Card
-from rlexp.cards.labels import MetricRow, card_headline, cost_line, format_verdicts, metric_rows
+from rlexp.cards.labels import MetricRow
 from rlexp.cards.plots import History, curves, frontier_plot, reward_histogram
-from rlexp.cards.wording import format_change, format_signed, slice_row
 from rlexp.evaluation.metrics import find_metric
 from rlexp.evaluation.results import Evaluation
 from rlexp.rendering import html
 from rlexp.rendering.numbers import duration, interval, memory, number
-from rlexp.rendering.svg import Plot
+
+UNITS = {"_seconds": duration, "_mib": memory, "": number}
+"""How a cost is shown, by the end of its name."""
 
 
 @dataclass(frozen=True)
@@ -36,34 +38,27 @@ def write_card_page(
     before: Evaluation | None = None,
     after: Evaluation | None = None,
 ) -> None:
-    """Write `card.html`.
-
-    Args:
-        card: what the page shows.
-        path: the file.
-        history: metrics by optimizer step, for the curves.
-        config: the composed config, as yaml.
-        before: the evaluation before training, for the histogram of rewards.
-        after: the one after.
+    """Write `card.html`, with the metrics by optimizer step as curves, the composed config as yaml,
+    and the rewards of both evaluations as a histogram.
     """
     histogram = reward_histogram(_rewards(before), _rewards(after))
-    yardstick = [frontier_plot(card.frontier)] if card.frontier else []
-    plots: list[Plot] = [*curves(history), *([histogram] if histogram else []), *yardstick]
+    yardstick = frontier_plot(card.frontier) if card.frontier else None
+    plots = [*curves(history), *(plot for plot in (histogram, yardstick) if plot)]
     html.write(
         path,
         "rlexp.cards",
         "card.html",
         card=card,
-        headline=card_headline(card),
-        rows=[(row, interval(row.low, row.high), bar(row)) for row in metric_rows(card)],
-        verdicts=format_verdicts(card),
+        headline=labels.card_headline(card),
+        rows=[(row, interval(row.low, row.high), bar(row)) for row in labels.metric_rows(card)],
+        verdicts=labels.format_verdicts(card),
         changes={
-            metric: (format_signed(change.difference), format_change(change))
+            metric: (labels.format_signed(change.difference), labels.format_change(change))
             for metric, change in card.changes.items()
         },
-        slices=[(part.by, *slice_row(part)) for part in card.slices],
+        slices=[(part.by, *labels.slice_row(part)) for part in card.slices],
         plots=plots,
-        cost=cost_line(card),
+        cost=labels.cost_line(card),
         phases=_phases(card),
         config=config,
     )
@@ -91,10 +86,8 @@ def _phases(card: Card) -> list[tuple[str, str]]:
     """Return what each phase took, named as people say it."""
     phases = []
     for name, value in card.cost.items():
-        if name.endswith("_seconds"):
-            phases.append((name.removesuffix("_seconds").replace("_", " "), duration(value)))
-        elif name.endswith("_mib"):
-            phases.append((name.removesuffix("_mib").replace("_", " "), memory(value)))
-        else:
-            phases.append((name.replace("_", " "), number(value)))
+        suffix, text = next(
+            (suffix, shown) for suffix, shown in UNITS.items() if name.endswith(suffix)
+        )
+        phases.append((name.removesuffix(suffix).replace("_", " "), text(value)))
     return phases

@@ -20,6 +20,7 @@ from rlexp.rendering.numbers import interval, number
 from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.components import component_class
 from rlexp.spec.data import DataSpec
+from rlexp.spec.model_kind import KINDS, Head
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard, ModelCardData
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 NAME = "README.md"
 UNKNOWN = "not known to this project: check it before you pass the model on"
 
-USES = {
-    "policy": "To go on from it: `python -m rlexp model=local model.path=FOLDER algo=dpo`.",
+USES: dict[Head, str] = {
+    "language": "To go on from it: `python -m rlexp model=local model.path=FOLDER algo=dpo`.",
     "reward": "To train by it: `python -m rlexp reward=model reward.path=FOLDER`.",
 }
 
@@ -57,17 +58,17 @@ def model_card(
         config: the run's composed config.
         card: its evaluation before training and of these weights.
         origin: tags of the run: command, commit, versions.
-        weights: what they are.
 
     Raises:
         ValueError: the front matter would not be what the hub understands.
     """
     from huggingface_hub import ModelCard
 
-    model, data, train = config["model"], config["data"], config["train"]
+    model, data, algo = config["model"], config["data"], algorithm_of(config)
     template = files("rlexp.cards") / "templates" / "model_card.md"
     commit = origin.get("mlflow.source.git.commit", "unknown")
     dirty = origin.get("git.dirty") == "true"
+    versions = {tag.removeprefix("version."): version for tag, version in origin.items()}
     return ModelCard.from_template(
         _front_matter(config, card, weights),
         template_str=template.read_text(encoding="utf-8"),
@@ -75,36 +76,29 @@ def model_card(
         what=training_summary(config),
         headline=_sentence(card_headline(card)),
         rows=[
-            {
-                "label": row.label,
-                "before": number(row.before),
-                "after": number(row.after),
-                "interval": interval(row.low, row.high),
-            }
+            (row.label, number(row.before), number(row.after), interval(row.low, row.high))
             for row in metric_rows(card)
         ],
         verdicts=format_verdicts(card),
-        snippet=snippet(config, card, weights.adapter, weights.base_inside),
+        snippet=snippet(config, card, KINDS[algo.head], weights.adapter, weights.base_inside),
         needs=", with peft installed" if weights.adapter else "",
         base=_place(model["name"], model["path"], model["revision"]),
         base_licence=model["license"] or UNKNOWN,
         data=_place(data["name"], data.get("path") or "", data.get("revision"))
         + f" ({_first_line(component_class(data, DataSpec, 'data'))})",
         data_licence=data["license"] or UNKNOWN,
-        method=_first_line(component_class(config["algo"], AlgoSpec, "algo")) + ".",
+        method=_first_line(algo) + ".",
         reward=config["reward"]["name"],
-        training=_training(config, weights, train),
+        training=_training(config, weights),
         command=origin.get("command", "unknown"),
         run_id=card.run_id or "not tracked in MLflow",
         name=card.name,
         seed=card.seed,
         commit=f"{commit}, with changes that were not committed (git.diff)" if dirty else commit,
         versions=", ".join(
-            f"{name} {origin[f'version.{name}']}"
-            for name in _SHOWN_VERSIONS
-            if f"version.{name}" in origin
+            f"{name} {versions[name]}" for name in _SHOWN_VERSIONS if name in versions
         ),
-        use=USES["reward" if config["algo"]["name"] == "reward" else "policy"],
+        use=USES[algo.head],
         notes=card.notes,
         limits=_limits(config, card, weights),
     )
@@ -124,13 +118,17 @@ def card_at_step(card: Card, metrics: Mapping[str, float], intervals: Mapping[st
 
 def training_summary(config: Mapping[str, Any]) -> str:
     """Return what was trained on what by which algorithm, in a sentence."""
-    model, data, algo, reward = (
-        config[part]["name"] for part in ("model", "data", "algo", "reward")
-    )
-    rewarded = "" if reward == "none" or algo in ("sft", "reward") else f", for the reward {reward}"
-    if algo == "reward":
+    parts = ("model", "data", "algo", "reward")
+    model, data, algo, reward = (config[part]["name"] for part in parts)
+    rewarded = "" if reward == "none" or algo == "sft" else f", for the reward {reward}"
+    if not KINDS[algorithm_of(config).head].writes:
         return f"A reward model: {model}, trained on pairs of {data} to score texts."
     return f"{model}, trained by {algo} on {data}{rewarded}."
+
+
+def algorithm_of(config: Mapping[str, Any]) -> type[AlgoSpec]:
+    """Return the class of a run's algorithm, which knows what kind of model it trains."""
+    return component_class(config["algo"], AlgoSpec, "algo")
 
 
 def hub_id(path: str) -> bool:
@@ -143,15 +141,11 @@ def _front_matter(config: Mapping[str, Any], card: Card, weights: Weights) -> Mo
 
     model, data, algo = config["model"], config["data"], config["algo"]["name"]
     path = data.get("path") or ""
-    task = "text-classification" if algo == "reward" else "text-generation"
+    writes = KINDS[algorithm_of(config).head].writes
+    task = "text-generation" if writes else "text-classification"
+    dataset_type = path if hub_id(path) else data["name"]
     results = [
-        EvalResult(
-            task_type=task,
-            dataset_type=path if hub_id(path) else data["name"],
-            dataset_name=data["name"],
-            metric_type=name,
-            metric_value=value,
-        )
+        EvalResult(task, dataset_type, data["name"], metric_type=name, metric_value=value)
         for name, value in card.after.items()
         if value is not None and name in ("reward", "accuracy", "perplexity", "kl")
     ]
@@ -184,8 +178,8 @@ def _place(name: str, path: str, revision: str | None) -> str:
     return f"{name}, from the folder {Path(path).name} of the machine where it was made"
 
 
-def _training(config: Mapping[str, Any], weights: Weights, train: Mapping[str, Any]) -> str:
-    peft = config["peft"]["kind"]
+def _training(config: Mapping[str, Any], weights: Weights) -> str:
+    train, peft = config["train"], config["peft"]["kind"]
     through = "an adapter" if weights.adapter else "all weights"
     if peft not in ("none", "auto") and not weights.adapter:
         through = f"{peft}, merged into the base"

@@ -19,11 +19,8 @@ RESAMPLES_AT_ONCE = 100
 def bootstrap_ratio(
     sums: Sequence[float], counts: Sequence[float], resamples: int, seed: int
 ) -> tuple[float, float] | None:
-    """Return the 95 % interval of `sum(sums) / sum(counts)`; None for fewer than two prompts.
-
-    Args:
-        sums, counts: one a prompt.
-        resamples, seed: of the bootstrap.
+    """Return the 95 % interval of `sum(sums) / sum(counts)`, one of each a prompt; None for fewer
+    than two prompts.
     """
     return _bootstrap([sums, counts], lambda total, count: total / count, resamples, seed)
 
@@ -35,15 +32,12 @@ def bootstrap_change(
     seed: int,
     transform: Callable[[NDArray], NDArray] = lambda ratio: ratio,
 ) -> tuple[float, float] | None:
-    """Return the paired 95 % interval of a change of a ratio; None for fewer than two prompts.
+    """Return the paired 95 % interval of a change of a ratio, or of what `transform` makes of
+    ratios; None for fewer than two prompts.
 
-    Each resample draws prompts, and takes both sides of those: what makes a prompt hard or easy is
-    no part of the interval (Efron and Tibshirani 1993, An Introduction to the Bootstrap, ch. 8).
-
-    Args:
-        before, after: sums and counts, a prompt each.
-        resamples, seed: of the bootstrap.
-        transform: makes of ratios what is compared.
+    Sums and counts are a prompt's each. Each resample draws prompts, and takes both sides of those:
+    what makes a prompt hard or easy is no part of the interval (Efron and Tibshirani 1993, An
+    Introduction to the Bootstrap, ch. 8).
     """
 
     def change(old: NDArray, old_count: NDArray, new: NDArray, new_count: NDArray) -> NDArray:

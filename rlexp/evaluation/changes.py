@@ -9,19 +9,13 @@ setting does it again takes several seeds.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rlexp.evaluation.bootstrap import bootstrap_change
 from rlexp.evaluation.metrics import find_metric
 from rlexp.evaluation.ratios import metric_of_ratio
-from rlexp.evaluation.results import Ratio
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from rlexp.evaluation.results import Evaluation
+from rlexp.evaluation.results import Evaluation, Ratio
 
 
 @dataclass(frozen=True)
@@ -63,27 +57,17 @@ def changes(before: Evaluation, after: Evaluation, resamples: int, seed: int) ->
 
 
 def change(metric: str, before: Ratio, after: Ratio, resamples: int, seed: int) -> Change | None:
-    """Return a metric's change over the prompts that both sides have; None for fewer than two.
-
-    Args:
-        metric: its name.
-        before, after: its sums and counts of the same prompts, in their order.
-        resamples, seed: of the bootstrap.
+    """Return a metric's change over the prompts that both sides have, in the same order; None for
+    fewer than two.
     """
+    import numpy as np
+
     rows = [row for row in zip(*before, *after, strict=True) if row[1] and row[3]]
     if len(rows) < 2:
         return None
     old, old_count, new, new_count = (list(column) for column in zip(*rows, strict=True))
-    transform = _array_transform(metric)
+    transform = np.exp if find_metric(metric).mean == "perplexity" else np.asarray
     ends = bootstrap_change((old, old_count), (new, new_count), resamples, seed, transform)
-    difference = metric_of_ratio(metric, sum(new) / sum(new_count)) - metric_of_ratio(
-        metric, sum(old) / sum(old_count)
-    )
-    return Change(difference, *(ends or (None, None)))
-
-
-def _array_transform(metric: str) -> Callable[[NDArray], NDArray]:
-    """Return what makes an array of a metric out of one of its ratios."""
-    import numpy as np
-
-    return np.exp if find_metric(metric).mean == "perplexity" else np.asarray
+    sides = (sum(old) / sum(old_count), sum(new) / sum(new_count))
+    start, end = (metric_of_ratio(metric, ratio) for ratio in sides)
+    return Change(end - start, *(ends or (None, None)))

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from rlexp.evaluation.results import Pair
-
-if TYPE_CHECKING:
-    from rlexp.evaluation.results import Evaluation, Sample
+from rlexp.evaluation.results import Evaluation, Pair, Sample
 
 SHOWN = 10
 
@@ -23,14 +19,13 @@ def largest_changes(
     """
     if before is None or after is None:
         return [], []
+    means = before.per_prompt_reward, after.per_prompt_reward
+    sides = zip(before.by_prompt, after.by_prompt, *means, strict=True)
     differences = []
-    sides = zip(before.by_prompt, after.by_prompt, strict=True)
-    means = zip(before.per_prompt_reward, after.per_prompt_reward, strict=True)
-    for (first, second), (old, new) in zip(sides, means, strict=True):
+    for first, second, old, new in sides:
         if old is not None and new is not None and old != new:
             texts = _typical_completion(first, old), _typical_completion(second, new)
-            pair = Pair(first[0].prompt, texts[0], texts[1], old, new)
-            differences.append((new - old, pair))
+            differences.append((new - old, Pair(first[0].prompt, *texts, old, new)))
     by_size = sorted(differences, key=lambda item: -abs(item[0]))
     gains = [pair for difference, pair in by_size if difference > 0]
     losses = [pair for difference, pair in by_size if difference < 0]
@@ -38,6 +33,5 @@ def largest_changes(
 
 
 def _typical_completion(samples: Sequence[Sample], mean: float) -> str:
-    """Return the completion whose reward is nearest to the mean."""
     known = [(abs(sample.reward - mean), sample) for sample in samples if sample.reward is not None]
     return min(known, key=lambda item: item[0])[1].completion

@@ -37,8 +37,8 @@ def evaluate(
 
     Args:
         rows: framed held-out rows; the first `spec.prompts` are taken.
-        reward: scores the samples, unless it `scores_anything` not. What is missing is left out of
-            means, and its share is a metric: `reward_missing`, and `reward_<term>_missing`.
+        reward: what is missing of it is left out of means, and its share is a metric:
+            `reward_missing`, and `reward_<term>_missing`.
         texts: held-out texts for perplexity; the first `spec.texts` are taken.
         trained: False while the policy still is its reference: KL is 0 without a forward.
         grammatical: share of a text's sentences that are grammatical, where the data can tell.
@@ -107,10 +107,9 @@ def score_completions(
         else [{"role": "assistant", "content": completion.text}]
         for prompt, completion in zip(prompts, completions, strict=True)
     ]
-    names = dict.fromkeys(
-        name for row in rows for name in row if name not in ("prompt", "completion")
-    )
-    columns = {name: [row.get(name) for row in rows] for name in names}
+    names = dict.fromkeys(name for row in rows for name in row)
+    given = ("prompt", "completion")
+    columns = {name: [row.get(name) for row in rows] for name in names if name not in given}
     # Every process has sampled the same: a judge that costs money is asked by one of them.
     return compute_on_first(lambda: reward.score(prompts, answers, columns))
 
@@ -163,9 +162,8 @@ def _distinct(completions: Sequence[Completion], n: int) -> float:
 
 
 def distinct(texts: Iterable[Sequence[int]], n: int) -> float:
-    """Return distinct n-grams of tokens over all n-grams (Li et al. 2016, arXiv:1510.03055).
-
-    n is 1 or 2.
+    """Return distinct n-grams of tokens over all n-grams (Li et al. 2016, arXiv:1510.03055), for n
+    1 or 2.
 
     Tokens, not words, so that languages without spaces count alike. The share falls as texts grow,
     so compare it at the same number of texts only.

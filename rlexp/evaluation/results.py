@@ -16,6 +16,8 @@ Answer = Literal["", "chosen", "rejected"]
 
 ANSWERS: tuple[Answer, Answer] = ("chosen", "rejected")
 
+T = TypeVar("T")
+
 _MARKED = re.compile(r"(.*) \((chosen|rejected)\)", re.DOTALL)
 
 
@@ -110,9 +112,6 @@ class Evaluation:
             pairs = content.get(field_name, {})
             content[field_name] = {name: tuple(pair) for name, pair in pairs.items()}
         return cls(**content)
-
-
-T = TypeVar("T")
 
 
 Ratio = tuple[list[float], list[float]]

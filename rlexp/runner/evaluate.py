@@ -23,12 +23,7 @@ from rlexp.spec.run import RunSpec
 
 
 def run_evaluation(spec: RunSpec, folder: Path, parent: str | None = None) -> None:
-    """Evaluate what the spec's algorithm names; the folder gets its card.
-
-    Args:
-        spec: whose algorithm is a `rlexp.algos.evaluate.Evaluate`.
-        folder: where everything goes; it exists and holds `config.yaml`.
-        parent: MLflow run under which this one is nested.
+    """Evaluate what the spec's `rlexp.algos.evaluate.Evaluate` names; the folder gets its card.
 
     Raises:
         UserError, RunFailed: as `rlexp.run.run` does.

@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 
 
 def resolved_settings(spec: RunSpec, policy: Policy) -> dict[str, Any]:
-    """Return facts for the manifest: settings by config key, torch as it was built, the weights.
-
-    Args:
-        spec: the run, whose process has been prepared for it.
-        policy: as it was loaded.
-    """
+    """Return facts for the manifest: settings by config key, torch as it was built, the weights."""
     import torch
 
     device = policy.model.device

@@ -12,19 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rlexp.evaluation.best_of_n.samples import (
-    BestOf,
-    BestOfNSamples,
-    best_of,
-    expected_best,
-    kl_bound,
-)
+from rlexp.evaluation.best_of_n import samples as best_of_n
+from rlexp.evaluation.best_of_n.samples import BestOf, BestOfNSamples
 from rlexp.evaluation.bootstrap import CONFIDENCE
-
-if TYPE_CHECKING:
-    from rlexp.evaluation.results import Evaluation
+from rlexp.evaluation.results import Evaluation
 
 MORE = None
 """For an n: more than were sampled."""
@@ -69,16 +62,13 @@ class Frontier:
 def frontier(
     evaluations: Mapping[int, Evaluation], samples: BestOfNSamples, resamples: int, seed: int
 ) -> Frontier | None:
-    """Set the run's evaluations against best-of-n; None before the first of a trained policy, and
-    where the last one has no reward or no KL.
+    """Set the run's evaluations, by step, against best-of-n; None before the first of a trained
+    policy, and where the last one has no reward or no KL.
 
-    Args:
-        evaluations: by step, of the same prompts as the samples and perhaps more.
-        samples: of the reference.
-        resamples, seed: of the bootstrap.
+    The evaluations are of the same prompts as the samples and perhaps more.
     """
     complete = samples.complete()
-    baseline = best_of(samples, resamples, seed)
+    baseline = best_of_n.best_of(samples, resamples, seed)
     points = {
         step: point
         for step, evaluation in sorted(evaluations.items())
@@ -90,7 +80,7 @@ def frontier(
     last = evaluations[end]
     sizes = [result.n for result in baseline]
     sums, counts = ([column[prompt] for prompt in complete] for column in last.ratios["reward"])
-    curves = [[expected_best(rewards, n) for n in sizes] for rewards in complete.values()]
+    curves = [[best_of_n.expected_best(rewards, n) for n in sizes] for rewards in complete.values()]
     n, ends = _equivalent_with_ends(sums, counts, curves, sizes, resamples, seed)
     return Frontier(len(complete), list(points.values()), baseline, n, *ends)
 
@@ -114,13 +104,9 @@ def _equivalent_with_ends(
     resamples: int,
     seed: int,
 ) -> tuple[float | None, tuple[float | None, float | None]]:
-    """Return the n whose best earns as much, and the ends of its interval.
+    """Return the n whose best earns as much as the run, (prompts,) sums over counts, and its ends.
 
-    Args:
-        sums, counts: (prompts,) of the run's reward.
-        curves: (prompts, sizes), rewards of best-of-n.
-        sizes: the n, rising.
-        resamples, seed: of the bootstrap.
+    `curves` are (prompts, sizes), rewards of best-of-n.
     """
     import numpy as np
 
@@ -139,12 +125,8 @@ def _equivalent_with_ends(
 
 
 def equivalent_n(reward: float, rewards: Sequence[float], sizes: Sequence[int]) -> float:
-    """Return the n whose best earns `reward`; 0 below the curve's beginning, inf above its end.
-
-    Args:
-        reward: to be reached.
-        rewards: of best-of-n for each of the sizes, rising.
-        sizes: the n, rising.
+    """Return the n, of rising sizes, whose best earns `reward`; 0 below the curve's beginning, inf
+    above its end.
 
     >>> round(equivalent_n(1.5, [1.0, 2.0], [1, 4]), 6)
     2.0
@@ -178,7 +160,7 @@ def format_frontier(frontier: Frontier) -> str:
         return f"No better than one sample of the reference (95% interval up to {most_n}); {spent}."
     low = "less than 1" if frontier.n_low == LESS else _format_n(frontier.n_low, most.n)
     between = f"{low} to {_format_n(frontier.n_high, most.n)}"
-    ends = f", where such a best-of-n's is at most {kl_bound(frontier.n):.2f}"
+    ends = f", where such a best-of-n's is at most {best_of_n.kl_bound(frontier.n):.2f}"
     return (
         f"As much reward as best-of-n of the reference with n about "
         f"{_format_n(frontier.n, most.n)} (95% interval {between}): {spent}{ends}."

@@ -79,15 +79,10 @@ class BestOf:
 def sample_best_of_n(
     policy: PolicyLike, rows: Sequence[dict[str, Any]], reward: Scoring, spec: EvalSpec
 ) -> BestOfNSamples:
-    """Sample `spec.best_of` answers to each of the first `spec.best_of_prompts` prompts.
+    """Sample `spec.best_of` answers of the untrained policy to each of the first
+    `spec.best_of_prompts` framed rows.
 
     They are others than the evaluation's own. What the model does next is unchanged.
-
-    Args:
-        policy: as it was before training.
-        rows: framed held-out rows.
-        reward: scores the answers.
-        spec: the evaluation's, with `best_of` above 0.
     """
     rows = rows[: min(spec.prompts, spec.best_of_prompts)]
     more = spec.model_copy(update={"completions": spec.best_of, "seed": spec.seed + 1})
