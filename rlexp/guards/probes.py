@@ -36,11 +36,8 @@ def takes_probes(spec: RunSpec) -> bool:
 
 
 def serve_probes(probes: Probes | None, take: Callable[[Probe], Evaluation]) -> None:
-    """Take the probes that the first process's monitor asks for, in every process.
-
-    Args:
-        probes: the monitor's; None in the other processes.
-        take: evaluates the policy; collective.
+    """Take, in every process, the probes that the first process's monitor asks for; the others have
+    none.
     """
     probe = broadcast(next(probes, None) if probes is not None else None)
     while probe is not None:

@@ -20,7 +20,6 @@ class TrainerInputs:
         policy: its model has the adapter, where there is one.
         rows: with a `prompt` (text or messages) and the columns that the reward reads.
         reward: called as TRL calls reward functions.
-        sampling: how answers are drawn.
         callbacks: transformers', called as its Trainer calls them.
         generations: answers a prompt.
         keeps_reference: whether the model as it was before training is wanted.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from transformers import TrainerState
 
-from rlexp.spec.reward import Text
 from rlexp.trainers.sequences import SampledAnswers, Sequences
 
 Row = dict[str, Any]
@@ -26,16 +25,9 @@ class TrainablePolicy(Protocol):
     tokenizer: Any
     """Pads on the left."""
 
-    def roll_out(
-        self,
-        prompts: Sequence[Text],
-        *,
-        max_new_tokens: int,
-        temperature: float,
-        top_k: int,
-        top_p: float,
-    ) -> SampledAnswers:
-        """One completion a prompt, drawn from torch's global random state."""
+    @property
+    def roll_out(self) -> Callable[..., SampledAnswers]:
+        """One completion a prompt, by a `GenerationConfig`, from torch's global random state."""
         ...
 
     def reference(self) -> AbstractContextManager[Callable[..., Any]]:
@@ -83,13 +75,8 @@ def sample_rollouts(
 ) -> tuple[Rollouts, dict[str, float]]:
     """Sample and score one answer to each row's prompt; with metrics of them, by name.
 
-    Args:
-        policy: draws from torch's global random state.
-        rows: with a `prompt` (text or messages) and the columns that the reward reads.
-        sampling: how answers are drawn.
-        reward: called as TRL calls reward functions: a conversation's answer is a list of one
-            message.
-        state: of the training, handed to the reward.
+    Rows have a `prompt` (text or messages) and the columns that the reward reads, which is called
+    as TRL calls reward functions: a conversation's answer is a list of one message.
     """
     # rollout
     prompts = [row["prompt"] for row in rows]
@@ -104,13 +91,8 @@ def sample_rollouts(
     metrics: dict[str, float] = {}
     names = dict.fromkeys(name for row in rows for name in row if name != "prompt")
     columns = {name: [row.get(name) for row in rows] for name in names}
-    values = reward(
-        prompts=prompts,
-        completions=answers,
-        log_metric=metrics.__setitem__,
-        trainer_state=state,
-        **columns,
-    )
+    context = {"log_metric": metrics.__setitem__, "trainer_state": state}
+    values = reward(prompts=prompts, completions=answers, **context, **columns)
     scores = torch.tensor(values, dtype=torch.float32, device=sequences.mask.device)
     lengths = sequences.mask.sum(1)
     metrics |= {
