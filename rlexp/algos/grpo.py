@@ -68,16 +68,12 @@ class Grpo(RolloutAlgo):
         arguments = GRPOConfig(**rollout_arguments(self, training))
         reward = training.reward_function()
         rollout_func = self._rollout_func(training.policy) if self.rollout == "fast" else None
+        more = {"reward_funcs": reward, "rollout_func": rollout_func}
         with explain_missing_server(self):
-            return trl_trainer(
-                GRPOTrainer, arguments, training, reward_funcs=reward, rollout_func=rollout_func
-            )
+            return trl_trainer(GRPOTrainer, arguments, training, **more)
 
     def _rollout_func(self, policy: PolicyToTrain) -> Callable[[list[Any], Any], dict[str, Any]]:
-        """What TRL calls for a batch of answers instead of `generate`.
-
-        TRL hands over each prompt as often as the group has answers.
-        """
+        """Return what TRL calls, with each prompt as often as its group has answers, to sample."""
 
         def answer(prompts: list[Any], trainer: Any) -> dict[str, Any]:
             rollout = policy.roll_out(prompts, **sampling(self))

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from typing import Self
 
-from rlexp.runtime.cpu import available_cores
+from rlexp.runtime.device import available_cores
 from rlexp.scoring.pool import WorkerPool
 from rlexp.scoring.term_call import Batch, TermResult, call, under_own_key
 from rlexp.spec.reward import Place, Term
@@ -32,10 +32,9 @@ Result = Callable[[], TermResult]
 
 
 class Dispatch:
-    """Calls the terms of a reward.
+    """Calls the terms of a reward, by name.
 
     Args:
-        terms: by name.
         workers: processes; None: as many as there are cores for.
         processes: of the run, which share the cores.
         allow_missing: whether a term goes on behind a completion that it fails on.

@@ -30,15 +30,13 @@ class RewardFunction:
         trainer_state: Any = None,
         **columns: Any,
     ) -> list[float]:
-        """Rewards of n completions.
+        """Return the rewards of n completions to n prompts; the data's columns have a value for
+        each.
 
         Args:
-            prompts: n prompts.
-            completions: n completions.
             log_metric: told of each term of a mix: its mean, what is missing, its seconds.
             trainer_state: transformers' TrainerState, for the step that schedules follow and that
                 a failure names.
-            columns: the data's, one value a completion.
 
         Raises:
             UserError, RunFailed: as `Scorer.train` does.

@@ -59,12 +59,9 @@ class Training:
     """All that a trainer is built from.
 
     Attributes:
-        spec: the run.
-        policy: what is trained.
         rows: training rows of the algorithm's kind, framed for the model.
         folder: where checkpoints go.
         mixed_bf16: whether the training step runs under bfloat16 autocast.
-        callbacks: what transformers' Trainer calls.
         scorer: of the run's reward; None where the reward runs in this process alone.
     """
 
@@ -77,13 +74,13 @@ class Training:
     scorer: Scorer | None = None
 
     def reward_function(self) -> RewardFunction:
-        """The run's reward as trainers call it."""
+        """Return the run's reward as trainers call it."""
         alone = self.spec.scoring.model_copy(update={"workers": 0})
         return RewardFunction(self.scorer or Scorer(self.spec.reward, alone))
 
 
 def common_arguments(algo: AlgoSpec, training: Training) -> dict[str, Any]:
-    """Arguments that every config of a trainer takes, in transformers' own names."""
+    """Return the arguments that every config of a trainer takes, in transformers' own names."""
     spec, train = training.spec, training.spec.train
     share = train.batch_size // spec.hardware.processes
     micro = train.micro_batch_size or share
@@ -114,7 +111,9 @@ def common_arguments(algo: AlgoSpec, training: Training) -> dict[str, Any]:
 
 
 def trl_arguments(algo: AlgoSpec, training: Training) -> dict[str, Any]:
-    """`common_arguments`, and the algorithm's knobs that are marked as fields of TRL's config."""
+    """Return `common_arguments`, and the algorithm's knobs that are marked as fields of TRL's
+    config.
+    """
     return {**trl_values(algo), **common_arguments(algo, training)}
 
 
@@ -125,14 +124,8 @@ def trl_trainer(
     columns: tuple[str, ...] = (),
     **more: Any,
 ) -> TrainerT:
-    """One of TRL's trainers on the run's policy and rows.
-
-    Args:
-        kind: the trainer's class.
-        arguments: its config.
-        training: the run's parts.
-        columns: of the rows; none named takes all.
-        more: what this trainer alone takes.
+    """Return one of TRL's trainers on the run's policy and rows, of which no `columns` named takes
+    all.
     """
     from datasets import Dataset
 
@@ -151,7 +144,7 @@ def trl_trainer(
 
 
 def whole_groups(train: TrainSpec, num_generations: int) -> list[Problem]:
-    """A problem where the batch is not filled by whole groups of completions."""
+    """Return a problem where the batch is not filled by whole groups of completions."""
     if train.batch_size % num_generations == 0:
         return []
     want = f"a divisor of train.batch_size ({train.batch_size})"
@@ -163,7 +156,7 @@ def whole_groups(train: TrainSpec, num_generations: int) -> list[Problem]:
 
 
 def whole_parts(key: str, parts: int, train: TrainSpec, hardware: HardwareSpec) -> list[Problem]:
-    """A problem where a process's share of the batch is not divided by what a key says."""
+    """Return a problem where a process's share of the batch is not divided by what a key says."""
     share = train.batch_size // hardware.processes
     if share % parts == 0:
         return []
