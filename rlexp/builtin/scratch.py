@@ -22,14 +22,9 @@ INITIALIZER_RANGE = 0.04
 
 
 def ensure_scratch_model(shape: Shape, texts: Sequence[str], seed: int) -> Path:
-    """The folder of the new model, which is made if the cache does not hold it.
+    """Return the folder of the new model, which is made if the cache does not hold it.
 
-    The same shape, texts and seed give the same folder, with the same bits.
-
-    Args:
-        shape: its sizes.
-        texts: for the tokenizer, in an order that does not change.
-        seed: of the weights.
+    The same shape, texts in their order, and seed give the same folder, with the same bits.
 
     Raises:
         UserError: the cache cannot be written to.

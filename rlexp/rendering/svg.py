@@ -47,12 +47,8 @@ class Plot:
 
 
 def draw_svg(title: str, fill: Callable[[Axes], None], colours: Mapping[str, str]) -> Plot:
-    """Draw a plot of the page's size.
-
-    Args:
-        title: for the caption.
-        fill: draws into the axes.
-        colours: the stand-ins that `fill` draws with, and the CSS variables that they become.
+    """Draw a plot of the page's size: `fill` draws into its axes, with stand-ins for colours that
+    become the page's CSS variables.
     """
     import matplotlib
     from matplotlib.figure import Figure

@@ -61,12 +61,8 @@ def install_command(extra: str = "") -> str:
 
 
 def missing_packages(module: str, extra: str, key: str) -> list[Problem]:
-    """Return the problem where a module of an extra is not installed; it is not imported.
-
-    Args:
-        module: its name.
-        extra: the extra that brings it.
-        key: the config key whose choice needs it.
+    """Return the problem where the module that an extra brings, and the choice of a key needs, is
+    not installed; it is not imported.
     """
     if importlib.util.find_spec(module) is not None:
         return []

@@ -46,14 +46,9 @@ def lock(folder: Path) -> Iterator[None]:
 
     if not folder.is_dir():  # filelock would make it
         raise FileNotFoundError(f"no folder {folder}")
-    file_lock = FileLock(
-        folder / LOCK,
-        timeout=_PROBE,
-        poll_interval=0.01,
-        thread_local=False,
-        fallback_to_soft=False,  # a soft lock is a file that a killed process leaves behind
-        on_acquired=_write_process,
-    )
+    waiting = {"timeout": _PROBE, "poll_interval": 0.01, "on_acquired": _write_process}
+    # A soft lock is a file that a killed process leaves behind.
+    file_lock = FileLock(folder / LOCK, thread_local=False, fallback_to_soft=False, **waiting)
     try:
         file_lock.acquire()
     except Timeout as timeout:
@@ -82,7 +77,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether somebody is alive on `folder`; changes nothing, creates nothing.
+    """Return whether somebody is alive on `folder`; changes nothing, creates nothing.
 
     By hand: filelock creates the file, must be allowed to write it, and knows no shared lock, so
     that two processes that only ask would each take the other for the holder.
