@@ -8,7 +8,7 @@ generation at each step.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -48,7 +48,7 @@ class OnlineDpo(RolloutAlgo):
 
         from rlexp.algos.common.online_dpo_log import OnlineDpoLog
 
-        longest = {"max_length": longest_sequence(self, training)}
+        longest: dict[str, Any] = {"max_length": longest_sequence(self, training)}
         arguments = OnlineDPOConfig(**(longest | rollout_arguments(self, training)))
         log = OnlineDpoLog(training.reward_function(), training.policy.eos_token_ids)
         training = replace(training, callbacks=[log, *training.callbacks])

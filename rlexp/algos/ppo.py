@@ -11,9 +11,8 @@ from pydantic import PrivateAttr
 
 from rlexp.algos.common.auxiliary_model import AuxiliaryModel
 from rlexp.algos.common.on_policy import OnPolicyAlgo, trainer_inputs
-from rlexp.algos.common.policy import PolicyToTrain
 from rlexp.algos.common.rollouts import with_vllm
-from rlexp.algos.common.trl import Training, whole_parts
+from rlexp.algos.common.trl import PolicyToTrain, Training, whole_parts
 from rlexp.spec.algo import TrainerLike
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.hardware import HardwareSpec

@@ -21,14 +21,8 @@ def ensure_tiny_model(
     """Return the folder of the tiny model, which is trained first if the cache does not hold it.
 
     The folder is a plain transformers one; its `recipe.json` holds the recipe and what came of it.
-    The same machine makes the same weights, bit for bit. The caller's random state, grad mode,
-    default dtype and thread count are untouched.
-
-    Args:
-        cache: root of the cache; by default `$RLEXP_CACHE`, or else the user's cache folder.
-        progress: called after each training step with the step, the steps and the loss in nats a
-            token.
-        recipe: another model than the usual one.
+    The same machine makes the same weights, bit for bit. Progress is a step, the steps and the loss
+    in nats a token.
 
     Raises:
         UserError: the cache cannot be written to.

@@ -15,8 +15,7 @@ from typing import Any
 
 from rlexp.cards.cost import Cost
 from rlexp.evaluation.best_of_n.frontier import Frontier
-from rlexp.evaluation.changes import Change, changes
-from rlexp.evaluation.extremes import largest_changes
+from rlexp.evaluation.changes import Change, changes, largest_changes
 from rlexp.evaluation.results import Evaluation, Pair, Sample
 from rlexp.evaluation.slices import Slice, metric_slices
 from rlexp.evaluation.win_rate import WinRate, win_rate_by_reward
@@ -131,13 +130,9 @@ def build_card(
     resamples: int,
     seed: int,
 ) -> Card:
-    """Put a card together.
+    """Put a card together, of a run that may have ended before one or both of its evaluations.
 
-    Args:
-        before, after: None if the run ended before there was any.
-        control: the policy before training against itself.
-        columns: what the prompts are sliced by; n values each.
-        resamples, seed: of the bootstrap.
+    The control is the policy before training against itself; prompts are sliced by the columns.
     """
     old = dict(before.metrics) if before else {}
     new = dict(after.metrics) if after else {}
@@ -152,15 +147,11 @@ def build_card(
     warnings = final_warnings(old, new, interval, guards)
     return Card(
         **asdict(identity),
+        **vars(cost),
         before=_finite(old),
         after=_finite(new),
         intervals={name: _finite(list(ends)) for name, ends in intervals.items()},
         win_rate=won.rate if won else None,
-        train_seconds=cost.train_seconds,
-        total_seconds=cost.total_seconds,
-        tokens_per_second=cost.tokens_per_second,
-        peak_memory_mib=cost.peak_memory_mib,
-        cost=cost.details,
         samples=_pairs(before, after),
         guards=[*(alert.sentence for alert in firings), *warnings],
         notes=notes,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from rlexp.cards import labels
@@ -18,17 +17,6 @@ UNITS = {"_seconds": duration, "_mib": memory, "": number}
 """How a cost is shown, by the end of its name."""
 
 
-@dataclass(frozen=True)
-class Bar:
-    """Where values stand on a metric's bar, in percent of its width; None where not known."""
-
-    zero: float | None
-    before: float | None
-    after: float | None
-    low: float | None
-    high: float | None
-
-
 def write_card_page(
     card: Card,
     path: Path,
@@ -38,9 +26,7 @@ def write_card_page(
     before: Evaluation | None = None,
     after: Evaluation | None = None,
 ) -> None:
-    """Write `card.html`, with the metrics by optimizer step as curves, the composed config as yaml,
-    and the rewards of both evaluations as a histogram.
-    """
+    """Write `card.html`; `history` are metrics by optimizer step, for the curves."""
     histogram = reward_histogram(_rewards(before), _rewards(after))
     yardstick = frontier_plot(card.frontier) if card.frontier else None
     plots = [*curves(history), *(plot for plot in (histogram, yardstick) if plot)]
@@ -64,9 +50,13 @@ def write_card_page(
     )
 
 
-def bar(row: MetricRow) -> Bar:
-    """Place a metric's values: shares from 0 to 1, anything else spans 0 and all of its values."""
-    known = [value for value in (row.before, row.after, row.low, row.high) if value is not None]
+def bar(row: MetricRow) -> dict[str, float | None]:
+    """Return where zero and a metric's values stand on its bar, in percent of its width, if known.
+
+    A share's bar runs from 0 to 1; any other spans 0 and all of its values.
+    """
+    values = {name: getattr(row, name) for name in ("before", "after", "low", "high")}
+    known = [value for value in values.values() if value is not None]
     low = min([0.0, *known])
     high = max([1.0 if find_metric(row.metric).format == "share" else 0.0, *known])
     width = high - low
@@ -74,7 +64,7 @@ def bar(row: MetricRow) -> Bar:
     def place(value: float | None) -> float | None:
         return None if value is None or width == 0 else round(100 * (value - low) / width, 2)
 
-    return Bar(place(0.0), *map(place, (row.before, row.after, row.low, row.high)))
+    return {name: place(value) for name, value in {"zero": 0.0, **values}.items()}
 
 
 def _rewards(evaluation: Evaluation | None) -> list[float]:

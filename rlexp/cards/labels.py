@@ -27,23 +27,15 @@ class MetricRow:
 
 
 def metric_rows(card: Card) -> list[MetricRow]:
-    """Return the card's metrics in a fixed order, reward and its terms first.
-
-    A reward with itself as its only term is shown once.
-    """
+    """Return the card's metrics in order; a reward that is its own only term is shown once."""
     sides = card.before, card.after
-    names = in_card_order(without_lone_term({**card.before, **card.after}, sides))
-    none = [None, None]
-    return [
-        MetricRow(
-            name,
-            find_metric(name).label,
-            *(side.get(name) for side in sides),
-            *card.intervals.get(name, none),
-            card.changes.get(name),
-        )
-        for name in names
-    ]
+    rows = []
+    for name in in_card_order(without_lone_term({**card.before, **card.after}, sides)):
+        before, after = card.before.get(name), card.after.get(name)
+        low, high = card.intervals.get(name, [None, None])
+        label, change = find_metric(name).label, card.changes.get(name)
+        rows.append(MetricRow(name, label, before, after, low, high, change))
+    return rows
 
 
 def cost_line(card: Card) -> str:
@@ -99,8 +91,9 @@ def _share_interval(card: Card, name: str) -> str:
 
 
 def _in_brackets(low: float | None, high: float | None) -> str:
-    known = low is not None and high is not None
-    return f" (95% interval {share(low)} to {share(high)})" if known else ""
+    if low is None or high is None:
+        return ""
+    return f" (95% interval {share(low)} to {share(high)})"
 
 
 def format_signed(value: float | None) -> str:

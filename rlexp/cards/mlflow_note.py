@@ -14,12 +14,7 @@ from rlexp.spec.model_kind import KINDS
 
 
 def note_at_start(config: Mapping[str, Any], folder: Path) -> str:
-    """Return what a run does, and how its training goes on if it stops. Markdown.
-
-    Args:
-        config: the run's composed config.
-        folder: the run's folder.
-    """
+    """Return what a run of this config does, and how its training goes on if it stops. Markdown."""
     trains = algorithm_of(config).trains
     return f"{_plan(config)}\n\n{_resume(folder)}" if trains else _evaluation(config)
 
@@ -28,11 +23,6 @@ def note_at_end(config: Mapping[str, Any], card: Card, folder: Path) -> str:
     """Return what came of a run, what to distrust, and where the results are. Markdown.
 
     MLflow folds all but its first lines away: the result stands in them.
-
-    Args:
-        config: the run's composed config.
-        card: of the run, finished or not.
-        folder: the run's folder.
     """
     algo = algorithm_of(config)
     plan = _plan(config) if algo.trains else _evaluation(config)

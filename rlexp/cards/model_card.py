@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from rlexp.cards.card import Card
 from rlexp.cards.labels import card_headline, format_verdicts, metric_rows
-from rlexp.cards.usage_snippet import snippet
 from rlexp.rendering.numbers import interval, number
 from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.components import component_class
 from rlexp.spec.data import DataSpec
-from rlexp.spec.model_kind import KINDS, Head
+from rlexp.spec.model_kind import KINDS, Head, ModelKind
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard, ModelCardData
@@ -32,6 +31,14 @@ USES: dict[Head, str] = {
     "language": "To go on from it: `python -m rlexp model=local model.path=FOLDER algo=dpo`.",
     "reward": "To train by it: `python -m rlexp reward=model reward.path=FOLDER`.",
 }
+
+_WRITES = """\
+inputs = {encoded}
+written = model.generate(**inputs, max_new_tokens={tokens}, do_sample=True)
+print(tokenizer.decode(written[0], skip_special_tokens=True))"""
+_SCORES = """\
+inputs = tokenizer({prompt} + " and so on" + tokenizer.eos_token, return_tensors="pt")
+print(model(**inputs).logits[0, 0].item())"""
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _SHOWN_VERSIONS = ("rlexp", "trl", "transformers", "peft", "torch")
@@ -80,7 +87,7 @@ def model_card(
             for row in metric_rows(card)
         ],
         verdicts=format_verdicts(card),
-        snippet=snippet(config, card, KINDS[algo.head], weights.adapter, weights.base_inside),
+        snippet=snippet(config, card, KINDS[algo.head], weights),
         needs=", with peft installed" if weights.adapter else "",
         base=_place(model["name"], model["path"], model["revision"]),
         base_licence=model["license"] or UNKNOWN,
@@ -102,6 +109,38 @@ def model_card(
         notes=card.notes,
         limits=_limits(config, card, weights),
     )
+
+
+def snippet(config: Mapping[str, Any], card: Card, kind: ModelKind, weights: Weights) -> str:
+    """Return Python that loads the model in the current folder and writes, or scores, a text.
+
+    An adapter's base may stand in the subfolder `base`.
+    """
+    head = "".join(f", {name}={value}" for name, value in kind.config.items())
+    prompt = repr(card.samples[0].prompt if card.samples else "Hello")
+    lines = [f"from transformers import {kind.auto_class}, AutoTokenizer", ""]
+    load = f"{kind.auto_class}.from_pretrained"
+    if weights.adapter and weights.base_inside:
+        lines.insert(0, "from peft import PeftModel")
+        model = [f'base = {load}("base"{head})', 'model = PeftModel.from_pretrained(base, ".")']
+    elif weights.adapter and not kind.writes:
+        auto_class = f"AutoPeftModelFor{kind.architecture}"
+        lines = [f"from peft import {auto_class}", "from transformers import AutoTokenizer", ""]
+        model = [f'model = {auto_class}.from_pretrained("."{head})']
+    else:
+        model = [f'model = {load}(".")']
+    tokens = config["data"]["max_completion_length"]
+    encoded = f'tokenizer({prompt}, return_tensors="pt")'
+    if config["model"]["chat"]:
+        turns = f'[{{"role": "user", "content": {prompt}}}]'
+        encoded = (
+            f"tokenizer.apply_chat_template(\n    {turns},\n"
+            '    add_generation_prompt=True, return_dict=True, return_tensors="pt",\n)'
+        )
+    use = (_WRITES if kind.writes else _SCORES).format(
+        encoded=encoded, tokens=tokens, prompt=prompt
+    )
+    return "\n".join([*lines, 'tokenizer = AutoTokenizer.from_pretrained(".")', *model, use])
 
 
 def card_at_step(card: Card, metrics: Mapping[str, float], intervals: Mapping[str, Any]) -> Card:

@@ -57,9 +57,8 @@ def reward_histogram(before: Sequence[float], after: Sequence[float]) -> Plot | 
         for values, colour, label in ((old, BEFORE, "before"), (new, AFTER, "after")):
             if values:
                 axes.hist(values, color=colour, label=label, **look)
-        axes.set_xlabel("reward of a sample")
+        axes.set(xlabel="reward of a sample", ylabel="samples")
         axes.xaxis.set_major_locator(MaxNLocator(TICKS))
-        axes.set_ylabel("samples")
         axes.legend(fontsize=8)
 
     return draw_svg("rewards of the samples", bars, COLOURS)
@@ -85,8 +84,7 @@ def frontier_plot(frontier: Frontier) -> Plot:
         run = [(math.sqrt(max(point.kl, 0.0)), point.reward) for point in frontier.run]
         look = {"color": AFTER, "linewidth": 1.2, "markersize": 4}
         axes.plot(*zip(*run, strict=True), "s-", label="the run", **look)
-        axes.set_xlabel("√KL, nats an answer")
-        axes.set_ylabel("reward")
+        axes.set(xlabel="√KL, nats an answer", ylabel="reward")
         axes.legend(fontsize=8)
 
     return draw_svg("reward against KL", fill, COLOURS)

@@ -19,9 +19,7 @@ RESAMPLES_AT_ONCE = 100
 def bootstrap_ratio(
     sums: Sequence[float], counts: Sequence[float], resamples: int, seed: int
 ) -> tuple[float, float] | None:
-    """Return the 95 % interval of `sum(sums) / sum(counts)`, one of each a prompt; None for fewer
-    than two prompts.
-    """
+    """Return the 95 % interval of sums over counts, a prompt each; None for fewer than two."""
     return _bootstrap([sums, counts], lambda total, count: total / count, resamples, seed)
 
 
@@ -32,8 +30,7 @@ def bootstrap_change(
     seed: int,
     transform: Callable[[NDArray], NDArray] = lambda ratio: ratio,
 ) -> tuple[float, float] | None:
-    """Return the paired 95 % interval of a change of a ratio, or of what `transform` makes of
-    ratios; None for fewer than two prompts.
+    """Return the paired 95 % interval of a change of a transformed ratio; None for fewer than two.
 
     Sums and counts are a prompt's each. Each resample draws prompts, and takes both sides of those:
     what makes a prompt hard or easy is no part of the interval (Efron and Tibshirani 1993, An

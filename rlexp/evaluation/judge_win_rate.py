@@ -26,10 +26,10 @@ Row = Mapping[str, Any]
 def judge_win_rate(
     rows: Sequence[Row], before: Evaluation, after: Evaluation, spec: EvalSpec
 ) -> tuple[Evaluation, str]:
-    """Return the evaluation after training with what `eval.judge` says of it, and a note for
+    """Return the evaluation after training with its win rate by `eval.judge`, and a note for
     people.
 
-    The first completions to the first prompts are compared; where no answer could be read, there is
+    The first completions to the first prompts are compared. Where no answer can be read, there is
     no win rate.
 
     Raises:
@@ -37,10 +37,8 @@ def judge_win_rate(
     """
     judge = _judge_of(spec)
     rows = rows[: min(spec.prompts, spec.judge_prompts)]
-    old, new = (
-        [sample.completion for sample in side.samples[:: spec.completions]][: len(rows)]
-        for side in (before, after)
-    )
+    firsts = (side.samples[:: spec.completions][: len(rows)] for side in (before, after))
+    old, new = ([sample.completion for sample in samples] for samples in firsts)
     preferences = _preferences(judge, rows, new, old)
     known = [preference for preference in preferences if preference is not None]
     note = _note(judge, known, missing=len(preferences) - len(known))
@@ -54,9 +52,7 @@ def judge_win_rate(
 
 
 def check_judge_answers(rows: Sequence[Row], before: Evaluation, spec: EvalSpec) -> None:
-    """Put one question to `eval.judge`, where there is one.
-
-    A wrong key is to be known before the training, not after it.
+    """Put one question to `eval.judge`, since a wrong key is to be known before the training.
 
     Raises:
         UserError, RunFailed: the endpoint refuses, or does not answer.

@@ -7,7 +7,7 @@
   estimator of Amini et al. 2025 (arXiv:2504.10637).
 - Surprise: the nats by which each completion surprises the reference, whose exp a token is the
   samples' perplexity to the reference.
-- `perplexity`: of held-out texts, exp of the mean negative log-likelihood of a predicted token.
+- Perplexity: of held-out texts, exp of the mean negative log-likelihood of a predicted token.
 
 Vocabularies reach 152,000 tokens, where the logits of one batch would fill gigabytes. Sequences are
 therefore grouped so that the logits in memory stay under `LOGITS_BYTES`; only a sequence too long
@@ -63,8 +63,7 @@ class Slab:
 def kl_and_surprise(
     policy: PolicyLike, completions: Sequence[Completion], batch_size: int, *, trained: bool
 ) -> tuple[list[float], list[float]]:
-    """Return, of each completion, its KL from the policy to its reference and -log
-    reference(completion), both in nats.
+    """Return each completion's KL to the reference, and -log reference(completion), in nats.
 
     Both models are taken at temperature 1, whatever temperature the completions were sampled at,
     and the end token is counted. Divide by `len(completion.token_ids)` for nats a token. While the
@@ -91,12 +90,6 @@ def kl_and_surprise(
 
         kl, surprises = _sums(sequences, model, batch_size, both, models=2, measures=2)
     return kl, surprises
-
-
-def perplexity(policy: PolicyLike, texts: Sequence[str], batch_size: int) -> float:
-    """Return exp(mean nats a predicted token) over all texts. Raises as `text_nats`."""
-    nats, predicted = text_nats(policy, texts, batch_size)
-    return torch.tensor(sum(nats) / sum(predicted), dtype=torch.float64).exp().item()
 
 
 def text_nats(
@@ -153,9 +146,7 @@ def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 def _apply_in_slices(
     nats: Callable[[Tensor, Tensor], Tensor], logits: Tensor, other: Tensor
 ) -> Tensor:
-    """Return `nats` of each position, [rows, columns], with few float32 copies of the logits at a
-    time.
-    """
+    """Return `nats` of each position, [rows, columns], with few float32 copies at a time."""
     positions = max(1, SLICE_BYTES // (4 * logits.shape[-1]))
     slices = (tensor.flatten(0, 1).split(positions) for tensor in (logits, other))
     return torch.cat(list(map(nats, *slices))).view(logits.shape[:2])

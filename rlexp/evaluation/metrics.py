@@ -149,9 +149,6 @@ def without_lone_term(names: Iterable[str], measured: Sequence[Mapping[str, obje
 
     >>> without_lone_term(["reward", "reward_a"], [{"reward": 0.5, "reward_a": 0.5}])
     ['reward']
-
-    >>> without_lone_term(["reward", "reward_a"], [{"reward": 0.5, "reward_a": 0.5}])
-    ['reward']
     """
     names = list(names)
     terms = [name for name in names if name.startswith(TERM)]

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rlexp.evaluation.bootstrap import bootstrap_ratio
-from rlexp.evaluation.policy import readable_prompt
-from rlexp.evaluation.preserved_state import preserve_rng_and_modes
+from rlexp.evaluation.policy import preserve_rng_and_modes, readable_prompt
 from rlexp.evaluation.results import ANSWERS, Answer, Evaluation, Sample
 from rlexp.spec.eval import EvalSpec
 from rlexp.spec.reward import Scoring
@@ -52,7 +52,7 @@ def evaluate_reward_model(
     rows = rows[: spec.prompts]
     if not rows:
         raise ValueError("an evaluation needs held-out pairs, got none")
-    answers = [(prompt_id, answer) for prompt_id in range(len(rows)) for answer in ANSWERS]
+    answers = list(product(range(len(rows)), ANSWERS))
     ids = [_token_ids(policy.tokenizer, rows[place], answer) for place, answer in answers]
     with preserve_rng_and_modes(policy.model):
         scores = _scores(policy, ids, spec.batch_size)
@@ -101,16 +101,6 @@ def _scores(policy: TextScorer, texts: list[list[int]], batch_size: int) -> list
 def _sample(
     row: dict[str, Any], score: float, length: int, prompt_id: int, answer: Answer
 ) -> Sample:
-    text = row[answer]
+    prompt, text = readable_prompt(row), row[answer]
     completion = text if isinstance(text, str) else text[-1]["content"]
-    return Sample(
-        readable_prompt(row),
-        completion,
-        score,
-        {},
-        length,
-        True,
-        None,
-        prompt_id=prompt_id,
-        answer=answer,
-    )
+    return Sample(prompt, completion, score, {}, length, True, None, {}, prompt_id, answer)

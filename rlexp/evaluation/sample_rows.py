@@ -14,9 +14,7 @@ NOT_MEASURED = frozenset({"step", "prompt_id", "prompt", "answer", "completion"}
 
 
 def sample_row(sample: Sample) -> dict[str, Any]:
-    """Return a sample as a row of the table: texts, and what was measured of it; `answer` for pairs
-    alone.
-    """
+    """Return a sample as a row of the table: texts, and what was measured of it."""
     fields = asdict(sample)
     terms = {f"{TERM}{name}": value for name, value in fields.pop("terms").items()}
     gold = {f"{GOLD}{name}": value for name, value in fields.pop("gold").items()}

@@ -65,7 +65,12 @@ def metric_slices(
         labels, order = slice_labels(values, unit=" tokens" if by == LENGTH else "")
         for value in dict.fromkeys(order):
             prompts = [index for index, label in enumerate(labels) if label == value]
-            slices.append(_slice(by, value, prompts, ratios, resamples, seed))
+            old, new = (_select(prompts, ratio) if ratio else None for ratio in ratios)
+            side_counts = [counts for _, counts in (side for side in (old, new) if side)]
+            shared = [i for i in range(len(prompts)) if all(counts[i] for counts in side_counts)]
+            changed = change("reward", old, new, resamples, seed) if old and new else None
+            means = _mean(old, shared), _mean(new, shared)
+            slices.append(Slice(by, value, len(shared), *means, changed))
     return slices
 
 
@@ -120,21 +125,6 @@ def _by_value(values: Sequence[str]) -> tuple[Callable[[Any], str], list[str]]:
     told_apart = MOST_VALUES - (len(counts) > MOST_VALUES)  # the others stand in one place
     kept = {value for value, _ in counts.most_common(told_apart)}
     return lambda value: str(value) if str(value) in kept else OTHERS, [*sorted(kept), OTHERS]
-
-
-def _slice(
-    by: str,
-    value: str,
-    prompts: Sequence[int],
-    ratios: Sequence[Ratio | None],
-    resamples: int,
-    seed: int,
-) -> Slice:
-    old, new = (_select(prompts, ratio) if ratio else None for ratio in ratios)
-    side_counts = [counts for _, counts in (side for side in (old, new) if side)]
-    shared = [i for i in range(len(prompts)) if all(counts[i] for counts in side_counts)]
-    changed = change("reward", old, new, resamples, seed) if old and new else None
-    return Slice(by, value, len(shared), _mean(old, shared), _mean(new, shared), changed)
 
 
 def _select(prompts: Sequence[int], ratio: Ratio) -> Ratio:

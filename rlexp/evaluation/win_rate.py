@@ -36,9 +36,8 @@ class WinRate:
 def win_rate_by_reward(
     first: Rewards, second: Rewards, resamples: int, seed: int
 ) -> WinRate | None:
-    """Return how often the second wins; None where no prompt has a reward in both.
-
-    Both are of the same prompts; one may have fewer of them, the first ones.
+    """Return how often the second wins on the prompts with a reward in both; None where there are
+    none.
     """
     known = _wins_by_prompt(first, second)
     if not known:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Any
 
 from rlexp.evaluation.metrics import is_probed, rollout_metrics
 from rlexp.evaluation.policy import distinct
@@ -31,8 +31,9 @@ from rlexp.runtime.run_folder import LOOKS, step_file
 from rlexp.spec.judge import needs_rivals
 from rlexp.spec.run import RunSpec
 from rlexp.spec.text import Text, content_of, joined
+from rlexp.tracking import Tracker
 from rlexp.tracking.metric_names import tracked_metrics
-from rlexp.tracking.spool.history import STOPPED, Event
+from rlexp.tracking.spool.history import STOPPED
 
 FIRED = "guard"
 """Event in the spool: a guard has fired."""
@@ -40,35 +41,23 @@ EVIDENCE = f"{PROBE_GROUP}evidence"
 RESAMPLES = 20
 """Bootstrap resamples of a probe, whose intervals are not shown."""
 
+Say = Callable[[str], None]
 Tokenize = Callable[[Sequence[Text]], Sequence[Sequence[int]]]
-
-
-class GuardRecorder(Protocol):
-    """Keeps what guards say."""
-
-    notes: list[str]
-
-    @property
-    def history(self) -> Sequence[tuple[int, Mapping[str, float]]]: ...
-    def earlier_events(self, kind: str) -> Sequence[Event]: ...
-    def log(self, metrics: Mapping[str, float], step: int) -> None: ...
-    def event(self, kind: str, **fields: object) -> None: ...
-    def tag(self, key: str, value: str) -> None: ...
-    def samples(self, name: str, step: int, rows: Sequence[Mapping[str, Any]]) -> None: ...
-    def say(self, text: str) -> None: ...
 
 
 class GuardMonitor:
     """Watches one run; `stopped` is the alert that ended this training, None while it goes on."""
 
-    def __init__(self, spec: RunSpec, folder: Path, recorder: GuardRecorder) -> None:
+    def __init__(
+        self, spec: RunSpec, folder: Path, tracker: Tracker, notes: list[str], say: Say
+    ) -> None:
         self.spec, self.guards = spec, spec.guards
-        self.folder, self.recorder = folder, recorder
+        self.folder, self.tracker, self.notes, self.say = folder, tracker, notes, say
         self.tokenize: Tokenize | None = None
         self.series = Series()
         self.start: Evaluation | None = None
         self.stopped: GuardAlert | None = None
-        events = recorder.earlier_events(FIRED)
+        events = tracker.told.events.get(FIRED, []) if tracker.told else []
         self._earlier = [GuardAlert.from_dict(event["firing"]) for event in events]
         self._fired: dict[str, GuardAlert] = {}
         self._last_probe = 0
@@ -101,18 +90,18 @@ class GuardMonitor:
             return
         if (file := self.folder / LOOKS / step_file(0)).is_file():
             self.start = Evaluation.from_json(file)
-        elif max((step for step, _ in self.recorder.history), default=0) > 0:
-            self.recorder.notes.append(
+        elif max((step for step, _ in self.tracker.history), default=0) > 0:
+            self.notes.append(
                 "The run began without guards: those that compare with the start saw nothing."
             )
         else:
             self.start = yield self._probe(0, self.spec.eval.seed)
             self.start.to_json(file)
-            self.recorder.log(_probe_metrics(self.start), 0)
+            self.tracker.log(_probe_metrics(self.start), 0)
 
     def restore(self, step: int) -> None:
         """Take up what is known of the steps up to `step`, at which the training begins."""
-        for at, metrics in self.recorder.history:
+        for at, metrics in self.tracker.history:
             if at <= step:
                 self.series.add(at, metrics)
         self._fired = {a.guard: a for a in reversed(self._earlier) if a.step <= step}
@@ -143,7 +132,7 @@ class GuardMonitor:
         self._rollout.clear()
         self.series.add(step, tracked_metrics(logs) | rollout)
         if rollout:
-            self.recorder.log(rollout, step)
+            self.tracker.log(rollout, step)
         if step < self.spec.train.max_steps and self._is_due(step):
             yield from self._check_probe(step)
         for guard, check in HEALTH.items():
@@ -184,7 +173,7 @@ class GuardMonitor:
         pooled = (evidence + repeated) / 2
         # record
         metrics = _probe_metrics(probe) | {EVIDENCE: pooled}
-        self.recorder.log(metrics, step)
+        self.tracker.log(metrics, step)
         self.series.add(step, metrics)
         self._last_probe = step
         # judge
@@ -214,16 +203,16 @@ class GuardMonitor:
 
     def _record(self, alert: GuardAlert) -> None:
         """Leave an event for the spool; a tag and a table, which people find in MLflow; a line."""
-        recorder = self.recorder
-        recorder.event(FIRED, firing=asdict(alert))
-        recorder.tag(f"guard.{alert.guard}", f"step {alert.step}: {alert.what}")
+        tracker = self.tracker
+        tracker.event(FIRED, firing=asdict(alert))
+        tracker.tag(f"guard.{alert.guard}", f"step {alert.step}: {alert.what}")
         about = {"guard": alert.guard, "what": alert.what, "remedy": alert.remedy}
         rows = [{**vars(sample), **about} for sample in alert.samples] or [about]
-        recorder.samples(f"guards/{alert.guard}", alert.step, rows)
-        recorder.say(f"! {alert.sentence}")
+        tracker.samples(f"guards/{alert.guard}", alert.step, rows)
+        self.say(f"! {alert.sentence}")
         if alert.action == "stop":
-            recorder.event(STOPPED, step=alert.step, guard=alert.guard)
-            recorder.tag("stopped", f"{alert.guard} at step {alert.step}")
+            tracker.event(STOPPED, step=alert.step, guard=alert.guard)
+            tracker.tag("stopped", f"{alert.guard} at step {alert.step}")
 
     def resume_hint(self, checkpoints: Path) -> str:
         """Return what a stopped run leaves to go on from, in words for the card."""

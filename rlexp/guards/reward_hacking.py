@@ -84,8 +84,8 @@ def steps_to_next_probe(evidence: float, spec: GuardsSpec) -> int:
 
 
 def has_lasted(probes: Sequence[tuple[int, float]], spec: GuardsSpec) -> bool:
-    """Return whether the evidence of the last probe has lasted: suspicious for `patience` steps
-    behind the first `every`; for twice as many if it falls.
+    """Return whether the last probe's evidence has lasted `patience` steps; twice as many if it
+    falls.
     """
     since, limit = None, SUSPICIOUS * spec.threshold
     for step, evidence in probes:

@@ -168,8 +168,7 @@ def instability(series: Series, spec: GuardsSpec) -> Finding | None:
 
 
 def is_jump(value: float, before: Sequence[float], spike: float, least: float) -> bool:
-    """Return whether a value stands out of those before it, upwards, by `spike` median absolute
-    deviations.
+    """Return whether a value stands out of those before it, by `spike` median deviations.
 
     A rise over the median below `least` does not count; and a tenth of the median's own size is
     taken for a deviation that is smaller, since a flat curve has none.

@@ -9,9 +9,7 @@ from rlexp.rendering.numbers import number
 
 
 def write(path: Path, package: str, template: str, **content: Any) -> None:
-    """Render the template of a package's `templates/`, which extends `page.html`; all that is put
-    into it is escaped.
-    """
+    """Render a template of a package, which extends `page.html`; all that it shows is escaped."""
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

@@ -47,9 +47,7 @@ class Plot:
 
 
 def draw_svg(title: str, fill: Callable[[Axes], None], colours: Mapping[str, str]) -> Plot:
-    """Draw a plot of the page's size: `fill` draws into its axes, with stand-ins for colours that
-    become the page's CSS variables.
-    """
+    """Draw a plot of the page's size; `fill` draws with stand-ins for the page's colours."""
     import matplotlib
     from matplotlib.figure import Figure
 

@@ -67,9 +67,7 @@ class SaveBetweenRollouts(TrainerCallback):
 
 
 def steps_a_rollout(arguments: TrainingArguments) -> int:
-    """Return the optimizer steps after which a trainer of these transformers or TRL arguments
-    samples anew.
-    """
+    """Return the optimizer steps after which a trainer with these arguments samples anew."""
     accumulated = arguments.gradient_accumulation_steps
     batches = getattr(arguments, "steps_per_generation", None) or accumulated
     passes = getattr(arguments, "num_iterations", 1)

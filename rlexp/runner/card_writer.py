@@ -77,7 +77,7 @@ class CardWriter:
         self.recorder.notes.append(note)
         if METRIC in final.metrics:
             metrics = {f"eval/{METRIC}": final.metrics[METRIC]}
-            self.recorder.log(metrics, step)
+            self.recorder.tracker.log(metrics, step)
             self.recorder.metrics_at[step] |= metrics
         return final
 
@@ -88,7 +88,7 @@ class CardWriter:
         if best := recorder.checkpoints.keep():
             path = self.folder / CHECKPOINTS / best.folder
             value = f"{best.metric} {best.value:.4g} at step {best.step}"
-            recorder.tag("best", f"{value}: {path.absolute()}")
+            recorder.tracker.tag("best", f"{value}: {path.absolute()}")
             recorder.notes.append(f"best checkpoint: {value} (checkpoints/{best.folder})")
         if self.monitor.stopped:
             recorder.notes.append(self.monitor.resume_hint(self.folder / CHECKPOINTS))
@@ -100,10 +100,7 @@ class CardWriter:
             run_id=tracker.run_id or "",
             name=spec.name,
             status=status,
-            algo=spec.algo.name,
-            model=spec.model.name,
-            data=spec.data.name,
-            reward=spec.reward.name,
+            **{part: getattr(spec, part).name for part in ("algo", "model", "data", "reward")},
             seed=spec.seed,
             folder=str(self.folder),
             open=tracker.ui_command or f"open {self.folder / 'card.html'}",

@@ -11,7 +11,6 @@ import random
 from collections.abc import Sequence
 from itertools import compress
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 from rlexp.data.derived.label_pairs import label_pairs
@@ -19,7 +18,7 @@ from rlexp.data.derived.preference_sampling import sample_rows
 from rlexp.data.load import Splits
 from rlexp.data.prompt_templates import frame
 from rlexp.models.policy import Policy
-from rlexp.runner.recorder import Recorder
+from rlexp.runner.parts import RunParts
 from rlexp.runtime.collective import broadcast, compute_on_first
 from rlexp.scoring import Scorer
 from rlexp.spec.errors import Problem, UserError
@@ -37,17 +36,9 @@ LABELS_COMPARED = 200
 class DatasetBuilder:
     """Builds the rows of one run; its policy samples, and its scorer judges, what data lack."""
 
-    def __init__(
-        self,
-        spec: RunSpec,
-        folder: Path,
-        splits: Splits,
-        policy: Policy,
-        recorder: Recorder,
-        scorer: Scorer,
-    ) -> None:
-        self.spec, self.folder, self.splits = spec, folder, splits
-        self.policy, self.recorder, self.scorer = policy, recorder, scorer
+    def __init__(self, parts: RunParts, policy: Policy, scorer: Scorer) -> None:
+        self.spec, self.folder, self.splits = parts.spec, parts.folder, parts.splits
+        self.policy, self.recorder, self.scorer = policy, parts.recorder, scorer
 
     def eval_rows(self, kind: ModelKind) -> Rows:
         """Return what evaluations of a kind of model look at: prompts, or pairs."""

@@ -63,15 +63,9 @@ class Evaluator:
 
     def evaluate(self, step: int, spec: EvalSpec, *, trained: bool) -> Evaluation:
         """Return an evaluation that is not recorded, as large as `spec` says."""
-        evaluation = self.kind.evaluate(
-            self.policy,
-            self.rows,
-            self.scorer.held_out(step),
-            self.texts,
-            spec,
-            trained=trained,
-            grammatical=self.spec.data.grammatical,
-        )
+        evaluate, grammatical = self.kind.evaluate, self.spec.data.grammatical
+        inputs = self.policy, self.rows, self.scorer.held_out(step), self.texts, spec
+        evaluation = evaluate(*inputs, trained=trained, grammatical=grammatical)
         parts = ("metrics", "intervals", "ratios")
         kept = {part: self._kept(getattr(evaluation, part)) for part in parts}
         return replace(evaluation, **kept)

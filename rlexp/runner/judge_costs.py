@@ -11,7 +11,7 @@ Amounts = dict[str, float]
 
 
 class JudgeUsage:
-    """The run's part of what its process has used, and what is known of the other processes.
+    """The run's part of what its process, and so far as is known the others, have used.
 
     The first process knows the metrics by step of earlier attempts at the run.
     """

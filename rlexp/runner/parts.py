@@ -35,33 +35,16 @@ if TYPE_CHECKING:
     import torch
     from accelerate import PartialState
 
-    from rlexp.guards.monitor import GuardMonitor
     from rlexp.models.policy import Policy
     from rlexp.runner.best_of_n import BestOfNBaseline
     from rlexp.runner.card_writer import CardWriter
     from rlexp.runner.evaluator import Evaluator
-    from rlexp.runner.recorder import Recorder, RunRecorder
-
-
-@dataclass(frozen=True)
-class Recording:
-    """What the first process has beside the others."""
-
-    recorder: RunRecorder
-    monitor: GuardMonitor
-    card: CardWriter
+    from rlexp.runner.recorder import Recorder
 
 
 @dataclass
 class RunParts:
-    """The parts of a run in one of its processes.
-
-    Attributes:
-        recorder: what the run tells; it keeps nothing but in the first process.
-        evaluator, baseline: measure the policy, in all processes together.
-        recording: of the first process; None in the others.
-        stack: closes with the run.
-    """
+    """The parts of a run in one of its processes."""
 
     spec: RunSpec
     folder: Path
@@ -69,9 +52,12 @@ class RunParts:
     device: torch.device
     processes: PartialState
     recorder: Recorder
+    """What the run tells; it keeps nothing but in the first process."""
     evaluator: Evaluator
+    """Measures the policy, as the baseline does, in all processes together."""
     baseline: BestOfNBaseline
-    recording: Recording | None
+    card: CardWriter | None
+    """The first process's, with its recorder and guards; None in the others."""
     stack: ExitStack
 
     def load(self, kind: ModelKind) -> Policy:
@@ -84,9 +70,7 @@ class RunParts:
     def load_policy(
         self, kind: ModelKind, model: ModelSpec, then: Callable[[], None] = lambda: None
     ) -> Policy:
-        """Load a model as the run loads its policy; `then` is called behind it, in the first
-        process first.
-        """
+        """Load a model as the run's policy is loaded; each process calls `then` behind it."""
         from rlexp.models.load import load_policy
 
         spec = self.spec.model_copy(update={"model": model})
@@ -164,11 +148,11 @@ def set_up(
         recorder = stack.enter_context(open_recorder(spec, folder, splits, description, parent))
         evaluator = Evaluator(spec, folder, splits.texts, recorder, reporter)
         baseline = BestOfNBaseline(evaluator)
-        recording = None
+        card = None
         if isinstance(recorder, RunRecorder):
-            monitor = GuardMonitor(spec, folder, recorder)
+            tracker, notes = recorder.tracker, recorder.notes
+            monitor = GuardMonitor(spec, folder, tracker, notes, recorder.say)
             card = CardWriter(recorder, evaluator, baseline, monitor)
-            recording = Recording(recorder, monitor, card)
             stack.enter_context(card.on_failure())
         stack.enter_context(explain_failures(spec))
         stack.enter_context(explain_full_disk(folder))  # while it can still be recorded
@@ -178,7 +162,7 @@ def set_up(
         device = prepare(spec.hardware, spec.seed)
         processes = PartialState(cpu=device.type == "cpu")
         yield RunParts(
-            spec, folder, splits, device, processes, recorder, evaluator, baseline, recording, stack
+            spec, folder, splits, device, processes, recorder, evaluator, baseline, card, stack
         )
 
 

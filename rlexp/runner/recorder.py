@@ -6,10 +6,9 @@ keeps them, and the others' does not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 from rlexp.cards.cost import Clock
 from rlexp.data.load import Splits
@@ -31,8 +30,8 @@ Advance = Callable[[int, int, str], None]
 
 
 class Recorder:
-    """What the stages of a run may tell, in any of its processes; this one, of the processes beside
-    the first, keeps nothing.
+    """What the stages of a run may tell; this one, of the processes beside the first, keeps
+    nothing.
 
     Attributes:
         notes: what was done to data and model on the way, in words for the card.
@@ -60,9 +59,6 @@ class Recorder:
 
     def event(self, kind: str, **fields: object) -> None:
         """Keep something that MLflow has no place for."""
-
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Keep metrics of a step."""
 
     def provenance(self, **facts: object) -> None:
         """Keep more of what decides the run's numbers."""
@@ -94,11 +90,6 @@ class RunRecorder(Recorder):
         self.checkpoints = KeptCheckpoints(spec.train, folder / CHECKPOINTS, tracker)
         self.metrics_at: dict[int, dict[str, float]] = {}
 
-    @property
-    def history(self) -> Sequence[tuple[int, Mapping[str, float]]]:
-        """Metrics by step, of all attempts at the run."""
-        return self.tracker.history
-
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Take the time of the block; the spool has it too, in case the process is killed."""
@@ -118,17 +109,6 @@ class RunRecorder(Recorder):
 
     def event(self, kind: str, **fields: object) -> None:
         self.tracker.event(kind, **fields)
-
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        self.tracker.log(metrics, step)
-
-    def tag(self, key: str, value: str) -> None:
-        """Leave a tag on the MLflow run."""
-        self.tracker.tag(key, value)
-
-    def samples(self, name: str, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Leave a table among the MLflow run's artifacts."""
-        self.tracker.samples(name, step, rows)
 
     def provenance(self, **facts: object) -> None:
         self.tracker.origin(**facts)
@@ -159,7 +139,7 @@ class RunRecorder(Recorder):
     def tokens(self) -> int | None:
         """Return how many tokens the training has read or sampled; None if it does not count."""
         name = "perf/tokens"
-        counts = [metrics[name] for _, metrics in self.history if name in metrics]
+        counts = [metrics[name] for _, metrics in self.tracker.history if name in metrics]
         return int(counts[-1]) if counts else None
 
 

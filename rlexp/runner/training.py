@@ -26,14 +26,9 @@ Rows = list[dict[str, Any]]
 
 
 def train(parts: RunParts, policy: Policy, rows: Rows, scorer: Scorer, resume: Path | None) -> None:
-    """Train the policy, and leave it in the run's folder; every process does.
+    """Train the policy on framed rows, on from a checkpoint to `resume`; every process does.
 
-    Args:
-        parts: of the run.
-        policy: whose model is the trained one afterwards, with its adapter.
-        rows: of the algorithm's kind, framed.
-        scorer: calls the reward.
-        resume: checkpoint to go on from.
+    The policy's model is the trained one afterwards; it is left in the run's folder as well.
 
     Raises:
         Pruned: a reporter has given the run up.
@@ -72,7 +67,7 @@ def _callbacks(
     advance: Callable[[int, int, str], None],
 ) -> list[TrainerCallback]:
     """Return what happens between steps, in this order: record, evaluate, keep, judge."""
-    recording = parts.recording
+    card = parts.card
     callbacks: list[TrainerCallback] = [
         between_steps.LogJudgeUsage(parts.recorder.usage),
         between_steps.StopOnNaN(),
@@ -81,19 +76,19 @@ def _callbacks(
         between_steps.BarrierOnSave(),
         save_moments(scorer),
     ]
-    if recording:
-        tracker, checked = recording.recorder.tracker, recording.recorder.checkpoints
+    if card:
+        tracker, checked = card.recorder.tracker, card.recorder.checkpoints
         best_metric = between_steps.BestMetric(checked.check_metric)
         callbacks += [tracking_callback(tracker), best_metric]
     callbacks.append(evaluate)
-    if recording:
-        flush, saved = recording.recorder.tracker.flush, recording.recorder.checkpoint_saved
+    if card:
+        flush, saved = card.recorder.tracker.flush, card.recorder.checkpoint_saved
         keep = between_steps.Checkpoints(checkpoints, flush, saved)
         callbacks += [keep, between_steps.ProgressBar(advance)]
-        if recording.monitor.reads_rollouts:
-            scorer.heard = recording.monitor.on_rollout
+        if card.monitor.reads_rollouts:
+            scorer.heard = card.monitor.on_rollout
     if parts.spec.guards.watched():
-        monitor = recording.monitor if recording else None
+        monitor = card.monitor if card else None
         callbacks.append(between_steps.CheckGuards(monitor, parts.evaluator.take_probe))
     return callbacks
 

@@ -93,10 +93,7 @@ class BestCheckpoint:
 def best_checkpoint(
     checkpoints: list[Path], metric: str, values: Mapping[int, float], mode: Literal["max", "min"]
 ) -> BestCheckpoint | None:
-    """Return the best of some checkpoints by a metric's values by step, the earlier one on a tie.
-
-    One without a value, or whose value is no finite number, is never the best.
-    """
+    """Return the best by the metric's finite values, by step; the earlier one on a tie."""
     candidates = [
         BestCheckpoint(step, metric, values[step], path.name)
         for path in checkpoints

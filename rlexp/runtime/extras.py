@@ -61,9 +61,7 @@ def install_command(extra: str = "") -> str:
 
 
 def missing_packages(module: str, extra: str, key: str) -> list[Problem]:
-    """Return the problem where the module that an extra brings, and the choice of a key needs, is
-    not installed; it is not imported.
-    """
+    """Return the problem where an extra's module, which a key's choice needs, is not installed."""
     if importlib.util.find_spec(module) is not None:
         return []
     want = f"the extra `{extra}`"

@@ -7,11 +7,9 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, text: str, *, durable: bool = False) -> None:
-    """Write a UTF-8 text file in one step: whoever reads meanwhile finds the old text or the new
-    one.
+    """Write a UTF-8 file in one step: whoever reads meanwhile finds the old text or the new one.
 
-    The folder must exist. `durable` waits, for milliseconds, until the disk has it, so that a power
-    cut cannot leave an empty file either.
+    `durable` waits, for milliseconds, until a power cut cannot leave an empty file either.
     """
     draft = path.with_name(f"{path.name}.new")
     draft.write_text(text, encoding="utf-8")

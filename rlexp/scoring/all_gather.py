@@ -22,9 +22,8 @@ class SingleProcess:
     """The only process of a run, whose part of a batch is all of it."""
 
     def gather_rows(self, rows: list[list[Value]]) -> tuple[list[list[Value]], slice]:
-        """Return the rows of all processes, in order of their ranks, and where this one's stand.
-
-        Each process has as many, and as long ones.
+        """Return all processes' rows, as many and as long in each, by rank, and where this one's
+        stand.
         """
         return rows, slice(0, len(rows))
 

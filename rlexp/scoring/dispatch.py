@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
-from typing import Self
 
 from rlexp.runtime.device import available_cores
 from rlexp.scoring.pool import WorkerPool
@@ -53,10 +52,8 @@ class Dispatch:
         self._seconds_per_completion: dict[str, float] = {}
         self._seconds_in_main = 0.0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
+    def close(self) -> None:
+        """End worker processes and threads."""
         if self._pool:
             self._pool.close()
             self._pool = None

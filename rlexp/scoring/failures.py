@@ -17,10 +17,7 @@ SHOWN = 300
 
 
 class Checks:
-    """Refuses the scores of a batch, in words that name the term, the sample and the step.
-
-    `when` is such as "at step 3"; the spec says what is forgiven.
-    """
+    """Refuses the scores of a batch, in words that name term, sample and step."""
 
     def __init__(self, reward: RewardSpec, batch: Batch, when: str, spec: ScoringSpec) -> None:
         self.reward, self.batch, self.when, self.spec = reward, batch, when, spec

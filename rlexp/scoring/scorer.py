@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from statistics import fmean
-from typing import Self
 
 from rlexp.scoring.all_gather import SingleProcess
 from rlexp.scoring.dispatch import Dispatch
@@ -35,15 +34,13 @@ STRICT = ScoringSpec(on_error="stop", max_missing=1.0, workers=0)
 
 @dataclass(frozen=True)
 class ScoredBatch:
-    """The rewards of this process's part of a training batch, (n,), and metrics as trainers name
-    them.
-    """
+    """The rewards of this process's part of a batch, (n,), and metrics as trainers name them."""
 
     totals: list[float]
     metrics: dict[str, float]
 
 
-class Scorer:
+class Scorer(AbstractContextManager["Scorer"]):
     """Calls a reward for the training and the evaluations of a run.
 
     Attributes:
@@ -65,20 +62,15 @@ class Scorer:
         self.heard: Callable[[list[Text], list[Text], DataColumns], None] | None = None
         self._first_values: dict[str, list[float]] = {}  # of the first evaluation, ascending
         self._gathering = gathering or SingleProcess()
-        self._resources = ExitStack()
-        self._dispatch = self._resources.enter_context(
-            Dispatch(self.terms, spec.workers, processes, allow_missing=spec.on_error == "missing")
-        )
-
-    def __enter__(self) -> Self:
-        return self
+        forgiving = spec.on_error == "missing"
+        self._dispatch = Dispatch(self.terms, spec.workers, processes, allow_missing=forgiving)
 
     def __exit__(self, *raised: object) -> None:
         self.close()
 
     def close(self) -> None:
         """End worker processes and threads."""
-        self._resources.close()
+        self._dispatch.close()
 
     def train(
         self, prompts: list[Text], completions: list[Text], columns: DataColumns, step: int
@@ -121,8 +113,8 @@ class Scorer:
         return self._evaluate(Batch(prompts, completions, columns), {}, "before training")
 
     def remember(self, samples: Sequence[Mapping[str, Value]]) -> None:
-        """Take the scale of a first evaluation, by the terms of its samples, that an earlier
-        attempt made.
+        """Take the scale of a first evaluation, of which these are the samples' terms, by an
+        earlier attempt.
         """
         for name in self.terms:
             if values := sorted(present([sample.get(name) for sample in samples])):
@@ -141,9 +133,7 @@ class Scorer:
         }
 
     def _evaluate(self, batch: Batch, first_values: dict[str, list[float]], when: str) -> Scores:
-        """Score with final weights and the scale of `first_values`, which gets from this batch what
-        it lacks.
-        """
+        """Score by final weights and the scale of `first_values`, which this batch completes."""
         checks = Checks(self.reward, batch, when, self.spec)
         results = self._call_terms(batch, checks)
         values = {name: result.values for name, result in results.items()}

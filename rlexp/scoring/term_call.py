@@ -44,9 +44,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Failure:
-    """A completion, by its place in the batch, that a term failed on: what it did, as a verb, and
-    why.
-    """
+    """A completion, by its place in the batch, that a term failed on: what it did, as a verb."""
 
     index: int
     what: str
@@ -56,9 +54,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class TermResult:
-    """The values of one call of a term, (n,), None where it cannot tell or failed; and its
-    failures, by rising index, only the first one where none is forgiven; and its seconds.
-    """
+    """The values (n,) of a call of a term, None where missing, its failures and seconds."""
 
     values: list[Value]
     failures: list[Failure]

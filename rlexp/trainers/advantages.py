@@ -21,8 +21,7 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def kl_per_token(log_probs: Tensor, reference: Tensor, estimator: KlEstimator) -> Tensor:
-    """Return estimates of KL(policy || reference), (n, t), at each token that the policy sampled,
-    in nats.
+    """Return estimates of KL(policy || reference), (n, t), at each sampled token, in nats.
 
     With d = log pi(a) - log ref(a): k1 = d, unbiased and of either sign; k2 = d^2 / 2, biased, of
     low variance; k3 = exp(-d) - 1 + d, unbiased and never negative (Schulman 2020,
@@ -44,8 +43,7 @@ def last_token(mask: Tensor) -> Tensor:
 
 
 def token_rewards(scores: Tensor, kl: Tensor, mask: Tensor, beta: float) -> Tensor:
-    """Return (n, t): the penalty beta * kl at each token, and the answer's score, (n,), at its last
-    one.
+    """Return (n, t): the penalty beta * kl at each token, and the score, (n,), at the last one.
 
     Ziegler et al. 2019, arXiv:1909.08593, equation 2, spread over tokens as in Ouyang et al. 2022,
     arXiv:2203.02155.
@@ -59,9 +57,9 @@ def generalized_advantages(
     """Return generalised advantage estimates, (n, t), 0 in the padding.
 
     A_t = delta_t + gamma lam A_(t+1), delta_t = r_t + gamma V_(t+1) - V_t (Schulman et al. 2015,
-    arXiv:1506.02438, equations 11 and 16). Behind the last token of an answer there is nothing: V =
-    0 and A = 0, also for an answer cut at the length limit, since its score is already whole.
-    Values are those of the state before each token.
+    arXiv:1506.02438, equations 11 and 16), V_t before each token. Behind the last one of an answer
+    there is nothing: V and A are 0, also for an answer cut at the length limit, since its score is
+    already whole.
     """
     values, rewards = values * mask, rewards * mask
     following = advantage = torch.zeros_like(values[:, 0])  # V_(t+1), A_(t+1)

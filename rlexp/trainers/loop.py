@@ -30,8 +30,7 @@ from transformers import (
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from rlexp.trainers import checkpoint
-from rlexp.trainers.inputs import TrainerInputs
-from rlexp.trainers.rollouts import Rollouts, Row, sample_rollouts
+from rlexp.trainers.rollouts import Rollouts, Row, TrainerInputs, sample_rollouts
 
 CPU_MICROBATCH = 24
 """Sequences at once on a CPU, which gains nothing from more, while smaller microbatches of answers

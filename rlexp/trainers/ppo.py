@@ -31,29 +31,24 @@ from rlexp.trainers.advantages import (
 )
 from rlexp.trainers.config import PpoConfig
 from rlexp.trainers.critic import ActorCritic
-from rlexp.trainers.inputs import TrainerInputs
 from rlexp.trainers.loop import OnPolicyTrainer, trainable_parameters
-from rlexp.trainers.rollouts import Rollouts
+from rlexp.trainers.rollouts import Rollouts, TrainerInputs
 from rlexp.trainers.sequences import Sequences, score_tokens
 
 
 @dataclass(frozen=True)
 class Experience:
-    """What is held fixed of n answers while the policy learns from them.
-
-    Attributes:
-        sequences: prompts and answers.
-        log_probs: (n, t), of the policy that sampled, in nats.
-        values: (n, t), of the state before each token, by the critic as it was then.
-        advantages: (n, t), whitened where that is wanted.
-        returns: (n, t), what the critic learns: advantages before whitening, and values.
-    """
+    """What is held fixed of n answers while the policy learns from them."""
 
     sequences: Sequences
     log_probs: Tensor
+    """(n, t), of the policy that sampled, in nats."""
     values: Tensor
+    """(n, t), of the state before each token, by the critic as it was then."""
     advantages: Tensor
+    """(n, t), whitened where that is wanted."""
     returns: Tensor
+    """(n, t), what the critic learns: advantages before whitening, and values."""
 
 
 def policy_losses(log_ratio: Tensor, advantages: Tensor, epsilon: float) -> Tensor:
@@ -205,10 +200,7 @@ class PpoTrainer(OnPolicyTrainer):
     def loss(
         self, experience: Experience, index: Tensor, tokens: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the share of some answers in the loss, and in what is logged, of a minibatch.
-
-        Both are means over the `tokens` of the whole minibatch.
-        """
+        """Return what some answers add to a minibatch's loss, a mean over tokens, and metrics."""
         config, sequences = self.config, experience.sequences.rows(index)
         mask, length = sequences.mask, sequences.mask.shape[1]
         log_probs, entropy, values = self.module(

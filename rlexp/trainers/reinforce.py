@@ -42,17 +42,13 @@ import torch
 from torch import Tensor
 
 from rlexp.trainers.config import ReinforceConfig
-from rlexp.trainers.inputs import TrainerInputs
 from rlexp.trainers.loop import OnPolicyTrainer, trainable_parameters
-from rlexp.trainers.rollouts import Rollouts
+from rlexp.trainers.rollouts import Rollouts, TrainerInputs
 from rlexp.trainers.sequences import Sequences, score_tokens
 
 
 def leave_one_out(returns: Tensor, generations: int) -> Tensor:
-    """Return (n,): for each answer the mean return of the other answers to its prompt.
-
-    The answers to a prompt, at least 2, stand one after the other.
-    """
+    """Return (n,): for each answer the mean return of the others to its prompt, next to it."""
     groups = returns.view(-1, generations)
     others = groups.sum(1, keepdim=True) - groups
     return (others / (generations - 1)).flatten()

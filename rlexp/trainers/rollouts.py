@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from transformers import TrainerState
+from transformers import TrainerCallback, TrainerState, TrainingArguments
 
 from rlexp.trainers.sequences import SampledAnswers, Sequences
 
@@ -37,33 +37,49 @@ class TrainablePolicy(Protocol):
 
 @dataclass(frozen=True)
 class GenerationConfig:
-    """How answers are drawn.
-
-    Attributes:
-        max_new_tokens: longest answer, its end token included.
-        temperature: of the softmax. The policy that is trained is the one at this temperature.
-        top_k, top_p: what is kept of the distribution; 0 and 1 keep all.
-    """
+    """How answers are drawn."""
 
     max_new_tokens: int
+    """Longest answer, its end token included."""
     temperature: float
+    """Of the softmax. The policy that is trained is the one at this temperature."""
     top_k: int
+    """What is kept of the distribution; 0 and 1 keep all."""
     top_p: float
 
 
 @dataclass(frozen=True)
-class Rollouts:
-    """n answers of the policy with their rewards.
+class TrainerInputs:
+    """What is trained, on what and how."""
 
-    Attributes:
-        sequences: prompts and answers.
-        scores: (n,), the reward's values.
-        ended: (n,) bool, False where an answer was cut at the length limit.
-    """
+    arguments: TrainingArguments
+    """Transformers' own; those that the loop reads are the output folder, batch sizes, steps,
+    learning rate and its schedule, AdamW's constants, gradient clipping and checkpointing, logging
+    and saving, precision and seed."""
+    policy: TrainablePolicy
+    """Its model has the adapter, where there is one."""
+    rows: list[Row]
+    """With a `prompt` (text or messages) and the columns that the reward reads."""
+    reward: Reward
+    """Called as TRL calls reward functions."""
+    sampling: GenerationConfig
+    callbacks: list[TrainerCallback]
+    """Transformers', called as its Trainer calls them."""
+    generations: int
+    """Answers a prompt."""
+    keeps_reference: bool
+    """Whether the model as it was before training is wanted."""
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """n answers of the policy with their rewards."""
 
     sequences: Sequences
     scores: Tensor
+    """(n,), the reward's values."""
     ended: Tensor
+    """(n,) bool, False where an answer was cut at the length limit."""
 
 
 def sample_rollouts(

@@ -32,17 +32,14 @@ class SampledAnswers(Protocol):
 
 @dataclass(frozen=True)
 class Sequences:
-    """n prompts, each followed by its answer.
-
-    Attributes:
-        input_ids: (n, p + t), prompts padded on the left, answers on the right.
-        attention_mask: (n, p + t).
-        mask: (n, t) float, 1 on the tokens of an answer, its end token included.
-    """
+    """n prompts, each followed by its answer."""
 
     input_ids: Tensor
+    """(n, p + t), prompts padded on the left, answers on the right."""
     attention_mask: Tensor
+    """(n, p + t)."""
     mask: Tensor
+    """(n, t) float, 1 on the tokens of an answer, its end token included."""
 
     @classmethod
     def from_rollout(cls, rollout: SampledAnswers) -> Sequences:
@@ -87,18 +84,15 @@ class Sequences:
 
 @dataclass(frozen=True)
 class TokenScores:
-    """What a model says of the tokens of answers; each (n, t), meaningless in the padding.
-
-    Attributes:
-        log_probs: of the sampled tokens, in nats, at the sampling temperature.
-        entropy: of the distribution that each token was drawn from, in nats; None if not asked for.
-        states: (n, t, h), the last hidden state *before* each token: what a critic judges, and
-            what the token's logits are made of; None if not asked for.
-    """
+    """What a model says of the tokens of answers; each (n, t), meaningless in the padding."""
 
     log_probs: Tensor
+    """Of the sampled tokens, in nats, at the sampling temperature."""
     entropy: Tensor | None
+    """Of the distribution that each token was drawn from, in nats; None if not asked for."""
     states: Tensor | None
+    """(n, t, h), the last hidden state *before* each token: what a critic judges, and what the
+    token's logits are made of; None if not asked for."""
 
 
 def score_tokens(
@@ -109,10 +103,7 @@ def score_tokens(
     entropy: bool = False,
     states: bool = False,
 ) -> TokenScores:
-    """Return what a causal LM, or anything called like one, says of answers; one forward pass.
-
-    `temperature` is what they were sampled at; entropy and states are given where they are wanted.
-    """
+    """Return what a model says of answers sampled at this temperature, in one forward pass."""
     length = sequences.mask.shape[1]
     options = {"logits_to_keep": length + 1, "output_hidden_states": states, "use_cache": False}
     output = model(**sequences.model_inputs(), **options)

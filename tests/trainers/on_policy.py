@@ -24,8 +24,7 @@ from rlexp.models.policy import AdapterOff
 from rlexp.models.sampling.rollout import roll_out
 from rlexp.runtime.paths import CONF
 from rlexp.trainers.config import Baseline, PpoConfig, ReinforceConfig
-from rlexp.trainers.inputs import TrainerInputs
-from rlexp.trainers.rollouts import GenerationConfig
+from rlexp.trainers.rollouts import GenerationConfig, TrainerInputs
 
 PAD, END = 0, 1
 SPECIAL = ["<pad>", "<end>", "p"]

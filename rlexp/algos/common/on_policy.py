@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from rlexp.algos.common.policy import PolicyToTrain
 from rlexp.algos.common.rollouts import sampling
-from rlexp.algos.common.trl import Training, common_arguments
+from rlexp.algos.common.trl import PolicyToTrain, Training, common_arguments
 from rlexp.spec.algo import RolloutAlgo
 
 if TYPE_CHECKING:
-    from rlexp.trainers.inputs import TrainerInputs
+    from rlexp.trainers.rollouts import TrainerInputs
 
 
 class OnPolicyAlgo(RolloutAlgo):
@@ -31,8 +30,7 @@ def trainer_inputs(
     """Return the `TrainerInputs` of a run; the policy gets its adapter, where it has one."""
     from transformers import TrainingArguments
 
-    from rlexp.trainers.inputs import TrainerInputs
-    from rlexp.trainers.rollouts import GenerationConfig
+    from rlexp.trainers.rollouts import GenerationConfig, TrainerInputs
 
     add_adapter(training.policy)
     return TrainerInputs(

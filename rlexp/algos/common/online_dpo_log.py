@@ -27,10 +27,7 @@ DROPPED = (
 
 
 class OnlineDpoLog(TrainerCallback):
-    """Scores answers for the trainer, and adds metrics of them to its logs.
-
-    It stands before the callbacks that pass the logs on.
-    """
+    """Scores answers, and adds metrics of them to the logs before other callbacks pass these on."""
 
     def __init__(self, reward: RewardFunction, eos_token_ids: list[int]) -> None:
         self.reward, self.ends = reward, set(eos_token_ids)

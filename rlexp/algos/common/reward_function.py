@@ -30,13 +30,9 @@ class RewardFunction:
         trainer_state: Any = None,
         **columns: Any,
     ) -> list[float]:
-        """Return the rewards of n completions to n prompts; the data's columns have a value for
-        each.
+        """Return the rewards of n completions; `log_metric` is told of each term of a mix.
 
-        Args:
-            log_metric: told of each term of a mix: its mean, what is missing, its seconds.
-            trainer_state: transformers' TrainerState, for the step that schedules follow and that
-                a failure names.
+        Schedules follow the trainer's step, which a failure names.
 
         Raises:
             UserError, RunFailed: as `Scorer.train` does.
