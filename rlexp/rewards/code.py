@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from rlexp.rewards.base import column_of, texts_of
-from rlexp.runtime.cpu import available_cores
+from rlexp.runtime.device import available_cores
 from rlexp.runtime.extras import missing_packages
 from rlexp.sandbox.choice import obstacle, strongest
 from rlexp.sandbox.limits import Limits

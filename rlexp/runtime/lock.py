@@ -82,7 +82,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether somebody is alive on `folder`; changes nothing, creates nothing.
+    """Return whether somebody is alive on `folder`; changes nothing, creates nothing.
 
     By hand: filelock creates the file, must be allowed to write it, and knows no shared lock, so
     that two processes that only ask would each take the other for the holder.

@@ -115,7 +115,7 @@ def test_a_kill_halfway_leaves_no_model_and_no_litter(tmp_path: Path, quick: Pat
     builder.kill()
     builder.communicate()
     left = list((tmp_path / "models").glob("tiny-*"))
-    assert [path.name.partition(".")[2].partition("-")[0] for path in left] == ["workshop"]
+    assert [path.name.partition(".")[2].partition("-")[0] for path in left] == ["draft"]
     folder = tiny.ensure_tiny_model(tmp_path, recipe=QUICK)
     assert list((tmp_path / "models").glob("tiny-*")) == [folder]
     assert bits(folder) == bits(quick)
