@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rlexp.data.parsing.conversations import assistant_turn
-from rlexp.data.parsing.records import Row
+from rlexp.data.parsing.values import Row
 from rlexp.spec.data import DataSpec
 
 _ANSWERS = ("completion", "chosen", "rejected")
