@@ -311,6 +311,16 @@ CONFIGURED: dict[str, tuple[Record, Record, Record]] = {
         {"roles": {"narrator": "user"}},
         {"prompt": ASKED, "completion": ANSWERED},
     ),
+    "a role in other words": (
+        {"messages": [{"role": "narrator", "content": "q"}, *ANSWERED]},
+        {"roles": {"narrator": "human"}},
+        {"prompt": ASKED, "completion": ANSWERED},
+    ),
+    "a role of the template's own": (
+        {"messages": [{"role": "critic", "content": "q"}, *ANSWERED]},
+        {"roles": {"critic": "critic"}},
+        {"prompt": [{"role": "critic", "content": "q"}], "completion": ANSWERED},
+    ),
     "a key of turns": (
         {"messages": [{**user("q"), "at": 3}, *ANSWERED]},
         {"ignored_keys": ["at"]},
@@ -383,7 +393,22 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
             ]
         },
         "turn 1 of 'messages', with a part of type 'image_url'",
-        "Pictures",
+        "no pictures",
+    ),
+    "key of a part": (
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": "q", "cache_control": {}}]},
+                *ANSWERED,
+            ]
+        },
+        "turn 1 of 'messages', with a part that has the key cache_control",
+        "data.ignored_keys=[cache_control]",
+    ),
+    "object as content": (
+        {"messages": [{"role": "user", "content": {"degrees": 3}}, *ANSWERED]},
+        "turn 1 of 'messages', whose content is {'degrees': 3}",
+        "JSON",
     ),
     "column of pictures": (
         {"messages": [*ASKED, *ANSWERED], "images": ["a.png"]},
@@ -515,6 +540,10 @@ NOTES: dict[str, tuple[list[Record], str]] = {
             }
         ],
         "rows dropped because its answers do not differ in their scores: 1",
+    ),
+    "a system beside whole texts": (
+        [{"text": "one two three four five", "system": "S"}],
+        "columns that are no part of prompt or answer: system.",
     ),
     "others' words": (
         [{"prompt": ASKED, "completion": [assistant("x"), user("y"), *ANSWERED]}],
