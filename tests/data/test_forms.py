@@ -204,7 +204,7 @@ PLAIN: dict[str, tuple[Record, str, Record]] = {
     "alpaca, system": (
         {"instruction": "i", "output": "a", "system": "S"},
         "demonstrations",
-        {"prompt": "i", "completion": "a", "system": "S"},
+        {"prompt": "i", "completion": "a", "system_turn": "S"},
     ),
     "alpaca, history": (
         {"instruction": "i", "output": "a", "history": [["q", "x"]], "system": "S"},
@@ -212,7 +212,6 @@ PLAIN: dict[str, tuple[Record, str, Record]] = {
         {
             "prompt": [system("S"), user("q"), assistant("x"), user("i")],
             "completion": ANSWERED,
-            "system": None,
         },
     ),
     "dolly": (
@@ -228,7 +227,7 @@ PLAIN: dict[str, tuple[Record, str, Record]] = {
     "question and pairs": (
         {"system": "S", "question": "q", "chosen": "a", "rejected": "b"},
         "pairs",
-        {"prompt": "q", "chosen": "a", "rejected": "b", "system": "S"},
+        {"prompt": "q", "chosen": "a", "rejected": "b", "system_turn": "S"},
     ),
     "pairs of turns": (
         {"conversations": SHARED[:1], "chosen": SHARED[1], "rejected": said(("gpt", "b"))[0]},
@@ -278,7 +277,7 @@ PLAIN: dict[str, tuple[Record, str, Record]] = {
     "a system beside messages": (
         {"system": "S", "prompt": ASKED, "completion": ANSWERED},
         "demonstrations",
-        {"prompt": [system("S"), *ASKED], "completion": ANSWERED, "system": None},
+        {"prompt": [system("S"), *ASKED], "completion": ANSWERED},
     ),
 }
 
@@ -340,6 +339,11 @@ CONFIGURED: dict[str, tuple[Record, Record, Record]] = {
         {"instruction": "i", "input": "x", "output": "a"},
         {"columns": {"prompt": "instruction", "completion": "output"}},
         {"prompt": "i\n\nx", "completion": "a"},
+    ),
+    "a system for rewards alone": (
+        {"system": "S", "messages": [*ASKED, *ANSWERED]},
+        {"extra": ["system"]},
+        {"prompt": ASKED, "completion": ANSWERED, "system": "S"},
     ),
     "tools left out on purpose": (
         {"messages": [*ASKED, *ANSWERED], "tools": [{"name": "look"}]},

@@ -123,7 +123,7 @@ def find_layout(
     ]
     if missing:
         raise UserError(missing)
-    names = {**(_known_names(present, named) if guess else {}), **named}
+    names = {**(_known_names(present, named, extra or []) if guess else {}), **named}
     for shape, kind in SHAPES:
         usable = (*shape, *joined_columns(shape))
         if set(named) <= set(usable) and set(shape) <= set(names):
@@ -132,7 +132,7 @@ def find_layout(
     raise UserError(_no_shape(present, named, place))
 
 
-def _known_names(present: list[str], named: Mapping[str, str]) -> dict[str, str]:
+def _known_names(present: list[str], named: Mapping[str, str], extra: list[str]) -> dict[str, str]:
     """Return canonical -> the source's name, for names that can mean one thing only."""
     taken = set(named.values())
     free = [name for name in present if name not in taken]
@@ -152,9 +152,10 @@ def _known_names(present: list[str], named: Mapping[str, str]) -> dict[str, str]
     answers = [name for name in ("output", "response") if name in free]
     if asked == "instruction" and "completion" not in names and len(answers) == 1:
         names["completion"] = answers[0]
-    if asked != "instruction":  # elsewhere these names may mean anything
-        names.pop("input", None)
-        names.pop("history", None)
+    for column in ("system", "input", "history"):
+        # elsewhere than in Alpaca's form the last two may mean anything
+        if names.get(column) in extra or (column != "system" and asked != "instruction"):
+            names.pop(column, None)
     return names
 
 

@@ -33,8 +33,8 @@ def to_row(record: Row, layout: Layout, rules: Rules, remarks: Counter[str]) -> 
         remarks: where what is worth knowing of the row is counted.
 
     Returns:
-        Canonical columns and extra ones. A `system` stands beside a prompt that is a text, and in
-        front of one that is messages.
+        Canonical columns and extra ones. A `system_turn` stands beside a prompt that is a text; one
+        that is messages begins with it.
 
     Raises:
         RecordError: a value is missing, empty, or of a wrong type.
@@ -138,10 +138,11 @@ def _add_system(row: Row, record: Row, names: dict[str, str]) -> None:
     if "system" not in names:
         return
     words, prompt = optional_text_of(record, names["system"]), row["prompt"]
-    row["system"] = words or None
-    if not words or isinstance(prompt, str):
+    if not words:
         return
-    row["system"] = None
+    if isinstance(prompt, str):
+        row["system_turn"] = words
+        return
     spoken = [turn["content"].strip() for turn in prompt if turn["role"] == "system"]
     if not spoken:
         row["prompt"] = [{"role": "system", "content": words}, *prompt]
