@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -114,3 +115,14 @@ def test_a_json_file_may_have_an_object_a_line(tmp_path: Path) -> None:
     """Catches: jsonl under a name that ends in .json refused."""
     path = write(tmp_path, b'{"prompt": "a"}\n{"prompt": "b"}\n', "rows.json")
     assert len(data_spec("file", path=str(path)).read().train) == 2
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+def test_rows_inside_of_an_object_are_taken_out_by_the_command(tmp_path: Path) -> None:
+    """Catches: a command that a name with a space or a dot breaks."""
+    path = write(tmp_path, b'{"v": 1, "all.rows": [{"prompt": "a"}]}', "my rows.json")
+    (problem,) = problems_of(data_spec("file", path=str(path)))
+    command = problem.remedy.partition(": ")[2]
+    subprocess.run(command, shell=True, check=True)
+    made = shlex.split(command)[-1]
+    assert data_spec("file", path=made).read().train == [{"prompt": "a"}]
