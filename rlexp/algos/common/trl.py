@@ -151,7 +151,8 @@ def trl_trainer(
     return kind(
         model=training.policy.model,
         args=arguments,
-        train_dataset=Dataset.from_list(rows),
+        # A column for rewards may hold values of any types, and tool calls any arguments.
+        train_dataset=Dataset.from_list(rows, on_mixed_types="use_json"),
         processing_class=training.policy.tokenizer,
         peft_config=training.policy.adapter,
         callbacks=training.callbacks,
