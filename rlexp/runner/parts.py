@@ -20,6 +20,7 @@ from rlexp.registry.versions import find_version
 from rlexp.runner.error_messages import explain_failures, explain_full_disk
 from rlexp.runner.pruning import TrialReporter
 from rlexp.runner.resolved_settings import resolved_settings
+from rlexp.runner.reward_rows import check_reward_rows
 from rlexp.runtime.device import join_processes, prepare
 from rlexp.runtime.environment import hub_closed, share_cores, silence_libraries
 from rlexp.scoring import Scorer
@@ -156,6 +157,7 @@ def set_up(
     share_cores()
     # data, and what must be fetched
     splits = load_data(spec.data, rows_read(spec.algo, spec.data))
+    check_reward_rows(spec, splits)
     splits = with_texts_of(splits, spec.eval.texts_path)
     for model in models:
         fetch(model, model_folder_resolver(spec))

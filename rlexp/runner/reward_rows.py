@@ -1,0 +1,61 @@
+"""What the data holds that its rewards cannot score, by file and line, before anything is loaded.
+
+A reward would find it when the row's turn comes, in the middle of the training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from rlexp.data.file import File
+from rlexp.data.load import Splits
+from rlexp.data.parsing.columns import raise_problems
+from rlexp.data.parsing.readers import read_records
+from rlexp.spec.errors import Problem
+from rlexp.spec.reward import RewardSpec
+from rlexp.spec.run import RunSpec
+
+
+def check_reward_rows(spec: RunSpec, splits: Splits) -> None:
+    """Have the run's rewards look at the rows that they will score.
+
+    Raises:
+        UserError: with each row's file and line where the data is a file, otherwise its column.
+    """
+    rows = [*splits.train, *splits.heldout]
+    problems: list[Problem] = []
+    for key, reward in _rewards(spec):
+        columns = {name: [row.get(name) for row in rows] for name in reward.columns()}
+        named = {problem: index for index, problem in reward.row_problems(columns)}
+        placed = _placed(spec, [rows[index] for index in named.values()], reward.columns())
+        for problem, place in zip(named, placed, strict=True):
+            problems.append(replace(problem.under(key), key=place) if place else problem.under(key))
+    raise_problems(problems, splits.source)
+
+
+def _rewards(spec: RunSpec) -> Iterator[tuple[str, RewardSpec]]:
+    for name, term in spec.reward.terms_by_name().items():
+        yield f"reward.terms.{name}" if name else "reward", term.reward
+    for name, reward in spec.eval.gold_checked[0].items():
+        yield f"eval.gold.{name}", reward
+
+
+def _placed(spec: RunSpec, rows: list[Mapping[str, Any]], columns: set[str]) -> list[str]:
+    """Return file and line of each row; empty where the data is no file."""
+    if not rows or not isinstance(spec.data, File):
+        return [""] * len(rows)
+    lines: dict[str, str] = {}
+    for path in filter(None, (spec.data.path, spec.data.heldout_path)):
+        for line, record in read_records(path, "data.path", []):
+            for value in record.values():
+                lines.setdefault(repr(value), f"{path}:{line}")
+    cells = ([row.get(name) for name in sorted(columns)] for row in rows)
+    return [
+        next(
+            (lines[repr(value)] for value in values if value is not None and repr(value) in lines),
+            "",
+        )
+        for values in cells
+    ]
