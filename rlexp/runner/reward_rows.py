@@ -28,11 +28,18 @@ def check_reward_rows(spec: RunSpec, splits: Splits) -> None:
     problems: list[Problem] = []
     for key, reward in _rewards(spec):
         columns = {name: [row.get(name) for row in rows] for name in reward.columns()}
-        named = {problem: index for index, problem in reward.row_problems(columns)}
-        placed = _placed(spec, [rows[index] for index in named.values()], reward.columns())
-        for problem, place in zip(named, placed, strict=True):
-            problems.append(replace(problem.under(key), key=place) if place else problem.under(key))
+        wrong = reward.row_problems(columns)
+        places = _places(spec, [rows[index] for index, _ in wrong], reward.columns())
+        placed = sorted(zip(places, (problem for _, problem in wrong), strict=True), key=_line)
+        for place, problem in placed:
+            own = problem.under(key)
+            problems.append(replace(own, key=place) if place else own)
     raise_problems(problems, splits.source)
+
+
+def _line(placed: tuple[str, Problem]) -> tuple[str, int]:
+    path, _, line = placed[0].rpartition(":")
+    return path, int(line or 0)
 
 
 def _rewards(spec: RunSpec) -> Iterator[tuple[str, RewardSpec]]:
@@ -42,20 +49,17 @@ def _rewards(spec: RunSpec) -> Iterator[tuple[str, RewardSpec]]:
         yield f"eval.gold.{name}", reward
 
 
-def _placed(spec: RunSpec, rows: list[Mapping[str, Any]], columns: set[str]) -> list[str]:
-    """Return file and line of each row; empty where the data is no file."""
+def _places(spec: RunSpec, rows: list[Mapping[str, Any]], columns: set[str]) -> list[str]:
+    """Return file and line of each row, found by what it holds; empty where the data is no file."""
     if not rows or not isinstance(spec.data, File):
         return [""] * len(rows)
-    lines: dict[str, str] = {}
+    lines: dict[str, list[str]] = {}
     for path in filter(None, (spec.data.path, spec.data.heldout_path)):
         for line, record in read_records(path, "data.path", []):
             for value in record.values():
-                lines.setdefault(repr(value), f"{path}:{line}")
-    cells = ([row.get(name) for name in sorted(columns)] for row in rows)
-    return [
-        next(
-            (lines[repr(value)] for value in values if value is not None and repr(value) in lines),
-            "",
-        )
-        for values in cells
-    ]
+                lines.setdefault(repr(value), []).append(f"{path}:{line}")
+    places = []
+    for row in rows:
+        cells = [repr(row[name]) for name in sorted(columns) if row.get(name) is not None]
+        places.append(next((lines[cell].pop(0) for cell in cells if lines.get(cell)), ""))
+    return places
