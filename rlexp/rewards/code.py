@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from rlexp.rewards.base import column_of, texts_of
+from rlexp.rewards.common.assert_sources import stubs_of
 from rlexp.rewards.common.code_blocks import code_of
 from rlexp.rewards.common.code_tests import read_tests
 from rlexp.runtime.cpu import available_cores
@@ -188,23 +189,43 @@ class Code(RewardSpec):
     def _refuse_tests_that_nothing_fails(
         self, tests: Sequence[tuple[Test, ...]], setups: Sequence[str]
     ) -> None:
-        """Run an empty program against tests that are new here.
+        """Run programs that do nothing against tests that are new here.
 
         Raises:
-            UserError: it passes a source, or all of a row's outputs.
+            UserError: an empty program passes a source, or all of a row's outputs; or one that
+                defines what a source uses passes it, whatever that gives.
         """
-        new = {(row, setup) for row, setup in zip(tests, setups, strict=True) if row}
-        empty = [Program("pass", row, setup) for row, setup in new - _CAN_FAIL]
+        new = {(row, setup) for row, setup in zip(tests, setups, strict=True) if row} - _CAN_FAIL
+        empty = [Program("pass", row, setup) for row, setup in new]
+        verdicts = zip(empty, self._verdicts_of(empty), strict=True)
+        passed = [
+            (test, "which an empty program passes")
+            for program, verdict in verdicts
+            for test, is_passed in zip(program.tests, verdict.passed, strict=True)
+            if is_passed and (isinstance(test, Asserts) or all(verdict.passed))
+        ]
+        sources = [(test, setup) for row, setup in new for test in row if isinstance(test, Asserts)]
+        stubs = [
+            Program(stub, (test,), setup)
+            for test, setup in sources
+            for stub in stubs_of(f"{setup}\n{test.source}")
+        ]
+        stub_verdicts = self._verdicts_of(stubs)
+        both = zip(sources, stub_verdicts[::2], stub_verdicts[1::2], strict=True)
+        passed += [
+            (test, "which a function passes that gives nothing")
+            for (test, _), *verdicts in both
+            if all(all(verdict.passed) for verdict in verdicts)
+        ]
+        remedy = "Mend the test so that it compares what the program gives, or leave the row out."
         problems = [
             Problem(
                 "reward.column",
-                f"{test!s:.90} in the column {self.column!r}, which an empty program passes",
+                f"{test!s:.90} in the column {self.column!r}, {why}",
                 "tests that a wrong program fails",
-                "Mend the test so that it calls the program, or leave the row out.",
+                remedy,
             )
-            for program, verdict in zip(empty, self._verdicts_of(empty), strict=True)
-            for test, passed in zip(program.tests, verdict.passed, strict=True)
-            if passed and (isinstance(test, Asserts) or all(verdict.passed))
+            for test, why in passed
         ]
         if problems:
             raise UserError(problems)

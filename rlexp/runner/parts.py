@@ -17,10 +17,10 @@ from rlexp.data.load import Splits, load_data
 from rlexp.data.perplexity_texts import with_texts_of
 from rlexp.models.locate import fetch, local_folder
 from rlexp.registry.versions import find_version
+from rlexp.runner.checks.reward_rows import check_reward_rows
 from rlexp.runner.error_messages import explain_failures, explain_full_disk
 from rlexp.runner.pruning import TrialReporter
 from rlexp.runner.resolved_settings import resolved_settings
-from rlexp.runner.reward_rows import check_reward_rows
 from rlexp.runtime.device import join_processes, prepare
 from rlexp.runtime.environment import hub_closed, share_cores, silence_libraries
 from rlexp.scoring import Scorer

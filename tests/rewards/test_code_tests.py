@@ -43,6 +43,11 @@ RUN: list[tuple[Any, Any]] = [
     ([{"input": "3", "output": "9", "testtype": "functional"}], {"func_name": "f"}),
     ({"test_cases": [{"type": "function_call", "fn_name": "f", "input": [3], "output": 9}]}, None),
     ({"test_list": ["assert f(2) == 4"]}, None),
+    ("import solution as s\n\ndef test_f():\n    assert s.f(2) == 4", None),
+    ("from solution import f as square\nassert square(2) == 4", None),
+    ('{"inputs": [{"x": 2}], "outputs": [4], "fn_name": "Solution.f"}', None),
+    ("def check(f):\n    assert f(2) == 4", "f"),
+    ("try:\n    f('a')\n    assert False\nexcept TypeError:\n    assert f(2) == 4", None),
 ]
 
 REFUSED: list[tuple[Any, str]] = [

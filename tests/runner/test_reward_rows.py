@@ -9,7 +9,7 @@ import pytest
 from runs import spec_of
 
 from rlexp.data.load import load_data
-from rlexp.runner.reward_rows import check_reward_rows
+from rlexp.runner.checks.reward_rows import check_reward_rows
 from rlexp.sandbox.choice import strongest
 from rlexp.spec.errors import UserError
 from rlexp.spec.run import RunSpec

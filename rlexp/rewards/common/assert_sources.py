@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import symtable
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -58,7 +59,7 @@ def runnable(source: str, function: str | None = None, setup: str = "") -> str:
     """
     module, before = _parsed(source), _parsed(setup)
     as_given = ast.dump(module)
-    _take_program_from_outside(module)
+    ast.fix_missing_locations(_WithoutImports(module).visit(module))
     _refuse_missing_modules(module)
     if _asserts(module, before):
         _refuse_constants(module, before)
@@ -83,41 +84,41 @@ def _parsed(source: str) -> ast.Module:
 
 
 class _WithoutImports(ast.NodeTransformer):
-    """Leaves out imports of the program, of pytest where nothing uses it, and unittest.main()."""
+    """Takes the program's names from the sandbox, and leaves out what would start a runner."""
 
-    def __init__(self, unused: set[str]) -> None:
-        self.left_out = unused | _SOLUTION_MODULES
+    def __init__(self, module: ast.Module) -> None:
+        marks = (node for node in ast.walk(module) if _of_pytest(node))
+        uses_pytest = any(ast.unparse(node) != "pytest.main" for node in marks)
+        self.left_out = _SOLUTION_MODULES | (set() if uses_pytest else {"pytest"})
+        self.aliases: set[str] = set()
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.stmt | None:
-        return None if (node.module or "").split(".")[0] in self.left_out or node.level else node
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.stmt | list[ast.stmt]:
+        if not node.level and (node.module or "").split(".")[0] not in self.left_out:
+            return node
+        renamed = [alias for alias in node.names if alias.asname not in (None, alias.name)]
+        return ast.parse("\n".join(f"{alias.asname} = {alias.name}" for alias in renamed)).body
 
     def visit_Import(self, node: ast.Import) -> ast.stmt | None:
-        node.names = [alias for alias in node.names if alias.name not in self.left_out]
+        of_program = [alias for alias in node.names if alias.name in self.left_out]
+        self.aliases |= {alias.asname or alias.name for alias in of_program}
+        node.names = [alias for alias in node.names if alias not in of_program]
         return node if node.names else None
 
-    def visit_Expr(self, node: ast.Expr) -> ast.stmt | None:
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        self.generic_visit(node)
+        if isinstance(node.value, ast.Name) and node.value.id in self.aliases - {"pytest"}:
+            return ast.Name(node.attr, node.ctx)
+        return node
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
         is_main = ast.unparse(node).startswith(("unittest.main(", "pytest.main("))
-        return ast.Pass() if is_main else node
+        return ast.Pass() if is_main else self.generic_visit(node)
 
     def visit_If(self, node: ast.If) -> ast.stmt | list[ast.stmt]:
         self.generic_visit(node)
         if ast.unparse(node.test) in ("__name__ == '__main__'", "'__main__' == __name__"):
             return node.body
         return node
-
-
-def _take_program_from_outside(module: ast.Module) -> None:
-    """Leave out what would import the program, which the sandbox provides, or start a runner."""
-    used = {owner.value.id for owner in ast.walk(module) if _is_attribute(owner)}  # pyright: ignore[reportAttributeAccessIssue] - of a name
-    is_marked = "pytest" in used and not all(
-        ast.unparse(node).startswith("pytest.main") for node in ast.walk(module) if _of_pytest(node)
-    )
-    _WithoutImports(set() if is_marked else {"pytest"}).visit(module)
-    ast.fix_missing_locations(module)
-
-
-def _is_attribute(node: ast.AST) -> bool:
-    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
 
 
 def _of_pytest(node: ast.AST) -> bool:
@@ -183,22 +184,41 @@ def _can_fail(node: ast.AST) -> bool:
 
 def _refuse_constants(module: ast.Module, before: ast.Module) -> None:
     """Refuse a source that uses no name of the program's: it has the same result for every one."""
-    nodes = [node for tree in (module, before) for node in ast.walk(tree)]
-    names = {node.id for node in nodes if isinstance(node, ast.Name)}
-    bound = {node.id for node in nodes if isinstance(node, ast.Name) and _is_stored(node)}
-    bound |= {node.arg for node in nodes if isinstance(node, ast.arg)}
-    bound |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    imports = (node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom))
-    bound |= {
-        (alias.asname or alias.name).split(".")[0] for node in imports for alias in node.names
-    }
-    if not names - bound - set(vars(builtins)) - set(sys.stdlib_module_names):
+    if not _programs_names(ast.unparse(before) + "\n" + ast.unparse(module)):
         remedy = "Call a function of the program's in it."
         raise SourceRefused("which asks nothing of the program", remedy)
 
 
-def _is_stored(node: ast.Name) -> bool:
-    return isinstance(node.ctx, ast.Store)
+def _programs_names(source: str) -> set[str]:
+    """Return the names that a source uses and neither it nor Python defines."""
+    top = symtable.symtable(source, "test", "exec")
+    tables, used = [top], set[str]()
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        used |= {
+            symbol.get_name() for symbol in table.get_symbols() if _is_free(symbol, table is top)
+        }
+    bound = {symbol.get_name() for symbol in top.get_symbols() if not _is_free(symbol, True)}
+    return used - bound - set(vars(builtins)) - set(sys.stdlib_module_names)
+
+
+def _is_free(symbol: symtable.Symbol, at_top: bool) -> bool:
+    if at_top:
+        return not (symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace())
+    return symbol.is_referenced() and symbol.is_global()
+
+
+def stubs_of(source: str) -> tuple[str, str]:
+    """Return two programs that define what a test uses, and do nothing: no right test passes both.
+
+    Their functions return None, or always the same object, whatever they are given.
+    """
+    functions = "".join(
+        f"def {name}(*given, **named):\n    return nothing\n"
+        for name in sorted(_programs_names(source))
+    )
+    return f"nothing = None\n{functions}", f"nothing = object()\n{functions}"
 
 
 def _parameters(function: ast.FunctionDef) -> list[str]:
@@ -253,7 +273,7 @@ def _why_nothing_fails(module: ast.Module) -> tuple[str, str]:
             why = f"whose comparison (line {node.lineno}) is thrown away"
             return why, f"Write it with assert: assert {ast.unparse(node)[:60]}"
     defined = [node for node in module.body if isinstance(node, ast.FunctionDef)]
-    if defined:
+    if defined and not defined[0].name.startswith("test"):
         why = f"whose {defined[0].name} (line {defined[0].lineno}) is never called"
         return why, f"End the test with the call: {defined[0].name}(…)."
     return "which asserts nothing when it runs", "Write asserts: assert f(2) == 4"

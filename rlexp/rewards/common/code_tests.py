@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 
 from rlexp.rewards.common.assert_sources import SourceRefused, runnable
@@ -37,12 +38,12 @@ def as_lists(value):
     if isinstance(value, (list, tuple)):
         return [as_lists(item) for item in value]
     return value
-def gives(arguments):
-    return as_lists({function}(*arguments)) in {expected!r}
+def gives(arguments, named):
+    return as_lists({function}(*arguments, **named)) in {expected!r}
 def attempts():
-    for arguments in {alternatives!r}:
+    for given in {alternatives!r}:
         try:
-            yield gives(arguments)
+            yield gives(*given)
         except Exception:
             pass
 assert any(attempts()), "it gives another value"
@@ -92,9 +93,11 @@ def _decoded(value: object) -> object:
         decoded = json.loads(value)
     except ValueError:
         decoded = _printed(value)
-    if isinstance(decoded, str):
-        return [decoded] if decoded.strip() else []
-    return decoded
+    if not isinstance(decoded, str):
+        return decoded
+    if decoded != value:  # JSON in JSON
+        return _decoded(decoded)
+    return [decoded] if decoded.strip() else []
 
 
 def _printed(text: str) -> object:
@@ -187,16 +190,18 @@ def _calls(function: str, given: object, expected: object) -> Asserts:
     """
     value = _value(expected)
     values = [value, *(value if isinstance(value, list) and len(value) == 1 else [])]
-    alternatives: list[list[object]]
+    alternatives: list[tuple[list[object], dict[str, object]]] = []
     if isinstance(given, str):
         lines = [_value(line) for line in given.strip().splitlines()]
-        alternatives = [
-            lines,
-            *([lines[0]] if len(lines) == 1 and isinstance(lines[0], list) else []),
-        ]
-    else:
-        alternatives = [list(given) if isinstance(given, list | tuple) else [given]]
-    name = function.removeprefix("Solution().").strip()
+        alternatives.append((lines, {}))
+        given = lines[0] if len(lines) == 1 else None
+    if isinstance(given, list | tuple):
+        alternatives.append((list(given), {}))
+    elif isinstance(given, dict) and all(str(name).isidentifier() for name in given):
+        alternatives.append(([], given))
+    if not alternatives:
+        alternatives.append(([given], {}))
+    name = re.sub(r"^Solution(\(\))?\.", "", function).strip()
     if not name.isidentifier():
         raise _Unknown(f"whose function is called {function!r}")
     called = f"({name} if defined else Solution().{name})"
