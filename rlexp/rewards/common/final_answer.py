@@ -53,7 +53,7 @@ _UNFINISHED = re.compile(
 )
 _LIST_GLUE = re.compile(r"(?:[\s,;:/|.&()-]|\b(?:and|or|to)\b)*")
 _MOST_CLOSING_SENTENCES = 2
-_MOST_TRAILING_WORDS = 4
+_MOST_TRAILING_WORDS = 8
 
 
 def marked_answers(text: str) -> list[str]:

@@ -56,6 +56,7 @@ _REWRITTEN = [
     *((re.compile(sign), rf"\\frac{{{a}}}{{{b}}}") for sign, (a, b) in _VULGAR.items()),
     (re.compile(r"√\s*\(([^()]*)\)|√\s*(\w+)"), r"\\sqrt{\1\2}"),
     (re.compile(rf"[{UNSPACED}]+"), f" {WORD} "),
+    (re.compile(r"(?<=[\d)])\s*[xX]\s*(?=\$?[\d(])"), r" \\times "),
     (re.compile(r"(?<![\w)}])\*\*|\*\*(?![\w(\\])|(?<!\w)__(?=\w)|(?<=\w)__(?!\w)|`+"), ""),
     (re.compile(r"(?<![\w)*])\*(?=[^\s*])([^*\n]+?)(?<=[^\s*])\*(?![\w(*])"), r"\1"),
     (re.compile(r"(?<=[\w)])\*\*(?=[\w(])"), "^"),
