@@ -213,7 +213,7 @@ def _of_one_size(gold: Expression, value: Expression) -> bool:
     if not (getattr(gold, "is_number", False) and getattr(value, "is_number", False)):
         return True
     larger = max(abs(gold.evalf()), abs(value.evalf()))  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue] - numbers
-    return larger > _TINY or abs((gold - value).evalf()) <= _TINY * larger  # pyright: ignore[reportAttributeAccessIssue] - numbers
+    return larger > _TINY or abs((gold - value).evalf()) <= _TINY * larger  # pyright: ignore[reportAttributeAccessIssue, reportOperatorIssue] - numbers
 
 
 def _parsed(formula: str, seconds: int | None) -> tuple[Expression, ...]:

@@ -47,6 +47,9 @@ RIGHT: list[tuple[str, Any, str]] = [
     ("Therefore, x = 16.", "16", ""),
     ("Thus $x = 16$", "16", ""),
     ("The result is 16", "16", ""),
+    ("Thus, there are 9 + 6 = 15 liters of water out of the 24 liters.", "15", ""),
+    ("She earns 9 * 2 = $<<9*2=18>>18 every day", "18", SHOP),
+    ("Therefore, 240 x 1/3 = 80 pencils were left.", "80", ""),
     ("x = 7/3 ≈ 2.33", "7/3", ""),
     # notation of numbers
     ("28%", r"28\%", ""),
@@ -159,6 +162,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("1 apple, 2 apples, 124 apples", "124", SUM),
     ("It is 1. It is 2. It is 124.", "124", SUM),
     ("It is 123 or 124.", "124", SUM),
+    ("It is 28 + 96 = 124 or 125.", "124", SUM),
     ("It is 123, maybe 124", "124", SUM),
     ("$123$ or $124$", "124", SUM),
     ("The answer is 123 or 124.", "124", SUM),

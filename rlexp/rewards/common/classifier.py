@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -172,7 +172,7 @@ def missing_classes(folder: Path, wanted: Sequence[str], key: str) -> list[Probl
     return [Problem(key, ", ".join(wanted) or "nothing", want, remedy)]
 
 
-def unnamed_classes(folder: Path, wanted: dict[str, Sequence[str]]) -> list[Problem]:
+def unnamed_classes(folder: Path, wanted: Mapping[str, Sequence[str]]) -> list[Problem]:
     """Return a problem for each key whose names are inside of a class that no key names.
 
     Such a class (`very positive`, beside `positive`) would count nothing, silently.

@@ -204,6 +204,11 @@ def formula_in(statement: str) -> str:
         last, start = _with_unit(text, runs[-1]), runs[-1].start()
     else:
         return text
+    equations = [run for run in runs if re.search(r"\d.*=.*\d", run[0])]
+    if equations and equations[-1].end() <= start and behind != text:
+        rest = text[equations[-1].end() :]
+        if not _GUESSES.search(rest) and re.match(r"\s*[^\W\d_]{3,}", rest):
+            last, start = _with_unit(text, equations[-1]), equations[-1].start()
     earlier = [run for run in runs if run.end() <= start]
     if earlier:
         between = text[earlier[-1].end() : start]
