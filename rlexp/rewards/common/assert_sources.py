@@ -65,7 +65,8 @@ def runnable(source: str, function: str | None = None, setup: str = "") -> str:
         _refuse_constants(module, before)
         return textwrap.dedent(source) if ast.dump(module) == as_given else ast.unparse(module)
     calls = [*_calls_of_check(module, function), *_calls_of_pytest(module, function)]
-    cases = [node.name for node in module.body if _is_test_case(node)]
+    classes = [node for node in module.body if isinstance(node, ast.ClassDef)]
+    cases = [node.name for node in classes if _is_test_case(node)]
     added = "\n".join(calls) + (_RUN_UNITTEST.format(classes=", ".join(cases)) if cases else "")
     module.body += ast.parse(("import unittest\n" if cases else "") + added).body
     if not _asserts(module, before):
@@ -162,9 +163,11 @@ def _body(node: ast.AST) -> list[ast.AST]:
 
 
 def _definitions(*modules: ast.Module) -> dict[str, ast.AST]:
-    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
     return {
-        node.name: node for module in modules for node in module.body if isinstance(node, kinds)
+        node.name: node
+        for module in modules
+        for node in module.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
     }
 
 
@@ -262,9 +265,8 @@ def _argument(test: ast.FunctionDef, parameters: list[str], function: str | None
     raise SourceRefused(why, "Write the test without arguments.")
 
 
-def _is_test_case(node: ast.stmt) -> bool:
-    bases = node.bases if isinstance(node, ast.ClassDef) else []
-    return any(ast.unparse(base).split(".")[-1] == "TestCase" for base in bases)
+def _is_test_case(node: ast.ClassDef) -> bool:
+    return any(ast.unparse(base).split(".")[-1] == "TestCase" for base in node.bases)
 
 
 def _why_nothing_fails(module: ast.Module) -> tuple[str, str]:
