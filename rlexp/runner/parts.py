@@ -18,6 +18,7 @@ from rlexp.data.load import Splits, load_data
 from rlexp.data.perplexity_texts import with_texts_of
 from rlexp.models.locate import fetch, local_folder
 from rlexp.registry.versions import find_version
+from rlexp.runner.checks.reward_rows import check_reward_rows
 from rlexp.runner.error_messages import explain_failures, explain_full_disk
 from rlexp.runner.pruning import TrialReporter
 from rlexp.runner.resolved_settings import resolved_settings
@@ -130,6 +131,7 @@ def set_up(
     share_cores()
     # data, and what must be fetched
     splits = load_data(spec.data, rows_read(spec.algo, spec.data))
+    check_reward_rows(spec, splits)
     splits = with_texts_of(splits, spec.eval.texts_path)
     for model in models:
         fetch(model, model_folder_resolver(spec))
