@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from rlexp.algos.common.fused_head import check_fused_head
 from rlexp.algos.common.policy import PolicyToTrain
 from rlexp.algos.common.reward_function import RewardFunction
 from rlexp.scoring import Scorer
@@ -136,18 +138,40 @@ def trl_trainer(
     """
     from datasets import Dataset
 
-    rows = training.rows
+    rows, policy = training.rows, training.policy
     if columns:
         rows = [{name: row[name] for name in columns} for row in rows]
-    return kind(
-        model=training.policy.model,
-        args=arguments,
-        train_dataset=Dataset.from_list(rows),
-        processing_class=training.policy.tokenizer,
-        peft_config=training.policy.adapter,
-        callbacks=training.callbacks,
-        **more,
-    )
+    with _router_losses_as_saved(policy):
+        trainer = kind(
+            model=policy.model,
+            args=arguments,
+            train_dataset=Dataset.from_list(rows),
+            processing_class=policy.tokenizer,
+            peft_config=policy.adapter,
+            callbacks=training.callbacks,
+            **more,
+        )
+    if (reference := getattr(trainer, "ref_model", None)) is not None:
+        policy.treat_padding(reference)  # TRL has loaded it by itself
+    check_fused_head(trainer, policy, training.spec.algo.name)
+    return trainer
+
+
+@contextmanager
+def _router_losses_as_saved(policy: PolicyToTrain) -> Iterator[None]:
+    """Show a trainer whether the model's folder asks for router losses; then they are off again.
+
+    TRL reads it when a trainer is built, and asks for the losses in each training step by itself.
+    """
+    config = policy.model.config.get_text_config()
+    if not hasattr(config, "output_router_logits"):
+        yield
+        return
+    config.output_router_logits = policy.router_losses
+    try:
+        yield
+    finally:
+        config.output_router_logits = False
 
 
 def whole_groups(train: TrainSpec, num_generations: int) -> list[Problem]:
