@@ -97,7 +97,7 @@ class Grpo(RolloutAlgo):
             problems.append(Problem("algo.trl.importance_sampling_level", level, want, remedy))
         return problems
 
-    def _loss_arguments(self) -> dict[str, Any]:
+    def loss_arguments(self) -> dict[str, Any]:
         """What TRL's config is told so that the loss is that of its paper."""
         arguments: dict[str, Any] = {}
         if self.loss_type == "cispo" and self.epsilon_high is None:
@@ -114,7 +114,7 @@ class Grpo(RolloutAlgo):
         """TRL's GRPOTrainer on prompts, with the run's reward."""
         from trl import GRPOConfig, GRPOTrainer
 
-        arguments = GRPOConfig(**(rollout_arguments(self, training) | self._loss_arguments()))
+        arguments = GRPOConfig(**(rollout_arguments(self, training) | self.loss_arguments()))
         reward = training.reward_function()
         rollout_func = self._rollout_func(training.policy) if self.rollout == "fast" else None
         with explain_missing_server(self):

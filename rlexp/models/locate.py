@@ -66,24 +66,22 @@ def model_folder(
     return merged_weights(folder, folder_of(base, revision, "model.path"))
 
 
-def fetch(
-    model: ModelSpec, folder_of: FolderOf, heads: Iterable[Head], key: str = "model.path"
-) -> None:
+def fetch(model: ModelSpec, folder_of: FolderOf, heads: Iterable[Head]) -> None:
     """Have the files of a model here, whole; what rlexp makes itself is made later.
 
     Args:
         model: of the hub, of the registry, or a folder.
         folder_of: as `local_folder`.
         heads: what the run makes of it.
-        key: that names it.
 
     Raises:
         UserError: a hub id that cannot be had, with the way to use a local folder, or files that
             the run cannot use.
     """
+    key = "model.path"
     if model.path.startswith("builtin:"):
         return
-    folder = folder_of(model.path, model.revision, "model.path", model.trust_remote_code)
+    folder = folder_of(model.path, model.revision, key, model.trust_remote_code)
     problems = folder_problems(folder, model, heads, key)
     if is_adapter(folder) and not problems:
         base, revision = base_of(folder)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig, TrainerCallback
 
     from rlexp.models.padding.treatment import PaddingTreatment
-    from rlexp.models.sampling.rollout import Rollout, Sampling
+    from rlexp.models.sampling.kv_cache import Sampling
+    from rlexp.models.sampling.rollout import Rollout
 
 
 @dataclass

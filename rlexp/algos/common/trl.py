@@ -13,7 +13,7 @@ from rlexp.algos.common.policy import PolicyToTrain
 from rlexp.algos.common.reward_function import RewardFunction
 from rlexp.scoring import Scorer
 from rlexp.spec.algo import AlgoSpec, VllmSpec, trl_names, trl_values
-from rlexp.spec.errors import Problem
+from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.hardware import HardwareSpec
 from rlexp.spec.run import RunSpec
 from rlexp.spec.train import TrainSpec
@@ -54,6 +54,9 @@ OWNED_OF_ROLLOUTS = {
     **trl_names(VllmSpec, "algo.vllm"),
 }
 """The same for algorithms that sample."""
+
+EXPERTS = ("num_experts", "num_experts_per_tok")
+"""What TRL reads of a mixture's config to compute its router loss."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +156,22 @@ def trl_trainer(
         )
     if (reference := getattr(trainer, "ref_model", None)) is not None:
         policy.treat_padding(reference)  # TRL has loaded it by itself
+    check_router_loss(trainer)
     check_fused_head(trainer, policy, training.spec.algo.name)
     return trainer
+
+
+def check_router_loss(trainer: Any) -> None:
+    """Refuse a mixture whose router loss TRL would fail to compute, at its first step."""
+    if not getattr(trainer, "aux_loss_enabled", False):
+        return
+    config = trainer.model.config.get_text_config()
+    unknown = [name for name in EXPERTS if not hasattr(config, name)]
+    if unknown:
+        key, name = "algo.trl.router_aux_loss_coef", type(config).__name__
+        got = f"{trainer.router_aux_loss_coef:g}, for a {name} without {' and '.join(unknown)}"
+        want = "0: TRL cannot compute the router loss of this mixture of experts"
+        raise UserError(Problem(key, got, want, f"Set {key}=0."))
 
 
 @contextmanager

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from rlexp.models.padding.forward import call_apart, call_with_positions
-from rlexp.models.sampling.kv_cache import DecodingState, takes_past
-from rlexp.models.sampling.rollout import Sampling, eval_mode, without_gradients
+from rlexp.models.sampling.kv_cache import DecodingState, Sampling, takes_past
+from rlexp.models.sampling.rollout import eval_mode, without_gradients
 
 Forward = Literal["plain", "positions", "apart"]
 """Batches as they are; with positions counted from each row's first token; or length by length."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import Cache, DynamicCache
@@ -12,6 +12,9 @@ from transformers.cache_utils import DynamicLayer
 
 ROOM = 64
 """Tokens that the cache has room for beyond those it holds; when they are used up it is copied."""
+
+Sampling = Literal["padded", "apart", "reread"]
+"""Prompts padded to one length; those of each length by themselves; those, and without a cache."""
 
 
 def padded(
@@ -22,6 +25,16 @@ def padded(
     ids = [[pad_token_id] * (width - len(prompt)) + list(prompt) for prompt in prompts]
     mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+
+def rows_together(prompts: Sequence[Sequence[int]], grouping: Sampling) -> list[list[int]]:
+    """Return which prompts are read at once: all, or those of each length."""
+    if grouping == "padded":
+        return [list(range(len(prompts)))]
+    lengths = dict.fromkeys(len(prompt) for prompt in prompts)
+    return [
+        [row for row, prompt in enumerate(prompts) if len(prompt) == length] for length in lengths
+    ]
 
 
 def unpadded(values: torch.Tensor, mask: torch.Tensor) -> list[list[Any]]:

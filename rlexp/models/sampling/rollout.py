@@ -16,15 +16,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from rlexp.models.sampling.kv_cache import DecodingState, RereadingState, padded, unpadded
+from rlexp.models.sampling.kv_cache import (
+    DecodingState,
+    RereadingState,
+    Sampling,
+    padded,
+    rows_together,
+    unpadded,
+)
 from rlexp.spec.errors import RunFailed
 
-Sampling = Literal["padded", "apart", "reread"]
-"""Prompts padded to one length; those of each length by themselves; those, and without a cache."""
 Drawn = tuple[torch.Tensor, torch.Tensor]
 """Tokens of rows, and their log-probabilities."""
 
@@ -119,7 +124,7 @@ def roll_out(
     state_of = RereadingState if grouping == "reread" else DecodingState
     steps = 0
     with eval_mode(model), without_gradients(model):
-        for rows in _rows_together(prompts, grouping):
+        for rows in rows_together(prompts, grouping):
             group = [prompts[row] for row in rows]
             places = torch.tensor(rows, device=device)
             decoded = completions.decode(state_of(model), group, places, pad_token_id, draw)
@@ -205,16 +210,6 @@ class Completions:
             log_probs.masked_fill(~mask, 0.0),
             (is_end & mask).any(1),
         )
-
-
-def _rows_together(prompts: Sequence[Sequence[int]], grouping: Sampling) -> list[list[int]]:
-    """Return which prompts are read at once: all, or those of each length."""
-    if grouping == "padded":
-        return [list(range(len(prompts)))]
-    lengths = dict.fromkeys(len(prompt) for prompt in prompts)
-    return [
-        [row for row, prompt in enumerate(prompts) if len(prompt) == length] for length in lengths
-    ]
 
 
 def _check_arguments(

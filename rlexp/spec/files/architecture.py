@@ -12,8 +12,8 @@ from rlexp.spec.files.transformers_names import (
     CONFIGS,
     MASKED,
     SCORING,
-    class_names,
-    source_of,
+    architecture_source,
+    classes_by_type,
     transformers_version,
 )
 from rlexp.spec.model_kind import Head
@@ -42,13 +42,13 @@ def architecture_problems(
     if not isinstance(family, str):
         remedy = "Save the model by save_pretrained, which writes it."
         return [Problem(key, f"{where}/config.json, without a model_type", "one", remedy)]
-    if family not in class_names(CONFIGS):
+    if family not in classes_by_type(CONFIGS):
         return [_unknown(family, where, key, "auto_map" in config)]
     reads_twice = bool(config.get("is_encoder_decoder"))
     problems: list[Problem] = []
     if "language" in heads and (reads_twice or not _is_causal(family, config)):
         problems.append(_not_causal(family, config, where, key))
-    if "reward" in heads and (reads_twice or family not in class_names(SCORING)):
+    if "reward" in heads and (reads_twice or family not in classes_by_type(SCORING)):
         want = "a decoder that transformers can score texts with (…ForSequenceClassification)"
         problems.append(Problem(key, f"{where}, {_described(family, config)}", want))
     return problems
@@ -56,14 +56,14 @@ def architecture_problems(
 
 def has_no_sdpa(model_type: str) -> bool:
     """Whether transformers computes a model type's attention without fused kernels only."""
-    source = source_of(model_type, "modeling")
+    source = architecture_source(model_type, "modeling")
     return "PreTrainedModel(PreTrainedModel)" in source and "_supports_sdpa = True" not in source
 
 
 def _is_causal(family: str, config: Mapping[str, Any]) -> bool:
-    if family not in class_names(CAUSAL):
+    if family not in classes_by_type(CAUSAL):
         return False
-    if family in class_names(MASKED) and not config.get("is_decoder"):
+    if family in classes_by_type(MASKED) and not config.get("is_decoder"):
         return False  # an encoder, unless it says otherwise
     tasks = [name.partition("For")[2] for name in config.get("architectures") or []]
     return all(not task or task in CAUSAL_TASKS for task in tasks)
@@ -86,7 +86,7 @@ def _described(family: str, config: Mapping[str, Any]) -> str:
     article = "an" if name[0] in "AEIOU" else "a"
     if config.get("is_encoder_decoder"):
         return f"{article} {name}: an encoder with a decoder"
-    if family in class_names(MASKED) and not config.get("is_decoder"):
+    if family in classes_by_type(MASKED) and not config.get("is_decoder"):
         return f"{article} {name}: an encoder, which reads both ways (is_decoder is not set)"
     return f"{article} {name}"
 
@@ -96,7 +96,7 @@ def _unknown(family: str, where: str, key: str, brings_code: bool) -> Problem:
     if brings_code:
         remedy = "It brings code of its own: model.trust_remote_code=true runs that."
     else:
-        near = get_close_matches(family, class_names(CONFIGS), n=1)
+        near = get_close_matches(family, classes_by_type(CONFIGS), n=1)
         meant = f"Is {near[0]} meant, in its config.json? " if near else ""
         remedy = f"{meant}A newer one may know it: pip install --upgrade transformers"
     return Problem(key, got, "an architecture of transformers", remedy)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rlexp.spec.files.text_config import text_config
-from rlexp.spec.files.transformers_names import source_of
+from rlexp.spec.files.transformers_names import architecture_source
 
 LIMITS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length")
 """Names of the limit, the first that is there counts."""
@@ -36,7 +36,7 @@ def position_limit(config: Mapping[str, Any]) -> int | None:
     family = text.get("model_type", config.get("model_type"))
     if family in WITHOUT_POSITIONS or any(key.startswith("rope_") for key in text):
         return None
-    if family and "rope_" in source_of(family, "configuration"):
+    if family and "rope_" in architecture_source(family, "configuration"):
         return None  # configs from before transformers 5 leave the default base out
     limits = (text.get(name) for name in LIMITS)
     limit = next((int(limit) for limit in limits if isinstance(limit, int) and limit > 0), None)

@@ -26,7 +26,7 @@ def transformers_version() -> str:
     return version("transformers")
 
 
-def class_names(mapping: str) -> dict[str, str]:
+def classes_by_type(mapping: str) -> dict[str, str]:
     """Return a mapping of transformers' auto classes: from model types to classes' names.
 
     Args:
@@ -42,9 +42,9 @@ def class_names(mapping: str) -> dict[str, str]:
 
 
 @cache
-def source_of(model_type: str, kind: Literal["configuration", "modeling"]) -> str:
+def architecture_source(model_type: str, kind: Literal["configuration", "modeling"]) -> str:
     """Return the source of a model type's config or model; empty where transformers has none."""
-    module = class_names(MODULES).get(model_type, model_type.replace("-", "_"))
+    module = classes_by_type(MODULES).get(model_type, model_type.replace("-", "_"))
     path = _folder() / module / f"{kind}_{module}.py"
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
