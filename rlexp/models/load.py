@@ -94,7 +94,8 @@ def _notes_of(model: Any, spec: ModelSpec, new_head: list[str]) -> list[str]:
     notes: list[str] = []
     if new_head:
         notes.append(f"the head is new, and begins at random: {named(new_head)}")
-    if spec.attention == "auto" and model.config._attn_implementation == "eager":
+    has_heads = hasattr(model.config.get_text_config(), "num_attention_heads")
+    if spec.attention == "auto" and has_heads and model.config._attn_implementation == "eager":
         notes.append(f"attention: eager, for {type(model).__name__} has no sdpa")
     return notes
 
@@ -113,7 +114,9 @@ def _padding(spec: RunSpec, model: Any, notes: list[str]) -> PaddingTreatment:
     except NotCausal as error:
         got = f"{spec.model.path}, a {name} with {error}"
         want = "a causal language model, which reads from left to right"
-        raise UserError(Problem(key, got, want, "Try one that does: model=tiny.")) from error
+        raise UserError(
+            Problem(key, got, want, "One that does: model.path=builtin:tiny.")
+        ) from error
     apart = "apart" in (treatment.forward, treatment.sampling)
     if apart and getattr(spec.algo, "rollout", "fast") == "transformers":
         got = f"transformers, which pads prompts: a {name} reads the padding too"

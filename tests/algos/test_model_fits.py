@@ -8,12 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from runs import problems_of, run_here, spec_of
 from small_models import small_model
 from tiny_policy import TinyPolicy, policy_of
 
 from rlexp.algos.common.fused_head import check_fused_head
-from rlexp.algos.common.trl import check_router_loss
+from rlexp.algos.common.trl import check_router_loss, disable_functional_dropout
 from rlexp.algos.grpo import CISPO_CAP, Grpo
 from rlexp.spec.errors import UserError
 
@@ -48,6 +49,15 @@ def test_knobs_that_the_loss_does_not_read() -> None:
     assert "algo.loss_type=sapo" in found["algo.trl.sapo_temperature_pos"]
     assert "algo.loss_type=vespo" in found["algo.trl.vespo_k_neg"]
     assert "algo.trl.delta" in problems_of("algo.loss_type=sapo", "algo.trl.delta=4")
+
+
+def test_dropout_without_a_module_is_off() -> None:
+    """A KL between two networks, which a policy that has not moved reports as its distance."""
+    model = small_model("qwen2", attention_dropout=0.9).train()
+    ids = torch.arange(2, 12)[None]
+    assert not torch.equal(model(input_ids=ids).logits, model(input_ids=ids).logits)
+    disable_functional_dropout(model)
+    torch.testing.assert_close(model(input_ids=ids).logits, model(input_ids=ids).logits)
 
 
 def test_router_losses_that_trl_cannot_compute() -> None:

@@ -156,9 +156,23 @@ def trl_trainer(
         )
     if (reference := getattr(trainer, "ref_model", None)) is not None:
         policy.treat_padding(reference)  # TRL has loaded it by itself
+    if getattr(arguments, "disable_dropout", False):
+        disable_functional_dropout(trainer.model)  # pyright: ignore[reportAttributeAccessIssue]
     check_router_loss(trainer)
     check_fused_head(trainer, policy, training.spec.algo.name)
     return trainer
+
+
+def disable_functional_dropout(model: Any) -> None:
+    """Switch off the dropout that a model's layers call by a rate of their own.
+
+    TRL switches off modules of dropout alone. Layers that are left out at random are meant too
+    (`layerdrop`).
+    """
+    for module in model.modules():
+        for name, value in vars(module).items():
+            if "drop" in name and isinstance(value, float):
+                setattr(module, name, 0.0)
 
 
 def check_router_loss(trainer: Any) -> None:

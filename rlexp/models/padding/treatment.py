@@ -43,9 +43,11 @@ LENGTHS = (11, 6)
 """Tokens of the two rows that are compared."""
 
 WORDS = {
-    "positions": "positions are counted from each text's first token",
-    "apart": "texts of each length are read by themselves",
-    "reread": "answers are sampled without a cache, which is slow",
+    "positions": "padding: positions are counted from each text's first token, which this "
+    "architecture does not do by itself",
+    "apart": "padding: texts of each length are read by themselves, for this architecture reads "
+    "padding too",
+    "reread": "sampling without a cache, which is slow: this architecture has none of the usual",
 }
 """What people read of each way."""
 
@@ -59,10 +61,8 @@ class PaddingTreatment:
 
     def notes(self) -> list[str]:
         """Return what people should know of it."""
-        said = [WORDS[way] for way in (self.forward, self.sampling) if way in WORDS]
-        if self.forward == self.sampling:
-            said = said[:1]
-        return [f"padding would change what this model says: {'; '.join(said)}"] if said else []
+        ways = dict.fromkeys((self.forward, self.sampling))
+        return [WORDS[way] for way in ways if way in WORDS]
 
     def apply(self, model: Any) -> None:
         """Let a model's body treat padded batches so, whoever calls it and with whatever head.

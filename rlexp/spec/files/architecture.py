@@ -70,15 +70,15 @@ def _is_causal(family: str, config: Mapping[str, Any]) -> bool:
 
 
 def _not_causal(family: str, config: Mapping[str, Any], where: str, key: str) -> Problem:
-    remedy = f"Give a model of a class …ForCausalLM: model={_EXAMPLE} is one."
+    remedy = "Give a model of a class …ForCausalLM, such as model.path=builtin:tiny."
     if any(
         name.endswith("ForSequenceClassification") for name in config.get("architectures") or []
     ):
-        remedy = "Give the language model that it was made from; as a reward it is reward.path."
+        remedy = (
+            "Give the language model that it was made from, or model.path=builtin:tiny; as a reward "
+            f"it is reward.path={where}"
+        )
     return Problem(key, f"{where}, {_described(family, config)}", WRITES, remedy)
-
-
-_EXAMPLE = "smollm2-135m"
 
 
 def _described(family: str, config: Mapping[str, Any]) -> str:
