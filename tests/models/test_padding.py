@@ -117,6 +117,20 @@ def test_the_answers_do_not_depend_on_the_grouping(models: dict[str, Any]) -> No
     assert answers[0] == answers[1] == answers[2]
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "rwkv"])
+def test_a_copy_reads_with_its_own_weights(kind: str, models: dict[str, Any]) -> None:
+    """A reference that is a copy of the policy, and goes on calling the policy's body."""
+    model = treated(models[kind], TREATMENTS[kind])
+    reference = copy.deepcopy(model)
+    ids, mask = both_sides(PROMPTS)
+    with torch.no_grad():
+        before = reference(input_ids=ids, attention_mask=mask, use_cache=False).logits
+        for weight in model.parameters():
+            weight.zero_()
+        after = reference(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    assert torch.equal(before, after)
+
+
 def test_a_model_that_looks_ahead_is_refused() -> None:
     """A permutation model, causal by its config, that is trained as if it wrote."""
     with pytest.raises(NotCausal, match="what follows"):

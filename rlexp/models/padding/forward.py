@@ -1,55 +1,47 @@
 """Forward passes over padded batches that give each sequence what it would get alone.
 
 They stand in front of a model's body, below its head: whatever makes logits, losses or values of
-the last hidden states finds them where it expects them.
+the last hidden states finds them where it expects them. They are methods of the one body, so that a
+copy of a model has its own.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-Call = Callable[..., Any]
+
+def read_with_positions(body: Any, input_ids: Tensor | None = None, **options: Any) -> Any:
+    """Return what a body's forward gives, the positions of padded rows counted from their first
+    token."""
+    mask = options.get("attention_mask")
+    if options.get("position_ids") is None and _is_padded(input_ids, mask, options):
+        assert mask is not None
+        options["position_ids"] = (mask.long().cumsum(1) - 1).clamp_(min=0)
+    return type(body).forward(body, input_ids, **options)
 
 
-def call_with_positions(forward: Call) -> Call:
-    """Return a body's forward that counts the positions of padded rows from their first token."""
+def read_apart(body: Any, input_ids: Tensor | None = None, **options: Any) -> Any:
+    """Return what a body's forward gives of the rows of each length by themselves, unpadded.
 
-    @functools.wraps(forward)
-    def call(input_ids: Tensor | None = None, **options: Any) -> Any:
-        mask = options.get("attention_mask")
-        if options.get("position_ids") is None and _is_padded(input_ids, mask, options):
-            options["position_ids"] = (mask.long().cumsum(1) - 1).clamp_(min=0)
-        return forward(input_ids, **options)
-
-    return call
-
-
-def call_apart(forward: Call) -> Call:
-    """Return a body's forward that reads the rows of each length by themselves, unpadded.
-
-    What it gives is put back where the padded batch has it, with zeros in the padding.
+    It is put back where the padded batch has it, with zeros in the padding.
     """
-
-    @functools.wraps(forward)
-    def call(input_ids: Tensor | None = None, **options: Any) -> Any:
-        mask = options.get("attention_mask")
-        if not _is_padded(input_ids, mask, options):
-            return forward(input_ids, **options)
-        assert input_ids is not None
-        options |= {"attention_mask": None, "use_cache": False}
-        for name in ("position_ids", "past_key_values", "cache_position"):
-            options.pop(name, None)
-        groups = list(_groups_of_length(mask))
-        outputs = [forward(input_ids[rows, columns], **options) for rows, columns in groups]
-        places = torch.cat([(rows * mask.shape[1] + columns).flatten() for rows, columns in groups])
-        return _put_back(outputs, groups, places, mask.shape)
-
-    return call
+    mask = options.get("attention_mask")
+    if not _is_padded(input_ids, mask, options):
+        return type(body).forward(body, input_ids, **options)
+    assert input_ids is not None and mask is not None
+    options |= {"attention_mask": None, "use_cache": False}
+    for name in ("position_ids", "past_key_values", "cache_position"):
+        options.pop(name, None)
+    groups = list(_groups_of_length(mask))
+    outputs = [
+        type(body).forward(body, input_ids[rows, columns], **options) for rows, columns in groups
+    ]
+    places = torch.cat([(rows * mask.shape[1] + columns).flatten() for rows, columns in groups])
+    return _put_back(outputs, groups, places, mask.shape)
 
 
 def _is_padded(input_ids: Tensor | None, mask: Tensor | None, options: dict[str, Any]) -> bool:

@@ -18,20 +18,21 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MethodType
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from rlexp.models.padding.forward import call_apart, call_with_positions
+from rlexp.models.padding.forward import read_apart, read_with_positions
 from rlexp.models.sampling.kv_cache import DecodingState, Sampling, takes_past
 from rlexp.models.sampling.rollout import eval_mode, without_gradients
 
 Forward = Literal["plain", "positions", "apart"]
 """Batches as they are; with positions counted from each row's first token; or length by length."""
 
-WRAPPERS = {"positions": call_with_positions, "apart": call_apart}
-"""Of a body's forward; what is plain needs none."""
+READERS = {"positions": read_with_positions, "apart": read_apart}
+"""What takes the place of a body's forward; what is plain keeps its own."""
 
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.3}
 """Nats by which log-probabilities may differ by rounding alone."""
@@ -70,9 +71,9 @@ class PaddingTreatment:
         Args:
             model: transformers model, without an adapter around it.
         """
-        if self.forward in WRAPPERS:
+        if self.forward in READERS:
             body = model.base_model
-            body.forward = WRAPPERS[self.forward](body.forward)
+            body.forward = MethodType(READERS[self.forward], body)
 
 
 class NotCausal(Exception):
@@ -96,7 +97,7 @@ def padding_treatment(model: Any) -> PaddingTreatment:
         rows = ComparedRows(model)
         # One row is the beginning of the other: what differs is rounding, or foresight.
         rounding = _deviation(rows.alone[1], rows.alone[0][: LENGTHS[1]])
-        tolerance = TOLERANCE[model.dtype]
+        tolerance = TOLERANCE.get(model.dtype, TOLERANCE[torch.bfloat16])
         if rounding > FORESIGHT * tolerance:
             raise NotCausal(rounding)
         limit = max(tolerance, ROUNDING * rounding)
@@ -180,8 +181,8 @@ class ComparedRows:
 def _treated(body: Any, way: Forward) -> Iterator[None]:
     """Let a body read padded batches in one way while the block lasts."""
     before = vars(body).get("forward")
-    if way in WRAPPERS:
-        body.forward = WRAPPERS[way](body.forward)
+    if way in READERS:
+        body.forward = MethodType(READERS[way], body)
     try:
         yield
     finally:

@@ -63,7 +63,10 @@ def weight_problems(folder: Path, config: Mapping[str, Any], key: str) -> list[P
     tensors = _read(folder, key, problems)
     if problems or not tensors or not config:
         return problems
-    return [*_type_problems(folder, tensors, config, key), *_layer_problems(tensors, config, key)]
+    return [
+        *_type_problems(folder, tensors, config, key),
+        *_layer_problems(folder, tensors, config, key),
+    ]
 
 
 def named(names: Sequence[str]) -> str:
@@ -147,7 +150,9 @@ def _type_problems(
     return [Problem(key, got, f"weights of type {', '.join(FLOATS)}", remedy)]
 
 
-def _layer_problems(tensors: Tensors, config: Mapping[str, Any], key: str) -> list[Problem]:
+def _layer_problems(
+    folder: Path, tensors: Tensors, config: Mapping[str, Any], key: str
+) -> list[Problem]:
     """Return what a family of like layers lacks, and embeddings of another size."""
     text = text_config(config)
     if text.get("model_type") not in ALIKE or config.get("quantization_config"):
@@ -155,13 +160,13 @@ def _layer_problems(tensors: Tensors, config: Mapping[str, Any], key: str) -> li
     problems: list[Problem] = []
     missing = [*_missing_in_layers(tensors, text), *_missing_outside(tensors, text)]
     if missing:
-        got = f"weights without {named(missing)}"
+        got = f"{folder}, without {named(missing)}"
         want = f"all {len(tensors) + len(missing)} tensors: what is missing would begin at random"
         problems.append(Problem(key, got, want, AGAIN))
     sizes = (text.get("vocab_size"), _first(text, ("word_embed_proj_dim", "hidden_size", "n_embd")))
     for name in _ending(tensors, EMBEDDINGS):
         if None not in sizes and tensors[name].shape != sizes:
-            got = f"{name} of {list(tensors[name].shape)}"
+            got = f"{folder}: {name} of {list(tensors[name].shape)}"
             want = f"{list(sizes)}: vocab_size and hidden_size of config.json"
             remedy = "Put the config.json beside it that it was saved with."
             problems.append(Problem(key, got, want, remedy))
