@@ -17,7 +17,6 @@ KINDS = {
     "rwkv": {**WIDE, "attention_hidden_size": 16, "context_length": 64},
     "gptj": {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64, "rotary_dim": 4},
     "mixtral": {**WIDE, **HEADS, **EXPERTS},
-    "granitemoe": {**WIDE, **HEADS, **EXPERTS},
     "xlnet": {"d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 32},
     "modernbert-decoder": {**WIDE, "num_attention_heads": 2},
 }
