@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_models import small_model
 
-from rlexp.models.padding.treatment import NotCausal, PaddingTreatment, padding_treatment
+from rlexp.models.padding.treatment import PaddingTreatment, UnfitModel, padding_treatment
 from rlexp.models.sampling.rollout import roll_out
 from rlexp.trainers.sequences import Sequences, score_tokens
 
@@ -17,7 +17,7 @@ TREATMENTS = {
     "qwen2": PaddingTreatment("plain", "padded"),
     "gpt2": PaddingTreatment("positions", "padded"),
     "recurrent_gemma": PaddingTreatment("apart", "apart"),
-    "rwkv": PaddingTreatment("apart", "reread"),
+    "openai-gpt": PaddingTreatment("positions", "reread"),
     "gptj": PaddingTreatment("plain", "padded"),
 }
 PROMPTS = [[5, 6, 7, 8, 9], [9, 4], [10, 11, 12], [9, 4]]
@@ -118,7 +118,7 @@ def test_the_answers_do_not_depend_on_the_grouping(models: dict[str, Any]) -> No
     assert answers[0] == answers[1] == answers[2]
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "rwkv"])
+@pytest.mark.parametrize("kind", ["gpt2", "recurrent_gemma"])
 def test_a_copy_reads_with_its_own_weights(kind: str) -> None:
     """A reference that is a copy of the policy, and goes on calling the policy's body."""
     model = treated(kind)
@@ -134,8 +134,14 @@ def test_a_copy_reads_with_its_own_weights(kind: str) -> None:
 
 def test_a_model_that_looks_ahead_is_refused() -> None:
     """A permutation model, causal by its config, that is trained as if it wrote."""
-    with pytest.raises(NotCausal, match="what follows"):
+    with pytest.raises(UnfitModel, match="what follows"):
         padding_treatment(small_model("xlnet"))
+
+
+def test_a_model_that_reads_padding_all_the_same_is_refused() -> None:
+    """A head that does not hand the mask on to the body, where padding is kept from it."""
+    with pytest.raises(UnfitModel, match="reads padding"):
+        padding_treatment(small_model("rwkv"))
 
 
 def test_people_are_told_once() -> None:

@@ -76,12 +76,17 @@ class PaddingTreatment:
             body.forward = MethodType(READERS[self.forward], body)
 
 
-class NotCausal(Exception):
-    """A model whose log-probabilities of a text change with what follows it, by `nats`."""
+class UnfitModel(Exception):
+    """A model that cannot be trained as a language model.
 
-    def __init__(self, nats: float) -> None:
-        self.nats = nats
-        super().__init__(f"log-probabilities that change by {nats:.3g} nats with what follows")
+    Attributes:
+        does: what it does, in words.
+        want: what a model must be instead.
+    """
+
+    def __init__(self, does: str, want: str) -> None:
+        self.does, self.want = does, want
+        super().__init__(does)
 
 
 def padding_treatment(model: Any) -> PaddingTreatment:
@@ -91,7 +96,7 @@ def padding_treatment(model: Any) -> PaddingTreatment:
         model: transformers causal LM, without an adapter.
 
     Raises:
-        NotCausal: it looks at what is to come.
+        UnfitModel: it looks at what is to come, or reads padding whatever is done.
     """
     with eval_mode(model), without_gradients(model):
         rows = ComparedRows(model)
@@ -99,9 +104,13 @@ def padding_treatment(model: Any) -> PaddingTreatment:
         rounding = _deviation(rows.alone[1], rows.alone[0][: LENGTHS[1]])
         tolerance = TOLERANCE.get(model.dtype, TOLERANCE[torch.bfloat16])
         if rounding > FORESIGHT * tolerance:
-            raise NotCausal(rounding)
+            does = f"whose log-probabilities change by {rounding:.3g} nats with what follows"
+            raise UnfitModel(does, "a causal language model, which reads from left to right")
         limit = max(tolerance, ROUNDING * rounding)
-        forward = next((way for way in rows.forwards() if rows.padded(way) <= limit), "apart")
+        forward = next((way for way in rows.forwards() if rows.padded(way) <= limit), None)
+        if forward is None:
+            does = "which reads padding as if it were text, whatever its mask says"
+            raise UnfitModel(does, "a model that can be trained on texts of several lengths")
         sampling = next((way for way in rows.samplings() if rows.sampled(way) <= limit), "reread")
     return PaddingTreatment(forward, sampling)
 
@@ -128,7 +137,7 @@ class ComparedRows:
         """Return the ways to call it with padding, the quickest first."""
         body = type(self._model.base_model)
         takes_positions = "position_ids" in inspect.signature(body.forward).parameters
-        return ["plain", "positions"] if takes_positions else ["plain"]
+        return ["plain", "positions", "apart"] if takes_positions else ["plain", "apart"]
 
     def samplings(self) -> list[Sampling]:
         """Return the ways to sample with a cache."""
