@@ -107,11 +107,15 @@ def padding_treatment(model: Any) -> PaddingTreatment:
             does = f"whose log-probabilities change by {rounding:.3g} nats with what follows"
             raise UnfitModel(does, "a causal language model, which reads from left to right")
         limit = max(tolerance, ROUNDING * rounding)
-        forward = next((way for way in rows.forwards() if rows.padded(way) <= limit), None)
+        forward: Forward | None = next(
+            (way for way in rows.forwards() if rows.padded(way) <= limit), None
+        )
         if forward is None:
             does = "which reads padding as if it were text, whatever its mask says"
             raise UnfitModel(does, "a model that can be trained on texts of several lengths")
-        sampling = next((way for way in rows.samplings() if rows.sampled(way) <= limit), "reread")
+        sampling: Sampling = next(
+            (way for way in rows.samplings() if rows.sampled(way) <= limit), "reread"
+        )
     return PaddingTreatment(forward, sampling)
 
 
