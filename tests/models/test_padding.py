@@ -16,7 +16,7 @@ from rlexp.trainers.sequences import Sequences, score_tokens
 TREATMENTS = {
     "qwen2": PaddingTreatment("plain", "padded"),
     "gpt2": PaddingTreatment("positions", "padded"),
-    "recurrent_gemma": PaddingTreatment("apart", "apart"),
+    "recurrent_gemma": PaddingTreatment("apart", "reread"),
     "openai-gpt": PaddingTreatment("positions", "reread"),
     "gptj": PaddingTreatment("plain", "padded"),
 }

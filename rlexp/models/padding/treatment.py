@@ -15,6 +15,7 @@ The first way that agrees is taken. Nothing is drawn, and a model that agrees st
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -164,20 +165,32 @@ class ComparedRows:
         return worst
 
     def sampled(self, way: Sampling) -> float:
-        """Return by how many nats tokens are likelier or not when they are read one by one."""
-        prompts = [row[:-2] for row in self._rows]
+        """Return by how many nats tokens are likelier or not when they are read one by one.
+
+        Each prompt is answered twice, and one answer leaves the batch, as happens in rollouts: a
+        state that is not in the cache does not follow. Infinite where the cache fails.
+        """
         groups = [[0, 1]] if way == "padded" else [[0], [1]]
-        worst = 0.0
-        for group in groups:
-            state = DecodingState(self._model)
-            logits = [state.prefill([prompts[row] for row in group], self._pad)]
-            for place in (-2, -1):
-                tokens = [self._rows[row][place] for row in group]
-                logits.append(state.decode(torch.tensor(tokens, device=self._model.device)))
-            for index, row in enumerate(group):
-                seen = _log_probs(torch.stack([step[index] for step in logits]))
-                worst = max(worst, _deviation(seen, self.alone[row][-3:]))
-        return worst
+        try:
+            return max(self._sampled_together(group) for group in groups)
+        except RuntimeError:  # of shapes: a state of as many rows as there were before
+            return math.inf
+
+    def _sampled_together(self, group: list[int]) -> float:
+        device, twice = self._model.device, [*group, *group]
+        state = DecodingState(self._model)
+        steps = [state.prefill([self._rows[row][:-2] for row in twice], self._pad)]
+        for rows, place in ((twice, -2), (group, -1)):
+            if rows is group:
+                state.select_rows(torch.arange(len(group), device=device))
+            tokens = [self._rows[row][place] for row in rows]
+            steps.append(state.decode(torch.tensor(tokens, device=device)))
+        return max(
+            _deviation(
+                _log_probs(torch.stack([step[index] for step in steps])), self.alone[row][-3:]
+            )
+            for index, row in enumerate(group)
+        )
 
     def _mask(self, rows: list[list[int]], starts: list[int]) -> Tensor:
         mask = torch.zeros(len(rows), len(rows[0]), dtype=torch.long, device=self._model.device)
