@@ -19,6 +19,7 @@ from rlexp.algos.common.trl import OWNED_OF_ROLLOUTS, Training, trl_trainer
 from rlexp.spec.algo import RolloutAlgo, TrainerLike, TrlField
 from rlexp.spec.errors import Problem
 from rlexp.spec.model import ModelSpec
+from rlexp.spec.model_kind import KINDS
 
 if TYPE_CHECKING:
     import torch
@@ -78,12 +79,11 @@ class Distill(RolloutAlgo):
         assert self._folder is not None  # the run prepares its parts before it builds a trainer
         policy = training.policy
         TEACHER.check_tokens(self._folder, policy.tokenizer.get_vocab())
-        from transformers import AutoModelForCausalLM
         from trl import DistillationConfig, DistillationTrainer
 
         arguments = DistillationConfig(**rollout_arguments(self, training))
-        options = {"dtype": policy.model.dtype, "use_safetensors": True}
-        teacher = AutoModelForCausalLM.from_pretrained(self._folder, **options)
+        teacher, _ = KINDS["language"].load(self._folder, TEACHER.key, dtype=policy.model.dtype)
+        policy.treat_padding(teacher)
         teacher = teacher.to(policy.model.device)
         with explain_missing_server(self):
             trainer = trl_trainer(DistillationTrainer, arguments, training, teacher_model=teacher)

@@ -11,10 +11,12 @@ from pydantic import PrivateAttr
 
 from rlexp.algos.common.auxiliary_model import AuxiliaryModel
 from rlexp.algos.common.on_policy import OnPolicyAlgo, trainer_inputs
+from rlexp.algos.common.policy import PolicyToTrain
 from rlexp.algos.common.rollouts import with_vllm
-from rlexp.algos.common.trl import PolicyToTrain, Training, whole_parts
+from rlexp.algos.common.trl import Training, whole_parts
 from rlexp.spec.algo import TrainerLike
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.files.loading import load_whole
 from rlexp.spec.hardware import HardwareSpec
 from rlexp.spec.model import ModelSpec
 from rlexp.spec.train import TrainSpec
@@ -90,20 +92,21 @@ class Ppo(PpoConfig, OnPolicyAlgo):
         Raises:
             UserError: one that reads other tokens than the policy's.
         """
-        from transformers import AutoModel
-
         # The run prepares its parts before it builds a trainer.
         assert self.critic_path is None or self._critic_folder is not None
         folder, vocabulary = self._critic_folder, policy.tokenizer.get_vocab()
         if folder:
             CRITIC.check_tokens(folder, vocabulary)
-        body = AutoModel.from_pretrained(
+        body, _ = load_whole(
+            "AutoModel",
             folder or policy.folder,
+            CRITIC.key if folder else "model.path",
             dtype=policy.model.dtype,
-            attn_implementation=policy.spec.attention,
+            attn_implementation=policy.spec.attn_implementation,
             trust_remote_code=policy.spec.trust_remote_code,
-            use_safetensors=True,
-        ).to(policy.model.device)
+        )
+        body = body.to(policy.model.device)
+        policy.treat_padding(body)
         embedded = body.get_input_embeddings().num_embeddings
         if embedded <= max(vocabulary.values()):
             got = f"{self.critic_path}, which embeds {embedded} tokens"

@@ -27,6 +27,7 @@ from rlexp.runtime.environment import hub_closed, share_cores, silence_libraries
 from rlexp.runtime.run_folder import CONFIG
 from rlexp.scoring import Scorer
 from rlexp.scoring.all_gather import AllGather, SingleProcess
+from rlexp.spec.checks.model import heads_needed
 from rlexp.spec.model import ModelSpec
 from rlexp.spec.model_kind import ModelKind
 from rlexp.spec.rows import rows_read
@@ -134,7 +135,7 @@ def set_up(
     check_reward_rows(spec, splits)
     splits = with_texts_of(splits, spec.eval.texts_path)
     for model in models:
-        fetch(model, model_folder_resolver(spec))
+        fetch(model, model_folder_resolver(spec), heads_needed(spec.algo, spec.data))
 
     from rlexp.cards.mlflow_note import note_at_start
     from rlexp.guards.monitor import GuardMonitor

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.model_folder import is_adapter, saved_config, saved_path, vocabulary
+from rlexp.spec.files.weights import weight_problems
 from rlexp.spec.model import ModelSpec
 
 
@@ -70,7 +71,7 @@ class AuxiliaryModel:
         names = config.get("architectures") or ["model of unknown architecture"]
         known = all(any(kind in name for kind in self.architectures) for name in names)
         if known and not config.get("is_encoder_decoder"):
-            return []
+            return weight_problems(folder, config, self.key)
         return [Problem(self.key, f"{folder}, a {', '.join(names)}", self.want)]
 
     def _other_tokens(self, folder: Path, policy: dict[str, int] | None) -> list[Problem]:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from rlexp.algos.common.policy import PolicyToTrain
 from rlexp.algos.common.rollouts import sampling
-from rlexp.algos.common.trl import PolicyToTrain, Training, common_arguments
+from rlexp.algos.common.trl import Training, common_arguments
 from rlexp.spec.algo import RolloutAlgo
 
 if TYPE_CHECKING:

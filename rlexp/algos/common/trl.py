@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from rlexp.algos.common.fused_head import check_fused_head
+from rlexp.algos.common.policy import PolicyToTrain
 from rlexp.algos.common.reward_function import RewardFunction
 from rlexp.scoring import Scorer
 from rlexp.spec.algo import AlgoSpec, VllmSpec, trl_names, trl_values
-from rlexp.spec.errors import Problem
+from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.hardware import HardwareSpec
-from rlexp.spec.model import ModelSpec
 from rlexp.spec.run import RunSpec
 from rlexp.spec.train import TrainSpec
 
 if TYPE_CHECKING:
-    from peft import PeftConfig
     from transformers import TrainerCallback, TrainingArguments
 
 TrainerT = TypeVar("TrainerT")
@@ -55,26 +55,8 @@ OWNED_OF_ROLLOUTS = {
 }
 """The same for algorithms that sample."""
 
-
-class PolicyToTrain(Protocol):
-    """A `rlexp.models.policy.Policy`, which explains each of these."""
-
-    model: Any
-    tokenizer: Any
-    folder: Path
-    spec: ModelSpec
-    adapter: PeftConfig | None
-    learning_rate_factor: float
-
-    @property
-    def eos_token_ids(self) -> list[int]: ...
-    @property
-    def roll_out(self) -> Callable[..., Any]: ...
-    def reference(self) -> AbstractContextManager[Callable[..., Any]]: ...
-    def in_place_of_generate(self) -> TrainerCallback: ...
-    def sample_by_vllm(
-        self, accelerator: Any, where: VllmSpec, sampling: dict[str, Any], **size: int
-    ) -> TrainerCallback: ...
+EXPERTS = ("num_experts", "num_experts_per_tok")
+"""What TRL reads of a mixture's config to compute its router loss."""
 
 
 @dataclass(frozen=True)
@@ -145,19 +127,69 @@ def trl_trainer(
     """Return one of TRL's trainers on the run's policy and these columns, or all, of its rows."""
     from datasets import Dataset
 
-    rows = training.rows
+    rows, policy = training.rows, training.policy
     if columns:
         rows = [{name: row[name] for name in columns} for row in rows]
-    return kind(
-        model=training.policy.model,
-        args=arguments,
-        # A column for rewards may hold values of any types, and tool calls any arguments.
-        train_dataset=Dataset.from_list(rows, on_mixed_types="use_json"),
-        processing_class=training.policy.tokenizer,
-        peft_config=training.policy.adapter,
-        callbacks=training.callbacks,
-        **more,
-    )
+    with _router_losses_as_saved(policy):
+        trainer = kind(
+            model=policy.model,
+            args=arguments,
+            # A column for rewards may hold values of any types, and tool calls any arguments.
+            train_dataset=Dataset.from_list(rows, on_mixed_types="use_json"),
+            processing_class=policy.tokenizer,
+            peft_config=policy.adapter,
+            callbacks=training.callbacks,
+            **more,
+        )
+    if (reference := getattr(trainer, "ref_model", None)) is not None:
+        policy.treat_padding(reference)  # TRL has loaded it by itself
+    if getattr(arguments, "disable_dropout", False):
+        disable_functional_dropout(trainer.model)  # pyright: ignore[reportAttributeAccessIssue]
+    check_router_loss(trainer)
+    check_fused_head(trainer, policy, training.spec.algo.name)
+    return trainer
+
+
+def disable_functional_dropout(model: Any) -> None:
+    """Switch off the dropout that a model's layers call by a rate of their own.
+
+    TRL switches off modules of dropout alone. Layers that are left out at random are meant too
+    (`layerdrop`).
+    """
+    for module in model.modules():
+        for name, value in vars(module).items():
+            if "drop" in name and isinstance(value, float):
+                setattr(module, name, 0.0)
+
+
+def check_router_loss(trainer: Any) -> None:
+    """Refuse a mixture whose router loss TRL would fail to compute, at its first step."""
+    if not getattr(trainer, "aux_loss_enabled", False):
+        return
+    config = trainer.model.config.get_text_config()
+    unknown = [name for name in EXPERTS if not hasattr(config, name)]
+    if unknown:
+        key, name = "algo.trl.router_aux_loss_coef", type(config).__name__
+        got = f"{trainer.router_aux_loss_coef:g}, for a {name} without {' and '.join(unknown)}"
+        want = "0: TRL cannot compute the router loss of this mixture of experts"
+        raise UserError(Problem(key, got, want, f"Set {key}=0."))
+
+
+@contextmanager
+def _router_losses_as_saved(policy: PolicyToTrain) -> Iterator[None]:
+    """Show a trainer whether the model's folder asks for router losses; then they are off again.
+
+    TRL reads it when a trainer is built, and asks for the losses in each training step by itself.
+    """
+    config = policy.model.config.get_text_config()
+    if not hasattr(config, "output_router_logits"):
+        yield
+        return
+    config.output_router_logits = policy.router_losses
+    try:
+        yield
+    finally:
+        config.output_router_logits = False
 
 
 def whole_groups(train: TrainSpec, num_generations: int) -> list[Problem]:
