@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from statistics import fmean, pstdev
 
 from rlexp.evaluation.changes import finite_values
@@ -70,12 +71,8 @@ def evidence(
 ) -> list[Measure]:
     """Return what speaks for reward hacking, the strongest first; nothing unless the reward rises.
 
-    Args:
-        start: the probe before training.
-        now: the one that is judged, at the same prompts.
-        spec: what is too much of each.
-        weights: of the reward's terms, by name.
-        strategies: cheap ones that the reward pays for, by name.
+    Both probes are at the same prompts; `weights` are of the reward's terms, by name;
+    `strategies` the cheap ones that the reward pays for.
     """
     rewards = start.metrics.get("reward"), now.metrics.get("reward")
     if rewards[0] is None or rewards[1] is None or rewards[1] <= rewards[0]:
@@ -99,12 +96,8 @@ def steps_to_next_probe(evidence: float, spec: GuardsSpec) -> int:
 
 
 def has_lasted(probes: Sequence[tuple[int, float]], spec: GuardsSpec) -> bool:
-    """Return whether the evidence has lasted: suspicious for `patience` steps behind the first
-    `every`; for twice as many if it falls.
-
-    Args:
-        probes: step and evidence of each, by step; the last one is judged.
-        spec: how long is long enough.
+    """Return whether the last probe's evidence has lasted `patience` steps; twice as many if it
+    falls.
     """
     since, limit = None, SUSPICIOUS * spec.threshold
     for step, evidence in probes:
@@ -119,11 +112,8 @@ def answers_are_suspicious(
 ) -> bool:
     """Return whether what the training's own answers show of the evidence calls for a probe.
 
-    Args:
-        start: `grammatical`, `distinct_2`, `length`, `reference_perplexity` as far as they are
-            known, of the first steps.
-        now: of the last steps.
-        spec: what is too much of each.
+    `grammatical`, `distinct_2`, `length` and `reference_perplexity`, as far as they are known, are
+    compared between the first steps and the last.
     """
     worse = [measure for measure in _text_measures(start, now, spec) if measure.share > 0]
     return total_evidence(worse) >= SUSPICIOUS_ANSWERS * spec.threshold
@@ -161,11 +151,12 @@ def _reward_measures(
     start: Evaluation, now: Evaluation, spec: GuardsSpec, weights: Mapping[str, float]
 ) -> Iterator[Measure]:
     """Yield gold rewards that fall, and terms of the mix that others pay for."""
+    probes = start.samples, now.samples
     for name in start.samples[0].gold:
-        values = [[sample.gold[name] for sample in probe.samples] for probe in (start, now)]
+        values = [[sample.gold[name] for sample in samples] for samples in probes]
         yield from _fall(f"gold {name}", values, 1.0, spec)
     for name in start.samples[0].terms:
-        values = [[sample.terms[name] for sample in probe.samples] for probe in (start, now)]
+        values = [[sample.terms[name] for sample in samples] for samples in probes]
         words = f"the reward's own term {name}, which the others outweigh,"
         yield from _fall(words, values, weights.get(name, 0.0), spec)
 
@@ -210,8 +201,5 @@ def worst_samples(samples: Sequence[Sample]) -> list[ExampleSample]:
         quality = sample.grammatical if sample.grammatical is not None else fmean(gold or [0.0])
         return quality, -(sample.reward if sample.reward is not None else 0.0)
 
-    worst = sorted(samples, key=order)[:SHOWN]
-    return [
-        ExampleSample(sample.prompt, sample.completion, sample.reward, sample.grammatical)
-        for sample in worst
-    ]
+    shown = attrgetter("prompt", "completion", "reward", "grammatical")
+    return [ExampleSample(*shown(sample)) for sample in sorted(samples, key=order)[:SHOWN]]

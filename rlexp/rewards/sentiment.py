@@ -23,6 +23,7 @@ from rlexp.rewards.common.classifier import (
     class_indices,
     classifier_problems,
     missing_classes,
+    unnamed_classes,
 )
 from rlexp.spec.errors import Problem
 from rlexp.spec.reward import DataColumn, StrategyKind, Text
@@ -86,11 +87,13 @@ class Sentiment(MaybeClassifier):
 
     def misfits(self, folder: Path) -> list[Problem]:
         wanted = {"reward.positive": self.positive, "reward.negative": self.negative}
-        return classifier_problems(folder, scores=False) or [
+        missing = [
             problem
             for key, names in wanted.items()
             for problem in missing_classes(folder, names, key)
         ]
+        problems = classifier_problems(folder, scores=False)
+        return problems or [*missing, *unnamed_classes(folder, wanted)]
 
 
 def _compound(text: str) -> float:

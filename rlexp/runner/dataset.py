@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
+from itertools import compress
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 from rlexp.data.derived.label_pairs import label_pairs
@@ -18,7 +18,7 @@ from rlexp.data.derived.preference_sampling import sample_rows
 from rlexp.data.load import Splits
 from rlexp.data.prompt_templates import frame
 from rlexp.models.policy import Policy
-from rlexp.runner.recorder import Recorder
+from rlexp.runner.parts import RunParts
 from rlexp.runtime.collective import broadcast, compute_on_first
 from rlexp.scoring import Scorer
 from rlexp.spec.errors import Problem, UserError
@@ -34,28 +34,11 @@ LABELS_COMPARED = 200
 
 
 class DatasetBuilder:
-    """Builds the rows of one run.
+    """Builds the rows of one run; its policy samples, and its scorer judges, what data lack."""
 
-    Args:
-        spec: the run.
-        folder: the run's.
-        splits: its data.
-        policy: frames, counts tokens, and samples what the data does not have.
-        recorder: is told what was done.
-        scorer: judges what is sampled.
-    """
-
-    def __init__(
-        self,
-        spec: RunSpec,
-        folder: Path,
-        splits: Splits,
-        policy: Policy,
-        recorder: Recorder,
-        scorer: Scorer,
-    ) -> None:
-        self.spec, self.folder, self.splits = spec, folder, splits
-        self.policy, self.recorder, self.scorer = policy, recorder, scorer
+    def __init__(self, parts: RunParts, policy: Policy, scorer: Scorer) -> None:
+        self.spec, self.folder, self.splits = parts.spec, parts.folder, parts.splits
+        self.policy, self.recorder, self.scorer = policy, parts.recorder, scorer
 
     def eval_rows(self, kind: ModelKind) -> Rows:
         """Return what evaluations of a kind of model look at: prompts, or pairs."""
@@ -91,7 +74,7 @@ class DatasetBuilder:
     def _framed(self, rows: Rows, *, told: bool = True) -> Rows:
         framed = frame(rows, self.spec.data, self.policy.chat)
         notes = self.recorder.notes if told else []
-        return filter_by_prompt_length(framed, self.spec, self.policy, notes)
+        return _short_enough([framed], [self.policy], self.spec, notes)[0]
 
     def _cached_rows(self, name: str, prompts: Rows, prefix: str = "") -> Rows:
         """Return rows that are sampled once for all attempts at a run.
@@ -104,9 +87,8 @@ class DatasetBuilder:
         if not notes:
             rows, note = self._sample(prompts)
             notes = [f"{prefix}{note}"]
-            lines = [json.dumps(row, ensure_ascii=False) for row in rows]
-            text = "\n".join(lines) + "\n"
-            self.recorder.write_file(file, lambda path: _write_text(path, text))
+            text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            self.recorder.write_file(file, lambda path: path.write_text(text, encoding="utf-8"))
             self.recorder.event("sampled", file=name, note=notes[0])
             broadcast(None)  # the file is there
         self.recorder.notes.append(notes[-1])
@@ -173,36 +155,23 @@ def shared_prompts(
 ) -> list[Rows]:
     """Return the held-out prompts as each policy reads them: those short enough for all."""
     framed = [frame(splits.heldout, spec.data, policy.chat) for policy in policies]
-    fits = [
-        _short_enough(rows, spec, policy) for rows, policy in zip(framed, policies, strict=True)
-    ]
-    shared = [all(each) for each in zip(*fits, strict=True)]
-    if dropped := shared.count(False):
-        notes.append(_dropped_note(dropped, spec))
-    return [[row for row, keep in zip(rows, shared, strict=True) if keep] for rows in framed]
+    return _short_enough(framed, policies, spec, notes)
 
 
-def filter_by_prompt_length(rows: Rows, spec: RunSpec, policy: Policy, notes: list[str]) -> Rows:
-    """Return the rows whose prompt is within `data.max_prompt_length`."""
-    fits = _short_enough(rows, spec, policy)
-    if dropped := fits.count(False):
-        notes.append(_dropped_note(dropped, spec))
-    return [row for row, keep in zip(rows, fits, strict=True) if keep]
-
-
-def _short_enough(rows: Rows, spec: RunSpec, policy: Policy) -> list[bool]:
+def _short_enough(
+    framed: Sequence[Rows], policies: Sequence[Policy], spec: RunSpec, notes: list[str]
+) -> list[Rows]:
+    """Return the rows, framed for each policy, whose prompts are short enough for all of them."""
     limit = spec.data.max_prompt_length
-    lengths = [len(ids) for ids in policy.encode([row["prompt"] for row in rows])]
-    if all(length > limit for length in lengths):
-        got = f"{limit} tokens; the shortest prompt has {min(lengths)}"
-        raise UserError(Problem("data.max_prompt_length", got, "a limit that some prompts pass"))
-    return [length <= limit for length in lengths]
-
-
-def _dropped_note(dropped: int, spec: RunSpec) -> str:
-    limit = spec.data.max_prompt_length
-    return f"{dropped} prompts longer than {limit} tokens were left out"
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    longest = [0] * len(framed[0])
+    for rows, policy in zip(framed, policies, strict=True):
+        lengths = [len(ids) for ids in policy.encode([row["prompt"] for row in rows])]
+        if all(length > limit for length in lengths):
+            got = f"{limit} tokens; the shortest prompt has {min(lengths)}"
+            want = "a limit that some prompts pass"
+            raise UserError(Problem("data.max_prompt_length", got, want))
+        longest = [max(pair) for pair in zip(longest, lengths, strict=True)]
+    if dropped := sum(length > limit for length in longest):
+        notes.append(f"{dropped} prompts longer than {limit} tokens were left out")
+    kept = [length <= limit for length in longest]
+    return [list(compress(rows, kept)) for rows in framed]

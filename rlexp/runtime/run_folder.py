@@ -45,6 +45,10 @@ GIT_DIFF = "git.diff"
 
 SWEEP_CONFIG = "multirun.yaml"
 """In a sweep's folder: its composed config."""
+STUDY = "study.db"
+"""In a sweep's folder: its trials, unless `sweep.storage` names another data base."""
+BEST_CONFIG = "best.yaml"
+"""In a sweep's folder: the config of its best trial."""
 PARENT = "parent.json"
 """In a sweep's folder: the MLflow run under which its trials are folded."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
+from rlexp.spec.errors import Problem
 from rlexp.spec.part import Component
 from rlexp.spec.text import Message, Text
 
@@ -123,6 +124,13 @@ class RewardSpec(Component):
     def columns(self) -> set[str]:
         """Data columns that it reads beside prompt and completion."""
         return set()
+
+    def row_problems(self, columns: DataColumns) -> list[tuple[int, Problem]]:
+        """What its columns hold that it cannot score, by the row's index; read before training.
+
+        `columns` are those of `columns()`, one value a row of the data.
+        """
+        return []
 
     def runs_in(self) -> Place:
         """`place`, where a knob does not decide."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from rlexp.algos.common.fused_head import check_fused_head
 from rlexp.algos.common.policy import PolicyToTrain
 from rlexp.algos.common.reward_function import RewardFunction
 from rlexp.scoring import Scorer
 from rlexp.spec.algo import AlgoSpec, VllmSpec, trl_names, trl_values
-from rlexp.spec.errors import Problem
+from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.hardware import HardwareSpec
 from rlexp.spec.run import RunSpec
 from rlexp.spec.train import TrainSpec
@@ -53,37 +55,34 @@ OWNED_OF_ROLLOUTS = {
 }
 """The same for algorithms that sample."""
 
+EXPERTS = ("num_experts", "num_experts_per_tok")
+"""What TRL reads of a mixture's config to compute its router loss."""
+
 
 @dataclass(frozen=True)
 class Training:
-    """All that a trainer is built from.
-
-    Attributes:
-        spec: the run.
-        policy: what is trained.
-        rows: training rows of the algorithm's kind, framed for the model.
-        folder: where checkpoints go.
-        mixed_bf16: whether the training step runs under bfloat16 autocast.
-        callbacks: what transformers' Trainer calls.
-        scorer: of the run's reward; None where the reward runs in this process alone.
-    """
+    """All that a trainer is built from."""
 
     spec: RunSpec
     policy: PolicyToTrain
     rows: list[dict[str, Any]]
+    """Training rows of the algorithm's kind, framed for the model."""
     folder: Path
+    """Where checkpoints go."""
     mixed_bf16: bool
+    """Whether the training step runs under bfloat16 autocast."""
     callbacks: list[TrainerCallback]
     scorer: Scorer | None = None
+    """Of the run's reward; None where the reward runs in this process alone."""
 
     def reward_function(self) -> RewardFunction:
-        """The run's reward as trainers call it."""
+        """Return the run's reward as trainers call it."""
         alone = self.spec.scoring.model_copy(update={"workers": 0})
         return RewardFunction(self.scorer or Scorer(self.spec.reward, alone))
 
 
 def common_arguments(algo: AlgoSpec, training: Training) -> dict[str, Any]:
-    """Arguments that every config of a trainer takes, in transformers' own names."""
+    """Return the arguments that every config of a trainer takes, in transformers' own names."""
     spec, train = training.spec, training.spec.train
     share = train.batch_size // spec.hardware.processes
     micro = train.micro_batch_size or share
@@ -114,7 +113,7 @@ def common_arguments(algo: AlgoSpec, training: Training) -> dict[str, Any]:
 
 
 def trl_arguments(algo: AlgoSpec, training: Training) -> dict[str, Any]:
-    """`common_arguments`, and the algorithm's knobs that are marked as fields of TRL's config."""
+    """Return `common_arguments`, and the algorithm's knobs that are fields of TRL's config."""
     return {**trl_values(algo), **common_arguments(algo, training)}
 
 
@@ -125,49 +124,92 @@ def trl_trainer(
     columns: tuple[str, ...] = (),
     **more: Any,
 ) -> TrainerT:
-    """One of TRL's trainers on the run's policy and rows.
-
-    Args:
-        kind: the trainer's class.
-        arguments: its config.
-        training: the run's parts.
-        columns: of the rows; none named takes all.
-        more: what this trainer alone takes.
-    """
+    """Return one of TRL's trainers on the run's policy and these columns, or all, of its rows."""
     from datasets import Dataset
 
-    rows = training.rows
+    rows, policy = training.rows, training.policy
     if columns:
         rows = [{name: row[name] for name in columns} for row in rows]
-    return kind(
-        model=training.policy.model,
-        args=arguments,
-        train_dataset=Dataset.from_list(rows),
-        processing_class=training.policy.tokenizer,
-        peft_config=training.policy.adapter,
-        callbacks=training.callbacks,
-        **more,
-    )
+    with _router_losses_as_saved(policy):
+        trainer = kind(
+            model=policy.model,
+            args=arguments,
+            # A column for rewards may hold values of any types, and tool calls any arguments.
+            train_dataset=Dataset.from_list(rows, on_mixed_types="use_json"),
+            processing_class=policy.tokenizer,
+            peft_config=policy.adapter,
+            callbacks=training.callbacks,
+            **more,
+        )
+    if (reference := getattr(trainer, "ref_model", None)) is not None:
+        policy.treat_padding(reference)  # TRL has loaded it by itself
+    if getattr(arguments, "disable_dropout", False):
+        disable_functional_dropout(trainer.model)  # pyright: ignore[reportAttributeAccessIssue]
+    check_router_loss(trainer)
+    check_fused_head(trainer, policy, training.spec.algo.name)
+    return trainer
+
+
+def disable_functional_dropout(model: Any) -> None:
+    """Switch off the dropout that a model's layers call by a rate of their own.
+
+    TRL switches off modules of dropout alone. Layers that are left out at random are meant too
+    (`layerdrop`).
+    """
+    for module in model.modules():
+        for name, value in vars(module).items():
+            if "drop" in name and isinstance(value, float):
+                setattr(module, name, 0.0)
+
+
+def check_router_loss(trainer: Any) -> None:
+    """Refuse a mixture whose router loss TRL would fail to compute, at its first step."""
+    if not getattr(trainer, "aux_loss_enabled", False):
+        return
+    config = trainer.model.config.get_text_config()
+    unknown = [name for name in EXPERTS if not hasattr(config, name)]
+    if unknown:
+        key, name = "algo.trl.router_aux_loss_coef", type(config).__name__
+        got = f"{trainer.router_aux_loss_coef:g}, for a {name} without {' and '.join(unknown)}"
+        want = "0: TRL cannot compute the router loss of this mixture of experts"
+        raise UserError(Problem(key, got, want, f"Set {key}=0."))
+
+
+@contextmanager
+def _router_losses_as_saved(policy: PolicyToTrain) -> Iterator[None]:
+    """Show a trainer whether the model's folder asks for router losses; then they are off again.
+
+    TRL reads it when a trainer is built, and asks for the losses in each training step by itself.
+    """
+    config = policy.model.config.get_text_config()
+    if not hasattr(config, "output_router_logits"):
+        yield
+        return
+    config.output_router_logits = policy.router_losses
+    try:
+        yield
+    finally:
+        config.output_router_logits = False
 
 
 def whole_groups(train: TrainSpec, num_generations: int) -> list[Problem]:
-    """A problem where the batch is not filled by whole groups of completions."""
-    if train.batch_size % num_generations == 0:
-        return []
-    want = f"a divisor of train.batch_size ({train.batch_size})"
-    divisors = [n for n in range(2, train.batch_size + 1) if train.batch_size % n == 0]
-    if not divisors:
+    """Return a problem where the batch is not filled by whole groups of completions."""
+    if train.batch_size < 2:
         return [Problem("train.batch_size", str(train.batch_size), "at least 2 for a group")]
-    near = min(divisors, key=lambda n: abs(n - num_generations))
-    return [Problem("algo.num_generations", str(num_generations), want, f"{near} is the nearest.")]
+    want = f"a divisor of train.batch_size ({train.batch_size})"
+    return _divisor_problems("algo.num_generations", num_generations, train.batch_size, want, 2)
 
 
 def whole_parts(key: str, parts: int, train: TrainSpec, hardware: HardwareSpec) -> list[Problem]:
-    """A problem where a process's share of the batch is not divided by what a key says."""
+    """Return a problem where a process's share of the batch is not divided by what a key says."""
     share = train.batch_size // hardware.processes
-    if share % parts == 0:
-        return []
     want = f"a divisor of the {share} sequences of a process (train.batch_size / processes)"
-    divisors = [n for n in range(1, share + 1) if share % n == 0]
-    near = min(divisors, key=lambda n: abs(n - parts), default=1)
-    return [Problem(key, str(parts), want, f"{near} is the nearest.")]
+    return _divisor_problems(key, parts, share, want, 1)
+
+
+def _divisor_problems(key: str, value: int, whole: int, want: str, least: int) -> list[Problem]:
+    if whole % value == 0:
+        return []
+    divisors = [n for n in range(least, whole + 1) if whole % n == 0]
+    near = min(divisors, key=lambda n: abs(n - value), default=1)
+    return [Problem(key, str(value), want, f"{near} is the nearest.")]
