@@ -50,7 +50,7 @@ def _probe(argv: Sequence[str]) -> None:
     from rich.console import Console
 
     from rlexp.config.stored import write_config
-    from rlexp.launch.new_run import new_folder
+    from rlexp.launch.launcher import new_folder
     from rlexp.launch.reward_probe import probe_run
     from rlexp.probing.before_training import refusal
     from rlexp.probing.report import print_probe, probe_json
