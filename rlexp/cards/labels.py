@@ -8,7 +8,7 @@ from rlexp.cards.card import Card
 from rlexp.cards.wording import format_certainty
 from rlexp.evaluation.changes import Change
 from rlexp.evaluation.metrics import find_metric, in_card_order, without_lone_term
-from rlexp.rendering.numbers import duration, memory, number, share
+from rlexp.rendering.numbers import duration, memory, number, share, short
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ def card_headline(card: Card) -> str:
         ends = " → ".join(number(side.get("accuracy")) for side in sides)
         return f"pairs in the right order {ends}"
     if after is not None and not card.before:
-        return f"reward {after:.2f}"
+        return f"reward {short(after)}"
     if before is None or after is None:
         return f"perplexity {number(card.before.get('perplexity'))} → " + number(
             card.after.get("perplexity")
         )
-    return f"reward {before:.2f} → {after:.2f}"
+    return f"reward {short(before)} → {short(after)}"
 
 
 def format_verdicts(card: Card) -> list[str]:

@@ -12,7 +12,7 @@ from rlexp.cards.labels import card_headline, cost_line, format_verdicts, metric
 from rlexp.cards.wording import format_change, slice_row
 from rlexp.evaluation.results import Pair
 from rlexp.guards.alert import GuardAlert
-from rlexp.rendering.numbers import NOTHING, interval, number
+from rlexp.rendering.numbers import NOTHING, interval, number, short
 
 SHOWN_CHARACTERS = 320
 EXTREMES = 2
@@ -90,7 +90,7 @@ def _print_pair(name: str, pair: Pair, console: Console) -> None:
         ("before", pair.before, pair.reward_before),
         ("after", pair.after, pair.reward_after),
     ):
-        label = when if reward is None else f"{when} {reward:+.2f}"
+        label = when if reward is None else f"{when} {short(reward, '+')}"
         grid.add_row(f"  {label}", Text(NOTHING if text is None else _short(text)))
     console.print(grid)
 
@@ -105,7 +105,7 @@ def _print_alert(alert: GuardAlert, console: Console) -> None:
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column()
     for sample in alert.samples:
-        label = "" if sample.reward is None else f"  {sample.reward:+.2f}"
+        label = "" if sample.reward is None else f"  {short(sample.reward, '+')}"
         grid.add_row(label, Text(_short(f"{sample.prompt.strip()} … {sample.completion.strip()}")))
     console.print(grid)
 

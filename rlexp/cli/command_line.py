@@ -52,6 +52,7 @@ class Command:
         self.config_name = arguments.config_name or "config"
         self.search_path = Path(arguments.config_dir).resolve() if arguments.config_dir else None
         self.multirun = bool(arguments.multirun)
+        self.shows = arguments.cfg is not None
         self.problems: list[Problem] = []
         self.parsed: list[Override] = []
         parser = OverridesParser.create()
@@ -76,17 +77,18 @@ class Command:
             groups = [o for o in groups if self._choice_exists(loader, o)]
             groups = [o for o in groups if self._register_models(o, groups, values)]
             sweeps = [o for o in groups if o.key_or_group == "sweep"]
-            if sweeps and self.multirun:
+            if sweeps and (self.multirun or self.shows):
                 known = self._check_sweep(loader, groups, values)
+            elif sweeps:
+                want, typed = "a multirun", str(sweeps[0].input_line)
+                remedy = f"Add -m: python -m rlexp -m {typed}"
+                self.problems.append(Problem("sweep", typed, want, remedy))
             for group_job in self._combinations(groups) if not sweeps else ():
                 config = self._compose(group_job)
                 known = list(key_paths(config))
                 for value_job in self._combinations(values, known):
                     job = [*group_job, *value_job]
                     self._check_job(job, known, None if value_job else config)
-            if sweeps and not self.multirun:
-                want, remedy = "a multirun", "Add -m: python -m rlexp -m sweep=…"
-                self.problems.append(Problem("sweep", str(sweeps[0].input_line), want, remedy))
         if self.problems:
             raise UserError(self.problems)
         of_hydra = {id(o): self._hydra_form(o, known) for o in values}
@@ -275,11 +277,23 @@ def check_command(arguments: Namespace) -> list[str]:
     command = Command(arguments)
     if any(o.is_hydra_override() and o.key_or_group == "hydra.mode" for o in command.parsed):
         command.multirun = True
-    sweeps = [o for o in command.parsed if o.is_sweep_override() and not command.multirun]
-    command.problems += [
-        Problem(
-            o.key_or_group, str(o.input_line).partition("=")[2], "one value", "Add -m for a sweep."
-        )
-        for o in sweeps
-    ]
+    sweeps = [o for o in command.parsed if o.is_sweep_override()]
+    if command.shows:
+        command.problems += [_one_to_show(o) for o in sweeps]
+    elif not command.multirun:
+        command.problems += [_one_to_run(o) for o in sweeps]
     return command.check()
+
+
+def _one_to_run(override: Override) -> Problem:
+    """Return the problem of a sweep's values without a sweep."""
+    key, _, values = str(override.input_line).partition("=")
+    remedy = f"Add -m for a sweep; a text with commas goes in quotes: '{key}=\"{values}\"'"
+    return Problem(override.key_or_group, values, "one value", remedy)
+
+
+def _one_to_show(override: Override) -> Problem:
+    """Return the problem of a sweep's values where one config is to be shown."""
+    key, _, values = str(override.input_line).partition("=")
+    first = next(iter(override.sweep_string_iterator())) if override.is_discrete_sweep() else "…"
+    return Problem(override.key_or_group, values, "one value with --cfg", f"Type {key}={first}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlexp.cli.exit_status import import_from_here, reported
+from rlexp.cli.flags import MULTIRUN, check_flags
 from rlexp.runtime.paths import CONF
 from rlexp.runtime.run_folder import SPOOL
 from rlexp.spec.errors import Problem, UserError
@@ -35,12 +36,15 @@ def main(argv: list[str]) -> int:
     import_from_here()
 
     def job() -> None:
+        check_flags(arguments)
         overrides = arguments.overrides
         if not (arguments.hydra_help or arguments.shell_completion or arguments.info):
             from rlexp.cli.command_line import check_command
 
             overrides = check_command(arguments)
         flags = [part for part in argv if part not in arguments.overrides]
+        if arguments.cfg:  # of a sweep, what its trials have in common; Hydra refuses both flags
+            flags = [flag for flag in flags if flag not in MULTIRUN]
         sys.argv = ["rlexp", *flags, *overrides]
         # Hydra would print its own cut of a traceback and exit with 1 whatever happened.
         os.environ["HYDRA_FULL_ERROR"] = "1"

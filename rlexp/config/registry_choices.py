@@ -1,10 +1,12 @@
-"""Registered models in a config: as choices of the group `model`, and held to their versions."""
+"""Models in a config by name: registered ones as choices of the group `model` and held to their
+versions, and that of an earlier run by its folder."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from rlexp.config.stored import Config
+from rlexp.spec.files.model_folder import model_of_run
 from rlexp.spec.files.registry_reference import is_registered
 from rlexp.spec.run import RunSpec
 
@@ -28,7 +30,7 @@ def register_choice(choice: str, registry: str | None) -> None:
 
 
 def parse_pinned(config: Config, known: list[str] | None = None) -> tuple[Config, RunSpec]:
-    """Return the config with versions in place of aliases, and its spec.
+    """Return the config with versions in place of aliases and folders of runs' names, and its spec.
 
     Args:
         config: composed and resolved.
@@ -44,11 +46,15 @@ def parse_pinned(config: Config, known: list[str] | None = None) -> tuple[Config
 
 
 def pin_versions(config: Config) -> Config:
-    """Return the composed config with versions in place of aliases of registered models.
+    """Return the composed config with versions in place of aliases of registered models, and the
+    model's folder in place of the run that left it: what is stored means the same elsewhere.
 
     Raises:
-        UserError: a registered model that is not there.
+        UserError: a registered model that is not there, or a run without a model.
     """
+    path = config["model"]["path"]
+    if isinstance(path, str) and (folder := model_of_run(path, "model.path")):
+        config = {**config, "model": {**config["model"], "path": str(folder)}}
     if not any(is_registered(value) for value in _texts(config)):
         return config
     from rlexp.registry.versions import pin_references
