@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from rlexp.runtime.waiting import announced_wait
 from rlexp.spec.errors import Problem, UserError
 
 __all__ = ["cache_folder", "ensure_writable", "make_once"]
@@ -24,7 +25,8 @@ def make_once(folder: Path, make: Callable[[Path], None]) -> Path:
     from filelock import FileLock
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.parent / f"{folder.name}.lock"):
+    waits = announced_wait(f"{folder}, which is made or fetched")
+    with waits, FileLock(folder.parent / f"{folder.name}.lock"):
         if not folder.is_dir():
             for leftover in folder.parent.glob(f"{folder.name}.draft-*"):
                 shutil.rmtree(leftover)
