@@ -7,6 +7,7 @@ computes.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,7 @@ def plan_resume(folder: Path, overrides: Sequence[str]) -> Resumption:
         raise UserError(Problem(str(folder), "a folder in which no run has begun", want))
     before = read_config(folder / CONFIG)
     problems: list[Problem] = []
-    config = overridden(before, overrides, GROUPS, _may_be_new, problems)
+    config = overridden(before, overrides, GROUPS, _may_change, problems)
     problems += _forbidden_changes(before, config, folder)
     spec = None
     try:
@@ -95,8 +96,9 @@ def plan_resume(folder: Path, overrides: Sequence[str]) -> Resumption:
     return Resumption(spec, config, checkpoints[-1] if checkpoints else None, cut_off)
 
 
-def _may_be_new(key: str) -> bool:
-    return key.startswith("tracking.tags.")
+def _may_change(key: str) -> bool:
+    """Whether a key may have another value, or be one that the run is too old to have."""
+    return any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE)
 
 
 def _forbidden_changes(before: Config, after: Config, folder: Path) -> Iterator[Problem]:
@@ -105,12 +107,10 @@ def _forbidden_changes(before: Config, after: Config, folder: Path) -> Iterator[
     for key in dict.fromkeys([*old, *new]):
         if old.get(key) == new.get(key):
             continue
-        if not any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE):
+        if not _may_change(key):
             want = f"{old.get(key)}, with which the run began"
-            remedy = (
-                "With another value start a new run: python -m rlexp "
-                f"model=local model.path={folder / CHECKPOINTS}/step-… {key}={new.get(key)} …"
-            )
+            words = shlex.join(["rerun", str(folder), f"{key}={new.get(key)}"])
+            remedy = f"With another value it is a new run: python -m rlexp {words}"
             yield Problem(key, str(new.get(key)), want, remedy)
 
 

@@ -77,7 +77,13 @@ class Scorer:
         self._gathering = gathering or SingleProcess()
         self._resources = ExitStack()
         self._dispatch = self._resources.enter_context(
-            Dispatch(self.terms, spec.workers, processes, allow_missing=spec.on_error == "missing")
+            Dispatch(
+                self.terms,
+                spec.workers,
+                processes,
+                allow_missing=spec.on_error == "missing",
+                timeout=spec.timeout,
+            )
         )
 
     def __enter__(self) -> Self:

@@ -21,3 +21,8 @@ class ScoringSpec(Part):
     workers: int | None = Field(ge=0)
     """Processes that pure-Python terms run in where a batch keeps them busy for long enough to
     gain; null: one a core, 8 at most; 0: none."""
+    timeout: float | None = Field(default=None, gt=0)
+    """Seconds that a call of a pure-Python term may take, for a batch or a worker's part of it:
+    beyond them the call is killed, and counts as an error. Such terms then run in processes of
+    their own from the first batch on; null sets no limit. A judge has its own
+    (`reward.timeout`), and a model on the device none."""
