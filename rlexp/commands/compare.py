@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from rlexp.tracking.query.folder_source import FolderRecords, run_folders
 from rlexp.tracking.query.liveness import is_dead
 from rlexp.tracking.query.record import Record
 from rlexp.tracking.query.records import Records
+from rlexp.tracking.secrets import redacted_values
 
 if TYPE_CHECKING:
     from rlexp.comparison.gather import RunSource
@@ -59,6 +61,8 @@ def run(argv: list[str]) -> int:
             gather(record, source, "DEAD" if is_dead(record) else None)
             for record, source in records
         ]
+        # A page is passed on, and a folder's config has the addresses with their passwords.
+        runs = [replace(run, config=redacted_values(run.config)) for run in runs]
     metrics = _full_names(options.metric, runs)
     comparison = compare(runs, metrics)
     from rich.console import Console

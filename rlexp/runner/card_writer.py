@@ -32,6 +32,7 @@ from rlexp.runtime.run_folder import CARD, CARD_PAGE, CHECKPOINTS, CONFIG, MODEL
 from rlexp.spec.errors import Pruned
 from rlexp.spec.files.model_folder import is_adapter
 from rlexp.spec.run import RunSpec
+from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.history import RunHistory
 
 
@@ -147,7 +148,7 @@ class CardWriter:
 
     def _write_files(self, card: Card, final: Evaluation | None) -> None:
         card.to_json(self.folder / CARD)
-        config = (self.folder / CONFIG).read_text(encoding="utf-8")
+        config = redacted((self.folder / CONFIG).read_text(encoding="utf-8"))
         write_card_page(
             card,
             self.folder / CARD_PAGE,

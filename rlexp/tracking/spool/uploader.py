@@ -9,9 +9,11 @@ import threading
 import time
 from collections.abc import Callable
 
+from rlexp.runtime.waiting import announced_wait
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.dead_runs import close_dead_runs
 from rlexp.tracking.spool.shipper import FilesDeferred, Shipper
+from rlexp.tracking.store.explanations import explained
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +70,8 @@ class Uploader:
             What is wrong and what to do about it, if anything is.
         """
         self._stopping.set()
-        self._thread.join(patience)
+        with announced_wait(f"MLflow at {self._address}, to take what is left"):
+            self._thread.join(patience)
         # Whoever sends the rest later must be alone with it.
         self._gave_up.set()
         unsent = self._shipper.pending()
@@ -139,4 +142,6 @@ def cause_of(error: BaseException) -> str:
     while inner := error.__cause__ or error.__context__:
         error = inner
     text = redacted(str(error)).strip()
+    if words := explained(text):
+        return words
     return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}"[:300]
