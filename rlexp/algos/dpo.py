@@ -38,6 +38,7 @@ LOSSES: tuple[str, ...] = get_args(Loss)
 class Dpo(PairAlgo):
     """A policy trained on pairs of a chosen and a rejected answer, without a reward model."""
 
+    adapts_head: ClassVar[bool] = False
     trl_config: ClassVar[tuple[str, str]] = ("trainer/dpo_config.py", "DPOConfig")
     owned: ClassVar[dict[str, str]] = OWNED
 

@@ -34,6 +34,10 @@ def check_flags(arguments: Namespace) -> None:
     if arguments.resolve and arguments.cfg is None:
         remedy = "Add --cfg job, or leave --resolve away."
         problems.append(Problem("--resolve", "it without --cfg", "a config to show", remedy))
+    if arguments.experimental_rerun is not None:  # it would unpickle the file, which can run code
+        remedy = "From a run's config: python -m rlexp rerun FOLDER/config.yaml"
+        got = "a pickled config, which can run code when it is read"
+        problems.append(Problem("--experimental-rerun", got, "a config as text", remedy))
     folders = {"--config-dir": arguments.config_dir, "--config-path": arguments.config_path}
     for flag, folder in folders.items():
         if folder is not None and not Path(folder).is_dir():

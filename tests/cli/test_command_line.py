@@ -43,7 +43,7 @@ from typed_commands import typed
         pytest.param(["model=local"], ["model.path: got nothing"], id="no path"),
         pytest.param(["model=local", "model.path=./no/where"], ["save_pretrained"], id="path"),
         pytest.param(["seed=1,2"], ["Add -m for a sweep"], id="sweep without -m"),
-        pytest.param(["seed=[1"], ["an override"], id="syntax"),
+        pytest.param(["seed=[1"], ["wants key=value", 'seed="[1"'], id="syntax"),
         pytest.param(["name=a,b"], ["one value", "'name=\"a,b\"'"], id="text with a comma"),
         pytest.param(["-m", "seed=3,4", "--cfg", "job"], ["Type seed=3"], id="values to show"),
         pytest.param(["-m", "--info"], ["one of them", "Leave --multirun"], id="two actions"),
@@ -52,6 +52,11 @@ from typed_commands import typed
         pytest.param(["--config-name", "confg"], ["--config-name config"], id="no config"),
         pytest.param(["sweep=dpo_basics"], ["rlexp -m sweep=dpo_basics"], id="search without -m"),
         pytest.param(["hardware.device=cuda"], ["shows no NVIDIA GPU"], id="no GPU"),
+        pytest.param(
+            ["peft=lora", "peft.target_modules=[lm_head]"],
+            ["peft.target_modules", "lm_head", "all-linear"],
+            id="an adapter that is never trained",
+        ),
         pytest.param(["peft=qlora"], ["rlexp[quant]", "NVIDIA"], id="no extra"),
         pytest.param(
             ["reward=format", "reward.column=answer"], ["column 'answer'"], id="no column"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,9 @@ class TestModelOfRun:
         finished_run("happy", "aaaa1111", "outputs/2026-01-01/b", written=200)
         finished_run("happy", "bbbb1111", "multirun/2026-01-01/0", written=300)
         finished_run("happy", "cccc1111", "outputs/2026-01-01/c", written=100)
+        assert pinned_path("happy").endswith("multirun/2026-01-01/0/model")
+        failed = finished_run("happy", "dddd1111", "outputs/2026-01-02/d", written=400)
+        shutil.rmtree(failed / "model")
         assert pinned_path("happy").endswith("multirun/2026-01-01/0/model")
 
     def test_a_hub_id_stays_one(self) -> None:

@@ -106,11 +106,13 @@ def _config_file(folder: Path) -> Path:
 
 
 def _named_run(word: str) -> Path | None:
-    """Return the newest finished run here of a name, or of the beginning of an id."""
+    """Return the newest run here of a name or of an id's beginning; those with a model first."""
+    named: list[Path] = []
     cards = [card for pattern in RUNS for card in Path().glob(pattern)]
     for card in sorted(cards, key=lambda card: card.stat().st_mtime, reverse=True):
         content = json.loads(card.read_text(encoding="utf-8"))
         is_id = len(word) >= SHORTEST_ID and str(content["run_id"]).startswith(word)
         if word == content["name"] or is_id:
-            return card.parent
-    return None
+            named.append(card.parent)
+    whole = [run for run in named if _config_file(run / "model").is_file()]
+    return next(iter([*whole, *named]), None)
