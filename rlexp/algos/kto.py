@@ -26,6 +26,7 @@ class Kto(AlgoSpec):
     """A policy trained on answers labelled good or bad."""
 
     needs: ClassVar[Kind] = "unpaired"
+    adapts_head: ClassVar[bool] = False
     trl_config: ClassVar[tuple[str, str]] = ("trainer/kto_config.py", "KTOConfig")
     owned: ClassVar[dict[str, str]] = OWNED
 
