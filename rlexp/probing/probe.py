@@ -27,7 +27,7 @@ from rlexp.scoring.total import present
 from rlexp.spec.reward import Place, RewardSpec, Scores, StrategyKind, Value
 from rlexp.spec.scoring import ScoringSpec
 
-LENIENT = ScoringSpec(on_error="missing", max_missing=1.0, workers=0, probe="off")
+LENIENT = ScoringSpec(on_error="missing", max_missing=1.0, workers=0, probe="off", timeout=None)
 
 
 @dataclass(frozen=True)

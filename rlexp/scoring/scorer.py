@@ -28,7 +28,7 @@ from rlexp.scoring.total import Scale, present, weighted_total
 from rlexp.spec.reward import DataColumns, RewardSpec, Scores, Term, Text, Value
 from rlexp.spec.scoring import ScoringSpec
 
-STRICT = ScoringSpec(on_error="stop", max_missing=1.0, workers=0, probe="off")
+STRICT = ScoringSpec(on_error="stop", max_missing=1.0, workers=0, probe="off", timeout=None)
 """For a reward outside of a run: any error is raised, and the caller sees what is missing."""
 
 

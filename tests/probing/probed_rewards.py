@@ -49,7 +49,7 @@ def pays(score: Score, **settings: Any) -> RewardSpec:
     )
 
 
-def exact(prompt: str, completion: str, columns: dict[str, Any]) -> Value:
+def exact(prompt: str, completion: str, columns: dict[str, Any]) -> float:
     return float(completion.rpartition("\n")[2] == str(columns["answer"]))
 
 

@@ -50,7 +50,8 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def scorer_of(reward: RewardSpec, on_error: Any = "stop", count: int | None = 2) -> Scorer:
     return Scorer(
-        reward, ScoringSpec(on_error=on_error, max_missing=1.0, workers=count, probe="off")
+        reward,
+        ScoringSpec(on_error=on_error, max_missing=1.0, workers=count, probe="off", timeout=None),
     )
 
 
@@ -182,7 +183,7 @@ def test_a_reward_of_the_house_is_scored_by_a_worker() -> None:
 
 def limited(reward: RewardSpec, on_error: Any = "stop", count: int | None = 0) -> Scorer:
     """A scorer whose calls may take half a second."""
-    spec = ScoringSpec(on_error=on_error, max_missing=1.0, workers=count, timeout=0.5)
+    spec = ScoringSpec(on_error=on_error, max_missing=1.0, workers=count, probe="off", timeout=0.5)
     return Scorer(reward, spec)
 
 

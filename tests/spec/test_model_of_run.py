@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from runs import composed, problems_of
-from test_wrong_input import QWEN, model_folder
 
+from rlexp.builtin import tiny
 from rlexp.config.registry_choices import parse_pinned
 from rlexp.spec.errors import UserError
 
@@ -23,7 +23,7 @@ def finished_run(name: str, run_id: str, folder: str, written: int = 0) -> Path:
     card = run / "card.json"
     card.write_text(json.dumps({"run_id": run_id, "name": name}), encoding="utf-8")
     os.utime(card, (written, written))
-    model_folder(run / "model", QWEN)
+    shutil.copytree(tiny.ensure_tiny_model(), run / "model")
     return run
 
 

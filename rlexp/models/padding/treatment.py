@@ -114,10 +114,11 @@ def padding_treatment(model: Any) -> PaddingTreatment:
         if forward is None:
             does = "which reads padding as if it were text, whatever its mask says"
             raise UnfitModel(does, "a model that can be trained on texts of several lengths")
-        sampling: Sampling = next(
-            (way for way in rows.samplings() if rows.sampled(way) <= limit), "reread"
+        cached: Iterator[Sampling] = (
+            way for way in rows.samplings() if rows.sampled(way) <= limit
         )
-    return PaddingTreatment(forward, sampling)
+        sampling = next(cached, None)
+    return PaddingTreatment(forward, sampling or "reread")
 
 
 class ComparedRows:

@@ -53,9 +53,8 @@ def _places(spec: RunSpec, rows: list[Mapping[str, Any]], columns: set[str]) -> 
     if read is None or not read.places:
         return [""] * len(rows)
     placed: dict[str, list[str]] = {}
-    for row, place in zip(
-        [*read.train, *(read.heldout or [])], [*read.places, *read.heldout_places], strict=True
-    ):
+    all_rows = [*read.train, *(read.heldout or [])]
+    for row, place in zip(all_rows, [*read.places, *read.heldout_places], strict=True):
         placed.setdefault(_cells(row, columns), []).append(place)
     return [placed[_cells(row, columns)].pop(0) for row in rows]
 

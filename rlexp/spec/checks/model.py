@@ -49,8 +49,10 @@ def model_is_there(model: ModelSpec) -> Problems:
 
 def model_is_whole(algo: AlgoSpec, data: DataSpec, model: ModelSpec) -> Problems:
     """A folder's files are whole, and the model is what the algorithm makes of it."""
-    folder = Path(model.path).expanduser()
-    if model_is_there(model) or model.path.startswith("builtin:") or not folder.is_dir():
+    if model_is_there(model) or model.path.startswith("builtin:"):
+        return []
+    folder = model_of_run(model.path, "model.path") or Path(model.path).expanduser()
+    if not folder.is_dir():
         return []
     return folder_problems(folder, model, heads_needed(algo, data), "model.path")
 
