@@ -58,6 +58,12 @@ def ensure_tiny_model(
     return folder
 
 
+def made_tiny_model() -> Path | None:
+    """Return the folder of the usual tiny model; None where the cache does not hold it yet."""
+    folder = cache_folder() / "models" / f"tiny-{_fingerprint(Recipe())}"
+    return folder if _complete(folder) else None
+
+
 def _fingerprint(recipe: Recipe) -> str:
     """Names everything that the model is made of; some texts stand for how rules become texts."""
     texts = [review.text for review in grammar.sample_reviews(20, seed=0)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -40,6 +40,12 @@ class Splits:
     """Of all rows, before `max_rows`: 32 hex digits of SHA-256."""
     notes: list[str]
     """What was done to the rows, in words for the card."""
+    places: Mapping[int, str] = field(default_factory=dict, compare=False, repr=False)
+    """Where the rows stand, by `id` of their prompts: what is made of a row keeps its prompt."""
+
+    def place_of(self, row: Row) -> str:
+        """Return where a row stands, as `file:line`; the source's name where that is not known."""
+        return self.places.get(id(row["prompt"]), self.source)
 
 
 def load_data(data: DataSpec, needs: Kind) -> Splits:

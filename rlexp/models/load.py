@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rlexp.models.locate import FolderOf, local_folder, model_folder
 from rlexp.models.memory import available_bytes, full_training_bytes, parameter_count
 from rlexp.models.policy import Policy, adapter_config, load_weights
-from rlexp.models.tokenizer import PLAIN, frames_as_chat, load_tokenizer
+from rlexp.models.tokenizer import ModelTokenizer
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.devices import has_bf16
 from rlexp.spec.files.model_folder import vocabulary
@@ -31,6 +31,7 @@ def load_policy(
     progress: Callable[[int, int, float], None],
     folder_of: FolderOf = local_folder,
     corpus: Callable[[], Sequence[str]] | None = None,
+    reader: ModelTokenizer | None = None,
 ) -> Policy:
     """The policy of a run on a torch device.
 
@@ -41,6 +42,7 @@ def load_policy(
         progress: told of each step while the embedded model is made.
         folder_of: as `local_folder`.
         corpus: gives the texts that a new model's tokenizer is trained on.
+        reader: the model's tokenizer, where it has been loaded.
 
     Raises:
         TypeError: a new model without a corpus.
@@ -54,7 +56,9 @@ def load_policy(
     else:
         folder = _new_model(spec, corpus(), notes)
     peft = _choose_adapter(spec, folder, device, notes)
-    tokenizer = load_tokenizer(spec.model, folder)
+    reader = reader or ModelTokenizer.load(spec.model, folder)
+    tokenizer = reader.tokenizer
+    notes += reader.notes
     quantization = _four_bits(peft) if isinstance(peft, QloraPeft) else None
     dtype = _dtype(spec, peft, device)
     weights = load_weights(spec.model, folder, dtype, quantization, head)
@@ -63,13 +67,12 @@ def load_policy(
         got = f"a tokenizer of {len(tokenizer)} tokens for a model that embeds fewer"
         raise UserError(Problem("model.tokenizer", got, "the model's own tokenizer (null)"))
     getattr(model, KINDS[head].padding).pad_token_id = tokenizer.pad_token_id
-    had_template = spec.model.chat_template is not None or _has_own_template(folder)
     return Policy(
         model=model,
         tokenizer=tokenizer,
         folder=folder,
         spec=spec.model,
-        chat=frames_as_chat(spec.model, had_template),
+        chat=reader.chat,
         adapter=None if isinstance(peft, NoPeft) else adapter_config(peft, head),
         learning_rate_factor=1.0 if isinstance(peft, NoPeft) else peft.learning_rate_factor,
         notes=notes,
@@ -121,11 +124,3 @@ def _four_bits(peft: QloraPeft) -> BitsAndBytesConfig:
         bnb_4bit_use_double_quant=peft.double_quant,
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
-
-
-def _has_own_template(folder: Path) -> bool:
-    template = folder / "chat_template.jinja"
-    if template.is_file():
-        return template.read_text(encoding="utf-8") != PLAIN  # lent by an earlier run
-    config = folder / "tokenizer_config.json"
-    return config.is_file() and '"chat_template"' in config.read_text(encoding="utf-8")

@@ -17,11 +17,13 @@ from rlexp.data.derived.label_pairs import label_pairs
 from rlexp.data.derived.preference_sampling import sample_rows
 from rlexp.data.load import Splits
 from rlexp.data.prompt_templates import frame
+from rlexp.data.rendering.learnable import keep_learnable
+from rlexp.data.rendering.lengths import no_prompt_left, over_prompt_note
 from rlexp.models.policy import Policy
 from rlexp.runner.recorder import Recorder
 from rlexp.runtime.collective import broadcast, compute_on_first
 from rlexp.scoring import Scorer
-from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.errors import UserError
 from rlexp.spec.model_kind import ModelKind
 from rlexp.spec.policy import Completion
 from rlexp.spec.reward import Text, Value
@@ -74,24 +76,44 @@ class DatasetBuilder:
         return self._cached_rows("heldout.jsonl", prompts, "held out: ")
 
     def training_rows(self) -> Rows:
-        """Return rows of the kind that the algorithm needs, framed for the model."""
+        """Return rows of the kind that the algorithm needs, framed for the model.
+
+        Raises:
+            UserError: `algo.max_length` leaves nothing of them.
+        """
+        rows, places = self._needed_rows()
+        kept, notes = keep_learnable(rows, self.spec, self.policy.tokenizer, places.__getitem__)
+        self.recorder.notes += notes
+        return kept
+
+    def _needed_rows(self) -> tuple[Rows, list[str]]:
+        """Return rows and where they stand; those that are made, not read, are numbered."""
         spec, splits = self.spec, self.splits
-        rows = self._framed(splits.train)
+        rows, places = self._framed_with_places(splits.train, self.recorder.notes)
         if splits.kind == spec.algo.needs:
             if splits.kind == "unpaired" and spec.reward.scores_anything:
                 self.recorder.notes.append(compute_on_first(lambda: self._agreement(rows)))
-            return rows
+            return rows, places
         if pairs_are_matched(spec.algo, spec.data):
             wanted = spec.train.max_steps * spec.train.batch_size
-            pairs, note = label_pairs(rows, spec.seed, wanted)
+            made, note = label_pairs(rows, spec.seed, wanted)
             self.recorder.notes.append(note)
-            return pairs
-        return self._cached_rows(f"{spec.algo.needs}.jsonl", self._as_many_as_needed(rows))
+        else:
+            name = f"{spec.algo.needs}.jsonl"
+            made = self._cached_rows(name, self._as_many_as_needed(rows))
+        return made, [f"row {number}" for number in range(1, len(made) + 1)]
 
     def _framed(self, rows: Rows, *, told: bool = True) -> Rows:
+        return self._framed_with_places(rows, self.recorder.notes if told else [])[0]
+
+    def _framed_with_places(self, rows: Rows, notes: list[str]) -> tuple[Rows, list[str]]:
         framed = frame(rows, self.spec.data, self.policy.chat)
-        notes = self.recorder.notes if told else []
-        return filter_by_prompt_length(framed, self.spec, self.policy, notes)
+        fits = _short_enough(framed, self.spec, self.policy)
+        if dropped := fits.count(False):
+            notes.append(over_prompt_note(dropped, self.spec))
+        kept = [place for place, fit in enumerate(fits) if fit]
+        places = [self.splits.place_of(rows[place]) for place in kept]
+        return [framed[place] for place in kept], places
 
     def _cached_rows(self, name: str, prompts: Rows, prefix: str = "") -> Rows:
         """Return rows that are sampled once for all attempts at a run.
@@ -178,30 +200,16 @@ def shared_prompts(
     ]
     shared = [all(each) for each in zip(*fits, strict=True)]
     if dropped := shared.count(False):
-        notes.append(_dropped_note(dropped, spec))
+        notes.append(over_prompt_note(dropped, spec))
     return [[row for row, keep in zip(rows, shared, strict=True) if keep] for rows in framed]
-
-
-def filter_by_prompt_length(rows: Rows, spec: RunSpec, policy: Policy, notes: list[str]) -> Rows:
-    """Return the rows whose prompt is within `data.max_prompt_length`."""
-    fits = _short_enough(rows, spec, policy)
-    if dropped := fits.count(False):
-        notes.append(_dropped_note(dropped, spec))
-    return [row for row, keep in zip(rows, fits, strict=True) if keep]
 
 
 def _short_enough(rows: Rows, spec: RunSpec, policy: Policy) -> list[bool]:
     limit = spec.data.max_prompt_length
     lengths = [len(ids) for ids in policy.encode([row["prompt"] for row in rows])]
-    if all(length > limit for length in lengths):
-        got = f"{limit} tokens; the shortest prompt has {min(lengths)}"
-        raise UserError(Problem("data.max_prompt_length", got, "a limit that some prompts pass"))
+    if problems := no_prompt_left(lengths, spec):
+        raise UserError(problems)
     return [length <= limit for length in lengths]
-
-
-def _dropped_note(dropped: int, spec: RunSpec) -> str:
-    limit = spec.data.max_prompt_length
-    return f"{dropped} prompts longer than {limit} tokens were left out"
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from rlexp.data.load import Splits, load_data
 from rlexp.data.perplexity_texts import with_texts_of
-from rlexp.models.locate import fetch, local_folder
+from rlexp.data.rendering.row_report import check_rows
+from rlexp.models.locate import fetch, local_folder, made_folder
+from rlexp.models.tokenizer import ModelTokenizer
 from rlexp.registry.versions import find_version
 from rlexp.runner.error_messages import explain_failures, explain_full_disk
 from rlexp.runner.pruning import TrialReporter
@@ -64,6 +66,8 @@ class RunParts:
         recorder: what the run tells; it keeps nothing but in the first process.
         evaluator, baseline: measure the policy, in all processes together.
         recording: of the first process; None in the others.
+        reader: the model's tokenizer, by which the rows have been checked; None where the model is
+            yet to be made.
         stack: closes with the run.
     """
 
@@ -77,11 +81,15 @@ class RunParts:
     baseline: BestOfNBaseline
     recording: Recording | None
     stack: ExitStack
+    reader: ModelTokenizer | None
 
     def load(self, kind: ModelKind) -> Policy:
         """Load the run's policy, with what algorithm and rewards bring along; people are told."""
 
         policy = self.load_policy(kind, self.spec.model, self._prepare_components)
+        if self.reader is None:
+            self.reader = ModelTokenizer.load(self.spec.model, policy.folder)
+            tell(self.recorder, check_rows(self.spec, self.splits, self.reader))
         self.recorder.notes += [*policy.notes, *self.spec.reward.notes()]
         self.recorder.provenance(**resolved_settings(self.spec, policy))
         return policy
@@ -108,6 +116,7 @@ class RunParts:
                 lambda step, steps, loss: advance(step, steps, f"loss {loss:.3f}"),
                 model_folder_resolver(spec),
                 self.splits.corpus,
+                self.reader if model == self.spec.model else None,
             )
             then()
         return policy
@@ -159,6 +168,10 @@ def set_up(
     splits = with_texts_of(splits, spec.eval.texts_path)
     for model in models:
         fetch(model, model_folder_resolver(spec))
+    # what the rows become, by tokenizer and template alone
+    folder_of_model = made_folder(spec.model, model_folder_resolver(spec))
+    reader = ModelTokenizer.load(spec.model, folder_of_model) if folder_of_model else None
+    warnings = check_rows(spec, splits, reader) if reader else []
 
     from rlexp.guards.monitor import GuardMonitor
     from rlexp.runner.best_of_n import BestOfNBaseline
@@ -171,6 +184,7 @@ def set_up(
         stack.enter_context(explain_full_disk(folder))
         description = description_of(spec, folder)
         recorder = stack.enter_context(open_recorder(spec, folder, splits, description, parent))
+        tell(recorder, warnings)
         evaluator = Evaluator(spec, folder, splits.texts, recorder, reporter)
         baseline = BestOfNBaseline(evaluator)
         recording = None
@@ -185,8 +199,25 @@ def set_up(
         device = prepare(spec.hardware, spec.seed)
         processes = join_processes(device)
         yield RunParts(
-            spec, folder, splits, device, processes, recorder, evaluator, baseline, recording, stack
+            spec,
+            folder,
+            splits,
+            device,
+            processes,
+            recorder,
+            evaluator,
+            baseline,
+            recording,
+            stack,
+            reader,
         )
+
+
+def tell(recorder: Recorder, warnings: Sequence[str]) -> None:
+    """Print warnings about the rows, and keep them for the card."""
+    for warning in warnings:
+        recorder.say(f"{'rows':12} {warning}")
+    recorder.notes += warnings
 
 
 def model_folder_resolver(spec: RunSpec) -> Callable[..., Path]:

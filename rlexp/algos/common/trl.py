@@ -17,6 +17,7 @@ from rlexp.spec.run import RunSpec
 from rlexp.spec.train import TrainSpec
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import TrainerCallback, TrainingArguments
 
 TrainerT = TypeVar("TrainerT")
@@ -134,19 +135,46 @@ def trl_trainer(
         columns: of the rows; none named takes all.
         more: what this trainer alone takes.
     """
-    from datasets import Dataset
-
     rows = training.rows
     if columns:
         rows = [{name: row[name] for name in columns} for row in rows]
     return kind(
         model=training.policy.model,
         args=arguments,
-        train_dataset=Dataset.from_list(rows),
+        train_dataset=as_dataset(rows),
         processing_class=training.policy.tokenizer,
         peft_config=training.policy.adapter,
         callbacks=training.callbacks,
         **more,
+    )
+
+
+def as_dataset(rows: list[dict[str, Any]]) -> Dataset:
+    """Return rows as a dataset of the library `datasets`.
+
+    Its tables have one type a column: turns with keys of their own (tool calls with different
+    arguments) would all get the keys of all, with nulls, which a chat template writes down. Such
+    columns are kept as JSON.
+    """
+    from datasets import Dataset, Features, Json, List
+
+    mixed = [name for name in rows[0] if any(_has_own_keys(row.get(name)) for row in rows)]
+    if not mixed:
+        return Dataset.from_list(rows)
+    others = [{name: row[name] for name in row if name not in mixed} for row in rows]
+    features = Features(
+        {
+            **(Dataset.from_list(others).features if others[0] else {}),
+            **{name: List(Json()) for name in mixed},
+        }
+    )
+    return Dataset.from_list(rows, features=features)
+
+
+def _has_own_keys(value: object) -> bool:
+    """Whether a value is turns of which one has more than a role and a content."""
+    return isinstance(value, list) and any(
+        isinstance(turn, dict) and turn.keys() - {"role", "content"} for turn in value
     )
 
 

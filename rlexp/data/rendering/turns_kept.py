@@ -1,0 +1,104 @@
+"""Whether a chat template has written all that a conversation says."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+
+from rlexp.data.rendering.findings import Findings, quoted
+from rlexp.spec.text import Message, content_of
+
+REASONING = re.compile(r"<think>(.*?)</think>", re.DOTALL)
+REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
+_SPACE = re.compile(r"\s+")
+PLAIN_REMEDY = (
+    "Set model.chat_template=plain, which writes every turn, or a Jinja file of your own that does."
+)
+FILE_REMEDY = "Set model.chat_template=FILE, a Jinja file of your own that writes it."
+ON_PURPOSE = (
+    "Templates of reasoning models do so on purpose: the model reads its earlier answers so when "
+    "it is used, too."
+)
+
+
+def check_turns(
+    number: int, text: str, asked: Sequence[Message], answer: Sequence[Message], findings: Findings
+) -> bool:
+    """Look for each turn's text in what the template wrote; return whether an answer is there.
+
+    Args:
+        number: of the row.
+        text: the conversation as the template writes it.
+        asked: the prompt's turns.
+        answer: the turns that are learnt; none of a prompt alone.
+        findings: where missing turns are added.
+    """
+    written = _Written(text)
+    answered = not answer
+    turns = [*((turn, False) for turn in asked), *((turn, True) for turn in answer)]
+    for turn, learnt in turns:
+        lost = list(_lost(turn, written))
+        for part in lost:
+            kind, what, detail, remedy = _described(turn, part, learnt)
+            findings.add(kind, number, what, detail, remedy)
+        answered |= learnt and "content" not in lost
+    return answered
+
+
+class _Written:
+    """A rendered text in which the turns' texts are looked for, each in a place of its own."""
+
+    def __init__(self, text: str) -> None:
+        self.text = _squeezed(text)
+        self.taken: list[tuple[int, int]] = []
+
+    def holds(self, piece: str) -> bool:
+        """Return whether a text stands where no other has been found, as it is or as JSON."""
+        forms = dict.fromkeys([_squeezed(piece), _squeezed(json.dumps(piece)[1:-1])])
+        return any(self._takes(form) for form in forms)
+
+    def _takes(self, form: str) -> bool:
+        start = self.text.find(form)
+        while start >= 0:
+            end = start + len(form)
+            if all(end <= first or last <= start for first, last in self.taken):
+                self.taken.append((start, end))
+                return True
+            start = self.text.find(form, start + 1)
+        return False
+
+
+def _squeezed(text: str) -> str:
+    return _SPACE.sub(" ", text).strip()
+
+
+def _lost(turn: Message, written: _Written) -> Iterator[str]:
+    """Yield the parts of a turn that are not in the text: content, reasoning, tool_calls."""
+    content = content_of(turn)
+    reasoning = [str(turn[key]) for key in REASONING_KEYS if turn.get(key)]
+    if any(not written.holds(text) for text in reasoning):
+        yield "reasoning"
+    if content.strip() and not written.holds(content):
+        thoughts = REASONING.search(content)
+        rest = REASONING.sub("", content).strip() if thoughts else ""
+        yield "reasoning" if rest and written.holds(rest) else "content"
+    names = [call.get("function", call).get("name", "") for call in turn.get("tool_calls") or ()]
+    if any(not written.holds(str(name)) for name in names):
+        yield "tool_calls"
+
+
+def _described(turn: Message, part: str, learnt: bool) -> tuple[str, str, str, str]:
+    """Return kind, words, example and remedy of what a template has left out."""
+    role, content = turn["role"], quoted(content_of(turn))
+    writes_none = "the template leaves out"
+    if part == "tool_calls":
+        return f"tool_calls:{role}", f"{writes_none} tool_calls of {role} turns", "", FILE_REMEDY
+    if part == "content":
+        whose = "the answer" if learnt else f"the {role} turn"
+        return f"content:{role}:{learnt}", f"{writes_none} {whose}", content, PLAIN_REMEDY
+    if learnt:
+        what = f"{writes_none} the reasoning of the answer, which is not learnt then"
+        remedy = PLAIN_REMEDY if "<think>" in content_of(turn) else FILE_REMEDY
+        return "reasoning:answer", what, content, remedy
+    return "reasoning:before", f"{writes_none} the reasoning of earlier answers", "", ON_PURPOSE
