@@ -5,7 +5,6 @@ A copy may be the hub's repository as it is, or a folder that holds the subset's
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from rlexp.data.parsing.columns import Layout, Table, drop_notes, raise_problems
+from rlexp.data.parsing.columns import ReadingLog, Table, raise_problems
+from rlexp.data.parsing.layouts import Layout
 from rlexp.data.parsing.records import Row
 from rlexp.spec.data import Kind, Rows
 from rlexp.spec.errors import Problem, UserError
@@ -65,6 +65,9 @@ class Hub(Table):
     def extra_columns(self) -> set[str] | None:
         return None if self.extra is None else set(self.extra)
 
+    def source_columns(self) -> set[str]:
+        return {*self.named().values(), *(self.extra or [])}
+
     def read(self) -> Rows:
         from datasets import load_dataset
         from datasets.exceptions import DatasetGenerationError
@@ -78,19 +81,25 @@ class Hub(Table):
             raise UserError(self._unreachable()) from error
         except (ValueError, FileNotFoundError, DatasetGenerationError) as error:
             raise UserError(self._unloadable(error)) from error
-        problems: list[Problem] = []
-        dropped: Counter[str] = Counter()
+        log = ReadingLog()
         sides = [
-            self._rows(table, f"{self.path}/{name}", problems, dropped)
+            self._rows(table, f"{self.path}/{name}", log)
             for name, table in zip(splits, tables, strict=True)
         ]
-        raise_problems(problems, self.path)
+        raise_problems(log.problems, self.path)
         train, heldout = sides[0], sides[1] if len(sides) > 1 else None
         subset = arguments["name"] or arguments["data_dir"]
         source = f"{self.path}/{subset}" if subset else self.path
         if self.revision and self._local_copy is None:
             source += f"@{self.revision}"
-        return Rows(train, heldout, source, [*notes, *drop_notes(dropped)])
+        return Rows(
+            [row for _, row in train],
+            [row for _, row in heldout] if heldout is not None else None,
+            source,
+            [*notes, *log.notes()],
+            [place for place, _ in train],
+            [place for place, _ in heldout or []],
+        )
 
     @property
     def _local_copy(self) -> Path | None:
@@ -116,14 +125,12 @@ class Hub(Table):
             notes.append(f"{self.path} has no folder {self.folder}: its own files were taken")
         return arguments, notes
 
-    def _rows(
-        self, table: Dataset, place: str, problems: list[Problem], dropped: Counter[str]
-    ) -> list[Row]:
+    def _rows(self, table: Dataset, place: str, log: ReadingLog) -> list[tuple[str, Row]]:
         layout = self.layout(table.column_names, place)
         placed = (
             (f"{place}:{number}", cast("Row", row)) for number, row in enumerate(table, start=1)
         )
-        return self.rows(placed, layout, problems, dropped)
+        return self.rows(placed, layout, log)
 
     def _unreachable(self) -> Problem:
         fetch = f"hf download {self.path} --repo-type dataset --local-dir FOLDER"

@@ -7,11 +7,18 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from rlexp.data.derived.kinds import derive, drop_answers
-from rlexp.data.derived.split import canonical_json, sample_fraction, shuffle_key, split
+from rlexp.data.derived.split import (
+    canonical_json,
+    held_out_note,
+    overlap_note,
+    sample_fraction,
+    shuffle_key,
+    split,
+)
 from rlexp.data.parsing.conversations import plain_text
 from rlexp.data.parsing.records import Row
-from rlexp.data.prompt_templates import fill_template
-from rlexp.spec.data import DERIVABLE, DataSpec, Kind
+from rlexp.data.prompt_templates import text_of_prompt
+from rlexp.spec.data import DERIVABLE, DataSpec, Kind, Rows
 from rlexp.spec.errors import Problem, UserError
 
 
@@ -58,7 +65,7 @@ def load_data(data: DataSpec, needs: Kind) -> Splits:
     if not rows.train:
         raise UserError(Problem("data", f"{rows.source}, without usable rows", "rows", *rows.notes))
     # the digest covers what was read: it stays the same whatever a run takes of it
-    digest = sha256(canonical_json([rows.train, rows.heldout])).hexdigest()[:32]
+    digest = _digest(rows)
     # split
     train, heldout = rows.train, rows.heldout
     if heldout is None:
@@ -66,6 +73,10 @@ def load_data(data: DataSpec, needs: Kind) -> Splits:
     if not heldout:
         raise UserError(Problem("data", f"{rows.source}: no held-out rows", "at least one"))
     heldout = sorted(heldout, key=shuffle_key)
+    warnings = [
+        held_out_note(train, heldout, rows.heldout is None),
+        overlap_note(train, heldout) if rows.heldout is not None else None,
+    ]
     # derive: pairs that the data cannot give are sampled from the policy later, from prompts
     pairs_are_sampled = needs == "pairs" and kind != "pairs" and kind not in DERIVABLE[needs]
     train_kind: Kind = "prompts" if pairs_are_sampled else needs
@@ -83,8 +94,19 @@ def load_data(data: DataSpec, needs: Kind) -> Splits:
         texts=[text for row in heldout if (text := _full_text(row, data)) is not None],
         source=rows.source,
         digest=digest,
-        notes=[*rows.notes, *notes],
+        notes=[*rows.notes, *notes, *(warning for warning in warnings if warning)],
     )
+
+
+def _digest(rows: Rows) -> str:
+    """Return the digest of all that the source says, each thing once."""
+    sides = [
+        [{name: row[name] for name in row if name not in rows.repeated} for row in side]
+        if side is not None
+        else None
+        for side in (rows.train, rows.heldout)
+    ]
+    return sha256(canonical_json(sides)).hexdigest()[:32]
 
 
 def _full_text(row: Row, data: DataSpec) -> str | None:
@@ -98,7 +120,7 @@ def _full_text(row: Row, data: DataSpec) -> str | None:
         return None
     if not isinstance(row["prompt"], str):
         return plain_text(row["prompt"] + answer)
-    return row.get("opening", fill_template(data.text_prompt, row["prompt"])) + answer
+    return row.get("opening", text_of_prompt(row, data)) + answer
 
 
 def _check_both_labels(rows: list[Row], source: str) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from rlexp.data.derived.split import shuffle_key
 from rlexp.data.parsing.columns import raise_problems
-from rlexp.data.parsing.readers import NOT_UTF8, read_records
+from rlexp.data.parsing.decoding import decoded_lines
+from rlexp.data.parsing.readers import read_records
 from rlexp.spec.errors import Problem, UserError
 
 if TYPE_CHECKING:
@@ -63,8 +64,10 @@ def read_texts(path: str) -> list[str]:
 
 
 def _paragraphs(path: str) -> list[str]:
+    problems: list[Problem] = []
     try:
-        content = Path(path).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(Problem(KEY, f"{path}: {error}", "text in UTF-8", NOT_UTF8)) from error
+        content = "".join(decoded_lines(Path(path).expanduser(), path, problems, None))
+    except OSError as error:
+        raise UserError(Problem(KEY, f"{path}: {error}", "a file that can be read")) from error
+    raise_problems(problems, path)
     return [paragraph.strip() for paragraph in _EMPTY_LINES.split(content)]

@@ -12,6 +12,8 @@ _ANSWERS = ("completion", "chosen", "rejected")
 def frame(rows: list[Row], data: DataSpec, chat: bool) -> list[Row]:
     """Return rows whose plain prompts are worded by `data`'s template; `opening` stays as it is.
 
+    What the system says before a plain prompt becomes a turn of its own, or stands above the text.
+
     Args:
         rows: of any kind, as `load_data` gives them.
         data: its `chat_prompt` and `text_prompt` are the templates.
@@ -20,21 +22,31 @@ def frame(rows: list[Row], data: DataSpec, chat: bool) -> list[Row]:
     """
     if chat:
         return [_framed_as_chat(row, data.chat_prompt) for row in rows]
-    return [_framed_as_text(row, data.text_prompt) for row in rows]
+    return [_framed_as_text(row, data) for row in rows]
 
 
-def _framed_as_text(row: Row, template: str) -> Row:
+def _framed_as_text(row: Row, data: DataSpec) -> Row:
+    rest = {name: value for name, value in row.items() if name != "system"}
     if not isinstance(row["prompt"], str):
-        return row
-    return {**row, "prompt": fill_template(template, row["prompt"])}
+        return rest
+    return {**rest, "prompt": text_of_prompt(row, data)}
 
 
 def _framed_as_chat(row: Row, template: str) -> Row:
+    rest = {name: value for name, value in row.items() if name != "system"}
     if not isinstance(row["prompt"], str):
-        return row
+        return rest
     answers = {name: assistant_turn(row[name].strip()) for name in _ANSWERS if name in row}
     prompt = [{"role": "user", "content": fill_template(template, row["prompt"])}]
-    return {**row, "prompt": prompt, **answers}
+    if row.get("system"):
+        prompt.insert(0, {"role": "system", "content": row["system"]})
+    return {**rest, "prompt": prompt, **answers}
+
+
+def text_of_prompt(row: Row, data: DataSpec) -> str:
+    """Return a plain prompt as a text model sees it: below what the system says, if it does."""
+    prompt = fill_template(data.text_prompt, row["prompt"])
+    return f"{row['system']}\n\n{prompt}" if row.get("system") else prompt
 
 
 def fill_template(template: str, prompt: str) -> str:

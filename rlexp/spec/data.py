@@ -48,7 +48,8 @@ PromptTemplate = Annotated[str, AfterValidator(_with_prompt)]
 class Rows:
     """What a source holds, in canonical columns (`KIND_COLUMNS` of its kind, and extra ones).
 
-    A prompt is a string or a list of messages. Texts that were cut into prompt and completion carry
+    A prompt is a string or a list of messages; beside a string may stand `system`, what the system
+    says before it. Texts that were cut into prompt and completion carry
     the prompt's text in `opening` as well, so that a reward can judge the whole.
     """
 
@@ -59,6 +60,12 @@ class Rows:
     """Where they came from: a path, a hub id with revision, or the generator's name."""
     notes: list[str] = field(default_factory=list)
     """What was done to the rows, in words for the card."""
+    places: list[str] = field(default_factory=list)
+    """Where each row of `train` stands, as `file:line`; empty where rows are generated."""
+    heldout_places: list[str] = field(default_factory=list)
+    """The same of `heldout`."""
+    repeated: frozenset[str] = frozenset()
+    """Columns whose values a canonical column has as well: rewards read them, digests do not."""
 
 
 class DataSpec(Component):
@@ -90,6 +97,10 @@ class DataSpec(Component):
     def extra_columns(self) -> set[str] | None:
         """Columns beyond the canonical ones that rewards may read; None when not yet known."""
         return None
+
+    def source_columns(self) -> set[str]:
+        """Return all columns of the source by its own names, as far as they are known unread."""
+        return set()
 
     def read(self) -> Rows:
         """Read the rows. Raises `UserError` naming file and line."""

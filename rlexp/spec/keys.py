@@ -8,6 +8,18 @@ from typing import Any
 RENAMED = {"guards.together": "guards.threshold"}
 """Keys that configs of earlier runs have under another name: the old one, and today's."""
 
+_TABLE = {
+    "roles": {},
+    "ignored_keys": [],
+    "columns": dict.fromkeys(("messages", "completions", "system", "history", "input")),
+}
+ADDED: dict[str, dict[str, Any]] = {
+    "rlexp.data.file.File": {"encoding": None, **_TABLE},
+    "rlexp.data.hub.Hub": _TABLE,
+}
+"""Keys that configs of earlier runs do not have, by `_target_`: the value that does what they did.
+"""
+
 
 def key_paths(config: object, prefix: str = "") -> Iterator[str]:
     """Yield the full path of every key in nested dictionaries, parents included."""
@@ -51,6 +63,7 @@ def with_current_names(config: dict[str, Any], prefix: str = "") -> dict[str, An
     """Return a stored config, nested or flat, with today's names of its keys, in their old places.
 
     A key that stands under both names keeps them: the old one is then a mistake that was typed.
+    Keys that came later are there, with the value that does what was done before.
 
     >>> with_current_names({"guards": {"name": "stop", "together": 2.0}, "seed": 0})
     {'guards': {'name': 'stop', 'threshold': 2.0}, 'seed': 0}
@@ -58,6 +71,7 @@ def with_current_names(config: dict[str, Any], prefix: str = "") -> dict[str, An
     {'guards.threshold': '2.0'}
     """
     renamed: dict[str, Any] = {}
+    config = _with_added(config, ADDED.get(str(config.get("_target_")), {}))
     for name, value in config.items():
         path = f"{prefix}.{name}" if prefix else str(name)
         current = RENAMED.get(path, path).removeprefix(f"{prefix}.")
@@ -65,3 +79,13 @@ def with_current_names(config: dict[str, Any], prefix: str = "") -> dict[str, An
             current = name
         renamed[current] = with_current_names(value, path) if isinstance(value, dict) else value
     return renamed
+
+
+def _with_added(config: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
+    missing = {name: value for name, value in added.items() if name not in config}
+    return {
+        name: _with_added(value, added[name])
+        if isinstance(value, dict) and isinstance(added.get(name), dict)
+        else value
+        for name, value in {**config, **missing}.items()
+    }

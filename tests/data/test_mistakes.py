@@ -153,11 +153,11 @@ def test_an_empty_file(write: Write, name: str) -> None:
 def test_files_that_are_not_there_or_not_known(write: Write, tmp_path: Path) -> None:
     """Catches: a remedy that does not name the file that was meant."""
     path = write("pairs.jsonl", lines(PAIR))
-    write("pairs.json", "[]")
+    write("pairs.xlsx", "")
     (missing,) = data_spec("file", path=str(tmp_path / "piars.jsonl")).problems()
     assert missing.key == "data.path" and f"Did you mean {path}?" in missing.remedy
-    (unknown,) = data_spec("file", path=str(tmp_path / "pairs.json")).problems()
-    assert unknown.want == ".jsonl, .csv, .parquet" and "jq" in unknown.remedy
+    (unknown,) = data_spec("file", path=str(tmp_path / "pairs.xlsx")).problems()
+    assert unknown.want == ".jsonl, .json, .csv, .parquet"
     (folder,) = data_spec("file", path=str(tmp_path)).problems()
     assert folder.got == f"{tmp_path}, a folder"
     (unset,) = data_spec("file").problems()

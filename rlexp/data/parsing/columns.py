@@ -1,66 +1,49 @@
-"""Tables, wherever they stand: which of their columns mean what, and what kind of rows that makes.
+"""Tables, wherever they stand: records of a source as rows in canonical columns.
 
-`File` and `Hub` share this. A record of the source becomes a row in the canonical columns of
-`rlexp.spec.data.KIND_COLUMNS`; see `rlexp.data.parsing.records`.
+`File` and `Hub` share this. What the columns mean says `rlexp.data.parsing.layouts`, what a record
+becomes `rlexp.data.parsing.records`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
-from difflib import get_close_matches
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from rlexp.data.parsing.conversations import is_dialogue
-from rlexp.data.parsing.records import RecordError, Row, Rules, SkipRecord, to_row
+from rlexp.data.parsing.conversations import is_dialogue, without_repeated_prompts
+from rlexp.data.parsing.layouts import Columns, Layout, find_layout
+from rlexp.data.parsing.mistakes import RecordError, SkipRecord
+from rlexp.data.parsing.records import Row, Rules, to_row
 from rlexp.data.parsing.truncation import PromptWords
-from rlexp.spec.data import DataSpec, Kind
+from rlexp.data.parsing.turns import TurnRules
+from rlexp.spec.data import DataSpec
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.part import Part
-
-SHAPES: tuple[tuple[tuple[str, ...], Kind], ...] = (
-    (("prompt", "chosen", "rejected"), "pairs"),
-    (("chosen", "rejected"), "pairs"),
-    (("prompt", "completion", "label"), "unpaired"),
-    (("prompt", "completion"), "demonstrations"),
-    (("text", "label"), "unpaired"),
-    (("text",), "demonstrations"),
-    (("prompt",), "prompts"),
-)
-"""The sets of columns that make a data set; of those that fit, the first is taken."""
 
 MAX_PROBLEMS = 20
 MAX_ALIKE = 3
 """Rows with the same mistake that are named one by one."""
 
 
-class Columns(Part):
-    """What the source calls each canonical column."""
+@dataclass
+class ReadingLog:
+    """What reading a source brought to light."""
 
-    prompt: str | None
-    """What is asked: a text or a list of messages."""
-    completion: str | None
-    """The answer to the prompt."""
-    chosen: str | None
-    """The better answer; with the dialogue before it where there is no prompt column."""
-    rejected: str | None
-    """The worse answer; with the dialogue before it where there is no prompt column."""
-    text: str | None
-    """Whole texts, which are cut into prompt and completion."""
-    label: str | None
-    """Whether the completion or text is good."""
+    problems: list[Problem] = field(default_factory=list)
+    """Mistakes, one a record."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Rows that say nothing, by reason."""
+    remarks: Counter[str] = field(default_factory=Counter)
+    """What was done to rows that stay, or is worth knowing of them."""
+    layout_notes: list[str] = field(default_factory=list)
 
-
-@dataclass(frozen=True)
-class Layout:
-    """Where a source keeps what a row needs."""
-
-    kind: Kind
-    names: dict[str, str]
-    """Canonical column -> the source's name."""
-    extra: dict[str, bool]
-    """Further columns kept for rewards -> whether a row must have a value."""
+    def notes(self) -> list[str]:
+        """Return what was done, in words for the card."""
+        return [
+            *dict.fromkeys(self.layout_notes),
+            *(f"rows dropped because {reason}: {count}" for reason, count in self.dropped.items()),
+            *(f"{remark}: {count}" for remark, count in self.remarks.items()),
+        ]
 
 
 class Table(DataSpec):
@@ -71,8 +54,13 @@ class Table(DataSpec):
     it. A published set's yaml names all that are used."""
     extra: list[str] | None
     """Further columns that rewards read; null keeps all that there are."""
-    labels: dict[str | int, bool]
-    """What label values other than true, false, 1 and 0 mean, e.g. {good: true, bad: false}."""
+    labels: dict[str | int | float, bool]
+    """What label values other than true, false, yes, no, 1 and 0 mean, e.g. {good: true, bad:
+    false}."""
+    roles: dict[str, str]
+    """Who speaks in turns of a role that no chat template knows, e.g. {narrator: user}."""
+    ignored_keys: list[str]
+    """Keys of turns that are left out, e.g. [timestamp]; an unknown key is a mistake otherwise."""
     prompt_words: PromptWords
     """Fewest and most opening words of a `text` that become its prompt."""
     dialogues: bool | None
@@ -94,67 +82,40 @@ class Table(DataSpec):
         Raises:
             UserError: a column that the config names is not there, or no known set of columns is.
         """
-        present = list(header)
-        named = self.named()
-        missing = [
-            _missing(f"data.columns.{column}", name, present, place)
-            for column, name in named.items()
-            if name not in present
-        ]
-        missing += [
-            _missing("data.extra", name, present, place)
-            for name in self.extra or []
-            if name not in present
-        ]
-        if missing:
-            raise UserError(missing)
-        canonical = [column for column in Columns.model_fields if column in present]
-        names = (
-            dict(zip(canonical, canonical, strict=True)) if self.names_by_default else {}
-        ) | named
-        for shape, kind in SHAPES:
-            if set(named) <= set(shape) <= set(names):
-                used = {column: names[column] for column in shape}
-                return Layout(kind, used, self._extra(present, used))
-        raise UserError(_no_shape(present, named, place))
-
-    def _extra(self, present: list[str], used: dict[str, str]) -> dict[str, bool]:
-        if self.extra is not None:
-            return dict.fromkeys(self.extra, True)
-        return dict.fromkeys((name for name in present if name not in used.values()), False)
+        return find_layout(header, self.named(), self.extra, place, self.names_by_default)
 
     def rows(
-        self,
-        records: Iterable[tuple[str, Row]],
-        layout: Layout,
-        problems: list[Problem],
-        dropped: Counter[str],
-    ) -> list[Row]:
-        """Return records as rows.
+        self, records: Iterable[tuple[str, Row]], layout: Layout, log: ReadingLog
+    ) -> list[tuple[str, Row]]:
+        """Return records as rows, each with its place.
 
         Args:
             records: each with its place, `file:line`.
             layout: of the first record, which the others must share.
-            problems: where mistakes are added, one a record.
-            dropped: where rows that say nothing are counted, by reason.
+            log: where mistakes are added, and what was done.
         """
         rows, rules = [], None
+        if layout.note:
+            log.layout_notes.append(layout.note)
         for place, record in records:
             rules = rules or self._rules(record, layout)
             try:
-                rows.append(to_row(record, layout.names, layout.extra, rules))
+                rows.append((place, to_row(record, layout, rules, log.remarks)))
             except RecordError as error:
-                problems.append(Problem(place, error.got, error.want, error.remedy))
+                log.problems.append(Problem(place, error.got, error.want, error.remedy))
             except SkipRecord as reason:
-                dropped[str(reason)] += 1
-        return rows
+                log.dropped[str(reason)] += 1
+        return without_repeated_prompts(rows, log.remarks)
 
     def _rules(self, first: Row, layout: Layout) -> Rules:
         parse = self.dialogues
         if parse is None:
-            stand_alone = layout.kind != "pairs" or "prompt" in layout.names
+            stand_alone = layout.kind != "pairs" or {"prompt", "messages"} & set(layout.names)
             parse = not stand_alone and is_dialogue(first.get(layout.names["chosen"]))
-        return Rules(self.prompt_words, parse, self.drops_empty, self.labels)
+        turns = TurnRules(self.roles, self.ignored_keys)
+        return Rules(
+            self.prompt_words, parse, self.drops_empty, self.labels, turns, self.extra is None
+        )
 
 
 def raise_problems(problems: list[Problem], source: str) -> None:
@@ -173,27 +134,3 @@ def raise_problems(problems: list[Problem], source: str) -> None:
     if (others := len(shown) - MAX_PROBLEMS) > 0:
         shown = [*shown[:MAX_PROBLEMS], Problem(source, f"{others} further mistakes", "none")]
     raise UserError(shown)
-
-
-def drop_notes(dropped: Counter[str]) -> list[str]:
-    """Return what was dropped, in words for the card."""
-    return [f"rows dropped because {reason}: {count}" for reason, count in dropped.items()]
-
-
-def _missing(key: str, name: str, present: list[str], place: str) -> Problem:
-    near = get_close_matches(name, present, n=1)
-    remedy = f"Did you mean {near[0]!r}?" if near else ""
-    return Problem(key, f"{name!r}, no column of {place}", f"one of {', '.join(present)}", remedy)
-
-
-def _no_shape(present: list[str], named: dict[str, str], place: str) -> Problem:
-    fitting = [shape for shape, _ in SHAPES if set(named) <= set(shape)] or [s for s, _ in SHAPES]
-    want = "one of these sets: " + "; ".join(" + ".join(shape) for shape in fitting)
-    remedy = "Say which column is which, e.g. data.columns.prompt=NAME."
-    for column in Columns.model_fields:
-        near = get_close_matches(column, present, n=1)
-        if near and column not in present:
-            remedy = f"Is {near[0]!r} the {column}? Then set data.columns.{column}={near[0]}."
-            break
-    configured = f", of which the config names {', '.join(named)}" if named else ""
-    return Problem(place, f"the columns {', '.join(present)}{configured}", want, remedy)

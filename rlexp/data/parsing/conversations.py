@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from typing import Any
 
 from rlexp.spec.reward import Message, Text
 
 _TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):")
 _ROLES = {"Human": "user", "Assistant": "assistant"}
+_ANSWERS = ("completion", "chosen", "rejected")
+_NO_GREETING = 16
+"""Characters of a prompt from which an answer that begins with it repeats it, and does not greet
+back."""
 
 
 def is_dialogue(value: object) -> bool:
@@ -42,7 +48,8 @@ def shared_prompt(one: list[Message], other: list[Message]) -> list[Message] | N
     """Return what precedes both last turns; None where it differs or these are no answers."""
     answered = all(turns and turns[-1]["role"] == "assistant" for turns in (one, other))
     prompt = one[:-1]
-    return prompt if answered and prompt and prompt == other[:-1] else None
+    same = stripped(prompt) == stripped(other[:-1])
+    return prompt if answered and prompt and same else None
 
 
 def align_formats(prompt: Text, *answers: Text) -> tuple[Text, ...]:
@@ -57,6 +64,62 @@ def _turns_after(history: list[Message], answer: Text) -> list[Message]:
     turns = assistant_turn(answer) if isinstance(answer, str) else answer
     repeats = len(turns) > len(history) and turns[: len(history)] == history
     return turns[len(history) :] if repeats else turns
+
+
+def without_repeated_prompts(
+    rows: list[tuple[str, dict[str, Any]]], remarks: Counter[str]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return rows, each with its place, whose answers no longer begin with their prompt.
+
+    Where most rows do that it is the file's way of writing answers. Where few do, it has to be
+    a text and no greeting: "Hi" may well be answered by "Hi, what is it?".
+
+    Args:
+        rows: places with rows in canonical columns.
+        remarks: where answers that lost their prompt are counted.
+    """
+    repeating = [_repeating(row) for _, row in rows]
+    usual = 2 * sum(map(bool, repeating)) > len(rows) > 1
+    cleaned = []
+    for (place, row), answers in zip(rows, repeating, strict=True):
+        prompt = row["prompt"]
+        alone = isinstance(prompt, str) and len(prompt.strip()) >= _NO_GREETING
+        if answers and (usual or alone):
+            remarks["answers that began with their prompt, which was taken off"] += len(answers)
+            row = {**row, **answers}
+        cleaned.append((place, row))
+    return cleaned
+
+
+def _repeating(row: dict[str, Any]) -> dict[str, Text]:
+    """Return the answers that repeat the prompt, without it."""
+    if "opening" in row:
+        return {}
+    opening = _last_words(row["prompt"]).strip()
+    shorter: dict[str, Text] = {}
+    for name in _ANSWERS:
+        answer = row.get(name)
+        words = _last_words(answer).lstrip() if answer else ""
+        rest = words.removeprefix(opening)
+        cut = opening and rest != words and rest.strip()
+        if cut and not (opening[-1].isalnum() and rest[0].isalnum()):
+            shorter[name] = rest if isinstance(answer, str) else _with_words(answer, rest)
+    return shorter
+
+
+def _last_words(text: Text) -> str:
+    return text if isinstance(text, str) else text[-1]["content"]
+
+
+def _with_words(turns: list[Message], words: str) -> list[Message]:
+    return [*turns[:-1], {**turns[-1], "content": words.strip()}]
+
+
+def stripped(text: Text) -> Text:
+    """Return a text, or each turn's, without the space around it."""
+    if isinstance(text, str):
+        return text.strip()
+    return [{**turn, "content": turn["content"].strip()} for turn in text]
 
 
 def plain_text(text: Text) -> str:

@@ -1,7 +1,8 @@
-"""Files of rows, read record by record: jsonl, csv and parquet.
+"""Files of rows, read record by record: jsonl, json, csv and parquet.
 
-A reader yields each record with its line (a parquet file's row), counted from 1. A line that cannot
-be read is added to `problems` and left out, so that one pass finds all that is wrong with a file.
+A reader yields each record with its line (a json or parquet file's row), counted from 1. A line
+that cannot be read is added to `problems` and left out, so that one pass finds all that is wrong
+with a file.
 """
 
 from __future__ import annotations
@@ -14,21 +15,25 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from rlexp.data.parsing.decoding import decoded_lines
+from rlexp.data.parsing.turns import is_turn
 from rlexp.spec.errors import Problem, UserError
 
 Record = dict[str, Any]
 Records = Iterator[tuple[int, Record]]
-JSON_ARRAY = "A JSON array becomes jsonl with: jq -c '.[]' in.json > out.jsonl"
-NOT_UTF8 = "Save the file as UTF-8, e.g. iconv -f latin1 -t utf-8 OLD > NEW."
+JSON_ARRAY = "One array of all rows is read where the file's name ends in .json."
 
 
-def read_records(path: str, key: str, problems: list[Problem]) -> Records:
+def read_records(
+    path: str, key: str, problems: list[Problem], encoding: str | None = None
+) -> Records:
     """Yield the records of a file, read by its suffix.
 
     Args:
         path: the file, as the user wrote it; `~` is expanded.
         key: the config key that named it.
         problems: where lines that cannot be read are added.
+        encoding: of its texts; None is UTF-8, or what a byte order mark says.
 
     Raises:
         UserError: no such file, a folder, or a suffix that is not in `FORMATS`.
@@ -42,9 +47,8 @@ def read_records(path: str, key: str, problems: list[Problem]) -> Records:
     reader = FORMATS.get(file.suffix.lower())
     if reader is None:
         got = f"{path}, which ends in {file.suffix!r}" if file.suffix else f"{path}, without suffix"
-        remedy = JSON_ARRAY if file.suffix == ".json" else ""
-        raise UserError(Problem(key, got, known, remedy))
-    return reader(file, path, problems)
+        raise UserError(Problem(key, got, known))
+    return reader(file, path, problems, encoding)
 
 
 def _near_file(file: Path) -> str:
@@ -57,33 +61,62 @@ def _near_file(file: Path) -> str:
     return f"The folder {file.parent} is there, but nothing in it has a name like that."
 
 
-def _lines(file: Path, shown: str, problems: list[Problem]) -> Iterator[str]:
-    """Yield decoded lines with their ends; what is not UTF-8 is replaced and reported."""
-    with file.open("rb") as stream:
-        for number, raw in enumerate(stream, start=1):
-            try:
-                line = raw.decode()
-            except UnicodeDecodeError as error:
-                got = f"byte 0x{raw[error.start]:02x} at position {error.start + 1}"
-                problems.append(Problem(f"{shown}:{number}", got, "text in UTF-8", NOT_UTF8))
-                line = raw.decode(errors="replace")
-            yield line.removeprefix("\ufeff") if number == 1 else line
+def _unique(pairs: list[tuple[str, Any]]) -> Record:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        raise _RepeatedName(_repeated_names(name for name, _ in pairs))
+    return record
 
 
-def _read_jsonl(file: Path, shown: str, problems: list[Problem]) -> Records:
-    def unique(pairs: list[tuple[str, Any]]) -> Record:
-        record = dict(pairs)
-        if len(record) < len(pairs):
-            raise _RepeatedName(_repeated_names(name for name, _ in pairs))
-        return record
+def _read_json(file: Path, shown: str, problems: list[Problem], encoding: str | None) -> Records:
+    """Yield the objects of one array; a file that has an object a line is read as a jsonl is."""
+    text = "".join(decoded_lines(file, shown, problems, encoding))
+    try:
+        rows = json.loads(text, object_pairs_hook=_unique)
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data" and text.lstrip().startswith("{"):
+            yield from _read_jsonl(file, shown, problems, encoding)
+            return
+        got = f"broken JSON: {error.msg}, at character {error.colno}"
+        problems.append(Problem(f"{shown}:{error.lineno}", got, "one array of objects"))
+        return
+    except _RepeatedName as error:
+        problems.append(Problem(shown, f"the key {error} twice in an object", "each key once"))
+        return
+    if isinstance(rows, dict):
+        got = f"one object with the keys {', '.join(rows)}"
+        lists = [name for name, value in rows.items() if isinstance(value, list)]
+        remedy = (
+            f"If {lists[0]} holds the rows: jq '.{lists[0]}' {shown} > rows.json" if lists else ""
+        )
+        problems.append(Problem(shown, got, "one array of objects", remedy))
+        return
+    for number, row in enumerate(rows if isinstance(rows, list) else [rows], start=1):
+        record = _record(row)
+        if record is None:
+            got = f"a {type(row).__name__}"
+            problems.append(Problem(f"{shown}:{number}", got, "one array of objects"))
+        else:
+            yield number, record
 
+
+def _record(value: object) -> Record | None:
+    """Return a row; also one that is nothing but a conversation, without a column around it."""
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, list) and value and all(map(is_turn, value)):
+        return {"messages": value}
+    return None
+
+
+def _read_jsonl(file: Path, shown: str, problems: list[Problem], encoding: str | None) -> Records:
     want = "one JSON object a line"
-    for number, line in enumerate(_lines(file, shown, problems), start=1):
+    for number, line in enumerate(decoded_lines(file, shown, problems, encoding), start=1):
         place = f"{shown}:{number}"
         if not line.strip():
             continue
         try:
-            record = json.loads(line, object_pairs_hook=unique)
+            record = json.loads(line, object_pairs_hook=_unique)
         except json.JSONDecodeError as error:
             cut_off = not line.endswith("\n") or error.pos >= len(line.rstrip())
             cut_off = cut_off or error.msg.startswith("Unterminated")
@@ -93,10 +126,12 @@ def _read_jsonl(file: Path, shown: str, problems: list[Problem]) -> Records:
         except _RepeatedName as error:
             problems.append(Problem(place, f"the key {error} twice", "each key once"))
         else:
-            if isinstance(record, dict):
-                yield number, record
+            row = _record(record)
+            if row is None:
+                got = f"a {type(record).__name__}"
+                problems.append(Problem(place, got, want, JSON_ARRAY))
             else:
-                problems.append(Problem(place, f"a {type(record).__name__}", want, JSON_ARRAY))
+                yield number, row
 
 
 class _RepeatedName(Exception):
@@ -107,8 +142,9 @@ def _repeated_names(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name, count in Counter(names).items() if count > 1)
 
 
-def _read_csv(file: Path, shown: str, problems: list[Problem]) -> Records:
-    reader = csv.reader(_lines(file, shown, problems), strict=True)
+def _read_csv(file: Path, shown: str, problems: list[Problem], encoding: str | None) -> Records:
+    csv.field_size_limit(2**31 - 1)  # a conversation in a cell is longer than a hundred thousand
+    reader = csv.reader(decoded_lines(file, shown, problems, encoding), strict=True)
     start, header = 1, None
     try:
         for cells in reader:
@@ -131,7 +167,7 @@ def _read_csv(file: Path, shown: str, problems: list[Problem]) -> Records:
         problems.append(Problem(f"{shown}:{start}", f"broken csv: {error}", "csv", remedy))
 
 
-def _read_parquet(file: Path, shown: str, problems: list[Problem]) -> Records:
+def _read_parquet(file: Path, shown: str, problems: list[Problem], encoding: str | None) -> Records:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -151,8 +187,9 @@ def _read_parquet(file: Path, shown: str, problems: list[Problem]) -> Records:
         problems.append(Problem(shown, f"broken parquet: {error}", "a parquet file"))
 
 
-FORMATS: dict[str, Callable[[Path, str, list[Problem]], Records]] = {
+FORMATS: dict[str, Callable[[Path, str, list[Problem], str | None], Records]] = {
     ".jsonl": _read_jsonl,
+    ".json": _read_json,
     ".csv": _read_csv,
     ".parquet": _read_parquet,
 }

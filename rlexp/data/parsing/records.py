@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
 from rlexp.data.parsing import conversations, truncation
+from rlexp.data.parsing.layouts import Layout
+from rlexp.data.parsing.mistakes import RecordError, SkipRecord
+from rlexp.data.parsing.scored_answers import best_and_worst
+from rlexp.data.parsing.turns import TurnRules, as_turn_list, messages_of
 from rlexp.spec.reward import Message, Text
 
 Row = dict[str, Any]
 
-_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-
-
-class RecordError(Exception):
-    """A record with a mistake that its owner can put right."""
-
-    def __init__(self, got: str, want: str, remedy: str = "") -> None:
-        super().__init__(got)
-        self.got, self.want, self.remedy = got, want, remedy
-
-
-class SkipRecord(Exception):
-    """A record that is no mistake but says nothing; the message is the reason."""
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_NOT_SHOWN_TO_THE_MODEL = {
+    **dict.fromkeys(
+        ("tools", "functions"), "descriptions of tools, which no template is given yet"
+    ),
+    **dict.fromkeys(("image", "images"), "pictures, which cannot be trained on yet"),
+    **dict.fromkeys(("video", "videos"), "films, which cannot be trained on yet"),
+    **dict.fromkeys(("audio", "audios"), "sounds, which cannot be trained on yet"),
+}
+"""Columns that a model would have to see, and cannot."""
 
 
 @dataclass(frozen=True)
@@ -33,43 +38,90 @@ class Rules:
     prompt_words: tuple[int, int]
     dialogues: bool
     drops_empty: bool
-    labels: dict[str | int, bool]
+    labels: Mapping[str | int | float, bool]
+    turns: TurnRules
+    undecided: bool
+    """Whether nobody has said what is to become of columns that are no part of a prompt."""
 
 
-def to_row(record: Row, names: dict[str, str], extra: dict[str, bool], rules: Rules) -> Row:
+def to_row(record: Row, layout: Layout, rules: Rules, remarks: Counter[str]) -> Row:
     """Return the row that a record makes.
 
     Args:
         record: the source's columns.
-        names: canonical column -> the source's name.
-        extra: further columns to keep -> whether the record must have a value there.
+        layout: where the record keeps what.
         rules: how to read it.
+        remarks: where what is worth knowing of the row is counted.
+
+    Returns:
+        Canonical columns and extra ones. A `system` stands beside a prompt that is a text, and in
+        front of one that is messages.
 
     Raises:
         RecordError: a value is missing, empty, or of a wrong type.
         SkipRecord: the record is well formed but useless.
     """
-    texts = {
-        column: _text(_value(record, name), name, rules)
-        for column, name in names.items()
-        if column != "label"
-    }
+    names = layout.names
+    if rules.undecided:
+        _refuse_unseen(record, layout.unused)
     row: Row
-    if "text" in texts:
-        row = _split_text(texts["text"], names["text"], rules)
-    elif "chosen" in texts:
-        row = _pair(texts, names, rules)
+    if "text" in names:
+        row = _split_text(_text(record, names["text"], rules), names["text"], rules)
+    elif "completions" in names:
+        prompt = _prompt(record, names, rules)
+        best, worst = best_and_worst(_value(record, names["completions"]), names["completions"])
+        row = _pair(prompt, best, worst)
+    elif "chosen" in names:
+        row = _given_pair(record, names, rules)
+    elif "messages" in names:
+        row = _conversation(record, layout, rules, remarks)
     else:
-        row = dict(zip(texts, conversations.align_formats(*texts.values()), strict=True))
+        texts = [_prompt(record, names, rules)]
+        texts += [_text(record, names[c], rules) for c in ("completion",) if c in names]
+        aligned = conversations.align_formats(*texts)
+        row = dict(zip(("prompt", "completion"), aligned, strict=False))
+    if "text" not in names:
+        _add_system(row, record, names)
     if isinstance(row["prompt"], list) and row["prompt"][-1]["role"] == "assistant":
+        name = names.get("prompt", names.get("messages"))
         raise RecordError(
-            "a prompt whose last turn is the assistant's", "one that waits for an answer"
+            "a prompt whose last turn is the assistant's",
+            "one that waits for an answer",
+            f"Whole conversations: data.columns.messages={name} instead of data.columns.prompt.",
         )
+    _check_speakers(row, remarks)
     if "label" in names:
         row["label"] = _label(_value(record, names["label"]), rules)
-    for name, needed in extra.items():
+    for name, needed in layout.extra.items():
+        if name in row:
+            continue
         row[name] = _value(record, name) if needed else record.get(name)
     return row
+
+
+def _check_speakers(row: Row, remarks: Counter[str]) -> None:
+    """Refuse answers that are not the assistant's, and count those with others' words in them."""
+    for name in ("completion", "chosen", "rejected"):
+        answer = row.get(name)
+        if not isinstance(answer, list):
+            continue
+        if answer[-1]["role"] != "assistant":
+            got = f"a {name} whose last turn is the {answer[-1]['role']}'s"
+            raise RecordError(got, "one that ends with the assistant's")
+        if any(turn["role"] != "assistant" for turn in answer):
+            remarks[
+                "answers of several turns, others' among them, all of which are learnt from"
+            ] += 1
+
+
+def _refuse_unseen(record: Row, unused: tuple[str, ...]) -> None:
+    for name in unused:
+        if name in _NOT_SHOWN_TO_THE_MODEL and record.get(name):
+            raise RecordError(
+                f"{name!r}, {_NOT_SHOWN_TO_THE_MODEL[name]}",
+                "rows that are whole without them",
+                "data.extra=[] trains without them; it may name the columns that rewards read.",
+            )
 
 
 def _value(record: Row, name: str) -> Any:
@@ -78,51 +130,119 @@ def _value(record: Row, name: str) -> Any:
         remedy = f"Is {near[0]!r} misspelt?" if near else ""
         has = ", ".join(record) or "no columns"
         raise RecordError(f"{has}, without {name!r}", "the columns of the first row", remedy)
-    if record[name] is None:
+    value = record[name]
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         raise RecordError(f"null as {name!r}", "a value", "Fill it in, or remove the row.")
-    return record[name]
+    return value
 
 
-def _text(value: object, name: str, rules: Rules) -> Text:
-    want = "a text or a list of messages {role, content}"
-    if isinstance(value, list):
-        if not all(_is_message(turn) for turn in value):
-            raise RecordError(f"a list that is no list of messages as {name!r}", want)
-        text = [{"role": turn["role"], "content": turn["content"]} for turn in value]
-        empty = not text or not text[-1]["content"].strip()
+def _text(record: Row, name: str, rules: Rules, *, may_be_empty: bool = False) -> Text:
+    value = _value(record, name)
+    turns = as_turn_list(value)
+    if turns is not None:
+        text = messages_of(turns, name, rules.turns)
+        last = text[-1] if text else {"content": ""}
+        empty = not last["content"].strip() and "tool_calls" not in last
     elif isinstance(value, str):
         text, empty = value, not value.strip()
     else:
+        want = "a text or a list of messages {role, content}"
         raise RecordError(f"{value!r}, a {type(value).__name__}, as {name!r}", want)
     if not _is_unicode(text):
         raise RecordError(f"half a character (a lone surrogate) as {name!r}", "text in Unicode")
-    if empty and rules.drops_empty:
-        raise SkipRecord("a text is empty")
-    if empty:
+    if empty and not may_be_empty:
+        if rules.drops_empty:
+            raise SkipRecord("a text is empty")
         raise RecordError(f"an empty {name!r}", "a text", "Fill it in, or remove the row.")
     return text
 
 
-def _is_message(turn: object) -> bool:
-    return isinstance(turn, dict) and all(
-        isinstance(turn.get(part), str) for part in ("role", "content")
-    )
-
-
-def _is_unicode(text: Text) -> bool:
+def _is_unicode(text: object) -> bool:
     """False for texts that no tokenizer takes; JSON can spell them."""
-    parts = [text] if isinstance(text, str) else [turn["content"] for turn in text]
     try:
-        "".join(parts).encode()
+        json.dumps(text, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return False
     return True
 
 
+def _optional_text(record: Row, name: str | None) -> str:
+    """Return the text of a column that a row may be without, stripped; empty where it is."""
+    value = record.get(name) if name else None
+    if value is None or value != value:  # null, or what pandas makes of it
+        return ""
+    if not isinstance(value, str) or not _is_unicode(value):
+        raise RecordError(f"{value!r}, a {type(value).__name__}, as {name!r}", "a text")
+    return value.strip()
+
+
+def _prompt(record: Row, names: dict[str, str], rules: Rules) -> Text:
+    """Return the prompt with what is joined to it: Alpaca's `input`, and earlier turns."""
+    about = _optional_text(record, names.get("input"))
+    prompt = _text(record, names["prompt"], rules, may_be_empty=bool(about))
+    if rules.dialogues and conversations.is_dialogue(prompt):
+        prompt = _dialogue(prompt, names["prompt"])
+        prompt = prompt if prompt[-1]["content"] else prompt[:-1]
+    if about and isinstance(prompt, str):
+        prompt = f"{prompt.rstrip()}\n\n{about}" if prompt.strip() else about
+    elif about:
+        raise RecordError(f"messages as {names['prompt']!r}", f"a text, to join {names['input']!r}")
+    history = record.get(names["history"]) if "history" in names else None
+    if not history:
+        return prompt
+    turn = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    return [*_earlier_turns(history, names["history"], rules), *turn]
+
+
+def _earlier_turns(history: object, name: str, rules: Rules) -> list[Message]:
+    """Return turns before the prompt, from pairs of question and answer or from messages."""
+    if isinstance(history, list) and all(isinstance(part, dict) for part in history):
+        return messages_of(history, name, rules.turns)
+    turns: list[Message] = []
+    for pair in history if isinstance(history, list) else [history]:
+        whole = isinstance(pair, list | tuple) and len(pair) == 2
+        if not whole or not all(isinstance(words, str) for words in pair):
+            raise RecordError(f"{pair!r} in {name!r}", "pairs [question, answer]")
+        turns += [{"role": "user", "content": pair[0]}, *conversations.assistant_turn(pair[1])]
+    return turns
+
+
+def _add_system(row: Row, record: Row, names: dict[str, str]) -> None:
+    if "system" not in names:
+        return
+    words, prompt = _optional_text(record, names["system"]), row["prompt"]
+    row["system"] = words or None
+    if not words or isinstance(prompt, str):
+        return
+    row["system"] = None
+    spoken = [turn["content"].strip() for turn in prompt if turn["role"] == "system"]
+    if not spoken:
+        row["prompt"] = [{"role": "system", "content": words}, *prompt]
+    elif spoken != [words]:
+        got = f"a system turn, and other words in the column {names['system']!r}"
+        raise RecordError(got, "one of them", "Remove one, or make them the same.")
+
+
+def _conversation(record: Row, layout: Layout, rules: Rules, remarks: Counter[str]) -> Row:
+    name = layout.names["messages"]
+    turns = _text(record, name, rules)
+    if isinstance(turns, str):
+        raise RecordError(f"a text as {name!r}", "a list of messages {role, content}")
+    if layout.kind == "prompts":
+        return {"prompt": turns}
+    if turns[-1]["role"] != "assistant":
+        raise SkipRecord(f"a conversation ends without an answer (the {turns[-1]['role']}'s turn)")
+    if len(turns) == 1:
+        raise SkipRecord("a conversation is an answer without a prompt")
+    if any(turn["role"] == "assistant" for turn in turns[:-1]):
+        remarks["conversations with earlier answers, of which the last alone is learnt from"] += 1
+    return {"prompt": turns[:-1], "completion": turns[-1:]}
+
+
 def _split_text(text: Text, name: str, rules: Rules) -> Row:
     if not isinstance(text, str):
         raise RecordError(
-            f"messages as {name!r}", "a text", "Messages go into prompt and completion."
+            f"messages as {name!r}", "a text", f"data.columns.messages={name} reads conversations."
         )
     parts = truncation.split_prefix(text.strip(), rules.prompt_words)
     if parts is None:
@@ -131,26 +251,36 @@ def _split_text(text: Text, name: str, rules: Rules) -> Row:
     return {"prompt": opening, "opening": opening, "completion": rest}
 
 
-def _pair(texts: dict[str, Text], names: dict[str, str], rules: Rules) -> Row:
-    chosen, rejected = texts["chosen"], texts["rejected"]
-    if rules.dialogues:
-        chosen, rejected = (_dialogue(texts[c], names[c]) for c in ("chosen", "rejected"))
-    if "prompt" in texts:
-        prompt, chosen, rejected = conversations.align_formats(texts["prompt"], chosen, rejected)
-    elif isinstance(chosen, str) or isinstance(rejected, str):
+def _given_pair(record: Row, names: dict[str, str], rules: Rules) -> Row:
+    chosen, rejected = (_text(record, names[answer], rules) for answer in ("chosen", "rejected"))
+    alone = "prompt" in names or "messages" in names
+    if rules.dialogues and not (alone and not conversations.is_dialogue(chosen)):
+        chosen, rejected = (
+            _dialogue(chosen, names["chosen"]),
+            _dialogue(rejected, names["rejected"]),
+        )
+    if "prompt" in names:
+        return _pair(_prompt(record, names, rules), chosen, rejected)
+    if "messages" in names:
+        return _pair(_text(record, names["messages"], rules), chosen, rejected)
+    if isinstance(chosen, str) or isinstance(rejected, str):
         raise RecordError(
             "answers without a prompt",
             "a prompt column, or whole dialogues as answers",
             "Set data.columns.prompt=NAME, or data.dialogues=true if turns begin with 'Human:'.",
         )
-    else:
-        prompt = conversations.shared_prompt(chosen, rejected)
-        if prompt is None:
-            raise SkipRecord("the two dialogues do not answer the same prompt")
-        chosen, rejected = chosen[-1:], rejected[-1:]
-        if not all(answer[0]["content"] for answer in (chosen, rejected)):
-            raise SkipRecord("an answer is empty")
-    if chosen == rejected:
+    prompt = conversations.shared_prompt(chosen, rejected)
+    if prompt is None:
+        raise SkipRecord("the two dialogues do not answer the same prompt")
+    chosen, rejected = chosen[-1:], rejected[-1:]
+    if not all(answer[0]["content"] or "tool_calls" in answer[0] for answer in (chosen, rejected)):
+        raise SkipRecord("an answer is empty")
+    return _pair(prompt, chosen, rejected)
+
+
+def _pair(prompt: Text, chosen: Text, rejected: Text) -> Row:
+    prompt, chosen, rejected = conversations.align_formats(prompt, chosen, rejected)
+    if conversations.stripped(chosen) == conversations.stripped(rejected):
         raise SkipRecord("the two answers are equal")
     return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
 
@@ -167,11 +297,23 @@ def _dialogue(text: Text, name: str) -> list[Message]:
 
 
 def _label(value: object, rules: Rules) -> bool:
-    spelled = str(value).strip()
-    meanings = _BOOLEANS | {str(key): meaning for key, meaning in rules.labels.items()}
-    meaning = meanings.get(spelled, meanings.get(spelled.lower()))
+    spelled = _spelling(value)
+    if not spelled:
+        raise RecordError("an empty label", "a value", "Fill it in, or remove the row.")
+    meanings = _BOOLEANS | {_spelling(key): meaning for key, meaning in rules.labels.items()}
+    meaning = meanings.get(spelled)
     if meaning is None:
         known = ", ".join(meanings)
         remedy = "Say what it means, e.g. 'data.labels={good: true, bad: false}'."
         raise RecordError(f"{value!r} as label", f"one of {known}", remedy)
     return meaning
+
+
+def _spelling(value: object) -> str:
+    """Return a label as the keys of `_BOOLEANS` are spelled: 1.0, "1.0" and 1 are the same."""
+    spelled = str(value).strip().lower()
+    try:
+        number = float(spelled)
+    except ValueError:
+        return spelled
+    return str(int(number)) if number.is_integer() else spelled

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from rlexp.spec.algo import AlgoSpec
-from rlexp.spec.data import DERIVABLE, DataSpec
+from rlexp.spec.data import DERIVABLE, KIND_COLUMNS, DataSpec
 from rlexp.spec.errors import Problem, Problems
 from rlexp.spec.eval import EvalSpec
 from rlexp.spec.reward import RewardSpec
 from rlexp.spec.rows import pairs_are_matched, rows_are_sampled
+
+_CANONICAL = {column for columns in KIND_COLUMNS.values() for column in columns}
 
 
 def data_feeds_algo(algo: AlgoSpec, data: DataSpec, reward: RewardSpec) -> Problems:
@@ -47,11 +49,22 @@ def reward_finds_columns(data: DataSpec, reward: RewardSpec) -> Problems:
     if columns is None:
         return []
     missing = sorted(reward.columns() - columns)
-    has = f"one of {', '.join(sorted(columns))}" if columns else "no such column: it has none"
-    return [
-        Problem("reward", f"one that reads the column {name!r}", has, f"Is data={data.name} right?")
-        for name in missing
-    ]
+    return [unread_column(data, columns, "reward", name) for name in missing]
+
+
+def unread_column(data: DataSpec, columns: set[str], key: str, name: str) -> Problem:
+    """Return the problem of a column that a reward at `key` reads, and rows do not have."""
+    got = f"one that reads the column {name!r}"
+    source = data.source_columns()
+    if name in source and name in _CANONICAL:
+        want = "a column that says nothing else: this one is the prompt, an answer or its label"
+        return Problem(key, got, want, "Give it in the file under a name of its own as well.")
+    if name in source:
+        wanted = ",".join(sorted({*columns, name}))
+        want = f"one that data.extra keeps; {data.name} has it, and it is left out"
+        return Problem(key, got, want, f"Set data.extra=[{wanted}].")
+    has = f"; it has {', '.join(sorted(source or columns))}" if source or columns else ""
+    return Problem(key, got, f"a column of {data.name}{has}", f"Is data={data.name} right?")
 
 
 def gold_is_right(evaluation: EvalSpec) -> Problems:
@@ -62,9 +75,8 @@ def gold_finds_columns(data: DataSpec, evaluation: EvalSpec) -> Problems:
     columns = data.extra_columns()
     if columns is None:
         return []
-    has = f"one of {', '.join(sorted(columns))}" if columns else "no such column: it has none"
     return [
-        Problem(f"eval.gold.{name}", f"one that reads the column {column!r}", has)
+        unread_column(data, columns, f"eval.gold.{name}", column)
         for name, reward in evaluation.gold_checked[0].items()
         for column in sorted(reward.columns() - columns)
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rlexp.spec.algo import AlgoSpec, RolloutAlgo
+from rlexp.spec.checks.algo_data import unread_column
 from rlexp.spec.data import DataSpec
 from rlexp.spec.errors import Problem
 from rlexp.spec.eval import EvalSpec
@@ -24,8 +25,7 @@ def judge_can_compare(algo: AlgoSpec, data: DataSpec, evaluation: EvalSpec) -> l
         return [Problem(key, judge.name, want, "Set eval.judge=null.")]
     columns = data.extra_columns()
     missing = sorted(judge.pair_columns() - columns) if columns is not None else []
-    has = f"one of {', '.join(sorted(columns))}" if columns else "no such column: it has none"
-    return [Problem(key, f"one that reads the column {name!r}", has) for name in missing]
+    return [unread_column(data, columns or set(), key, name) for name in missing]
 
 
 def rivals_are_sampled(algo: AlgoSpec, evaluation: EvalSpec, reward: RewardSpec) -> list[Problem]:
