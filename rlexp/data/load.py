@@ -36,6 +36,8 @@ class Splits:
     """The held-out rows with their answers, in the same order, where these are pairs; else none."""
     heldout_labelled: list[Row]
     """The same where the answers are labelled."""
+    heldout_demonstrations: list[Row]
+    """The same where they are demonstrations."""
     corpus: Callable[[], list[str]] = field(compare=False, repr=False)
     """The training texts, as `texts` has the held-out ones; where the data has prompts only, these:
     what a new model's tokenizer is trained on."""
@@ -90,12 +92,20 @@ def load_data(data: DataSpec, needs: Kind) -> Splits:
         heldout=drop_answers(heldout),
         heldout_pairs=heldout if kind == "pairs" else [],
         heldout_labelled=heldout if kind == "unpaired" else [],
+        heldout_demonstrations=heldout if kind == "demonstrations" else [],
         corpus=lambda: [_full_text(row, data) or plain_text(row["prompt"]) for row in source_rows],
         texts=[text for row in heldout if (text := _full_text(row, data)) is not None],
         source=rows.source,
         digest=digest,
         notes=[*rows.notes, *notes, *(warning for warning in warnings if warning)],
+        places=_places(rows),
     )
+
+
+def _places(rows: Rows) -> dict[int, str]:
+    placed = [*zip(rows.train, rows.places, strict=False)]
+    placed += zip(rows.heldout or (), rows.heldout_places, strict=False)
+    return {id(row["prompt"]): place for row, place in placed}
 
 
 def _digest(rows: Rows) -> str:

@@ -9,14 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from rlexp.data.parsing.records import Row
-from rlexp.data.rendering.examples import Cut, Example
+from rlexp.data.rendering.examples import Example
 from rlexp.spec.errors import Problem
 from rlexp.spec.run import RunSpec
 
-ANSWERS = ("completion", "chosen", "rejected")
-TOKENS_AROUND = 8
-"""More tokens than a tokenizer puts around a text, and the end token."""
 MAX_LENGTH, MAX_PROMPT = "algo.max_length", "data.max_prompt_length"
 
 
@@ -58,7 +54,10 @@ class Lengths:
             spec: the run.
             place_of: where a row stands, by its number.
         """
-        notes = [over_prompt_note(len(self.over_prompt), spec)] if self.over_prompt else []
+        notes = []
+        if self.over_prompt:
+            first = place_of(self.over_prompt[0])
+            notes.append(f"{over_prompt_note(len(self.over_prompt), spec)}, the first at {first}")
         limit = spec.algo.longest_example
         remedy = f"{MAX_LENGTH}={max(self.wholes, default=0)} keeps all"
         for rows, done in (
@@ -68,20 +67,6 @@ class Lengths:
             if rows:
                 notes.append(f"{len(rows)} {done}, the first at {place_of(rows[0])}; {remedy}")
         return notes
-
-
-def certainly_fits(row: Row, cut: Cut) -> bool:
-    """Return whether a row is so short that no count of its tokens is needed.
-
-    A token has a byte at least, apart from those that begin and end a text. What a template adds is
-    not known: conversations are counted, unless nothing is ever cut.
-    """
-    if cut.max_length is None:
-        return True
-    texts = [row[column] for column in ("prompt", *ANSWERS) if column in row]
-    if not all(isinstance(text, str) for text in texts):
-        return False
-    return sum(len(text.encode()) for text in texts) + TOKENS_AROUND <= cut.max_length
 
 
 def over_prompt_note(dropped: int, spec: RunSpec) -> str:

@@ -220,12 +220,14 @@ class _Examiner:
         for example in report.examples:
             if isinstance(example.row["prompt"], str):
                 continue
-            if self.spec.model.chat is False:
-                what = "are messages, which go through the chat template although model.chat=false"
+            if self.spec.model.chat is False and self.reader.has_template:
+                what = "the turns go through the chat template although model.chat=false"
                 remedy = "Leave model.chat away, or give prompts as texts."
                 report.findings.add("chat_off", example.number, what, "", remedy)
-            elif not self.reader.has_template:
-                what = "are messages; the tokenizer has no chat template, so a plain one is lent"
+            elif self.spec.model.chat is not False and not self.reader.has_template:
+                what = (
+                    "there are turns, but the tokenizer has no chat template: a plain one is lent"
+                )
                 remedy = "Set model.chat_template to the one that the model was trained with."
                 report.findings.add("lent", example.number, what, "", remedy)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rlexp.data.rendering.findings import Findings, quoted
 from rlexp.spec.text import Message, content_of
@@ -36,9 +36,10 @@ def check_turns(
     """
     written = _Written(text)
     answered = not answer
-    turns = [*((turn, False) for turn in asked), *((turn, True) for turn in answer)]
+    # answers first, and from the end: an earlier turn may say the same
+    turns = [*((turn, True) for turn in reversed(answer)), *((turn, False) for turn in asked)]
     for turn, learnt in turns:
-        lost = list(_lost(turn, written))
+        lost = list(_lost(turn, written.from_end if learnt else written.from_beginning))
         for part in lost:
             kind, what, detail, remedy = _described(turn, part, learnt)
             findings.add(kind, number, what, detail, remedy)
@@ -53,19 +54,22 @@ class _Written:
         self.text = _squeezed(text)
         self.taken: list[tuple[int, int]] = []
 
-    def holds(self, piece: str) -> bool:
-        """Return whether a text stands where no other has been found, as it is or as JSON."""
-        forms = dict.fromkeys([_squeezed(piece), _squeezed(json.dumps(piece)[1:-1])])
-        return any(self._takes(form) for form in forms)
+    def from_beginning(self, piece: str) -> bool:
+        """Return whether a text stands where no other has been found; its first place is taken."""
+        return self._takes(piece, lambda places: places)
 
-    def _takes(self, form: str) -> bool:
-        start = self.text.find(form)
-        while start >= 0:
-            end = start + len(form)
-            if all(end <= first or last <= start for first, last in self.taken):
-                self.taken.append((start, end))
-                return True
-            start = self.text.find(form, start + 1)
+    def from_end(self, piece: str) -> bool:
+        """Return the same; its last place is taken."""
+        return self._takes(piece, lambda places: places[::-1])
+
+    def _takes(self, piece: str, ordered: Callable[[list[int]], list[int]]) -> bool:
+        for form in dict.fromkeys([_squeezed(piece), _squeezed(json.dumps(piece)[1:-1])]):
+            places = [found.start() for found in re.finditer(re.escape(form), self.text)]
+            for start in ordered(places):
+                end = start + len(form)
+                if all(end <= first or last <= start for first, last in self.taken):
+                    self.taken.append((start, end))
+                    return True
         return False
 
 
@@ -73,18 +77,18 @@ def _squeezed(text: str) -> str:
     return _SPACE.sub(" ", text).strip()
 
 
-def _lost(turn: Message, written: _Written) -> Iterator[str]:
-    """Yield the parts of a turn that are not in the text: content, reasoning, tool_calls."""
+def _lost(turn: Message, holds: Callable[[str], bool]) -> Iterator[str]:
+    """Yield the parts of a turn that a text does not hold: content, reasoning, tool_calls."""
     content = content_of(turn)
     reasoning = [str(turn[key]) for key in REASONING_KEYS if turn.get(key)]
-    if any(not written.holds(text) for text in reasoning):
+    if any(not holds(text) for text in reasoning):
         yield "reasoning"
-    if content.strip() and not written.holds(content):
+    if content.strip() and not holds(content):
         thoughts = REASONING.search(content)
         rest = REASONING.sub("", content).strip() if thoughts else ""
-        yield "reasoning" if rest and written.holds(rest) else "content"
+        yield "reasoning" if rest and holds(rest) else "content"
     names = [call.get("function", call).get("name", "") for call in turn.get("tool_calls") or ()]
-    if any(not written.holds(str(name)) for name in names):
+    if any(not holds(str(name)) for name in names):
         yield "tool_calls"
 
 
