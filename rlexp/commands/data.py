@@ -67,7 +67,7 @@ def _show(argv: Sequence[str]) -> None:
         console = Console(highlight=False, markup=False, width=WIDTH)
     _print(console, _header(spec, splits, report))
     for example in report.examples[: options.rows]:
-        _print(console, _row(example, report, reader, console))
+        _print(console, _row(example, report, splits.source, reader, console))
     _print(console, _lengths(spec, report))
     _print(console, _remarks(spec, splits, report, reader))
     raise_problems(report.problems, splits.source)
@@ -117,7 +117,7 @@ WORDS = {
 
 
 def _row(
-    example: Example, report: RowReport, reader: ModelTokenizer, console: Console
+    example: Example, report: RowReport, source: str, reader: ModelTokenizer, console: Console
 ) -> Iterator[str | RichText]:
     from rlexp.rendering.token_text import token_text
 
@@ -126,7 +126,8 @@ def _row(
     label = f" · label {str(example.row['label']).lower()}" if "label" in example.row else ""
     left_out = "" if example.kept else " · left out: nothing of an answer is left"
     yield ""
-    yield f"row {example.number + 1} · {place}{label}{left_out}"
+    where = f" · {place}" if place != source else ""
+    yield f"row {example.number + 1}{where}{label}{left_out}"
     for sequence in example.sequences:
         answer = "" if sequence.column == "prompt" else f" + {sequence.answer_length}"
         cut = f", cut to {len(sequence.ids)}" if sequence.is_cut else ""
@@ -210,4 +211,4 @@ def _remarks(
             yield from (f"  {note}" for note in notes)
     if not report.warnings():
         yield ""
-        yield "the template writes every turn, and answers end where sampling stops"
+        yield "nothing to look at: every turn is written, and answers end where sampling stops"

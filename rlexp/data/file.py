@@ -8,8 +8,8 @@ from rlexp.data.parsing.columns import ReadingLog, Table, raise_problems
 from rlexp.data.parsing.decoding import Encoding
 from rlexp.data.parsing.layouts import Layout
 from rlexp.data.parsing.readers import FORMATS, read_records
-from rlexp.data.parsing.records import Row
 from rlexp.data.parsing.turns import ends_with_answer
+from rlexp.data.parsing.values import Row
 from rlexp.spec.data import Kind, Rows
 from rlexp.spec.errors import Problem, UserError
 

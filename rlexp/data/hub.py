@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 
 from rlexp.data.parsing.columns import ReadingLog, Table, raise_problems
 from rlexp.data.parsing.layouts import Layout
-from rlexp.data.parsing.records import Row
+from rlexp.data.parsing.values import Row
 from rlexp.spec.data import Kind, Rows
 from rlexp.spec.errors import Problem, UserError
 

@@ -16,7 +16,7 @@ from rlexp.data.derived.split import (
     split,
 )
 from rlexp.data.parsing.conversations import plain_text
-from rlexp.data.parsing.records import Row
+from rlexp.data.parsing.values import Row
 from rlexp.data.prompt_templates import text_of_prompt
 from rlexp.spec.data import DERIVABLE, DataSpec, Kind, Rows
 from rlexp.spec.errors import Problem, UserError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rlexp.data.parsing.conversations import assistant_turn
-from rlexp.data.parsing.records import Row
+from rlexp.data.parsing.values import Row
 from rlexp.spec.data import DataSpec
 
 _ANSWERS = ("completion", "chosen", "rejected")
@@ -26,27 +26,27 @@ def frame(rows: list[Row], data: DataSpec, chat: bool) -> list[Row]:
 
 
 def _framed_as_text(row: Row, data: DataSpec) -> Row:
-    rest = {name: value for name, value in row.items() if name != "system"}
+    rest = {name: value for name, value in row.items() if name != "system_turn"}
     if not isinstance(row["prompt"], str):
         return rest
     return {**rest, "prompt": text_of_prompt(row, data)}
 
 
 def _framed_as_chat(row: Row, template: str) -> Row:
-    rest = {name: value for name, value in row.items() if name != "system"}
+    rest = {name: value for name, value in row.items() if name != "system_turn"}
     if not isinstance(row["prompt"], str):
         return rest
     answers = {name: assistant_turn(row[name].strip()) for name in _ANSWERS if name in row}
     prompt = [{"role": "user", "content": fill_template(template, row["prompt"])}]
-    if row.get("system"):
-        prompt.insert(0, {"role": "system", "content": row["system"]})
+    if row.get("system_turn"):
+        prompt.insert(0, {"role": "system", "content": row["system_turn"]})
     return {**rest, "prompt": prompt, **answers}
 
 
 def text_of_prompt(row: Row, data: DataSpec) -> str:
     """Return a plain prompt as a text model sees it: below what the system says, if it does."""
     prompt = fill_template(data.text_prompt, row["prompt"])
-    return f"{row['system']}\n\n{prompt}" if row.get("system") else prompt
+    return f"{row['system_turn']}\n\n{prompt}" if row.get("system_turn") else prompt
 
 
 def fill_template(template: str, prompt: str) -> str:

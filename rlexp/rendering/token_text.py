@@ -38,7 +38,7 @@ def token_text(runs: Sequence[TokenRun], *, coloured: bool) -> RichText:
     """
     shown = RichText(INDENT)
     learnt = False
-    for run in runs:
+    for place, run in enumerate(runs, start=1):
         if run.learnt != learnt and not coloured:
             shown.append("[" if run.learnt else "]")
         learnt = run.learnt

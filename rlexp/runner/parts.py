@@ -163,15 +163,7 @@ def set_up(
     """
     silence_libraries()
     share_cores()
-    # data, and what must be fetched
-    splits = load_data(spec.data, rows_read(spec.algo, spec.data))
-    splits = with_texts_of(splits, spec.eval.texts_path)
-    for model in models:
-        fetch(model, model_folder_resolver(spec))
-    # what the rows become, by tokenizer and template alone
-    folder_of_model = made_folder(spec.model, model_folder_resolver(spec))
-    reader = ModelTokenizer.load(spec.model, folder_of_model) if folder_of_model else None
-    warnings = check_rows(spec, splits, reader) if reader else []
+    splits, reader, warnings = _read_data(spec, models)
 
     from rlexp.guards.monitor import GuardMonitor
     from rlexp.runner.best_of_n import BestOfNBaseline
@@ -211,6 +203,20 @@ def set_up(
             stack,
             reader,
         )
+
+
+def _read_data(
+    spec: RunSpec, models: Sequence[ModelSpec]
+) -> tuple[Splits, ModelTokenizer | None, list[str]]:
+    """Return the data, the tokenizer where the model is here, and what is worth knowing of rows."""
+    splits = load_data(spec.data, rows_read(spec.algo, spec.data))
+    splits = with_texts_of(splits, spec.eval.texts_path)
+    for model in models:
+        fetch(model, model_folder_resolver(spec))
+    # what the rows become, by tokenizer and template alone
+    folder = made_folder(spec.model, model_folder_resolver(spec))
+    reader = ModelTokenizer.load(spec.model, folder) if folder else None
+    return splits, reader, check_rows(spec, splits, reader) if reader else []
 
 
 def tell(recorder: Recorder, warnings: Sequence[str]) -> None:

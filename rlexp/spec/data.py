@@ -48,8 +48,8 @@ PromptTemplate = Annotated[str, AfterValidator(_with_prompt)]
 class Rows:
     """What a source holds, in canonical columns (`KIND_COLUMNS` of its kind, and extra ones).
 
-    A prompt is a string or a list of messages; beside a string may stand `system`, what the system
-    says before it. Texts that were cut into prompt and completion carry
+    A prompt is a string or a list of messages; beside a string may stand `system_turn`, what the
+    system says before it. Texts that were cut into prompt and completion carry
     the prompt's text in `opening` as well, so that a reward can judge the whole.
     """
 

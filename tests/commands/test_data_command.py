@@ -57,7 +57,7 @@ def test_pairs(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "[No.<|im_end|>⏎" in out
     assert "the chosen one is longer in 100% of pairs: length alone tells them apart" in out
     assert "prompts, tokens: " in out and "█" in out
-    assert "the template writes every turn" in out
+    assert "nothing to look at" in out
 
 
 def test_text_does_nothing_but_show_itself(

@@ -1,5 +1,7 @@
 """Data specs as the shipped yaml makes them, for the tests of `rlexp.data`."""
 
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,14 @@ CONF = Path(__file__).parents[2] / "conf" / "data"
 REAL = Path(__file__).parents[3] / "shared" / "data"
 
 
+@cache
+def _config(choice: str) -> Any:
+    return OmegaConf.to_container(composed_config([f"data={choice}"]).data)
+
+
 def data_spec(choice: str, **overrides: Any) -> Any:
     """`conf/data/{choice}.yaml` with overrides; dictionaries are merged, as Hydra does."""
-    config: Any = OmegaConf.to_container(composed_config([f"data={choice}"]).data)
+    config = deepcopy(_config(choice))
     for key, value in overrides.items():
         config[key] = config[key] | value if isinstance(value, dict) else value
     kind = component_class(config, DataSpec, "data")

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,15 @@ import pytest
 from data_specs import CONF, data_spec
 
 from rlexp.data.derived.kinds import _DERIVATIONS
-from rlexp.data.derived.split import sample_fraction, shuffle_key, split
+from rlexp.data.derived.split import (
+    FEWEST_HELD_OUT,
+    held_out_note,
+    overlap_note,
+    prompt_text,
+    sample_fraction,
+    shuffle_key,
+    split,
+)
 from rlexp.data.load import load_data
 from rlexp.data.prompt_templates import frame
 from rlexp.spec.data import DERIVABLE, KIND_COLUMNS, DataSpec
@@ -188,3 +197,74 @@ def test_shipped_data_sets_are_valid_and_described(name: str) -> None:
     assert (CONF / f"{name}.yaml").read_text().startswith("# ")
     if name != "file":
         assert spec.problems() == [] and spec.kind() in KIND_COLUMNS
+
+
+def chat(*words: str, first: str = "user") -> list[dict[str, str]]:
+    roles = [first, *("assistant" if n % 2 == 0 else "user" for n in range(len(words) - 1))]
+    return [{"role": role, "content": content} for role, content in zip(roles, words, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Who is it?", " Who  is\nit? "),
+        ("Who is it?", chat("Who is it?")),
+        (chat("Who is it?"), [{"role": "system", "content": "S"}, *chat("Who  is it?")]),
+        (chat("Hi", "Hello", "Who?"), chat("Hi ", "Hello", "Who?")),
+    ],
+)
+def test_a_prompt_is_the_same_however_it_is_written(one: Any, other: Any) -> None:
+    """Catches: a prompt trained on and evaluated on, because a space or a system turn differs."""
+    assert prompt_text({"prompt": one}) == prompt_text({"prompt": other})
+    assert prompt_text({"prompt": one}) != prompt_text({"prompt": chat("Who was it?")})
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_prompt_never_stands_on_both_sides(seed: int) -> None:
+    """Catches: a split by rows, which leaks each prompt that has several answers."""
+    rng = random.Random(seed)
+    rows = [
+        {"prompt": f"{' ' * (n % 2)}question {rng.randrange(150)}", "completion": f"answer {n}"}
+        for n in range(900)
+    ]
+    train, heldout = split(rows, 0.1, "test")
+    sides = [{prompt_text(row) for row in side} for side in (train, heldout)]
+    assert not sides[0] & sides[1] and len(train) + len(heldout) == 900
+    assert overlap_note(train, heldout) is None
+    assert overlap_note([*train, heldout[0]], heldout) is not None
+
+
+def test_cut_texts_and_bare_prompts_stand_where_they_always_stood() -> None:
+    """Catches: the split of the default run, or of a file of prompts, that moves: what was held
+    out in a stored run would be trained on when it is run again."""
+    texts = [
+        {"prompt": f"text {n}", "opening": f"text {n}", "completion": " goes on", "label": True}
+        for n in range(300)
+    ]
+    prompts = [{"prompt": f"question {n}"} for n in range(300)]
+    for rows in (texts, prompts):
+        _, heldout = split(rows, 0.1, "test")
+        assert heldout == [row for row in rows if shuffle_key(row) < 0.1]
+
+
+@pytest.mark.parametrize(("prompts", "warned"), [(60, True), (2000, False)])
+def test_too_few_held_out_prompts_are_told_with_a_share_that_mends_it(
+    tmp_path: Path, prompts: int, warned: bool
+) -> None:
+    """Catches: intervals of one prompt, and a remedy that leaves as few. 60 prompts at 0.1 are 6;
+    rows that repeat them make the held-out part no larger."""
+    rows = [{"prompt": f"question {n % prompts}", "completion": f"a{n}"} for n in range(2000)]
+    notes = [note for note in loaded(tmp_path, rows, "prompts").notes if "held out" in note]
+    assert bool(notes) == warned
+    for note in notes:
+        share = re.search(r"data\.eval_fraction=([\d.]+)", note)
+        assert share
+        _, heldout = split(rows, float(share[1]), "test")
+        assert len({prompt_text(row) for row in heldout}) >= FEWEST_HELD_OUT
+
+
+def test_few_prompts_in_all_want_more_rows() -> None:
+    """Catches: a share proposed that would leave nothing to train on."""
+    note = held_out_note(ROWS[:9], ROWS[9:12], split_by_hash=True)
+    assert note and note.endswith(": add rows")
+    assert held_out_note(ROWS[:9], ROWS[9:40], split_by_hash=True) is None

@@ -39,7 +39,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 
 def test_a_mistake_ends_the_run_before_it_begins(words: tuple[str, ...], tmp_path: Path) -> None:
     """A failed run in the store, and a traceback instead of the key."""
-    with pytest.raises(UserError, match="algo.max_length: got 16, which cuts off all"):
+    with pytest.raises(UserError, match=r"algo.max_length: got 16, which cuts off all"):
         run_here(tmp_path / "run", *SHORT, *words, "algo.max_length=16")
     assert not (tmp_path / "run" / SPOOL).exists()
 

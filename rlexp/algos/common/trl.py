@@ -154,17 +154,17 @@ def as_dataset(rows: list[dict[str, Any]]) -> Dataset:
 
     Its tables have one type a column: turns with keys of their own (tool calls with different
     arguments) would all get the keys of all, with nulls, which a chat template writes down. Such
-    columns are kept as JSON.
+    columns are kept as JSON, and so are those for rewards whose values are of several types.
     """
     from datasets import Dataset, Features, Json, List
 
     mixed = [name for name in rows[0] if any(_has_own_keys(row.get(name)) for row in rows)]
     if not mixed:
-        return Dataset.from_list(rows)
+        return Dataset.from_list(rows, on_mixed_types="use_json")
     others = [{name: row[name] for name in row if name not in mixed} for row in rows]
     features = Features(
         {
-            **(Dataset.from_list(others).features if others[0] else {}),
+            **(Dataset.from_list(others, on_mixed_types="use_json").features if others[0] else {}),
             **{name: List(Json()) for name in mixed},
         }
     )

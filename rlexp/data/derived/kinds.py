@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rlexp.data.parsing.records import Row
+from rlexp.data.parsing.values import Row
 from rlexp.spec.data import DERIVABLE, KIND_COLUMNS, Kind
 from rlexp.spec.errors import Problem, UserError
 

@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator
 from itertools import islice
 
-from rlexp.data.parsing.records import Row
+from rlexp.data.parsing.values import Row
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.text import Text
 

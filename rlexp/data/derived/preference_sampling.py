@@ -17,7 +17,7 @@ from itertools import chain
 from statistics import fmean
 
 from rlexp.data.parsing.conversations import assistant_turn
-from rlexp.data.parsing.records import Row
+from rlexp.data.parsing.values import Row
 from rlexp.spec.data import Kind
 from rlexp.spec.errors import RunFailed
 from rlexp.spec.policy import Completion

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from hashlib import sha256
 from math import ceil
 
-from rlexp.data.parsing.records import Row
+from rlexp.data.parsing.values import Row
 from rlexp.spec.errors import Problem, UserError
 
 _SALT = b"rlexp held-out:"

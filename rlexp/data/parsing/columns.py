@@ -14,9 +14,10 @@ from typing import ClassVar
 from rlexp.data.parsing.conversations import is_dialogue, without_repeated_prompts
 from rlexp.data.parsing.layouts import Columns, Layout, find_layout
 from rlexp.data.parsing.mistakes import RecordError, SkipRecord
-from rlexp.data.parsing.records import Row, Rules, to_row
+from rlexp.data.parsing.records import to_row
 from rlexp.data.parsing.truncation import PromptWords
 from rlexp.data.parsing.turns import TurnRules
+from rlexp.data.parsing.values import Row, Rules
 from rlexp.spec.data import DataSpec
 from rlexp.spec.errors import Problem, UserError
 

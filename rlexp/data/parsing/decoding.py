@@ -24,8 +24,10 @@ _LIKELY = (
 """Encodings that data sets are found in: Chinese, Japanese, Korean, and one byte a character."""
 _SAMPLE_BYTES = 65_536
 _WORDS_SHOWN = 30
+_MUCH_HIRAGANA = 0.2
 _MARKS = re.compile("^\ufeff+|\ufeff+(?=\r?\n?$)")
 """Byte order marks around a line: files that were put together from several have them inside."""
+_OTHER_ENCODING = "Does data.encoding name its encoding? Null takes UTF-8."
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f][^\"\\]*")
 
 
@@ -53,54 +55,54 @@ def decoded_lines(
         encoding: what the config says; None is UTF-8, or what a byte order mark says.
     """
     with file.open("rb") as stream:
-        marked = json.detect_encoding(stream.read(4))
-    if encoding or not marked.startswith("utf-8"):
-        yield from _lines_in(encoding or marked, file, shown, problems)
-    else:
-        yield from _utf8_lines(file, shown, problems)
+        encoding = encoding or json.detect_encoding(stream.read(4))
+    encoding = "utf-8" if encoding == "utf-8-sig" else encoding
+    read = _lines if "\n".encode(encoding) == b"\n" else _wide_lines
+    for line in read(encoding, file, shown, problems):
+        yield _MARKS.sub("", line)
 
 
-def _lines_in(encoding: str, file: Path, shown: str, problems: list[Problem]) -> Iterator[str]:
-    number = 1
+def _wide_lines(encoding: str, file: Path, shown: str, problems: list[Problem]) -> Iterator[str]:
+    """Yield lines of an encoding whose line breaks are more than the byte of ASCII."""
     try:
         with file.open(encoding=encoding, newline="\n") as stream:
-            for line in stream:
-                yield _MARKS.sub("", line)
-                number += 1
+            yield from stream
     except UnicodeError as error:
         got = f"bytes that are no {encoding}: {error}"
-        remedy = "Does data.encoding name its encoding? Null takes UTF-8."
-        problems.append(Problem(f"{shown}:{number}", got, f"text in {encoding}", remedy))
+        problems.append(Problem(shown, got, f"text in {encoding}", _OTHER_ENCODING))
 
 
-def _utf8_lines(file: Path, shown: str, problems: list[Problem]) -> Iterator[str]:
+def _lines(encoding: str, file: Path, shown: str, problems: list[Problem]) -> Iterator[str]:
     broken: list[tuple[int, str]] = []
     sample, elsewhere = bytearray(), False
     with file.open("rb") as stream:
         for number, raw in enumerate(stream, start=1):
             try:
-                line = raw.decode()
+                line = raw.decode(encoding)
                 elsewhere = elsewhere or not raw.isascii()
             except UnicodeDecodeError as error:
                 byte, position = raw[error.start], error.start + 1
                 broken.append((number, f"byte 0x{byte:02x} at position {position}"))
                 sample += raw[: max(0, _SAMPLE_BYTES - len(sample))]
-                line = raw.decode(errors="replace")
-            yield _MARKS.sub("", line)
+                line = raw.decode(encoding, errors="replace")
+            yield line
     if not broken:
         return
     number, got = broken[0]
     if more := broken[1:]:
         got += f", and such bytes in {len(more)} more lines, the last at {shown}:{more[-1][0]}"
-    remedy = _mixed(shown) if elsewhere else _remedy(bytes(sample), shown)
-    problems.append(Problem(f"{shown}:{number}", got, "text in UTF-8", remedy))
+    remedy, want = _OTHER_ENCODING, f"text in {encoding}"
+    if encoding == "utf-8":
+        remedy = _mixed(shown) if elsewhere else _remedy(bytes(sample), shown)
+        want = "text in UTF-8"
+    problems.append(Problem(f"{shown}:{number}", got, want, remedy))
 
 
 def _mixed(shown: str) -> str:
     name = shlex.quote(shown)
     return (
         "Other lines are UTF-8, so these are damaged or came from elsewhere; this shows them: "
-        f"grep -naxv '.*' {name}"
+        f"LC_ALL=C.UTF-8 grep -naxv '.*' {name}"
     )
 
 
@@ -119,10 +121,22 @@ def _remedy(sample: bytes, shown: str) -> str:
     )
 
 
+def _share_of_hiragana(sample: bytes, encoding: str) -> float:
+    try:
+        decoded = sample.decode(encoding)
+    except UnicodeDecodeError:
+        return 0.0
+    foreign = [character for character in decoded if not character.isascii()]
+    return sum("\u3041" <= character <= "\u309f" for character in foreign) / max(1, len(foreign))
+
+
 def likely_encoding(sample: bytes) -> str | None:
     """Return the encoding in which bytes read most like a language; None where none does."""
     from charset_normalizer import from_bytes
 
+    for japanese in ("cp932", "euc_jp"):  # short texts of kana pass for rare Korean syllables
+        if _share_of_hiragana(sample, japanese) > _MUCH_HIRAGANA:
+            return japanese
     matches = from_bytes(sample, cp_isolation=list(_LIKELY))
     best = matches.best()
     if best is None:

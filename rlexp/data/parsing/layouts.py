@@ -29,8 +29,14 @@ SHAPES: tuple[tuple[tuple[str, ...], Kind], ...] = (
 )
 """The sets of columns that make a data set; of those that fit, the first is taken."""
 
-JOINED = ("system", "history", "input")
-"""Columns that go into the prompt beside any of these sets, where a row has a value in them."""
+
+def joined_columns(shape: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the columns that go into the prompt of such rows, where a row has a value in them."""
+    if "prompt" in shape:
+        return "system", "history", "input"
+    return () if "text" in shape else ("system",)
+
+
 _REFERENCES = ("completion", "chosen", "label")
 """What rewards may read under the source's name as well."""
 _QUESTIONS = ("instruction", "question", "query", "input")
@@ -117,16 +123,16 @@ def find_layout(
     ]
     if missing:
         raise UserError(missing)
-    names = {**(_known_names(present, named) if guess else {}), **named}
-    own = set(named) - set(JOINED)
+    names = {**(_known_names(present, named, extra or []) if guess else {}), **named}
     for shape, kind in SHAPES:
-        if own <= set(shape) <= set(names):
-            used = {column: names[column] for column in (*shape, *JOINED) if column in names}
+        usable = (*shape, *joined_columns(shape))
+        if set(named) <= set(usable) and set(shape) <= set(names):
+            used = {column: names[column] for column in usable if column in names}
             return _complete(kind, used, present, extra)
     raise UserError(_no_shape(present, named, place))
 
 
-def _known_names(present: list[str], named: Mapping[str, str]) -> dict[str, str]:
+def _known_names(present: list[str], named: Mapping[str, str], extra: list[str]) -> dict[str, str]:
     """Return canonical -> the source's name, for names that can mean one thing only."""
     taken = set(named.values())
     free = [name for name in present if name not in taken]
@@ -146,9 +152,10 @@ def _known_names(present: list[str], named: Mapping[str, str]) -> dict[str, str]
     answers = [name for name in ("output", "response") if name in free]
     if asked == "instruction" and "completion" not in names and len(answers) == 1:
         names["completion"] = answers[0]
-    if asked != "instruction":  # elsewhere these names may mean anything
-        names.pop("input", None)
-        names.pop("history", None)
+    for column in ("system", "input", "history"):
+        # elsewhere than in Alpaca's form the last two may mean anything
+        if names.get(column) in extra or (column != "system" and asked != "instruction"):
+            names.pop(column, None)
     return names
 
 
@@ -182,13 +189,13 @@ _USUAL = {
 
 
 def _no_shape(present: list[str], named: Mapping[str, str], place: str) -> Problem:
-    fitting = [shape for shape, _ in SHAPES if set(named) <= {*shape, *JOINED}]
+    fitting = [shape for shape, _ in SHAPES if set(named) <= {*shape, *joined_columns(shape)}]
     fitting = fitting or [shape for shape, _ in SHAPES]
     want = "one of these sets: " + "; ".join(" + ".join(shape) for shape in fitting)
     proposed = {}
     for column in Columns.model_fields:
         usual = [name for name in _USUAL.get(column, ()) if name in present]
-        near = usual or get_close_matches(column, present, n=1)
+        near = usual or get_close_matches(column, present, n=1, cutoff=0.75)
         if near and column not in present and column not in named:
             proposed.setdefault(near[0], f"data.columns.{column}={near[0]}")
     remedy = "Say which column is which, e.g. data.columns.prompt=NAME."

@@ -13,3 +13,9 @@ class RecordError(Exception):
 
 class SkipRecord(Exception):
     """A record that is no mistake but says nothing; the message is the reason."""
+
+
+def shown(value: object) -> str:
+    """Return a value and its type in few words."""
+    text = repr(value)
+    return f"{text if len(text) < 40 else text[:37] + '…'}, a {type(value).__name__}"

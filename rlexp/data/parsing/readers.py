@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
@@ -86,9 +87,13 @@ def _read_json(file: Path, shown: str, problems: list[Problem], encoding: str | 
     if isinstance(rows, dict):
         got = f"one object with the keys {', '.join(rows)}"
         lists = [name for name, value in rows.items() if isinstance(value, list)]
-        remedy = (
-            f"If {lists[0]} holds the rows: jq '.{lists[0]}' {shown} > rows.json" if lists else ""
-        )
+        remedy = ""
+        if lists:
+            filtering = shlex.quote(f'.["{lists[0]}"]')
+            rows_file = shlex.quote(str(Path(shown).with_suffix(".rows.json")))
+            remedy = (
+                f"If {lists[0]} holds the rows: jq {filtering} {shlex.quote(shown)} > {rows_file}"
+            )
         problems.append(Problem(shown, got, "one array of objects", remedy))
         return
     for number, row in enumerate(rows if isinstance(rows, list) else [rows], start=1):

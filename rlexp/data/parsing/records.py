@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Any
 
 from rlexp.data.parsing import conversations, truncation
 from rlexp.data.parsing.layouts import Layout
 from rlexp.data.parsing.mistakes import RecordError, SkipRecord
 from rlexp.data.parsing.scored_answers import best_and_worst
-from rlexp.data.parsing.turns import TurnRules, as_turn_list, messages_of
+from rlexp.data.parsing.turns import messages_of
+from rlexp.data.parsing.values import Row, Rules, label_of, optional_text_of, text_of, value_of
 from rlexp.spec.reward import Message, Text
 
-Row = dict[str, Any]
-
-_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _NOT_SHOWN_TO_THE_MODEL = {
     **dict.fromkeys(
         ("tools", "functions"), "descriptions of tools, which no template is given yet"
@@ -29,19 +21,6 @@ _NOT_SHOWN_TO_THE_MODEL = {
     **dict.fromkeys(("audio", "audios"), "sounds, which cannot be trained on yet"),
 }
 """Columns that a model would have to see, and cannot."""
-
-
-@dataclass(frozen=True)
-class Rules:
-    """How records are read; the fields are those of `rlexp.data.parsing.columns.Table`."""
-
-    prompt_words: tuple[int, int]
-    dialogues: bool
-    drops_empty: bool
-    labels: Mapping[str | int | float, bool]
-    turns: TurnRules
-    undecided: bool
-    """Whether nobody has said what is to become of columns that are no part of a prompt."""
 
 
 def to_row(record: Row, layout: Layout, rules: Rules, remarks: Counter[str]) -> Row:
@@ -54,8 +33,8 @@ def to_row(record: Row, layout: Layout, rules: Rules, remarks: Counter[str]) -> 
         remarks: where what is worth knowing of the row is counted.
 
     Returns:
-        Canonical columns and extra ones. A `system` stands beside a prompt that is a text, and in
-        front of one that is messages.
+        Canonical columns and extra ones. A `system_turn` stands beside a prompt that is a text; one
+        that is messages begins with it.
 
     Raises:
         RecordError: a value is missing, empty, or of a wrong type.
@@ -66,10 +45,10 @@ def to_row(record: Row, layout: Layout, rules: Rules, remarks: Counter[str]) -> 
         _refuse_unseen(record, layout.unused)
     row: Row
     if "text" in names:
-        row = _split_text(_text(record, names["text"], rules), names["text"], rules)
+        row = _split_text(text_of(record, names["text"], rules), names["text"], rules)
     elif "completions" in names:
         prompt = _prompt(record, names, rules)
-        best, worst = best_and_worst(_value(record, names["completions"]), names["completions"])
+        best, worst = best_and_worst(value_of(record, names["completions"]), names["completions"])
         row = _pair(prompt, best, worst)
     elif "chosen" in names:
         row = _given_pair(record, names, rules)
@@ -77,7 +56,7 @@ def to_row(record: Row, layout: Layout, rules: Rules, remarks: Counter[str]) -> 
         row = _conversation(record, layout, rules, remarks)
     else:
         texts = [_prompt(record, names, rules)]
-        texts += [_text(record, names[c], rules) for c in ("completion",) if c in names]
+        texts += [text_of(record, names[c], rules) for c in ("completion",) if c in names]
         aligned = conversations.align_formats(*texts)
         row = dict(zip(("prompt", "completion"), aligned, strict=False))
     if "text" not in names:
@@ -91,11 +70,11 @@ def to_row(record: Row, layout: Layout, rules: Rules, remarks: Counter[str]) -> 
         )
     _check_speakers(row, remarks)
     if "label" in names:
-        row["label"] = _label(_value(record, names["label"]), rules)
+        row["label"] = label_of(value_of(record, names["label"]), rules)
     for name, needed in layout.extra.items():
         if name in row:
             continue
-        row[name] = _value(record, name) if needed else record.get(name)
+        row[name] = value_of(record, name) if needed else record.get(name)
     return row
 
 
@@ -124,62 +103,10 @@ def _refuse_unseen(record: Row, unused: tuple[str, ...]) -> None:
             )
 
 
-def _value(record: Row, name: str) -> Any:
-    if name not in record:
-        near = get_close_matches(name, record, n=1)
-        remedy = f"Is {near[0]!r} misspelt?" if near else ""
-        has = ", ".join(record) or "no columns"
-        raise RecordError(f"{has}, without {name!r}", "the columns of the first row", remedy)
-    value = record[name]
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        raise RecordError(f"null as {name!r}", "a value", "Fill it in, or remove the row.")
-    return value
-
-
-def _text(record: Row, name: str, rules: Rules, *, may_be_empty: bool = False) -> Text:
-    value = _value(record, name)
-    turns = as_turn_list(value)
-    if turns is not None:
-        text = messages_of(turns, name, rules.turns)
-        last = text[-1] if text else {"content": ""}
-        empty = not last["content"].strip() and "tool_calls" not in last
-    elif isinstance(value, str):
-        text, empty = value, not value.strip()
-    else:
-        want = "a text or a list of messages {role, content}"
-        raise RecordError(f"{value!r}, a {type(value).__name__}, as {name!r}", want)
-    if not _is_unicode(text):
-        raise RecordError(f"half a character (a lone surrogate) as {name!r}", "text in Unicode")
-    if empty and not may_be_empty:
-        if rules.drops_empty:
-            raise SkipRecord("a text is empty")
-        raise RecordError(f"an empty {name!r}", "a text", "Fill it in, or remove the row.")
-    return text
-
-
-def _is_unicode(text: object) -> bool:
-    """False for texts that no tokenizer takes; JSON can spell them."""
-    try:
-        json.dumps(text, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _optional_text(record: Row, name: str | None) -> str:
-    """Return the text of a column that a row may be without, stripped; empty where it is."""
-    value = record.get(name) if name else None
-    if value is None or value != value:  # null, or what pandas makes of it
-        return ""
-    if not isinstance(value, str) or not _is_unicode(value):
-        raise RecordError(f"{value!r}, a {type(value).__name__}, as {name!r}", "a text")
-    return value.strip()
-
-
 def _prompt(record: Row, names: dict[str, str], rules: Rules) -> Text:
     """Return the prompt with what is joined to it: Alpaca's `input`, and earlier turns."""
-    about = _optional_text(record, names.get("input"))
-    prompt = _text(record, names["prompt"], rules, may_be_empty=bool(about))
+    about = optional_text_of(record, names.get("input"))
+    prompt = text_of(record, names["prompt"], rules, may_be_empty=bool(about))
     if rules.dialogues and conversations.is_dialogue(prompt):
         prompt = _dialogue(prompt, names["prompt"])
         prompt = prompt if prompt[-1]["content"] else prompt[:-1]
@@ -210,11 +137,12 @@ def _earlier_turns(history: object, name: str, rules: Rules) -> list[Message]:
 def _add_system(row: Row, record: Row, names: dict[str, str]) -> None:
     if "system" not in names:
         return
-    words, prompt = _optional_text(record, names["system"]), row["prompt"]
-    row["system"] = words or None
-    if not words or isinstance(prompt, str):
+    words, prompt = optional_text_of(record, names["system"]), row["prompt"]
+    if not words:
         return
-    row["system"] = None
+    if isinstance(prompt, str):
+        row["system_turn"] = words
+        return
     spoken = [turn["content"].strip() for turn in prompt if turn["role"] == "system"]
     if not spoken:
         row["prompt"] = [{"role": "system", "content": words}, *prompt]
@@ -225,7 +153,7 @@ def _add_system(row: Row, record: Row, names: dict[str, str]) -> None:
 
 def _conversation(record: Row, layout: Layout, rules: Rules, remarks: Counter[str]) -> Row:
     name = layout.names["messages"]
-    turns = _text(record, name, rules)
+    turns = text_of(record, name, rules)
     if isinstance(turns, str):
         raise RecordError(f"a text as {name!r}", "a list of messages {role, content}")
     if layout.kind == "prompts":
@@ -252,7 +180,7 @@ def _split_text(text: Text, name: str, rules: Rules) -> Row:
 
 
 def _given_pair(record: Row, names: dict[str, str], rules: Rules) -> Row:
-    chosen, rejected = (_text(record, names[answer], rules) for answer in ("chosen", "rejected"))
+    chosen, rejected = (text_of(record, names[answer], rules) for answer in ("chosen", "rejected"))
     alone = "prompt" in names or "messages" in names
     if rules.dialogues and not (alone and not conversations.is_dialogue(chosen)):
         chosen, rejected = (
@@ -262,7 +190,7 @@ def _given_pair(record: Row, names: dict[str, str], rules: Rules) -> Row:
     if "prompt" in names:
         return _pair(_prompt(record, names, rules), chosen, rejected)
     if "messages" in names:
-        return _pair(_text(record, names["messages"], rules), chosen, rejected)
+        return _pair(text_of(record, names["messages"], rules), chosen, rejected)
     if isinstance(chosen, str) or isinstance(rejected, str):
         raise RecordError(
             "answers without a prompt",
@@ -294,26 +222,3 @@ def _dialogue(text: Text, name: str) -> list[Message]:
         want = "a dialogue that begins with 'Human:'"
         remedy = "Set data.dialogues=false if the answers stand alone."
         raise RecordError(f"{text[:40]!r} as {name!r}", want, remedy) from error
-
-
-def _label(value: object, rules: Rules) -> bool:
-    spelled = _spelling(value)
-    if not spelled:
-        raise RecordError("an empty label", "a value", "Fill it in, or remove the row.")
-    meanings = _BOOLEANS | {_spelling(key): meaning for key, meaning in rules.labels.items()}
-    meaning = meanings.get(spelled)
-    if meaning is None:
-        known = ", ".join(meanings)
-        remedy = "Say what it means, e.g. 'data.labels={good: true, bad: false}'."
-        raise RecordError(f"{value!r} as label", f"one of {known}", remedy)
-    return meaning
-
-
-def _spelling(value: object) -> str:
-    """Return a label as the keys of `_BOOLEANS` are spelled: 1.0, "1.0" and 1 are the same."""
-    spelled = str(value).strip().lower()
-    try:
-        number = float(spelled)
-    except ValueError:
-        return spelled
-    return str(int(number)) if number.is_integer() else spelled

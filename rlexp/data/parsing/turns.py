@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlexp.data.parsing.mistakes import RecordError, SkipRecord
+from rlexp.data.parsing.mistakes import RecordError, SkipRecord, shown
+from rlexp.data.parsing.tool_calls import calls_in_text, tool_calls_of
 from rlexp.spec.text import Message
 
 ROLES = {
@@ -138,7 +139,7 @@ def messages_of(value: Sequence[object], name: str, rules: TurnRules) -> list[Me
 
 def _message(turn: object, place: str, rules: TurnRules) -> Message:
     if not isinstance(turn, dict):
-        raise RecordError(f"{place}, which is {_shown(turn)}", _WANT_TURNS)
+        raise RecordError(f"{place}, which is {shown(turn)}", _WANT_TURNS)
     given = {
         key: value
         for key, value in turn.items()
@@ -152,10 +153,10 @@ def _message(turn: object, place: str, rules: TurnRules) -> Message:
     if "function_call" in given:
         calls = [*(calls or []), given.pop("function_call")]
     if str(spoken).lower() in _CALLS:
-        content, calls = None, _calls_in_text(content, place)
-    message: Message = {"role": role, "content": _content(content, bool(calls), place)}
+        content, calls = None, calls_in_text(content, place)
+    message: Message = {"role": role, "content": _content(content, bool(calls), place, rules)}
     if calls:
-        message["tool_calls"] = _tool_calls(calls, role, place)
+        message["tool_calls"] = tool_calls_of(calls, role, place)
     for key in _KEPT:
         if key in given:
             message[key] = given.pop(key)
@@ -180,7 +181,8 @@ def _only(turn: dict[str, Any], keys: Sequence[str], place: str) -> str | None:
 def _role(spoken: object, place: str, rules: TurnRules) -> str:
     if not isinstance(spoken, str):
         raise RecordError(f"{place}, without a role", "a role (or from), and content (or value)")
-    role = rules.roles.get(spoken) or _KNOWN_ROLES.get(spoken.strip().lower())
+    meant = rules.roles.get(spoken)
+    role = _KNOWN_ROLES.get((meant or spoken).strip().lower(), meant)
     if role is None:
         raise RecordError(
             f"{place}, of the unknown role {spoken!r}",
@@ -190,88 +192,38 @@ def _role(spoken: object, place: str, rules: TurnRules) -> str:
     return role
 
 
-def _content(content: object, calls: bool, place: str) -> str:
+def _content(content: object, calls: bool, place: str, rules: TurnRules) -> str:
     if content is None and calls:
         return ""
     if isinstance(content, str):
         return content
-    if isinstance(content, dict):
+    if isinstance(content, dict) and "type" in content:
         content = [content]
     if isinstance(content, list) and content:
-        return "".join(_part(part, place) for part in content)
+        return "".join(_part(part, place, rules) for part in content)
     if content is None or content == []:
         remedy = "Fill it in, or remove the turn; only a turn with tool_calls may be without."
         raise RecordError(f"{place}, whose content is null", "a text", remedy)
-    raise RecordError(f"{place}, whose content is {_shown(content)}", "a text, or parts of text")
+    got, remedy = f"{place}, whose content is {shown(content)}", "Objects can be written as JSON."
+    raise RecordError(got, "a text, or parts of text", remedy)
 
 
-def _part(part: object, place: str) -> str:
+def _part(part: object, place: str, rules: TurnRules) -> str:
     if isinstance(part, str):
         return part
     if not isinstance(part, dict):
-        raise RecordError(f"{place}, with the part {_shown(part)}", "parts {type: text, text: …}")
+        raise RecordError(f"{place}, with the part {shown(part)}", "parts {type: text, text: …}")
     kind, text = part.get("type", "text"), part.get("text")
-    more = [key for key, value in part.items() if key not in ("type", "text") and value is not None]
-    if kind not in _TEXT_PARTS or not isinstance(text, str) or more:
+    if kind not in _TEXT_PARTS or not isinstance(text, str):
         got = f"{place}, with a part of type {kind!r}"
-        got += f" and the key {', '.join(more)}" if kind in _TEXT_PARTS and more else ""
-        remedy = "Pictures, sounds and films cannot be trained on yet: remove the row, or the part."
+        remedy = "Text alone can be trained on, no pictures, sounds or films: remove part or row."
+        raise RecordError(got, "parts {type: text, text: …}", remedy)
+    known = ("type", "text", *rules.ignored_keys)
+    if more := [key for key, value in part.items() if key not in known and value is not None]:
+        got = f"{place}, with a part that has the key {', '.join(more)}"
+        remedy = f"data.ignored_keys=[{','.join(more)}] leaves it out."
         raise RecordError(got, "parts {type: text, text: …}", remedy)
     return text
-
-
-def _calls_in_text(content: object, place: str) -> list[Any]:
-    calls = json_value(content) if isinstance(content, str) else content
-    calls = [calls] if isinstance(calls, dict) else calls
-    if not isinstance(calls, list):
-        raise RecordError(f"{place}, a call that is no JSON", 'e.g. {"name": …, "arguments": {…}}')
-    return calls
-
-
-def _tool_calls(calls: object, role: str, place: str) -> list[dict[str, Any]]:
-    calls = json_value(calls) if isinstance(calls, str) else calls
-    if role != "assistant":
-        raise RecordError(f"{place}, the {role}'s, with tool_calls", "them in an assistant's turn")
-    if not isinstance(calls, list):
-        raise RecordError(f"{place}, whose tool_calls are {_shown(calls)}", "a list of calls")
-    return [_tool_call(call, f"{place}, whose call {n}", place) for n, call in enumerate(calls, 1)]
-
-
-def _tool_call(call: object, place: str, turn: str) -> dict[str, Any]:
-    function = call.get("function", call) if isinstance(call, dict) else None
-    if not isinstance(call, dict) or not isinstance(function, dict):
-        raise RecordError(f"{place} is {_shown(call)}", "{function: {name, arguments}}")
-    name, arguments = function.get("name"), function.get("arguments", function.get("parameters"))
-    if isinstance(arguments, str):
-        written, arguments = arguments, json_value(arguments or "{}")
-        arguments = written if arguments is None else arguments
-    arguments = {} if arguments is None else arguments
-    if not isinstance(name, str) or not isinstance(arguments, dict):
-        want = "a name, and arguments that are an object or one in JSON"
-        raise RecordError(f"{place} has the name {name!r} and {_shown(arguments)}", want)
-    outer = {key: value for key, value in call.items() if key != "function" and value is not None}
-    if function is call:
-        outer = {key: outer[key] for key in ("id", "type") if key in outer}
-    unknown = [
-        *(key for key in outer if key not in ("id", "type", "index")),
-        *(key for key in function if key not in ("name", "arguments", "parameters", "id", "type")),
-    ]
-    if unknown:
-        raise RecordError(f"{place} has the key {', '.join(unknown)}", "id, type and function")
-    kept = {"id": outer["id"]} if "id" in outer else {}
-    return {
-        **kept,
-        "type": outer.get("type", "function"),
-        "function": {"name": name, "arguments": arguments},
-    }
-
-
-def json_value(text: str) -> object:
-    """Return what a text says in JSON; None where it is none."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
 
 
 def _flag(turn: object, place: str) -> bool | None:
@@ -280,11 +232,6 @@ def _flag(turn: object, place: str) -> bool | None:
         _FLAG_VALUES.get(value) if isinstance(value, int | float) else None for value in values
     }
     if None in flags or len(flags) > 1:
-        got = f"{place}, with train or weight {', '.join(map(_shown, values))}"
+        got = f"{place}, with train or weight {', '.join(map(shown, values))}"
         raise RecordError(got, "true, false, 1 or 0", "data.ignored_keys=[train,weight] leaves it.")
     return flags.pop() if flags else None
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return f"{text if len(text) < 40 else text[:37] + '…'}, a {type(value).__name__}"

@@ -13,7 +13,7 @@ SHOWN = 60
 
 
 @dataclass
-class Finding:
+class RowFinding:
     """A kind of mistake, and the rows in which it is."""
 
     what: str
@@ -47,13 +47,13 @@ class Findings:
 
     def __init__(self, place_of: Callable[[int], str]) -> None:
         self.place_of = place_of
-        self.by_kind: dict[str, Finding] = {}
+        self.by_kind: dict[str, RowFinding] = {}
 
     def add(self, kind: str, row: int, what: str, detail: str, remedy: str) -> None:
         """Count a row for a kind; the first one's words stay."""
         found = self.by_kind.get(kind)
         if found is None:
-            found = Finding(what, remedy, self.place_of(row), detail)
+            found = RowFinding(what, remedy, self.place_of(row), detail)
             self.by_kind[kind] = found
         found.rows.add(row)
 

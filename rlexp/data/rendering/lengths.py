@@ -148,14 +148,17 @@ def _sampling_problems(spec: RunSpec, positions: int, prompts: Sequence[int]) ->
             continue
         got = f"{length} tokens behind prompts of up to {longest}: {longest + length}"
         want = f"at most the model's {positions} positions for both"
-        problems.append(Problem(key, got, want, _shorter(key, positions, longest, min(prompts))))
+        problems.append(Problem(key, got, want, _shorter(key, positions, length, prompts)))
     return problems
 
 
-def _shorter(key: str, positions: int, longest: int, shortest: int) -> str:
-    """Return lengths that fit: the prompts stay if they leave half of the positions."""
+def _shorter(key: str, positions: int, length: int, prompts: Sequence[int]) -> str:
+    """Return lengths that fit: of the two the one is changed that is the longer."""
+    longest, shortest = max(prompts), min(prompts)
     if longest <= positions // 2:
         return f"Set {key}={positions - longest}."
+    if length <= positions // 2 and shortest + length <= positions:
+        return f"Set {MAX_PROMPT}={positions - length}: longer prompts are left out."
     limit = max(positions // 2, shortest)
     if limit >= positions:
         return f"Choose a model with more positions: the shortest prompt has {shortest} tokens."

@@ -30,7 +30,8 @@ def duplicate_notes(rows: Sequence[Row], splits: Splits) -> list[str]:
     notes = []
     if repeats := list(_repeats(whole)):
         place = splits.place_of(rows[repeats[0]])
-        notes.append(f"rows that repeat an earlier one: {len(repeats)}, the first at {place}")
+        what = "rows that repeat" if answered else "prompts that repeat"
+        notes.append(f"{what} an earlier one: {len(repeats)}, the first at {place}")
     again = [number for number in _repeats(prompts) if number not in set(repeats)]
     if again and answered:
         first = splits.place_of(rows[again[0]])

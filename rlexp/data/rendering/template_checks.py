@@ -15,8 +15,8 @@ from rlexp.data.rendering.findings import Findings, quoted
 from rlexp.data.rendering.turns_kept import check_turns
 from rlexp.spec.text import Message, content_of
 
-PROMPTS_COMPARED = 8
-"""Prompts that are rendered with and without what introduces an answer: it is the template's."""
+PROBE = "ANSWER"
+"""An answer that shows what a template writes before one."""
 SHOWN_END = 40
 """Characters of a text's end that are shown."""
 INTRODUCES = (
@@ -202,27 +202,34 @@ def _add_lost_prompt(
 def _check_generation_prompt(
     examples: Sequence[Example], renderer: Renderer, findings: Findings
 ) -> None:
-    """Look whether the template introduces answers at all."""
+    """Look whether the template introduces answers: what precedes one is in the prompt, or is none.
+
+    A conversation with an answer of our own shows what the template puts before it.
+    """
     conversations = [
         example
         for example in examples
         if example.row["prompt"] and not isinstance(example.row["prompt"], str)
     ]
-    for example in conversations[:PROMPTS_COMPARED]:
+    for example in conversations[:1]:
+        asked = example.row["prompt"]
         try:
-            without = renderer.template_text(example.row["prompt"], generation_prompt=False)
-        except TemplateRefusal:  # it takes the prompt with an answer, which is what counts
-            continue
-        if without == example.prompt.text:
-            for other in conversations:
-                findings.add(
-                    "no_generation_prompt",
-                    other.number,
-                    "the template does not introduce the answer (add_generation_prompt does "
-                    "nothing): the policy must write the assistant's header itself",
-                    quoted(without[-SHOWN_END:]),
-                    f"{INTRODUCES} model.chat_template=plain does.",
-                )
-            for consequence in ("ended_prompt", "inserted"):
-                findings.by_kind.pop(consequence, None)
+            without = renderer.template_text(asked, generation_prompt=False)
+            answered = [*asked, {"role": "assistant", "content": PROBE}]
+            whole = renderer.template_text(answered, generation_prompt=False)
+        except TemplateRefusal:  # it takes the row as it is, which is what counts
             return
+        header = whole[common_prefix(example.prompt.text, whole) :].partition(PROBE)[0]
+        if without != example.prompt.text or not header.strip():
+            return
+        for other in conversations:
+            findings.add(
+                "no_generation_prompt",
+                other.number,
+                "the template does not introduce the answer (add_generation_prompt does nothing): "
+                f"the policy must write {quoted(header)} itself",
+                quoted(without[-SHOWN_END:]),
+                f"{INTRODUCES} model.chat_template=plain does.",
+            )
+        for consequence in ("ended_prompt", "inserted"):
+            findings.by_kind.pop(consequence, None)

@@ -83,10 +83,15 @@ def _lost(turn: Message, holds: Callable[[str], bool]) -> Iterator[str]:
     reasoning = [str(turn[key]) for key in REASONING_KEYS if turn.get(key)]
     if any(not holds(text) for text in reasoning):
         yield "reasoning"
-    if content.strip() and not holds(content):
-        thoughts = REASONING.search(content)
-        rest = REASONING.sub("", content).strip() if thoughts else ""
-        yield "reasoning" if rest and holds(rest) else "content"
+    thoughts = REASONING.search(content)
+    if thoughts and not holds(content):
+        spoken = REASONING.sub("", content).strip()
+        if thoughts.group(1).strip() and not holds(thoughts.group(1)):
+            yield "reasoning"
+        if spoken and not holds(spoken):
+            yield "content"
+    elif content.strip() and not thoughts and not holds(content):
+        yield "content"
     names = [call.get("function", call).get("name", "") for call in turn.get("tool_calls") or ()]
     if any(not holds(str(name)) for name in names):
         yield "tool_calls"

@@ -48,7 +48,10 @@ class Built:
         from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
         model = ("model=local", f"model.path={folder}", "peft=none")
-        spec = spec_of(f"algo={algo}", *model, *SHORT, "train.micro_batch_size=null", *overrides)
+        words = ('data.chat_prompt="{prompt}"', 'data.text_prompt="{prompt}"')
+        spec = spec_of(
+            f"algo={algo}", *model, *words, *SHORT, "train.micro_batch_size=null", *overrides
+        )
         reader = ModelTokenizer.load(spec.model, folder)
         kind = {"reward": AutoModelForSequenceClassification}.get(algo, AutoModelForCausalLM)
         options = {"num_labels": 1} if algo == "reward" else {}
@@ -90,7 +93,7 @@ def test_the_trainer_gets_what_is_shown(
     algo: str, tokenizer: str, limit: int, folders: dict[str, Path], tmp_path: Path
 ) -> None:
     """Another end, another cut, another mask than TRL's; a row that TRL drops and we do not."""
-    limits = {"text": 30, "text_bos": 30, "text_eos": 30, "llama3": 60, "chatml": 70, "qwen3": 90}
+    limits = {"text": 30, "text_bos": 30, "text_eos": 30, "llama3": 50, "qwen3": 66}
     length = limits.get(tokenizer, limit) if limit == 45 else limit
     built = Built(algo, folders[tokenizer], tmp_path, f"algo.max_length={length}")
     dataset = built.trainer.train_dataset
