@@ -47,9 +47,9 @@ def token_text(runs: Sequence[TokenRun], *, coloured: bool) -> RichText:
             for word, meant in (("green", learnt), ("dim", not learnt), ("bold", run.special))
             if meant
         )
-        shown.append(
-            visible(run.text).replace("\n", f"\n{INDENT}"), style=style if coloured else ""
-        )
+        text = visible(run.text)
+        text = text.removesuffix("\n") if place == len(runs) else text
+        shown.append(text.replace("\n", f"\n{INDENT}"), style=style if coloured else "")
     if learnt and not coloured:
         shown.append("]")
     return shown
