@@ -44,6 +44,8 @@ def stop_appending(tokenizer: Any) -> str | None:
 def _appended(tokenizer: Any) -> list[int]:
     whole = tokenizer(WORDS)["input_ids"]
     bare = tokenizer(WORDS, add_special_tokens=False)["input_ids"]
+    if not bare:  # a vocabulary of whole words, without this one
+        return []
     for before in range(len(whole) - len(bare) + 1):
         if whole[before : before + len(bare)] == bare:
             return whole[before + len(bare) :]
@@ -71,5 +73,5 @@ def _without_end(processor: Any) -> Any:
 
 
 def _up_to_text(template: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    last = max(place for place, piece in enumerate(template) if "Sequence" in piece)
+    last = max((place for place, piece in enumerate(template) if "Sequence" in piece), default=-1)
     return template[: last + 1]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from rlexp.data.rendering.examples import Example
 from rlexp.spec.errors import Problem
+from rlexp.spec.rows import rows_are_sampled
 from rlexp.spec.run import RunSpec
 
 MAX_LENGTH, MAX_PROMPT = "algo.max_length", "data.max_prompt_length"
@@ -134,7 +135,7 @@ def position_problems(spec: RunSpec, positions: int | None, lengths: Lengths) ->
 
 
 def _sampling_problems(spec: RunSpec, positions: int, prompts: Sequence[int]) -> list[Problem]:
-    writes = spec.algo.model_kind.writes or spec.algo.sampling is not None
+    writes = spec.algo.model_kind.writes or rows_are_sampled(spec.algo, spec.data)
     if not writes or not prompts:
         return []
     sampled = {"data.max_completion_length": spec.data.max_completion_length}

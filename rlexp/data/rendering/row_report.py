@@ -113,14 +113,15 @@ def examine_rows(
         most: rows of a side that are looked at, evenly spread; None looks at all.
     """
     examiner = _Examiner(spec, splits, reader)
-    report = examiner.look_at(_spread(len(examiner.rows), most))
-    if report.examples and not any(example.kept for example in report.examples):
-        report = examiner.look_at(list(range(len(examiner.rows))))
+    count = len(examiner.rows)
+    report = examiner.look_at(_spread(count, most))
+    if len(report.looked_at) < count and not any(example.kept for example in report.examples):
+        report = examiner.look_at(list(range(count)))  # others may be short enough
     report.problems += nothing_to_learn(report.examples, spec)
     examiner.add_heldout(report, most)
-    lengths = Lengths(report.lengths.prompts, report.lengths.answers, report.lengths.wholes)
-    lengths.prompts = [*lengths.prompts] if spec.algo.row_format in ROLLED_OUT else []
-    lengths.prompts += [len(example.prompt.ids) for example in report.heldout]
+    sampled_from = report.lengths.prompts if report.row_format in ROLLED_OUT else []
+    prompts = [*sampled_from, *(len(example.prompt.ids) for example in report.heldout)]
+    lengths = Lengths(prompts, wholes=report.lengths.wholes)
     report.problems += position_problems(spec, reader.positions, lengths)
     return report
 
