@@ -24,7 +24,7 @@ def check(tmp_path: Path, *overrides: str) -> RunSpec:
 
 def test_the_answer_may_be_the_reference(tmp_path: Path) -> None:
     """Catches: a column called absent because the completion has it."""
-    assert check(tmp_path).data.extra_columns() >= {"answer"}
+    assert "answer" in (check(tmp_path).data.extra_columns() or ())
 
 
 @pytest.mark.parametrize(

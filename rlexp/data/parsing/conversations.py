@@ -98,7 +98,7 @@ def _repeating(row: dict[str, Any]) -> dict[str, Text]:
     opening = _last_words(row["prompt"]).strip()
     shorter: dict[str, Text] = {}
     for name in _ANSWERS:
-        answer = row.get(name)
+        answer: Text = row.get(name, "")
         words = _last_words(answer).lstrip() if answer else ""
         rest = words.removeprefix(opening)
         cut = opening and rest != words and rest.strip()

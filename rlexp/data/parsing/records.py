@@ -127,10 +127,12 @@ def _earlier_turns(history: object, name: str, rules: Rules) -> list[Message]:
         return messages_of(history, name, rules.turns)
     turns: list[Message] = []
     for pair in history if isinstance(history, list) else [history]:
-        whole = isinstance(pair, list | tuple) and len(pair) == 2
-        if not whole or not all(isinstance(words, str) for words in pair):
-            raise RecordError(f"{pair!r} in {name!r}", "pairs [question, answer]")
-        turns += [{"role": "user", "content": pair[0]}, *conversations.assistant_turn(pair[1])]
+        match pair:
+            case [str(question), str(answer)]:
+                turns.append({"role": "user", "content": question})
+                turns += conversations.assistant_turn(answer)
+            case _:
+                raise RecordError(f"{pair!r} in {name!r}", "pairs [question, answer]")
     return turns
 
 
