@@ -25,6 +25,7 @@ from rlexp.spec.algo import RolloutAlgo, TrainerLike, TrlField
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.model_folder import saved_path
 from rlexp.spec.model import ModelSpec
+from rlexp.spec.model_kind import KINDS
 
 if TYPE_CHECKING:
     import torch
@@ -97,14 +98,12 @@ class Distill(RolloutAlgo):
         ours = training.policy.tokenizer.get_vocab()
         if wrong := vocabulary_problems(self._folder, KEY, ours, REMEDY):
             raise UserError(wrong)
-        from transformers import AutoModelForCausalLM
         from trl import DistillationConfig, DistillationTrainer
 
         arguments = DistillationConfig(**rollout_arguments(self, training))
         policy = training.policy
-        teacher = AutoModelForCausalLM.from_pretrained(
-            self._folder, dtype=policy.model.dtype, use_safetensors=True
-        )
+        teacher, _ = KINDS["language"].load(self._folder, KEY, dtype=policy.model.dtype)
+        policy.treat_padding(teacher)
         teacher = teacher.to(policy.model.device)
         with explain_missing_server(self):
             trainer = trl_trainer(DistillationTrainer, arguments, training, teacher_model=teacher)

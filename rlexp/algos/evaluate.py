@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.checks.model import model_is_there
 from rlexp.spec.data import Kind
 from rlexp.spec.errors import Problem
+from rlexp.spec.files.model_problems import folder_problems
 from rlexp.spec.model import ModelSpec
 from rlexp.spec.model_kind import Head
 
@@ -38,7 +40,11 @@ class Evaluate(AlgoSpec):
     def fits_model(self, model: ModelSpec) -> list[Problem]:
         if self.model is None:
             return []
-        problems = model_is_there(self.examined(model))
+        examined = self.examined(model)
+        problems = model_is_there(examined)
+        folder = Path(examined.path).expanduser()
+        if not problems and folder.is_dir():
+            problems = folder_problems(folder, examined, (self.head,), "algo.model")
         return [replace(problem, key="algo.model") for problem in problems]
 
 

@@ -30,6 +30,25 @@ Loss = Literal[
     "vespo",  # variational sequence-level weights
 ]
 
+CISPO_CAP = 5.0
+"""Largest importance weight of `cispo` where nothing else is said: what ScaleRL recommends
+(arXiv:2510.13786) and TRL's documentation repeats."""
+CLIPPING = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
+KNOBS_OF_LOSSES = {
+    "delta": CLIPPING,
+    "sapo_temperature_pos": ("sapo",),
+    "sapo_temperature_neg": ("sapo",),
+    "vespo_k_pos": ("vespo",),
+    "vespo_lambda_pos": ("vespo",),
+    "vespo_k_neg": ("vespo",),
+    "vespo_lambda_neg": ("vespo",),
+}
+"""Fields of TRL's config that only some losses read."""
+LEVELS = {"luspo": "sequence", "vespo": "token"}
+"""The level of importance sampling that a loss is defined for."""
+LENGTH_WEIGHTED = ("bnpo", "dr_grpo", "dapo", "cispo")
+"""Losses that would weigh a sequence's one ratio by its length."""
+
 
 class Grpo(RolloutAlgo):
     """Policy gradient with the group's mean as baseline."""
@@ -51,11 +70,41 @@ class Grpo(RolloutAlgo):
     epsilon: Annotated[float, TrlField()] = Field(gt=0)
     """Clip range of the ratio of new to old policy."""
     epsilon_high: Annotated[float | None, TrlField()] = Field(gt=0)
-    """Upper clip range; null takes `epsilon` (DAPO takes 0.28)."""
+    """Upper clip range; null takes `epsilon` (DAPO takes 0.28). With `cispo` it is the largest
+    importance weight itself, and null takes 5."""
     num_iterations: Annotated[int, TrlField()] = Field(gt=0)
     """Optimizer passes over each batch of rollouts (mu in the paper)."""
     mask_truncated_completions: Annotated[bool, TrlField()]
     """Leave completions without an end token out of the loss (DAPO)."""
+
+    def problems(self) -> list[Problem]:
+        """What would mean something else for this loss, or nothing at all."""
+        loss, problems = self.loss_type, super().problems()
+        if loss == "cispo" and self.epsilon_high is not None and self.epsilon_high < 1:
+            want = "1 or more with loss_type=cispo, which caps the weight itself there"
+            remedy = f"Set algo.epsilon_high={CISPO_CAP:g}, or null, which takes that."
+            problems.append(Problem("algo.epsilon_high", str(self.epsilon_high), want, remedy))
+        for name in KNOBS_OF_LOSSES.keys() & self.trl.keys():
+            if loss not in KNOBS_OF_LOSSES[name]:
+                want = f"nothing with loss_type={loss}, which does not read it"
+                remedy = f"Leave it out, or set algo.loss_type={KNOBS_OF_LOSSES[name][0]}."
+                problems.append(Problem(f"algo.trl.{name}", str(self.trl[name]), want, remedy))
+        level = self.trl.get("importance_sampling_level")
+        right = "token" if loss in LENGTH_WEIGHTED else LEVELS.get(loss, level)
+        if level is not None and level != right:
+            want = f"{right} with loss_type={loss}"
+            remedy = "Leave it out. GSPO is loss_type=grpo with sequence (arXiv:2507.18071)."
+            problems.append(Problem("algo.trl.importance_sampling_level", level, want, remedy))
+        return problems
+
+    def loss_arguments(self) -> dict[str, Any]:
+        """What TRL's config is told so that the loss is that of its paper."""
+        arguments: dict[str, Any] = {}
+        if self.loss_type == "cispo" and self.epsilon_high is None:
+            arguments["epsilon_high"] = CISPO_CAP
+        if self.loss_type in LEVELS:
+            arguments["importance_sampling_level"] = LEVELS[self.loss_type]
+        return arguments
 
     def fits(self, train: TrainSpec, hardware: HardwareSpec) -> list[Problem]:
         """Whole groups fill the batch."""
@@ -65,7 +114,7 @@ class Grpo(RolloutAlgo):
         """TRL's GRPOTrainer on prompts, with the run's reward."""
         from trl import GRPOConfig, GRPOTrainer
 
-        arguments = GRPOConfig(**rollout_arguments(self, training))
+        arguments = GRPOConfig(**(rollout_arguments(self, training) | self.loss_arguments()))
         reward = training.reward_function()
         rollout_func = self._rollout_func(training.policy) if self.rollout == "fast" else None
         with explain_missing_server(self):

@@ -21,6 +21,7 @@ from rlexp.algos.common.rollouts import with_vllm
 from rlexp.algos.common.trl import Training, whole_parts
 from rlexp.spec.algo import RolloutAlgo, TrainerLike
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.files.loading import load_whole
 from rlexp.spec.files.model_folder import saved_path
 from rlexp.spec.hardware import HardwareSpec
 from rlexp.spec.model import ModelSpec
@@ -117,20 +118,21 @@ class Ppo(PpoConfig, RolloutAlgo):
         Raises:
             UserError: one that reads other tokens than the policy's.
         """
-        from transformers import AutoModel
-
         # The run prepares its parts before it builds a trainer.
         assert self.critic_path is None or self._critic_folder is not None
         folder, vocabulary = self._critic_folder, policy.tokenizer.get_vocab()
         if folder and (wrong := vocabulary_problems(folder, CRITIC, vocabulary, REMEDY)):
             raise UserError(wrong)
-        body = AutoModel.from_pretrained(
+        body, _ = load_whole(
+            "AutoModel",
             folder or policy.folder,
+            CRITIC if folder else "model.path",
             dtype=policy.model.dtype,
-            attn_implementation=policy.spec.attention,
+            attn_implementation=policy.spec.attn_implementation,
             trust_remote_code=policy.spec.trust_remote_code,
-            use_safetensors=True,
-        ).to(policy.model.device)
+        )
+        body = body.to(policy.model.device)
+        policy.treat_padding(body)
         embedded = body.get_input_embeddings().num_embeddings
         if embedded <= max(vocabulary.values()):
             got = f"{self.critic_path}, which embeds {embedded} tokens"

@@ -27,7 +27,7 @@ def merge(adapter: Path, base: Path, target: Path) -> None:
     from transformers import AutoTokenizer
 
     config = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    weights = kind_of_task(config["task_type"]).load(base, dtype="auto")
+    weights, _ = kind_of_task(config["task_type"]).load(base, dtype="auto")
     dtype = weights.dtype
     merged = PeftModel.from_pretrained(weights.float(), str(adapter)).merge_and_unload()
     merged.to(dtype).save_pretrained(target)

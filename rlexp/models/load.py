@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rlexp.models.locate import FolderOf, local_folder, model_folder
 from rlexp.models.memory import available_bytes, full_training_bytes, parameter_count
-from rlexp.models.policy import Policy, adapter_config, load_weights
+from rlexp.models.padding.treatment import PaddingTreatment
+from rlexp.models.policy import Policy, adapter_config, hide_router_losses, load_weights
 from rlexp.models.tokenizer import ModelTokenizer
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.devices import has_bf16
 from rlexp.spec.files.model_folder import vocabulary
+from rlexp.spec.files.rounding import rounding_problems
+from rlexp.spec.files.weights import named
+from rlexp.spec.model import ModelSpec
 from rlexp.spec.model_kind import KINDS, Head
 from rlexp.spec.peft import LoraPeft, NoPeft, QloraPeft
 from rlexp.spec.run import RunSpec
@@ -60,13 +64,19 @@ def load_policy(
     tokenizer = reader.tokenizer
     notes += reader.notes
     quantization = _four_bits(peft) if isinstance(peft, QloraPeft) else None
+    whole = isinstance(peft, NoPeft) and spec.algo.trains
+    if whole and (problems := rounding_problems(spec.algo.learning_rate, spec.model)):
+        raise UserError(problems)
     dtype = _dtype(spec, peft, device)
-    weights = load_weights(spec.model, folder, dtype, quantization, head)
+    weights, new_head = load_weights(spec.model, folder, dtype, quantization, head)
     model = weights if quantization else weights.to(device)
+    router_losses = hide_router_losses(model)
+    notes += _notes_of(model, spec.model, new_head)
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         got = f"a tokenizer of {len(tokenizer)} tokens for a model that embeds fewer"
         raise UserError(Problem("model.tokenizer", got, "the model's own tokenizer (null)"))
     getattr(model, KINDS[head].padding).pad_token_id = tokenizer.pad_token_id
+    padding = _padding(spec, model, notes) if KINDS[head].writes else PaddingTreatment()
     return Policy(
         model=model,
         tokenizer=tokenizer,
@@ -76,7 +86,47 @@ def load_policy(
         adapter=None if isinstance(peft, NoPeft) else adapter_config(peft, head),
         learning_rate_factor=1.0 if isinstance(peft, NoPeft) else peft.learning_rate_factor,
         notes=notes,
+        padding=padding,
+        grouping=padding.sampling,
+        router_losses=router_losses,
     )
+
+
+def _notes_of(model: Any, spec: ModelSpec, new_head: list[str]) -> list[str]:
+    """Return what people should know of the weights as they were loaded."""
+    notes: list[str] = []
+    if new_head:
+        notes.append(f"the head is new, and begins at random: {named(new_head)}")
+    has_heads = hasattr(model.config.get_text_config(), "num_attention_heads")
+    if spec.attention == "auto" and has_heads and model.config._attn_implementation == "eager":
+        notes.append(f"attention: eager, for {type(model).__name__} has no sdpa")
+    return notes
+
+
+def _padding(spec: RunSpec, model: Any, notes: list[str]) -> PaddingTreatment:
+    """Return how padded batches are read, and let the model read them so.
+
+    Raises:
+        UserError: a model that looks ahead, or one that padding disturbs where others sample.
+    """
+    from rlexp.models.padding.treatment import NotCausal, padding_treatment
+
+    name, key = type(model).__name__, "model.path"
+    try:
+        treatment = padding_treatment(model)
+    except NotCausal as error:
+        got = f"{spec.model.path}, a {name} with {error}"
+        want = "a causal language model, which reads from left to right"
+        raise UserError(
+            Problem(key, got, want, "One that does: model.path=builtin:tiny.")
+        ) from error
+    apart = "apart" in (treatment.forward, treatment.sampling)
+    if apart and getattr(spec.algo, "rollout", "fast") == "transformers":
+        got = f"transformers, which pads prompts: a {name} reads the padding too"
+        raise UserError(Problem("algo.rollout", got, "fast", "Set algo.rollout=fast."))
+    treatment.apply(model)
+    notes += treatment.notes()
+    return treatment
 
 
 def _new_model(spec: RunSpec, texts: Sequence[str], notes: list[str]) -> Path:

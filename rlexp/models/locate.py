@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Protocol
@@ -13,8 +13,10 @@ from rlexp.models.adapters import ADAPTER_CONFIG, BASE, base_of
 from rlexp.runtime.cache import cache_folder, make_once
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.model_folder import is_adapter
+from rlexp.spec.files.model_problems import folder_problems
 from rlexp.spec.files.registry_reference import is_registered
 from rlexp.spec.model import ModelSpec
+from rlexp.spec.model_kind import Head
 
 WEIGHTS = ["*.safetensors", "*.safetensors.index.json"]
 """Pickled weights are never fetched: loading them can run code."""
@@ -76,18 +78,28 @@ def made_folder(model: ModelSpec, folder_of: FolderOf) -> Path | None:
     return None if is_adapter(folder) else folder
 
 
-def fetch(model: ModelSpec, folder_of: FolderOf) -> None:
-    """Have the files of a hub or registry model here; what rlexp makes itself is made later.
+def fetch(model: ModelSpec, folder_of: FolderOf, heads: Iterable[Head]) -> None:
+    """Have the files of a model here, whole; what rlexp makes itself is made later.
+
+    Args:
+        model: of the hub, of the registry, or a folder.
+        folder_of: as `local_folder`.
+        heads: what the run makes of it.
 
     Raises:
-        UserError: a hub id that cannot be had, with the way to use a local folder.
+        UserError: a hub id that cannot be had, with the way to use a local folder, or files that
+            the run cannot use.
     """
+    key = "model.path"
     if model.path.startswith("builtin:"):
         return
-    folder = folder_of(model.path, model.revision, "model.path", model.trust_remote_code)
-    if is_adapter(folder):
+    folder = folder_of(model.path, model.revision, key, model.trust_remote_code)
+    problems = folder_problems(folder, model, heads, key)
+    if is_adapter(folder) and not problems:
         base, revision = base_of(folder)
-        folder_of(base, revision, "model.path")
+        problems = folder_problems(folder_of(base, revision, key), model, heads, key)
+    if problems:
+        raise UserError(problems)
 
 
 def local_folder(

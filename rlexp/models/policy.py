@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from peft import LoraConfig, PeftConfig
     from transformers import BitsAndBytesConfig, TrainerCallback
 
+    from rlexp.models.padding.treatment import PaddingTreatment
+    from rlexp.models.sampling.kv_cache import Sampling
     from rlexp.models.sampling.rollout import Rollout
 
 
@@ -38,6 +40,10 @@ class Policy:
         adapter: the PEFT config that the trainer adds, or None when all weights are trained.
         learning_rate_factor: what the adapter asks of `algo.learning_rate`.
         notes: what was decided on the way, in words for the card.
+        padding: how padded batches are kept from changing what its weights say.
+        grouping: which prompts are read together while sampling.
+        router_losses: whether its config asks for the losses of a mixture's routers, which are for
+            training alone: `model` has them off.
         sampler: who samples for the training, called like `roll_out_ids`; None is rlexp's own
             loop.
     """
@@ -50,6 +56,9 @@ class Policy:
     adapter: PeftConfig | None
     learning_rate_factor: float
     notes: list[str]
+    padding: PaddingTreatment | None = None
+    grouping: Sampling = "padded"
+    router_losses: bool = False
     sampler: Callable[..., Rollout] | None = None
 
     @property
@@ -153,8 +162,26 @@ class Policy:
             prompts,
             eos_token_ids=self.eos_token_ids,
             pad_token_id=self.tokenizer.pad_token_id,
+            grouping=self.grouping,
             **sampling,
         )
+
+    def treat_padding(self, model: Any) -> None:
+        """Let a model that reads the policy's batches read padded ones as it reads each row alone.
+
+        Args:
+            model: of the policy's architecture, or another causal language model.
+        """
+        if self.padding is None:
+            return
+        padding = self.padding
+        if model.config.model_type != self.model.config.model_type:
+            from rlexp.models.padding.treatment import padding_treatment
+
+            if model.get_output_embeddings() is None:
+                return  # a critic's body: it is always told the positions
+            padding = padding_treatment(model)
+        padding.apply(model)
 
     @contextmanager
     def reference(self) -> Iterator[Callable[..., Any]]:
@@ -166,8 +193,10 @@ class Policy:
         if hasattr(self.model, "disable_adapter"):
             yield AdapterOff(self.model)
             return
-        reference = load_weights(self.spec, self.folder, self.model.dtype).to(self.model.device)
-        yield reference.eval()
+        reference, _ = load_weights(self.spec, self.folder, self.model.dtype)
+        hide_router_losses(reference)
+        self.treat_padding(reference)
+        yield reference.to(self.model.device).eval()
 
 
 @dataclass(frozen=True)
@@ -187,15 +216,32 @@ def load_weights(
     dtype: torch.dtype,
     quantization: BitsAndBytesConfig | None = None,
     head: Head = "language",
-) -> Any:
-    """The model in `folder`, safetensors only; a reward head that is not there begins random."""
+) -> tuple[Any, list[str]]:
+    """Return the model in `folder`, safetensors only, and what of a reward head begins random.
+
+    Raises:
+        UserError: weights that are not whole.
+    """
     return KINDS[head].load(
         folder,
         dtype=dtype,
-        attn_implementation=spec.attention,
+        attn_implementation=spec.attn_implementation,
         trust_remote_code=spec.trust_remote_code,
         quantization_config=quantization,
     )
+
+
+def hide_router_losses(model: Any) -> bool:
+    """Switch a mixture's router losses off in its config; return whether they were on.
+
+    Where they are wanted, trainers ask for them in each call: sampling, evaluations and whoever
+    loads what is saved have no use for them.
+    """
+    config = model.config.get_text_config()
+    wanted = bool(getattr(config, "output_router_logits", False))
+    if wanted:
+        config.output_router_logits = False
+    return wanted
 
 
 def adapter_config(peft: LoraPeft, head: Head = "language") -> LoraConfig:

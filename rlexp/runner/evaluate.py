@@ -78,6 +78,7 @@ def _evaluate_against(
     parts.recorder.say(f"{'second':12} the same prompts")
     if related:
         policy.model = second.model.to(policy.model.device)
+        policy.grouping = second.grouping
         return evaluator.evaluate_and_log(step, trained=True)
     evaluator.begin(kind, second, rows[1], scorer)
     evaluator.left_out = (*reference_metrics(), "perplexity")

@@ -26,6 +26,7 @@ from rlexp.runtime.device import join_processes, prepare
 from rlexp.runtime.environment import hub_closed, share_cores, silence_libraries
 from rlexp.scoring import Scorer
 from rlexp.scoring.all_gather import AllGather, SingleProcess
+from rlexp.spec.checks.model import heads_needed
 from rlexp.spec.model import ModelSpec
 from rlexp.spec.model_kind import ModelKind
 from rlexp.spec.rows import rows_read
@@ -212,7 +213,7 @@ def _read_data(
     splits = load_data(spec.data, rows_read(spec.algo, spec.data))
     splits = with_texts_of(splits, spec.eval.texts_path)
     for model in models:
-        fetch(model, model_folder_resolver(spec))
+        fetch(model, model_folder_resolver(spec), heads_needed(spec.algo, spec.data))
     # what the rows become, by tokenizer and template alone
     folder = made_folder(spec.model, model_folder_resolver(spec))
     reader = ModelTokenizer.load(spec.model, folder) if folder else None

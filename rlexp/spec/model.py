@@ -66,8 +66,9 @@ class ModelSpec(Part):
     """Of the weights in memory; `auto` takes float32 where they are trained, and bfloat16 where an
     adapter leaves them frozen and the device has it. (A small update of a bfloat16 weight rounds
     to nothing.)"""
-    attention: Literal["sdpa", "eager", "flash_attention_2"]
-    """Attention implementation of transformers."""
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"]
+    """Attention implementation of transformers; `auto` takes sdpa, or eager where the architecture
+    has no other."""
     trust_remote_code: bool
     """Run code that comes with the weights. Off unless you trust its author."""
     tokenizer: str | None
@@ -84,3 +85,8 @@ class ModelSpec(Part):
     """Sizes of a new model, for `builtin:scratch`; null: the weights are there."""
     recommended: Recommended
     """What suits this size."""
+
+    @property
+    def attn_implementation(self) -> str | None:
+        """What `from_pretrained` is told of the attention; None lets it choose."""
+        return None if self.attention == "auto" else self.attention

@@ -12,6 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
+from rlexp.spec.files.loading import load_whole
+
 Head = Literal["language", "reward"]
 """The next token's logits, or one number for a whole text."""
 
@@ -44,17 +46,19 @@ class ModelKind:
         """Name of the class of transformers that loads it."""
         return f"AutoModelFor{self.architecture}"
 
-    def load(self, folder: Path, **options: Any) -> Any:
-        """Load the model in a folder, safetensors only; a head that is not there begins random.
+    def load(self, folder: Path, key: str = "model.path", **options: Any) -> tuple[Any, list[str]]:
+        """Return the model in a folder, and what of its head is not there and begins at random.
 
         Args:
-            folder: config and weights.
+            folder: config and weights, safetensors only.
+            key: that names the model.
             options: for `from_pretrained`, beside what the kind wants.
-        """
-        import transformers
 
-        auto_class = getattr(transformers, self.auto_class)
-        return auto_class.from_pretrained(folder, **self.config, use_safetensors=True, **options)
+        Raises:
+            UserError: weights that are not whole.
+        """
+        new_head, options = not self.writes, {**self.config, **options}
+        return load_whole(self.auto_class, folder, key, new_head=new_head, **options)
 
     @property
     def evaluate(self) -> Callable[..., Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rlexp.spec.errors import Problem
 from rlexp.spec.files.model_folder import is_adapter, saved_config, saved_path, vocabulary
+from rlexp.spec.files.weights import weight_problems
 from rlexp.spec.model import ModelSpec
 
 Vocabulary = dict[str, int]
@@ -45,7 +46,7 @@ def auxiliary_model_problems(
     names = config.get("architectures") or ["model of unknown architecture"]
     known = all(any(kind in name for kind in architectures) for name in names)
     if known and not config.get("is_encoder_decoder"):
-        return []
+        return weight_problems(folder, config, key)
     return [Problem(key, f"{folder}, a {', '.join(names)}", want)]
 
 

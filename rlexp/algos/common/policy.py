@@ -25,6 +25,7 @@ class PolicyToTrain(Protocol):
     spec: ModelSpec
     adapter: PeftConfig | None
     learning_rate_factor: float
+    router_losses: bool
 
     @property
     def eos_token_ids(self) -> list[int]: ...
@@ -40,6 +41,8 @@ class PolicyToTrain(Protocol):
     ) -> Any: ...
 
     def reference(self) -> AbstractContextManager[Callable[..., Any]]: ...
+
+    def treat_padding(self, model: Any) -> None: ...
 
     def in_place_of_generate(self) -> TrainerCallback: ...
 

@@ -21,8 +21,10 @@ from rlexp.spec.errors import Problem, UserError
 
 
 def rollout_arguments(algo: RolloutAlgo, training: Training) -> dict[str, Any]:
-    """`trl_arguments`, and what TRL's config is told of vLLM."""
-    arguments = trl_arguments(algo, training)
+    """`trl_arguments`, and what TRL's config is told of dropout and of vLLM."""
+    # With the model's own dropout the passes that form a ratio or a KL would see two networks.
+    of_adapter = getattr(training.policy.adapter, "lora_dropout", 0.0)
+    arguments = {"disable_dropout": not of_adapter, **trl_arguments(algo, training)}
     if algo.rollout != "vllm" or not algo.trl_runs_vllm:
         return arguments
     options = arguments.pop("generation_kwargs", None) or {}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from rlexp.algos.common.fused_head import check_fused_head
 from rlexp.algos.common.policy import PolicyToTrain
 from rlexp.algos.common.reward_function import RewardFunction
 from rlexp.scoring import Scorer
 from rlexp.spec.algo import AlgoSpec, VllmSpec, trl_names, trl_values
-from rlexp.spec.errors import Problem
+from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.hardware import HardwareSpec
 from rlexp.spec.run import RunSpec
 from rlexp.spec.train import TrainSpec
@@ -53,6 +55,9 @@ OWNED_OF_ROLLOUTS = {
     **trl_names(VllmSpec, "algo.vllm"),
 }
 """The same for algorithms that sample."""
+
+EXPERTS = ("num_experts", "num_experts_per_tok")
+"""What TRL reads of a mixture's config to compute its router loss."""
 
 
 @dataclass(frozen=True)
@@ -135,18 +140,68 @@ def trl_trainer(
         columns: of the rows; none named takes all.
         more: what this trainer alone takes.
     """
-    rows = training.rows
+    rows, policy = training.rows, training.policy
     if columns:
         rows = [{name: row[name] for name in columns} for row in rows]
-    return kind(
-        model=training.policy.model,
-        args=arguments,
-        train_dataset=as_dataset(rows),
-        processing_class=training.policy.tokenizer,
-        peft_config=training.policy.adapter,
-        callbacks=training.callbacks,
-        **more,
-    )
+    with _router_losses_as_saved(policy):
+        trainer = kind(
+            model=policy.model,
+            args=arguments,
+            train_dataset=as_dataset(rows),
+            processing_class=policy.tokenizer,
+            peft_config=policy.adapter,
+            callbacks=training.callbacks,
+            **more,
+        )
+    if (reference := getattr(trainer, "ref_model", None)) is not None:
+        policy.treat_padding(reference)  # TRL has loaded it by itself
+    if getattr(arguments, "disable_dropout", False):
+        disable_functional_dropout(trainer.model)  # pyright: ignore[reportAttributeAccessIssue]
+    check_router_loss(trainer)
+    check_fused_head(trainer, policy, training.spec.algo.name)
+    return trainer
+
+
+def disable_functional_dropout(model: Any) -> None:
+    """Switch off the dropout that a model's layers call by a rate of their own.
+
+    TRL switches off modules of dropout alone. Layers that are left out at random are meant too
+    (`layerdrop`).
+    """
+    for module in model.modules():
+        for name, value in vars(module).items():
+            if "drop" in name and isinstance(value, float):
+                setattr(module, name, 0.0)
+
+
+def check_router_loss(trainer: Any) -> None:
+    """Refuse a mixture whose router loss TRL would fail to compute, at its first step."""
+    if not getattr(trainer, "aux_loss_enabled", False):
+        return
+    config = trainer.model.config.get_text_config()
+    unknown = [name for name in EXPERTS if not hasattr(config, name)]
+    if unknown:
+        key, name = "algo.trl.router_aux_loss_coef", type(config).__name__
+        got = f"{trainer.router_aux_loss_coef:g}, for a {name} without {' and '.join(unknown)}"
+        want = "0: TRL cannot compute the router loss of this mixture of experts"
+        raise UserError(Problem(key, got, want, f"Set {key}=0."))
+
+
+@contextmanager
+def _router_losses_as_saved(policy: PolicyToTrain) -> Iterator[None]:
+    """Show a trainer whether the model's folder asks for router losses; then they are off again.
+
+    TRL reads it when a trainer is built, and asks for the losses in each training step by itself.
+    """
+    config = policy.model.config.get_text_config()
+    if not hasattr(config, "output_router_logits"):
+        yield
+        return
+    config.output_router_logits = policy.router_losses
+    try:
+        yield
+    finally:
+        config.output_router_logits = False
 
 
 def as_dataset(rows: list[dict[str, Any]]) -> Dataset:

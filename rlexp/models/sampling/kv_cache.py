@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import Cache, DynamicCache
@@ -12,6 +12,9 @@ from transformers.cache_utils import DynamicLayer
 
 ROOM = 64
 """Tokens that the cache has room for beyond those it holds; when they are used up it is copied."""
+
+Sampling = Literal["padded", "apart", "reread"]
+"""Prompts padded to one length; those of each length by themselves; those, and without a cache."""
 
 
 def padded(
@@ -24,10 +27,33 @@ def padded(
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
+def rows_together(prompts: Sequence[Sequence[int]], grouping: Sampling) -> list[list[int]]:
+    """Return which prompts are read at once: all, or those of each length."""
+    if grouping == "padded":
+        return [list(range(len(prompts)))]
+    lengths = dict.fromkeys(len(prompt) for prompt in prompts)
+    return [
+        [row for row, prompt in enumerate(prompts) if len(prompt) == length] for length in lengths
+    ]
+
+
 def unpadded(values: torch.Tensor, mask: torch.Tensor) -> list[list[Any]]:
     """The values (n, t) of each row where the mask is 1."""
     rows = zip(values.tolist(), mask.tolist(), strict=True)
     return [[value for value, real in zip(*row, strict=True) if real] for row in rows]
+
+
+def takes_past(model: Any) -> bool:
+    """Whether a causal LM goes on from what it has read (`past_key_values`)."""
+    return "past_key_values" in _parameters(_without_adapter(model))
+
+
+def _without_adapter(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _parameters(model: Any) -> Any:
+    return inspect.signature(type(model).forward).parameters
 
 
 class DecodingState:
@@ -41,13 +67,12 @@ class DecodingState:
         Raises:
             TypeError: a model that has no `past_key_values`.
         """
-        plain = model.get_base_model() if hasattr(model, "get_base_model") else model
-        parameters = inspect.signature(type(plain).forward).parameters
-        if "past_key_values" not in parameters:
+        plain = _without_adapter(model)
+        if not takes_past(model):
             name = type(plain).__name__
             raise TypeError(f"{name} takes no past_key_values, which sampling token by token needs")
         self._model = model
-        self._takes_positions = "position_ids" in parameters
+        self._takes_positions = "position_ids" in _parameters(plain)
         layers = DynamicCache(config=plain.config).layers
         # Layers with a window or a state of their own stay what transformers makes of them.
         self._cache: Any = Cache(
@@ -94,6 +119,37 @@ class DecodingState:
             **({"position_ids": positions} if self._takes_positions else {}),
         )
         return output.logits[:, -1]
+
+
+class RereadingState:
+    """The same for a model without a cache that could be used: each step reads all from the start.
+
+    Prompts are of one length.
+    """
+
+    def __init__(self, model: Any) -> None:
+        """
+        Args:
+            model: transformers causal LM, or a PEFT model around one.
+        """
+        self._model = model
+
+    def prefill(self, prompts: Sequence[Sequence[int]], pad_token_id: int) -> torch.Tensor:
+        """Read the prompts; logits (n, vocabulary) of the first token of each answer."""
+        self._ids = torch.tensor([list(prompt) for prompt in prompts], device=self._model.device)
+        return self._forward()
+
+    def decode(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Read one more token of each sequence; logits (n, vocabulary) of the next."""
+        self._ids = torch.cat([self._ids, tokens[:, None]], dim=1)
+        return self._forward()
+
+    def select_rows(self, rows: torch.Tensor) -> None:
+        """Go on with these rows only."""
+        self._ids = self._ids[rows]
+
+    def _forward(self) -> torch.Tensor:
+        return self._model(input_ids=self._ids, use_cache=False, logits_to_keep=1).logits[:, -1]
 
 
 class PreallocatedCacheLayer(DynamicLayer):

@@ -20,7 +20,14 @@ from typing import Any
 
 import torch
 
-from rlexp.models.sampling.kv_cache import DecodingState, padded, unpadded
+from rlexp.models.sampling.kv_cache import (
+    DecodingState,
+    RereadingState,
+    Sampling,
+    padded,
+    rows_together,
+    unpadded,
+)
 from rlexp.spec.errors import RunFailed
 
 Drawn = tuple[torch.Tensor, torch.Tensor]
@@ -77,6 +84,7 @@ def roll_out(
     eos_token_ids: Sequence[int],
     pad_token_id: int,
     generator: torch.Generator | None = None,
+    grouping: Sampling = "padded",
 ) -> Rollout:
     """Sample one answer to each prompt, without gradients and in eval mode.
 
@@ -92,10 +100,11 @@ def roll_out(
         generator: source of randomness; torch's global one for the CPU when None, whatever the
             model's device: a training's seed decides about its rollouts, and a checkpoint's random
             state resumes them.
+        grouping: which prompts are read together, for a model that padding disturbs.
 
     Raises:
         ValueError: no prompt, an empty prompt, a temperature or a length that is not positive.
-        TypeError: a model that has no `past_key_values`.
+        TypeError: a model that has no `past_key_values`, unless it is to read anew for each token.
         RunFailed: a model whose logits are not finite.
     """
     _check_arguments(prompts, temperature, max_new_tokens)
@@ -112,8 +121,14 @@ def roll_out(
     def draw(logits: torch.Tensor, rows: torch.Tensor, step: int) -> Drawn:
         return sample_tokens(logits, uniforms[rows, step], temperature, top_k, top_p)
 
-    with _eval_mode(model), _without_gradients(model):
-        steps = completions.decode(DecodingState(model), prompts, pad_token_id, draw)
+    state_of = RereadingState if grouping == "reread" else DecodingState
+    steps = 0
+    with eval_mode(model), without_gradients(model):
+        for rows in rows_together(prompts, grouping):
+            group = [prompts[row] for row in rows]
+            places = torch.tensor(rows, device=device)
+            decoded = completions.decode(state_of(model), group, places, pad_token_id, draw)
+            steps = max(steps, decoded)
     return completions.finalise(*padded(prompts, pad_token_id, device), pad_token_id, steps)
 
 
@@ -133,21 +148,22 @@ class Completions:
 
     def decode(
         self,
-        state: DecodingState,
+        state: DecodingState | RereadingState,
         prompts: Sequence[Sequence[int]],
+        rows: torch.Tensor,
         pad_token_id: int,
         draw: Callable[[torch.Tensor, torch.Tensor, int], Drawn],
     ) -> int:
-        """Sample until all answers have ended or are at the limit; the steps that were taken.
+        """Sample until these answers have ended or are at the limit; the steps that were taken.
 
         Args:
             state: has read nothing yet.
             prompts: token ids, unpadded.
+            rows: (m,), which of the n answers are theirs.
             pad_token_id: fills prompts up.
             draw: from logits, rows and step to tokens and their log-probabilities.
         """
-        rows = torch.arange(len(prompts), device=self.ends.device)  # those still in the batch
-        step, unfinished = 0, torch.ones_like(rows, dtype=torch.bool)
+        step, unfinished = 0, torch.ones_like(rows, dtype=torch.bool)  # rows: still in the batch
         # prefill
         logits = state.prefill(prompts, pad_token_id)
         while True:
@@ -261,15 +277,15 @@ def _draw_uniforms(
     return (drawn.float() if device.type == "mps" else drawn).to(device)
 
 
-def _without_gradients(model: torch.nn.Module) -> AbstractContextManager[Any]:
-    """Inference mode where it can be: four-bit layers build their quantisation state at the first
-    forward, and training could not use one that was made in inference mode."""
+def without_gradients(model: torch.nn.Module) -> AbstractContextManager[Any]:
+    """Return inference mode where it can be: four-bit layers build their quantisation state at the
+    first forward, and training could not use one that was made in inference mode."""
     quantized = getattr(model, "is_loaded_in_4bit", False)
     return torch.no_grad() if quantized else torch.inference_mode()
 
 
 @contextmanager
-def _eval_mode(model: torch.nn.Module) -> Iterator[None]:
+def eval_mode(model: torch.nn.Module) -> Iterator[None]:
     """No dropout, and no gradient checkpointing, which transformers does in training mode only."""
     training = [module for module in model.modules() if module.training]
     model.eval()

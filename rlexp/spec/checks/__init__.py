@@ -24,7 +24,13 @@ from rlexp.spec.checks.hardware import (
     precision_exists,
 )
 from rlexp.spec.checks.judge import judge_can_compare, judge_is_right, rivals_are_sampled
-from rlexp.spec.checks.model import adapter_fits, chat_template_is_there, model_is_there
+from rlexp.spec.checks.model import (
+    adapter_fits,
+    chat_template_is_there,
+    model_is_there,
+    model_is_whole,
+    weights_can_move,
+)
 from rlexp.spec.checks.new_model import shape_is_right
 from rlexp.spec.checks.trl import check_trl
 from rlexp.spec.errors import Problems
@@ -44,6 +50,8 @@ CHECKS: list[tuple[tuple[str, ...], Callable[..., Problems]]] = [
     (("hardware",), device_exists),
     (("hardware", "model"), precision_exists),
     (("model",), model_is_there),
+    (("algo", "data", "model"), model_is_whole),
+    (("algo", "model", "peft"), weights_can_move),
     (("model",), shape_is_right),
     (("model",), chat_template_is_there),
     (("peft", "hardware"), adapter_fits),

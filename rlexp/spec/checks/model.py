@@ -5,22 +5,28 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.checks.new_model import MADE_HERE
+from rlexp.spec.data import DataSpec
 from rlexp.spec.errors import Problem, Problems
 from rlexp.spec.files.devices import likely_device
 from rlexp.spec.files.model_folder import is_adapter
+from rlexp.spec.files.model_problems import folder_problems
 from rlexp.spec.files.registry_reference import is_registered
+from rlexp.spec.files.rounding import rounding_problems
 from rlexp.spec.hardware import HardwareSpec
 from rlexp.spec.model import ModelSpec
+from rlexp.spec.model_kind import Head
 from rlexp.spec.peft import PeftSpec, QloraPeft
+from rlexp.spec.rows import rows_are_sampled
 
 
 def model_is_there(model: ModelSpec) -> Problems:
+    """The path names what can be had; what a folder holds is looked at by `model_is_whole`."""
     path = Path(model.path).expanduser()
     if is_registered(model.path):  # what the registry has is asked once all else is right
         return []
-    scheme = model.path.partition(":")[0]
-    if scheme == "builtin":
+    if model.path.partition(":")[0] == "builtin":
         wrong = model.path not in MADE_HERE
         return [Problem("model.path", model.path, " or ".join(MADE_HERE))] if wrong else []
     looks_local = model.path.startswith(("/", ".", "~")) or model.path.count("/") > 1
@@ -31,14 +37,28 @@ def model_is_there(model: ModelSpec) -> Problems:
         return [
             Problem("model.path", f"{model.path}, a folder without config.json", "a model's folder")
         ]
-    if not any(path.glob("*.safetensors")):
-        remedy = "Save it again with save_pretrained: pickled weights can run code when loaded."
-        return [
-            Problem(
-                "model.path", f"{model.path}, without weights in safetensors", "safetensors", remedy
-            )
-        ]
     return []
+
+
+def model_is_whole(algo: AlgoSpec, data: DataSpec, model: ModelSpec) -> Problems:
+    """A folder's files are whole, and the model is what the algorithm makes of it."""
+    folder = Path(model.path).expanduser()
+    if model_is_there(model) or model.path.startswith("builtin:") or not folder.is_dir():
+        return []
+    return folder_problems(folder, model, heads_needed(algo, data), "model.path")
+
+
+def heads_needed(algo: AlgoSpec, data: DataSpec) -> tuple[Head, ...]:
+    """Return what a run makes of its model: where rows are sampled, a language model first."""
+    sampling: tuple[Head, ...] = ("language",) if rows_are_sampled(algo, data) else ()
+    return tuple(dict.fromkeys((*sampling, algo.head)))
+
+
+def weights_can_move(algo: AlgoSpec, model: ModelSpec, peft: PeftSpec) -> Problems:
+    """Whole weights in bfloat16 change only where a step is larger than what the format rounds."""
+    if not algo.trains or peft.kind != "none":
+        return []  # peft=auto decides once the weights are known, and asks again
+    return rounding_problems(algo.learning_rate, model)
 
 
 def chat_template_is_there(model: ModelSpec) -> Problems:

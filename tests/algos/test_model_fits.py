@@ -1,0 +1,117 @@
+"""What an algorithm makes of a model's peculiarities: losses, routers, heads."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from runs import problems_of, run_here, spec_of
+from small_models import small_model
+from tiny_policy import TinyPolicy, policy_of
+
+from rlexp.algos.common.fused_head import check_fused_head
+from rlexp.algos.common.trl import check_router_loss, disable_functional_dropout
+from rlexp.algos.grpo import CISPO_CAP, Grpo
+from rlexp.spec.errors import UserError
+
+
+def loss_arguments(*words: str) -> dict[str, Any]:
+    algo = spec_of("algo=grpo", *words).algo
+    assert isinstance(algo, Grpo)
+    return algo.loss_arguments()
+
+
+def test_cispo_caps_weights_above_one() -> None:
+    """A cap of 0.2, which makes a fifth of every token's weight, new or not."""
+    assert loss_arguments("algo.loss_type=cispo") == {"epsilon_high": CISPO_CAP}
+    assert loss_arguments("algo.loss_type=cispo", "algo.epsilon_high=3") == {}
+    found = problems_of("algo.loss_type=cispo", "algo.epsilon_high=0.28")
+    assert "algo.epsilon_high=5" in found["algo.epsilon_high"]
+    assert loss_arguments("algo.loss_type=dapo", "algo.epsilon_high=0.28") == {}
+
+
+def test_losses_at_the_level_that_they_are_defined_for() -> None:
+    """A sequence's loss over tokens' ratios, and a warning nobody reads."""
+    level = "importance_sampling_level"
+    assert loss_arguments("algo.loss_type=luspo") == {level: "sequence"}
+    assert f"algo.trl.{level}" in problems_of("algo.loss_type=luspo", f"algo.trl.{level}=token")
+    assert f"algo.trl.{level}" in problems_of(f"algo.trl.{level}=sequence")  # dapo
+    assert loss_arguments("algo.loss_type=grpo", f"algo.trl.{level}=sequence") == {}
+
+
+def test_knobs_that_the_loss_does_not_read() -> None:
+    """A knob that is turned, and turns nothing."""
+    found = problems_of("algo.trl.sapo_temperature_pos=2", "algo.trl.vespo_k_neg=1")
+    assert "algo.loss_type=sapo" in found["algo.trl.sapo_temperature_pos"]
+    assert "algo.loss_type=vespo" in found["algo.trl.vespo_k_neg"]
+    assert "algo.trl.delta" in problems_of("algo.loss_type=sapo", "algo.trl.delta=4")
+
+
+def test_dropout_without_a_module_is_off() -> None:
+    """A KL between two networks, which a policy that has not moved reports as its distance."""
+    model = small_model("qwen2", attention_dropout=0.9).train()
+    ids = torch.arange(2, 12)[None]
+    assert not torch.equal(model(input_ids=ids).logits, model(input_ids=ids).logits)
+    disable_functional_dropout(model)
+    torch.testing.assert_close(model(input_ids=ids).logits, model(input_ids=ids).logits)
+
+
+def test_router_losses_that_trl_cannot_compute() -> None:
+    """An attribute error at the first step, after the evaluation before it."""
+    model = small_model("granitemoe")
+    trainer = SimpleNamespace(model=model, aux_loss_enabled=True, router_aux_loss_coef=0.001)
+    with pytest.raises(UserError, match=r"algo\.trl\.router_aux_loss_coef=0"):
+        check_router_loss(trainer)
+    check_router_loss(SimpleNamespace(model=model, aux_loss_enabled=False))
+    mixture = SimpleNamespace(model=small_model("mixtral"), aux_loss_enabled=True)
+    check_router_loss(mixture)
+
+
+@pytest.mark.parametrize(("kind", "right"), [("qwen2", True), ("modernbert-decoder", False)])
+def test_heads_that_trl_leaves_a_part_of_out(kind: str, right: bool) -> None:
+    """A training on the log-probabilities of a model that nobody has."""
+    from trl.trainer.utils import add_fused_lm_head
+
+    model = small_model(kind)
+    policy: Any = SimpleNamespace(tokenizer=None)
+    trainer = SimpleNamespace(model=model, args=SimpleNamespace(temperature=0.7))
+    check_fused_head(trainer, policy, "sft")  # a trainer without one
+    add_fused_lm_head(model, temperature=0.7)
+    if right:
+        check_fused_head(trainer, policy, "sft")
+        return
+    with pytest.raises(UserError, match="algo=ppo"):
+        check_fused_head(trainer, policy, "sft")
+
+
+def test_the_reference_reads_padding_as_the_policy_does(tmp_path: Path) -> None:
+    """A KL between a model and itself that is not 0, for one of the two is padded."""
+    from rlexp.models.padding.treatment import PaddingTreatment
+
+    policy = policy_of(TinyPolicy(), tmp_path)
+    policy.padding = PaddingTreatment("apart", "apart")
+    with policy.reference() as reference:
+        assert "forward" in vars(reference.base_model)
+        assert "input_ids" in inspect.signature(reference.base_model.forward).parameters
+
+
+@pytest.mark.long
+def test_a_mixture_of_experts_has_its_card(tmp_path: Path) -> None:
+    """A run that fails in its last evaluation, where TRL has left the router losses on."""
+    from transformers import AutoTokenizer
+
+    from rlexp.builtin import tiny
+
+    folder = tmp_path / "mixture"
+    tokenizer = AutoTokenizer.from_pretrained(tiny.ensure_tiny_model())
+    small_model("mixtral", len(tokenizer)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    words = ["algo=sft", "reward=none", "model=local", f"model.path={folder}", "eval=quick"]
+    more = ["train.max_steps=1", "train.batch_size=4", "eval.prompts=4", "eval.texts=4"]
+    run = run_here(tmp_path / "run", *words, *more, "tracking=none", "hardware.threads=1")
+    assert (run / "card.json").is_file()
+    assert '"output_router_logits": true' not in (run / "model/config.json").read_text()
