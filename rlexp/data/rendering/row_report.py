@@ -114,7 +114,7 @@ def examine_rows(
     """
     examiner = _Examiner(spec, splits, reader)
     count = len(examiner.rows)
-    report = examiner.look_at(_spread(count, most))
+    report = examiner.look_at(examiner.numbers(most))
     if len(report.looked_at) < count and not any(example.kept for example in report.examples):
         report = examiner.look_at(list(range(count)))  # others may be short enough
     report.problems += nothing_to_learn(report.examples, spec)
@@ -145,26 +145,31 @@ class _Examiner:
         self.renderer = Renderer(reader.tokenizer, options)
         self.special = SpecialTokens.of(self.renderer, reader.end_token_ids)
         self.rows = splits.train if spec.algo.trains else splits.heldout
-        as_needed = splits.kind == spec.algo.needs or self._matched
-        self.row_format = spec.algo.row_format if spec.algo.trains and as_needed else "prompts"
+        self._matched = spec.algo.trains and pairs_are_matched(spec.algo, spec.data)
+        as_needed = spec.algo.trains and splits.kind == spec.algo.needs
+        self.row_format = spec.algo.row_format if as_needed or self._matched else "prompts"
 
-    @property
-    def _matched(self) -> bool:
-        return pairs_are_matched(self.spec.algo, self.spec.data)
+    def numbers(self, most: int | None) -> list[int]:
+        """Return the numbers of the rows to look at; of labelled ones all, for each has a match."""
+        return _spread(len(self.rows), None if self._matched else most)
+
+    def _place(self, number: int) -> str:
+        """Return where a row stands; a matched pair stands in two places."""
+        return self.splits.source if self._matched else self.splits.place_of(self.rows[number])
 
     def look_at(self, numbers: list[int]) -> RowReport:
         """Return the report on some of the training rows, by their numbers."""
-        spec, findings = self.spec, Findings(lambda place: self.splits.place_of(self.rows[place]))
+        spec, findings = self.spec, Findings(self._place)
         report = RowReport(self.row_format, len(self.rows), numbers, findings)
         framed = frame([self.rows[number] for number in numbers], spec.data, self.reader.chat)
         within = self._within_limit(framed, numbers, report)
-        if within and self._matched and spec.algo.trains:
-            within = self._matched_pairs(framed, within, numbers, report)
+        if within and self._matched:
+            within = self._matched_pairs([row for _, row in within], report)
         rows = [row for _, row in within]
         for outcome in examples_of(rows, self.row_format, self.renderer, cut_of(spec.algo)):
             number = within[outcome.number][0]
             if isinstance(outcome, RefusedRow):
-                self._refuse(number, outcome, report)
+                self._refuse(self._place(number), outcome, report)
             else:
                 report.examples.append(replace(outcome, number=number))
         report.lengths.add(report.examples)
@@ -180,7 +185,7 @@ class _Examiner:
         within = []
         for number, row, prompt in zip(numbers, framed, prompts, strict=True):
             if isinstance(prompt, Exception):
-                self._refuse(number, RefusedRow(number, str(prompt)), report)
+                self._refuse(self._place(number), RefusedRow(number, str(prompt)), report)
                 continue
             report.lengths.prompts.append(len(prompt.ids))
             if len(prompt.ids) > self.spec.data.max_prompt_length:
@@ -190,20 +195,14 @@ class _Examiner:
         report.problems += no_prompt_left(report.lengths.prompts, self.spec)
         return within
 
-    def _matched_pairs(
-        self,
-        framed: Rows,
-        within: list[tuple[int, dict[str, Any]]],
-        numbers: list[int],
-        report: RowReport,
-    ) -> list[tuple[int, dict[str, Any]]]:
+    def _matched_pairs(self, rows: Rows, report: RowReport) -> list[tuple[int, dict[str, Any]]]:
+        """Return pairs of texts that labels tell apart, numbered as pairs."""
         wanted = self.spec.train.max_steps * self.spec.train.batch_size
-        pairs, note = label_pairs([row for _, row in within], self.spec.seed, wanted)
+        pairs, note = label_pairs(rows, self.spec.seed, wanted)
         report.notes.append(note)
-        return [(within[place % len(within)][0], pair) for place, pair in enumerate(pairs)]
+        return list(enumerate(pairs))
 
-    def _refuse(self, number: int, refused: RefusedRow, report: RowReport) -> None:
-        place = report.findings.place_of(number)
+    def _refuse(self, place: str, refused: RefusedRow, report: RowReport) -> None:
         got = f"turns that the chat template does not take: {refused.reason.splitlines()[0]}"
         problem = Problem(place, got, "a conversation that it takes", REFUSED_REMEDY)
         if problem not in report.problems:
@@ -244,10 +243,6 @@ class _Examiner:
             if isinstance(outcome, Example):
                 report.heldout.append(outcome)
                 continue
-            place = splits.place_of(rows[outcome.number])
-            got = f"turns that the chat template does not take: {outcome.reason.splitlines()[0]}"
-            report.problems.append(
-                Problem(place, got, "a conversation that it takes", REFUSED_REMEDY)
-            )
+            self._refuse(splits.place_of(rows[outcome.number]), outcome, report)
         limit = self.spec.data.max_prompt_length
         report.heldout = [example for example in report.heldout if len(example.prompt.ids) <= limit]
