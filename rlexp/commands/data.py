@@ -209,6 +209,6 @@ def _remarks(
             yield ""
             yield title
             yield from (f"  {note}" for note in notes)
-    if not report.warnings():
+    if not report.warnings() and not report.problems:
         yield ""
         yield "nothing to look at: every turn is written, and answers end where sampling stops"

@@ -76,7 +76,7 @@ def histogram(values: Sequence[int]) -> list[str]:
     """Return a histogram in text, one line a bucket; nothing of no values.
 
     >>> histogram([1, 1, 2])
-    ['     1  ████████████████████████████████ 2', '     2  ████████████████ 1']
+    ['        1  ████████████████████████████████ 2', '        2  ████████████████ 1']
     """
     if not values:
         return []
@@ -86,7 +86,7 @@ def histogram(values: Sequence[int]) -> list[str]:
     for value in values:
         counts[(value - low) // width] += 1
     return [
-        f"{_bucket(low + place * width, width):>6}  {_bar(count, max(counts))} {count}".rstrip()
+        f"{_bucket(low + place * width, width):>9}  {_bar(count, max(counts))} {count}".rstrip()
         for place, count in enumerate(counts)
     ]
 

@@ -29,14 +29,12 @@ def duplicate_notes(rows: Sequence[Row], splits: Splits) -> list[str]:
     answered = any(name in row for row in rows[:1] for name in ANSWERS)
     notes = []
     if repeats := list(_repeats(whole)):
-        place = splits.place_of(rows[repeats[0]])
         what = "rows that repeat" if answered else "prompts that repeat"
-        notes.append(f"{what} an earlier one: {len(repeats)}, the first at {place}")
+        notes.append(f"{what} an earlier one: {len(repeats)}{_first(rows[repeats[0]], splits)}")
     again = [number for number in _repeats(prompts) if number not in set(repeats)]
     if again and answered:
-        first = splits.place_of(rows[again[0]])
         what = "rows with an earlier row's prompt and another answer"
-        notes.append(f"{what}: {len(again)}, the first at {first}")
+        notes.append(f"{what}: {len(again)}{_first(rows[again[0]], splits)}")
     most, count = Counter(map(_words, prompts)).most_common(1)[0] if prompts else ("", 0)
     if count > max(2, len(rows) // 20):
         notes.append(f"the most frequent prompt is in {count} of {len(rows)} rows: {most[:60]!r}")
@@ -52,8 +50,9 @@ def leak_notes(splits: Splits) -> list[str]:
     heldout = splits.heldout
     trained = {prompt_text(row) for row in splits.train}
     by_words = {_words(text) for text in trained}
-    exact = [row for row in heldout if prompt_text(row) in trained]
-    near = [row for row in heldout if row not in exact and _words(prompt_text(row)) in by_words]
+    asked = [(row, prompt_text(row)) for row in heldout]
+    exact = [row for row, text in asked if text in trained]
+    near = [row for row, text in asked if text not in trained and _words(text) in by_words]
     answers = set(_answers(splits.train))
     answered = splits.heldout_pairs or splits.heldout_labelled or splits.heldout_demonstrations
     same_answer = [row for row in answered if answers.intersection(_answers([row]))]
@@ -64,8 +63,8 @@ def leak_notes(splits: Splits) -> list[str]:
         (same_answer, "rows with an answer that is trained on"),
     ):
         if rows:
-            first = splits.place_of(rows[0])
-            notes.append(f"held-out {what}: {len(rows)} of {len(heldout)}, the first at {first}")
+            first = _first(rows[0], splits)
+            notes.append(f"held-out {what}: {len(rows)} of {len(heldout)}{first}")
     return notes
 
 
@@ -101,6 +100,12 @@ def length_bias_note(chosen: Sequence[int], rejected: Sequence[int]) -> str | No
 
 LENGTH_TELLS = 0.8
 """Share of pairs from which on length tells more than most reward models do."""
+
+
+def _first(row: Row, splits: Splits) -> str:
+    """Return where a first row stands, in words; nothing where that is not known."""
+    place = splits.place_of(row)
+    return "" if place == splits.source else f", the first at {place}"
 
 
 def _repeats(keys: Iterable[object]) -> Iterator[int]:

@@ -13,7 +13,7 @@ from rlexp.data.rendering.encoding import Renderer, TemplateRefusal, common_pref
 from rlexp.data.rendering.examples import Example, TokenSequence
 from rlexp.data.rendering.findings import Findings, quoted
 from rlexp.data.rendering.turns_kept import check_turns
-from rlexp.spec.text import Message, content_of
+from rlexp.spec.text import Message, content_of, joined
 
 PROBE = "ANSWER"
 """An answer that shows what a template writes before one."""
@@ -73,6 +73,7 @@ def check_examples(
             answered += _check_conversation(example, spellings, findings)
         else:
             answered += 1
+            _check_join(example, findings)
         if example.lost_prompt:
             _add_lost_prompt(example, conversation, renderer, findings)
     _check_generation_prompt(examples, renderer, findings)
@@ -95,6 +96,21 @@ def _check_conversation(example: Example, spellings: re.Pattern[str], findings: 
                     "Give the texts without them, or as plain prompts with model.chat=false.",
                 )
     return answered
+
+
+def _check_join(example: Example, findings: Findings) -> None:
+    """Look whether the last word of a text prompt and the first of its answer are one."""
+    prompt = example.row["prompt"]
+    for sequence in example.sequences:
+        answer = example.row.get(sequence.column, "") if sequence.column != "prompt" else ""
+        if joined(prompt, answer) != prompt + answer:
+            findings.add(
+                "run_together",
+                example.number,
+                "nothing stands between the prompt and the answer",
+                quoted(f"{prompt[-SHOWN_END // 2 :]}{answer[: SHOWN_END // 2]}"),
+                "Begin answers with a space or a line break.",
+            )
 
 
 def _check_beginning(

@@ -164,6 +164,15 @@ def test_a_prompt_that_brings_its_own_first_token(tmp_path: Path) -> None:
     assert "begins with <s> twice" in warning
 
 
+def test_a_prompt_and_an_answer_that_run_together(tmp_path: Path) -> None:
+    """Two words that the model learns as one."""
+    path = tmp_path / "rows.jsonl"
+    rows = [{"prompt": f"Lamp {n}.", "completion": "It is old."} for n in range(30)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (warning,) = report_on(path, reader_of(byte_tokenizer(eos="</s>"))).warnings()
+    assert "nothing stands between the prompt and the answer" in warning
+
+
 def pairs_file(folder: Path, count: int = 30) -> Path:
     path = folder / "pairs.jsonl"
     rows = [
