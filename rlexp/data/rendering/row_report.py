@@ -147,7 +147,9 @@ class _Examiner:
         self.rows = splits.train if spec.algo.trains else splits.heldout
         self._matched = spec.algo.trains and pairs_are_matched(spec.algo, spec.data)
         as_needed = spec.algo.trains and splits.kind == spec.algo.needs
-        self.row_format = spec.algo.row_format if as_needed or self._matched else "prompts"
+        self.row_format: RowFormat = (
+            spec.algo.row_format if as_needed or self._matched else "prompts"
+        )
 
     def numbers(self, most: int | None) -> list[int]:
         """Return the numbers of the rows to look at; of labelled ones all, for each has a match."""
