@@ -15,9 +15,9 @@ KINDS = {
     "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64},
     "recurrent_gemma": {**WIDE, **HEADS, "lru_width": 16, "attention_window_size": 32},
     "rwkv": {**WIDE, "attention_hidden_size": 16, "context_length": 64},
+    "openai-gpt": {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64},
     "gptj": {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64, "rotary_dim": 4},
     "mixtral": {**WIDE, **HEADS, **EXPERTS},
-    "granitemoe": {**WIDE, **HEADS, **EXPERTS},
     "xlnet": {"d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 32},
     "modernbert-decoder": {**WIDE, "num_attention_heads": 2},
 }

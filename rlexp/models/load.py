@@ -109,17 +109,14 @@ def _padding(spec: RunSpec, model: Any, notes: list[str]) -> PaddingTreatment:
     Raises:
         UserError: a model that looks ahead, or one that padding disturbs where others sample.
     """
-    from rlexp.models.padding.treatment import NotCausal, padding_treatment
+    from rlexp.models.padding.treatment import UnfitModel, padding_treatment
 
     name, key = type(model).__name__, "model.path"
     try:
         treatment = padding_treatment(model)
-    except NotCausal as error:
-        got = f"{spec.model.path}, a {name} with {error}"
-        want = "a causal language model, which reads from left to right"
-        raise UserError(
-            Problem(key, got, want, "One that does: model.path=builtin:tiny.")
-        ) from error
+    except UnfitModel as error:
+        got, remedy = f"{spec.model.path}, a {name} {error.does}", "One: model.path=builtin:tiny."
+        raise UserError(Problem(key, got, error.want, remedy)) from error
     apart = "apart" in (treatment.forward, treatment.sampling)
     if apart and getattr(spec.algo, "rollout", "fast") == "transformers":
         got = f"transformers, which pads prompts: a {name} reads the padding too"

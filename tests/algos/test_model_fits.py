@@ -38,17 +38,17 @@ def test_losses_at_the_level_that_they_are_defined_for() -> None:
     """A sequence's loss over tokens' ratios, and a warning nobody reads."""
     level = "importance_sampling_level"
     assert loss_arguments("algo.loss_type=luspo") == {level: "sequence"}
-    assert f"algo.trl.{level}" in problems_of("algo.loss_type=luspo", f"algo.trl.{level}=token")
-    assert f"algo.trl.{level}" in problems_of(f"algo.trl.{level}=sequence")  # dapo
-    assert loss_arguments("algo.loss_type=grpo", f"algo.trl.{level}=sequence") == {}
+    assert f"algo.trl.{level}" in problems_of("algo.loss_type=luspo", f"+algo.trl.{level}=token")
+    assert f"algo.trl.{level}" in problems_of(f"+algo.trl.{level}=sequence")  # dapo
+    assert loss_arguments("algo.loss_type=grpo", f"+algo.trl.{level}=sequence") == {}
 
 
 def test_knobs_that_the_loss_does_not_read() -> None:
     """A knob that is turned, and turns nothing."""
-    found = problems_of("algo.trl.sapo_temperature_pos=2", "algo.trl.vespo_k_neg=1")
+    found = problems_of("+algo.trl.sapo_temperature_pos=2", "+algo.trl.vespo_k_neg=1")
     assert "algo.loss_type=sapo" in found["algo.trl.sapo_temperature_pos"]
     assert "algo.loss_type=vespo" in found["algo.trl.vespo_k_neg"]
-    assert "algo.trl.delta" in problems_of("algo.loss_type=sapo", "algo.trl.delta=4")
+    assert "algo.trl.delta" in problems_of("algo.loss_type=sapo", "+algo.trl.delta=4")
 
 
 def test_dropout_without_a_module_is_off() -> None:
@@ -62,13 +62,17 @@ def test_dropout_without_a_module_is_off() -> None:
 
 def test_router_losses_that_trl_cannot_compute() -> None:
     """An attribute error at the first step, after the evaluation before it."""
-    model = small_model("granitemoe")
-    trainer = SimpleNamespace(model=model, aux_loss_enabled=True, router_aux_loss_coef=0.001)
-    with pytest.raises(UserError, match=r"algo\.trl\.router_aux_loss_coef=0"):
+    whole = SimpleNamespace(num_experts=4, num_experts_per_tok=2)
+    for config, right in ((whole, True), (SimpleNamespace(num_local_experts=4), False)):
+        model = SimpleNamespace(config=SimpleNamespace(get_text_config=lambda known=config: known))
+        trainer = SimpleNamespace(model=model, aux_loss_enabled=True, router_aux_loss_coef=0.001)
+        if right:
+            check_router_loss(trainer)
+            continue
+        with pytest.raises(UserError, match=r"algo\.trl\.router_aux_loss_coef=0"):
+            check_router_loss(trainer)
+        trainer.aux_loss_enabled = False
         check_router_loss(trainer)
-    check_router_loss(SimpleNamespace(model=model, aux_loss_enabled=False))
-    mixture = SimpleNamespace(model=small_model("mixtral"), aux_loss_enabled=True)
-    check_router_loss(mixture)
 
 
 @pytest.mark.parametrize(("kind", "right"), [("qwen2", True), ("modernbert-decoder", False)])

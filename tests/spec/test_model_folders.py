@@ -36,6 +36,7 @@ def test_whole_weights_pass(tmp_path: Path) -> None:
     assert told(write_model(tmp_path / "one")) == ""
     assert told(write_shards(tmp_path / "two")) == ""
     assert told(tmp_path / "tied", tie_word_embeddings=True) == ""
+    assert told(tmp_path / "tied", architectures=["Qwen2ForSequenceClassification"]) == ""
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ The first way that agrees is taken. Nothing is drawn, and a model that agrees st
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,12 +77,17 @@ class PaddingTreatment:
             body.forward = MethodType(READERS[self.forward], body)
 
 
-class NotCausal(Exception):
-    """A model whose log-probabilities of a text change with what follows it, by `nats`."""
+class UnfitModel(Exception):
+    """A model that cannot be trained as a language model.
 
-    def __init__(self, nats: float) -> None:
-        self.nats = nats
-        super().__init__(f"log-probabilities that change by {nats:.3g} nats with what follows")
+    Attributes:
+        does: what it does, in words.
+        want: what a model must be instead.
+    """
+
+    def __init__(self, does: str, want: str) -> None:
+        self.does, self.want = does, want
+        super().__init__(does)
 
 
 def padding_treatment(model: Any) -> PaddingTreatment:
@@ -91,7 +97,7 @@ def padding_treatment(model: Any) -> PaddingTreatment:
         model: transformers causal LM, without an adapter.
 
     Raises:
-        NotCausal: it looks at what is to come.
+        UnfitModel: it looks at what is to come, or reads padding whatever is done.
     """
     with eval_mode(model), without_gradients(model):
         rows = ComparedRows(model)
@@ -99,10 +105,18 @@ def padding_treatment(model: Any) -> PaddingTreatment:
         rounding = _deviation(rows.alone[1], rows.alone[0][: LENGTHS[1]])
         tolerance = TOLERANCE.get(model.dtype, TOLERANCE[torch.bfloat16])
         if rounding > FORESIGHT * tolerance:
-            raise NotCausal(rounding)
+            does = f"whose log-probabilities change by {rounding:.3g} nats with what follows"
+            raise UnfitModel(does, "a causal language model, which reads from left to right")
         limit = max(tolerance, ROUNDING * rounding)
-        forward = next((way for way in rows.forwards() if rows.padded(way) <= limit), "apart")
-        sampling = next((way for way in rows.samplings() if rows.sampled(way) <= limit), "reread")
+        forward: Forward | None = next(
+            (way for way in rows.forwards() if rows.padded(way) <= limit), None
+        )
+        if forward is None:
+            does = "which reads padding as if it were text, whatever its mask says"
+            raise UnfitModel(does, "a model that can be trained on texts of several lengths")
+        sampling: Sampling = next(
+            (way for way in rows.samplings() if rows.sampled(way) <= limit), "reread"
+        )
     return PaddingTreatment(forward, sampling)
 
 
@@ -128,7 +142,7 @@ class ComparedRows:
         """Return the ways to call it with padding, the quickest first."""
         body = type(self._model.base_model)
         takes_positions = "position_ids" in inspect.signature(body.forward).parameters
-        return ["plain", "positions"] if takes_positions else ["plain"]
+        return ["plain", "positions", "apart"] if takes_positions else ["plain", "apart"]
 
     def samplings(self) -> list[Sampling]:
         """Return the ways to sample with a cache."""
@@ -151,20 +165,32 @@ class ComparedRows:
         return worst
 
     def sampled(self, way: Sampling) -> float:
-        """Return by how many nats tokens are likelier or not when they are read one by one."""
-        prompts = [row[:-2] for row in self._rows]
+        """Return by how many nats tokens are likelier or not when they are read one by one.
+
+        Each prompt is answered twice, and one answer leaves the batch, as happens in rollouts: a
+        state that is not in the cache does not follow. Infinite where the cache fails.
+        """
         groups = [[0, 1]] if way == "padded" else [[0], [1]]
-        worst = 0.0
-        for group in groups:
-            state = DecodingState(self._model)
-            logits = [state.prefill([prompts[row] for row in group], self._pad)]
-            for place in (-2, -1):
-                tokens = [self._rows[row][place] for row in group]
-                logits.append(state.decode(torch.tensor(tokens, device=self._model.device)))
-            for index, row in enumerate(group):
-                seen = _log_probs(torch.stack([step[index] for step in logits]))
-                worst = max(worst, _deviation(seen, self.alone[row][-3:]))
-        return worst
+        try:
+            return max(self._sampled_together(group) for group in groups)
+        except RuntimeError:  # of shapes: a state of as many rows as there were before
+            return math.inf
+
+    def _sampled_together(self, group: list[int]) -> float:
+        device, twice = self._model.device, [*group, *group]
+        state = DecodingState(self._model)
+        steps = [state.prefill([self._rows[row][:-2] for row in twice], self._pad)]
+        for rows, place in ((twice, -2), (group, -1)):
+            if rows is group:
+                state.select_rows(torch.arange(len(group), device=device))
+            tokens = [self._rows[row][place] for row in rows]
+            steps.append(state.decode(torch.tensor(tokens, device=device)))
+        return max(
+            _deviation(
+                _log_probs(torch.stack([step[index] for step in steps])), self.alone[row][-3:]
+            )
+            for index, row in enumerate(group)
+        )
 
     def _mask(self, rows: list[list[int]], starts: list[int]) -> Tensor:
         mask = torch.zeros(len(rows), len(rows[0]), dtype=torch.long, device=self._model.device)

@@ -43,6 +43,7 @@ ALIKE = frozenset(
 """Families whose layers all have the same tensors, and whose embeddings are as the config says."""
 LAYER = re.compile(r"(?P<layer>(?:.*\.)?(?:layers|h)\.(?P<number>\d+))\.(?P<rest>.+)")
 EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight")
+WRITERS = ("ForCausalLM", "LMHeadModel")
 HEADS = ("lm_head.weight", "embed_out.weight")
 BUFFER = re.compile(r".*inv_freq|.*masked_bias|(.*\.)?(attn|attention)\.bias")
 """Names of what older versions saved beside the weights, and nobody reads."""
@@ -194,7 +195,8 @@ def _missing_in_layers(tensors: Tensors, config: Mapping[str, Any]) -> list[str]
 
 def _missing_outside(tensors: Tensors, config: Mapping[str, Any]) -> list[str]:
     missing = [] if _ending(tensors, EMBEDDINGS) else ["the embeddings (embed_tokens.weight)"]
-    if config.get("tie_word_embeddings") is False and not _ending(tensors, HEADS):
+    writes = any(name.endswith(WRITERS) for name in config.get("architectures") or [])
+    if writes and config.get("tie_word_embeddings") is False and not _ending(tensors, HEADS):
         missing.append("lm_head.weight")
     return missing
 
