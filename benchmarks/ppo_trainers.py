@@ -192,9 +192,8 @@ def with_rlexp(job: Job, critic: str) -> None:
     from rlexp.runtime.device import keep_freed_memory
     from rlexp.runtime.paths import CONF
     from rlexp.trainers.config import PpoConfig
-    from rlexp.trainers.inputs import TrainerInputs
     from rlexp.trainers.ppo import PpoTrainer
-    from rlexp.trainers.rollouts import GenerationConfig
+    from rlexp.trainers.rollouts import GenerationConfig, TrainerInputs
 
     keep_freed_memory()
     policy = OurPolicy(job)

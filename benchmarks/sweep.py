@@ -228,7 +228,7 @@ def nothing(config: Any) -> None:
     """A trial that knows its result without a run; outside of a study a job without one."""
     from hydra.core.hydra_config import HydraConfig
 
-    from rlexp.sweep.driver import sweep_spec
+    from rlexp.sweep.study import sweep_spec
     from rlexp.sweep.trial import attached
 
     if "sweep" not in config:

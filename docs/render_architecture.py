@@ -29,7 +29,7 @@ LAYERS = (
     ("config",),
     ("registry",),
     ("cards",),
-    ("guards",),
+    ("guards", "probing"),
     ("evaluation", "algos", "rewards", "data", "models", "tracking"),
     ("rendering", "trainers", "scoring", "sandbox", "builtin"),
     ("runtime",),

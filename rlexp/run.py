@@ -55,7 +55,8 @@ def run(
         kind = spec.algo.model_kind
         policy = parts.load(KINDS["language"] if sampled else kind)
         scorer = parts.open_scorer()
-        dataset = DatasetBuilder(spec, folder, parts.splits, policy, parts.recorder, scorer)
+        parts.probe_reward(policy)
+        dataset = DatasetBuilder(parts, policy, scorer)
         rows, eval_rows = dataset.training_rows(), dataset.eval_rows(kind)
         if sampled and not kind.writes:  # a language model has sampled for it
             policy = parts.load_policy(kind, spec.model)
@@ -64,16 +65,14 @@ def run(
         parts.baseline.check_columns()
         parts.evaluator.evaluate_initial()
         parts.baseline.sample_baseline()
-        recording = parts.recording
-        serve_probes(
-            recording.monitor.begin(policy.encode) if recording else None,
-            parts.evaluator.take_probe,
-        )
+        card = parts.card
+        probes = card.monitor.begin(policy.encode) if card else None
+        serve_probes(probes, parts.evaluator.take_probe)
         # train
         prepare(spec.hardware, spec.seed)  # training draws the same whatever came before it
         train(parts, policy, rows, scorer, resume)
         # after
-        step = broadcast(recording.monitor.last_step if recording else 0)
+        step = broadcast(card.monitor.last_step if card else 0)
         final = parts.evaluator.evaluate_final(step)
-        if recording:
-            recording.card.finish(final, step)
+        if card:
+            card.finish(final, step)

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rlexp.tracking.query.record import Record
 
-class Recorded:
+
+def recorded_run() -> Record:
     """What a store says of a run whose files it never got."""
-
-    run_id, name, status, started, ended = "0123abcd", "toy", "FINISHED", 0, 2000
-    params = {"algo.name": "toy", "algo.beta": "0.1", "seed": "7"}  # noqa: RUF012
-    metrics: dict[str, float] = {}  # noqa: RUF012
-    tags = {"version.torch": "2.13"}  # noqa: RUF012
+    return Record(
+        run_id="0123abcd",
+        name="toy",
+        experiment_id="0",
+        status="FINISHED",
+        started=0,
+        ended=2000,
+        folder=None,
+        parent=None,
+        params={"algo.name": "toy", "algo.beta": "0.1", "seed": "7"},
+        metrics={},
+        tags={"version.torch": "2.13"},
+    )
 
 
 class RecordedSource:

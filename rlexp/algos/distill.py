@@ -13,26 +13,23 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, PrivateAttr
 
-from rlexp.algos.common.auxiliary_model import (
-    auxiliary_model_problems,
-    local_model_folder,
-    policy_vocabulary,
-    vocabulary_problems,
-)
+from rlexp.algos.common.auxiliary_model import AuxiliaryModel
 from rlexp.algos.common.rollouts import explain_missing_server, rollout_arguments, with_rollouts
 from rlexp.algos.common.trl import OWNED_OF_ROLLOUTS, Training, trl_trainer
 from rlexp.spec.algo import RolloutAlgo, TrainerLike, TrlField
-from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.files.model_folder import saved_path
+from rlexp.spec.errors import Problem
 from rlexp.spec.model import ModelSpec
 from rlexp.spec.model_kind import KINDS
 
 if TYPE_CHECKING:
     import torch
 
-KEY = "algo.teacher"
-WRITER = (("CausalLM", "LMHead"), "a causal language model")
-REMEDY = "Choose a teacher of the policy's family, or sft on texts that the teacher wrote."
+TEACHER = AuxiliaryModel(
+    "algo.teacher",
+    ("CausalLM", "LMHead"),
+    "a causal language model",
+    "Choose a teacher of the policy's family, or sft on texts that the teacher wrote.",
+)
 
 
 class Distill(RolloutAlgo):
@@ -40,10 +37,7 @@ class Distill(RolloutAlgo):
 
     needs_reward: ClassVar[bool] = False
     trl_runs_vllm: ClassVar[bool] = True
-    trl_config: ClassVar[tuple[str, str]] = (
-        "trainer/distillation_config.py",
-        "DistillationConfig",
-    )
+    trl_config: ClassVar[tuple[str, str]] = ("trainer/distillation_config.py", "DistillationConfig")
     owned: ClassVar[dict[str, str]] = {
         **OWNED_OF_ROLLOUTS,
         "teacher_model_name_or_path": "algo.teacher",
@@ -66,27 +60,15 @@ class Distill(RolloutAlgo):
 
     def problems(self) -> list[Problem]:
         """The teacher must be there, and write."""
-        problems = super().problems()
-        try:
-            folder = local_model_folder(self.teacher, KEY)
-        except UserError as error:
-            return [*problems, *error.problems]
-        return [*problems, *(auxiliary_model_problems(folder, KEY, *WRITER) if folder else [])]
+        return [*super().problems(), *TEACHER.problems(self.teacher)]
 
     def fits_model(self, model: ModelSpec) -> list[Problem]:
         """The teacher must read the policy's tokens."""
-        try:
-            folder = local_model_folder(self.teacher, KEY)
-        except UserError:  # `problems` has told of it
-            return []
-        return vocabulary_problems(folder, KEY, policy_vocabulary(model), REMEDY) if folder else []
+        return TEACHER.token_problems(self.teacher, model)
 
     def prepare(self, device: torch.device | str, local_folder: Callable[..., Path]) -> None:
         """Fetch the teacher."""
-        folder = local_folder(saved_path(self.teacher, KEY), self.teacher_revision, KEY)
-        if wrong := auxiliary_model_problems(folder, KEY, *WRITER):
-            raise UserError(wrong)
-        self._folder = folder
+        self._folder = TEACHER.fetch(self.teacher, self.teacher_revision, local_folder)
 
     def build_trainer(self, training: Training) -> TrainerLike:
         """TRL's DistillationTrainer on prompts.
@@ -95,14 +77,12 @@ class Distill(RolloutAlgo):
             UserError: a teacher with another vocabulary.
         """
         assert self._folder is not None  # the run prepares its parts before it builds a trainer
-        ours = training.policy.tokenizer.get_vocab()
-        if wrong := vocabulary_problems(self._folder, KEY, ours, REMEDY):
-            raise UserError(wrong)
+        policy = training.policy
+        TEACHER.check_tokens(self._folder, policy.tokenizer.get_vocab())
         from trl import DistillationConfig, DistillationTrainer
 
         arguments = DistillationConfig(**rollout_arguments(self, training))
-        policy = training.policy
-        teacher, _ = KINDS["language"].load(self._folder, KEY, dtype=policy.model.dtype)
+        teacher, _ = KINDS["language"].load(self._folder, TEACHER.key, dtype=policy.model.dtype)
         policy.treat_padding(teacher)
         teacher = teacher.to(policy.model.device)
         with explain_missing_server(self):

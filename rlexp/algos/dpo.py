@@ -6,7 +6,7 @@ log-likelihood of the preferences under Bradley-Terry with that reward.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -32,7 +32,6 @@ Loss = Literal[
     "sft",  # negative log-likelihood of the chosen answer
     "sigmoid_norm",  # sigmoid on the length-normalised rewards
 ]
-LOSSES: tuple[str, ...] = get_args(Loss)
 
 
 class Dpo(PairAlgo):

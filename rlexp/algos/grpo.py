@@ -11,7 +11,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from rlexp.algos.common.policy import PolicyToTrain
 from rlexp.algos.common.rollouts import explain_missing_server, rollout_arguments, sampling
 from rlexp.algos.common.trl import OWNED_OF_ROLLOUTS, Training, trl_trainer, whole_groups
 from rlexp.spec.algo import RolloutAlgo, TrainerLike, TrlField
@@ -116,20 +115,16 @@ class Grpo(RolloutAlgo):
 
         arguments = GRPOConfig(**(rollout_arguments(self, training) | self.loss_arguments()))
         reward = training.reward_function()
-        rollout_func = self._rollout_func(training.policy) if self.rollout == "fast" else None
+        rollout_func = self._rollout_func(training) if self.rollout == "fast" else None
+        more = {"reward_funcs": reward, "rollout_func": rollout_func}
         with explain_missing_server(self):
-            return trl_trainer(
-                GRPOTrainer, arguments, training, reward_funcs=reward, rollout_func=rollout_func
-            )
+            return trl_trainer(GRPOTrainer, arguments, training, **more)
 
-    def _rollout_func(self, policy: PolicyToTrain) -> Callable[[list[Any], Any], dict[str, Any]]:
-        """What TRL calls for a batch of answers instead of `generate`.
-
-        TRL hands over each prompt as often as the group has answers.
-        """
+    def _rollout_func(self, training: Training) -> Callable[[list[Any], Any], dict[str, Any]]:
+        """Return what TRL calls, with each prompt as often as its group has answers, to sample."""
 
         def answer(prompts: list[Any], trainer: Any) -> dict[str, Any]:
-            rollout = policy.roll_out(prompts, **sampling(self))
+            rollout = training.policy.roll_out(prompts, **sampling(self))
             return {
                 "prompt_ids": rollout.prompts(),
                 "completion_ids": rollout.completions(),

@@ -8,7 +8,7 @@ generation at each step.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,9 +25,8 @@ class OnlineDpo(RolloutAlgo):
         "experimental/online_dpo/online_dpo_config.py",
         "OnlineDPOConfig",
     )
-    owned: ClassVar[dict[str, str]] = {
-        **OWNED_OF_ROLLOUTS,
-        "reward_model_path": "reward=model and reward.path",
+    owned: ClassVar[dict[str, str]] = OWNED_OF_ROLLOUTS | {
+        "reward_model_path": "reward=model and reward.path"
     }
 
     beta: Annotated[float, TrlField()] = Field(gt=0)
@@ -50,12 +49,8 @@ class OnlineDpo(RolloutAlgo):
 
         from rlexp.algos.common.online_dpo_log import OnlineDpoLog
 
-        arguments = OnlineDPOConfig(
-            **{
-                "max_length": longest_sequence(self, training),
-                **rollout_arguments(self, training),
-            }
-        )
+        longest: dict[str, Any] = {"max_length": longest_sequence(self, training)}
+        arguments = OnlineDPOConfig(**(longest | rollout_arguments(self, training)))
         log = OnlineDpoLog(training.reward_function(), training.policy.eos_token_ids)
         training = replace(training, callbacks=[log, *training.callbacks])
         trainer = trl_trainer(OnlineDPOTrainer, arguments, training, reward_funcs=log.score)

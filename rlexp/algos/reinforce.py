@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
 from pydantic import Field
 
-from rlexp.algos.common.on_policy import trainer_inputs
+from rlexp.algos.common.on_policy import OnPolicyAlgo, trainer_inputs
 from rlexp.algos.common.rollouts import with_vllm
 from rlexp.algos.common.trl import Training, whole_parts
-from rlexp.spec.algo import RolloutAlgo, TrainerLike
+from rlexp.spec.algo import TrainerLike
 from rlexp.spec.errors import Problem
 from rlexp.spec.hardware import HardwareSpec
 from rlexp.spec.train import TrainSpec
 from rlexp.trainers.config import ReinforceConfig
 
 
-class Reinforce(ReinforceConfig, RolloutAlgo):
+class Reinforce(ReinforceConfig, OnPolicyAlgo):
     """The policy gradient itself: one optimizer step on each batch of answers."""
 
     num_generations: int = Field(gt=0)
     """Completions a prompt; at least 2 for `leave_one_out`."""
-    rollout: Literal["fast", "vllm"]  # pyright: ignore[reportIncompatibleVariableOverride]
-    """Who samples: rlexp's own loop, or vLLM, for models that are large on GPUs (it draws by its
-    own random numbers, so that a seed does not repeat a run)."""
-    trl: dict[str, Any] = Field(max_length=0)
-    """Empty: the trainer is rlexp's own."""
 
     def problems(self) -> list[Problem]:
         """A baseline of other answers where there is no other."""

@@ -113,7 +113,7 @@ class Review:
 
     @property
     def log_prob(self) -> float:
-        """Log-probability of the text in nats, over all classes and derivations; slow to read."""
+        """The log-probability in nats, over all classes and derivations; slow to read."""
         return log_prob(self.text)
 
 
@@ -149,15 +149,14 @@ class Grammar:
         priors = [prior for prior, _ in self.classes.values()]
         label = rng.choices(list(self.classes), priors)[0]
         _, mixture = self.classes[label]
-        shape = rng.choices(
-            self.productions["{review}"], cum_weights=self._cumulative["{review}", "="]
-        )[0]
+        cumulative = self._cumulative["{review}", "="]
+        shape = rng.choices(self.productions["{review}"], cum_weights=cumulative)[0]
         tones = rng.choices(list(mixture), list(mixture.values()), k=len(shape.parts))
         sentences = zip(shape.parts, tones, strict=True)
         return " ".join(_write(list(self._words(*sentence, rng))) for sentence in sentences), label
 
     def log_prob(self, text: str) -> float:
-        """Log-probability of exactly this text in nats; -inf if the grammar cannot produce it."""
+        """Return the log-probability of exactly this text in nats; -inf where there is none."""
         sentences = [sentence.strip() for sentence in _SENTENCE.findall(text)]
         if " ".join(sentences) != text:
             return -math.inf
@@ -168,7 +167,7 @@ class Grammar:
         return math.log(total) if total else -math.inf
 
     def grammatical(self, text: str) -> float:
-        """Fraction of the text's sentences, wherever they stand, that the grammar can produce.
+        """Return the share of the sentences, wherever they stand, that the grammar can produce.
 
         A sentence ends with its end mark; what stands after the last one is a sentence as well.
         A text without any has 0.0.
@@ -189,7 +188,7 @@ class Grammar:
             yield from self._words(inner, tone, rng)
 
     def _given_shape(self, symbols: Iterable[str], sentences: Iterable[str]) -> float:
-        """Probability of the sentences, each from its symbol: a mixture over the classes."""
+        """Return the probability of sentences, each from its symbol: a mixture over classes."""
         by_tone = [
             dict(zip(TONES, self._given_tone(symbol, sentence), strict=True))
             for symbol, sentence in zip(symbols, sentences, strict=True)
@@ -200,7 +199,7 @@ class Grammar:
         )
 
     def _given_tone(self, symbol: str, sentence: str) -> Weights:
-        """Probability of the sentence from the symbol, in each tone."""
+        """Return the probability of the sentence from the symbol, in each tone."""
         words = _read(sentence)
         impossible = (0.0,) * len(TONES)
         # Reading forgives spacing, capitals and articles; writing back what was read does not.
@@ -209,7 +208,7 @@ class Grammar:
         return self._spans(symbol, words, 0).get(len(words), impossible)
 
     def _spans(self, symbol: str, words: list[str], start: int) -> dict[int, Weights]:
-        """Where the symbol can end if it starts at `words[start]`, with each end's probability."""
+        """Return the ends of the symbol that starts at `words[start]`, and their probabilities."""
         spans: dict[int, Weights] = {}
         if start < len(words):
             for production in self._by_first_word[symbol].get(words[start], ()):
@@ -218,7 +217,7 @@ class Grammar:
         return spans
 
     def _follow(self, production: Production, words: list[str], start: int) -> dict[int, Weights]:
-        """Where one of its productions can end, with each end's probability."""
+        """Return where one of its productions can end, with each end's probability."""
         reached = {start: production.weights}
         for part in production.parts:
             advanced: dict[int, Weights] = {}
@@ -233,7 +232,7 @@ class Grammar:
         return reached
 
     def _index(self, symbol: str) -> dict[str, list[Production]]:
-        """The symbol's productions by the words that they can begin with."""
+        """Return the symbol's productions by the words that they can begin with."""
         index: dict[str, list[Production]] = {}
         for production in self.productions[symbol]:
             first = production.parts[0]
@@ -247,7 +246,7 @@ def _sum(before: Weights | None, more: Weights) -> Weights:
 
 
 def _productions(rules: str) -> dict[str, list[Production]]:
-    """The rules as `{symbol}` -> productions; each tone's weights sum to one."""
+    """Return the rules as `{symbol}` -> productions; each tone's weights sum to one."""
     productions: dict[str, list[Production]] = {}
     for rule in re.split(r"\n\s*\n", rules.strip()):
         name, alternatives = rule.split(":", 1)
@@ -265,7 +264,7 @@ def _productions(rules: str) -> dict[str, list[Production]]:
 
 
 def _write(words: list[str]) -> str:
-    """The sentence of these words as it is spelled."""
+    """Return the sentence of these words as it is spelled."""
     spelled = [
         "an" if word == "a" and following[0] in "aeiou" else word
         for word, following in pairwise([*words, "."])
@@ -275,7 +274,7 @@ def _write(words: list[str]) -> str:
 
 
 def _read(sentence: str) -> list[str]:
-    """The words that `_write` would spell like this, if there are any."""
+    """Return the words that `_write` would spell like this, if there are any."""
     words = _WORD.findall(sentence)
     if words and words[0] != "I":
         words[0] = words[0][0].lower() + words[0][1:]
@@ -288,7 +287,7 @@ grammatical = FILM_REVIEWS.grammatical
 
 
 def sample_reviews(n: int, seed: int) -> list[Review]:
-    """The first `n` distinct reviews of the stream that `seed` starts.
+    """Return the first `n` distinct reviews of the stream that `seed` starts.
 
     Dropping repetitions biases nothing that could be measured: two reviews are the same with
     probability 2.4e-12, so that of 20,000 one is dropped in 2,000 samples.

@@ -50,13 +50,10 @@ def deterministic_cpu() -> Iterator[None]:
 
 
 def new_tokenizer(texts: Sequence[str], vocabulary: int, longest: int) -> Tokenizer:
-    """A byte-level BPE tokenizer: any text survives it.
+    """Return a byte-level BPE tokenizer of some texts, for contexts of `longest` tokens.
 
-    Args:
-        texts: to learn pieces from.
-        vocabulary: most pieces, the 256 bytes and the special tokens included; it has fewer where
-            every word of the texts is one before.
-        longest: tokens of a context.
+    Any text survives it. The 256 bytes and the special tokens are among the pieces of its
+    vocabulary, which has fewer where every word of the texts is one before.
     """
     import tokenizers
     from tokenizers import decoders, models, pre_tokenizers, trainers
@@ -93,17 +90,10 @@ def new_model(
     initializer_range: float,
     longest: int,
 ) -> Model:
-    """A Qwen3 with random weights. To be called `deterministic_cpu`.
+    """Return a Qwen3 with random weights. To be called `deterministic_cpu`.
 
-    Args:
-        vocabulary: pieces of the tokenizer.
-        seed: of the weights.
-        layers: blocks of attention and feed-forward network.
-        hidden_size: width of the residual stream; `heads` divides it.
-        heads: of the attention, each with its own keys and values.
-        intermediate_size: width inside the feed-forward networks.
-        initializer_range: standard deviation of the weights.
-        longest: tokens of a context.
+    `heads`, each with its own keys and values, divide `hidden_size`; the weights have the standard
+    deviation `initializer_range`; a context has `longest` tokens.
     """
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM

@@ -75,43 +75,24 @@ def build(folder: Path, recipe: Recipe, progress: Progress | None = None) -> Non
     with deterministic_cpu():
         # A stream of its own: no seed that a data set may be drawn with starts the same one.
         rng = random.Random(f"pre-training {recipe.seed}")
-        texts = [
-            grammar.FILM_REVIEWS.sample(rng)[0] for _ in range(recipe.steps * recipe.batch_size)
-        ]
+        count = recipe.steps * recipe.batch_size
+        texts = [grammar.FILM_REVIEWS.sample(rng)[0] for _ in range(count)]
         tokenizer = new_tokenizer(texts[:5_000], recipe.vocabulary, LONGEST)
-        model = _new_model(len(tokenizer), recipe)
+        names = ("layers", "hidden_size", "heads", "intermediate_size", "initializer_range")
+        sizes = {name: getattr(recipe, name) for name in names}
+        model = new_model(len(tokenizer), recipe.seed, longest=LONGEST, **sizes)
         _train(model, tokenizer, texts, recipe, progress)
         quality = _evaluate(model, tokenizer, recipe)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    results = {
-        **asdict(recipe),
-        **quality,
-        "parameters": model.num_parameters(),
-        "seconds": round(time.perf_counter() - started, 1),
-    }
+    seconds = round(time.perf_counter() - started, 1)
+    size = {"parameters": model.num_parameters(), "seconds": seconds}
+    results = {**asdict(recipe), **quality, **size}
     (folder / "recipe.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
-def _new_model(vocabulary: int, recipe: Recipe) -> Model:
-    return new_model(
-        vocabulary,
-        recipe.seed,
-        layers=recipe.layers,
-        hidden_size=recipe.hidden_size,
-        heads=recipe.heads,
-        intermediate_size=recipe.intermediate_size,
-        initializer_range=recipe.initializer_range,
-        longest=LONGEST,
-    )
-
-
 def _train(
-    model: Model,
-    tokenizer: Tokenizer,
-    texts: list[str],
-    recipe: Recipe,
-    progress: Progress | None,
+    model: Model, tokenizer: Tokenizer, texts: list[str], recipe: Recipe, progress: Progress | None
 ) -> None:
     import torch
 
@@ -139,7 +120,7 @@ def _train(
 def _batches(
     tokenizer: Tokenizer, texts: list[str], size: int, bare_every: int | None = None
 ) -> Iterator[Tensor]:
-    """The texts in their order as token ids [size, longest], padded on the right.
+    """Yield the texts in their order as token ids [size, longest], padded on the right.
 
     Each stands between two end tokens; every `bare_every`-th lacks the one before it.
     """
@@ -149,13 +130,12 @@ def _batches(
         rows = [[END, *ids, END] for ids in tokenizer(texts[start : start + size])["input_ids"]]
         if bare_every:
             rows[::bare_every] = [row[1:] for row in rows[::bare_every]]
-        yield torch.nn.utils.rnn.pad_sequence(
-            [torch.tensor(row) for row in rows], batch_first=True, padding_value=PAD
-        )
+        tensors = [torch.tensor(row) for row in rows]
+        yield torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=PAD)
 
 
 def _losses(model: Model, batch: Tensor) -> Tensor:
-    """-log p in nats of every token [n] but the first of each row, padding left out.
+    """Return -log p in nats of every token [n] but the first of each row, padding left out.
 
     Under a causal mask nothing sees the padding on its right: no attention mask is needed.
     """
@@ -169,7 +149,7 @@ def _losses(model: Model, batch: Tensor) -> Tensor:
 
 
 def _evaluate(model: Model, tokenizer: Tokenizer, recipe: Recipe) -> dict[str, float]:
-    """Held-out loss and its floor, in nats a predicted token, and the model's own grammar.
+    """Return held-out loss and floor, in nats a predicted token, and the model's own grammar.
 
     The floor is the same reviews' loss under the grammar itself: no model can be expected below.
     """

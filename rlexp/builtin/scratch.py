@@ -22,14 +22,9 @@ INITIALIZER_RANGE = 0.04
 
 
 def ensure_scratch_model(shape: Shape, texts: Sequence[str], seed: int) -> Path:
-    """The folder of the new model, which is made if the cache does not hold it.
+    """Return the folder of the new model, which is made if the cache does not hold it.
 
-    The same shape, texts and seed give the same folder, with the same bits.
-
-    Args:
-        shape: its sizes.
-        texts: for the tokenizer, in an order that does not change.
-        seed: of the weights.
+    The same shape, texts in their order, and seed give the same folder, with the same bits.
 
     Raises:
         UserError: the cache cannot be written to.
@@ -43,15 +38,10 @@ def ensure_scratch_model(shape: Shape, texts: Sequence[str], seed: int) -> Path:
     def make(draft: Path) -> None:
         with deterministic_cpu():
             tokenizer = new_tokenizer(texts, shape.vocabulary, shape.context)
+            sizes = {"layers": shape.layers, "hidden_size": shape.hidden_size, "heads": shape.heads}
+            inner = {"intermediate_size": 3 * shape.hidden_size, "longest": shape.context}
             model = new_model(
-                len(tokenizer),
-                seed,
-                layers=shape.layers,
-                hidden_size=shape.hidden_size,
-                heads=shape.heads,
-                intermediate_size=3 * shape.hidden_size,
-                initializer_range=INITIALIZER_RANGE,
-                longest=shape.context,
+                len(tokenizer), seed, **sizes, **inner, initializer_range=INITIALIZER_RANGE
             )
             model.save_pretrained(draft)
             tokenizer.save_pretrained(draft)

@@ -15,8 +15,7 @@ from typing import Any
 
 from rlexp.cards.cost import Cost
 from rlexp.evaluation.best_of_n.frontier import Frontier
-from rlexp.evaluation.changes import Change, changes
-from rlexp.evaluation.extremes import largest_changes
+from rlexp.evaluation.changes import Change, changes, largest_changes
 from rlexp.evaluation.results import Evaluation, Pair, Sample
 from rlexp.evaluation.slices import Slice, metric_slices
 from rlexp.evaluation.win_rate import WinRate, win_rate_by_reward
@@ -131,43 +130,28 @@ def build_card(
     resamples: int,
     seed: int,
 ) -> Card:
-    """Put a card together.
+    """Put a card together, of a run that may have ended before one or both of its evaluations.
 
-    Args:
-        identity: which run it is.
-        before: None if the run ended before there was any.
-        after: None if the run did not finish.
-        cost: what it took.
-        notes: what was done to data and model on the way.
-        guards: what is too much of a change, for the warnings.
-        firings: of the guards, while it trained.
-        control: the policy before training against itself.
-        frontier: the run against best-of-n.
-        columns: what the prompts are sliced by; n values each.
-        resamples: `eval.bootstrap`.
-        seed: `eval.seed`.
+    The control is the policy before training against itself; prompts are sliced by the columns.
     """
     old = dict(before.metrics) if before else {}
     new = dict(after.metrics) if after else {}
     intervals = dict(after.intervals) if after else {}
-    won = _win_rate(before, after, resamples, seed)
-    interval = None
+    won, changed, interval = None, {}, None
+    if before and after:
+        won = win_rate_by_reward(before.rewards, after.rewards, resamples, seed)
+        changed = changes(before, after, resamples, seed)
     if won and won.low is not None and won.high is not None:
         intervals["win_rate"] = interval = won.low, won.high
-    changed = changes(before, after, resamples, seed) if before and after else {}
     gains, losses = largest_changes(before, after)
     warnings = final_warnings(old, new, interval, guards)
     return Card(
         **asdict(identity),
+        **vars(cost),
         before=_finite(old),
         after=_finite(new),
         intervals={name: _finite(list(ends)) for name, ends in intervals.items()},
         win_rate=won.rate if won else None,
-        train_seconds=cost.train_seconds,
-        total_seconds=cost.total_seconds,
-        tokens_per_second=cost.tokens_per_second,
-        peak_memory_mib=cost.peak_memory_mib,
-        cost=cost.details,
         samples=_pairs(before, after),
         guards=[*(alert.sentence for alert in firings), *warnings],
         notes=notes,
@@ -180,14 +164,6 @@ def build_card(
         gains=gains,
         losses=losses,
     )
-
-
-def _win_rate(
-    before: Evaluation | None, after: Evaluation | None, resamples: int, seed: int
-) -> WinRate | None:
-    if before is None or after is None:
-        return None
-    return win_rate_by_reward(before.rewards, after.rewards, resamples, seed)
 
 
 def _pairs(before: Evaluation | None, after: Evaluation | None) -> list[Pair]:

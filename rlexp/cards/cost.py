@@ -24,7 +24,7 @@ class Cost:
     """Tokens that training read or sampled, a second of training; None if they were not counted."""
     peak_memory_mib: float
     """Of the host, this process and its children."""
-    details: dict[str, float]
+    cost: dict[str, float]
     """Seconds of each phase, and `gpu_memory_mib` where a GPU was used."""
 
 
@@ -59,7 +59,7 @@ class Clock:
             total_seconds=time.perf_counter() - self.started,
             tokens_per_second=tokens / train if tokens is not None and train else None,
             peak_memory_mib=host_memory_mib(),
-            details=details | ({"gpu_memory_mib": gpu} if gpu else {}),
+            cost=details | ({"gpu_memory_mib": gpu} if gpu else {}),
         )
 
 

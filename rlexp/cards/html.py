@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from rlexp.cards import labels
 from rlexp.cards.card import Card
-from rlexp.cards.labels import MetricRow, card_headline, cost_line, format_verdicts, metric_rows
+from rlexp.cards.labels import MetricRow
 from rlexp.cards.plots import History, curves, frontier_plot, reward_histogram
-from rlexp.cards.wording import format_change, format_signed, slice_row
 from rlexp.evaluation.metrics import find_metric
 from rlexp.evaluation.results import Evaluation
 from rlexp.rendering import html
 from rlexp.rendering.numbers import duration, interval, memory, number
-from rlexp.rendering.svg import Plot
 
-
-@dataclass(frozen=True)
-class Bar:
-    """Where values stand on a metric's bar, in percent of its width; None where not known."""
-
-    zero: float | None
-    before: float | None
-    after: float | None
-    low: float | None
-    high: float | None
+UNITS = {"_seconds": duration, "_mib": memory, "": number}
+"""How a cost is shown, by the end of its name."""
 
 
 def write_card_page(
@@ -36,42 +26,37 @@ def write_card_page(
     before: Evaluation | None = None,
     after: Evaluation | None = None,
 ) -> None:
-    """Write `card.html`.
-
-    Args:
-        card: what the page shows.
-        path: the file.
-        history: metrics by optimizer step, for the curves.
-        config: the composed config, as yaml.
-        before: the evaluation before training, for the histogram of rewards.
-        after: the one after.
-    """
+    """Write `card.html`; `history` are metrics by optimizer step, for the curves."""
     histogram = reward_histogram(_rewards(before), _rewards(after))
-    yardstick = [frontier_plot(card.frontier)] if card.frontier else []
-    plots: list[Plot] = [*curves(history), *([histogram] if histogram else []), *yardstick]
+    yardstick = frontier_plot(card.frontier) if card.frontier else None
+    plots = [*curves(history), *(plot for plot in (histogram, yardstick) if plot)]
     html.write(
         path,
         "rlexp.cards",
         "card.html",
         card=card,
-        headline=card_headline(card),
-        rows=[(row, interval(row.low, row.high), bar(row)) for row in metric_rows(card)],
-        verdicts=format_verdicts(card),
+        headline=labels.card_headline(card),
+        rows=[(row, interval(row.low, row.high), bar(row)) for row in labels.metric_rows(card)],
+        verdicts=labels.format_verdicts(card),
         changes={
-            metric: (format_signed(change.difference), format_change(change))
+            metric: (labels.format_signed(change.difference), labels.format_change(change))
             for metric, change in card.changes.items()
         },
-        slices=[(part.by, *slice_row(part)) for part in card.slices],
+        slices=[(part.by, *labels.slice_row(part)) for part in card.slices],
         plots=plots,
-        cost=cost_line(card),
+        cost=labels.cost_line(card),
         phases=_phases(card),
         config=config,
     )
 
 
-def bar(row: MetricRow) -> Bar:
-    """Place a metric's values: shares from 0 to 1, anything else spans 0 and all of its values."""
-    known = [value for value in (row.before, row.after, row.low, row.high) if value is not None]
+def bar(row: MetricRow) -> dict[str, float | None]:
+    """Return where zero and a metric's values stand on its bar, in percent of its width, if known.
+
+    A share's bar runs from 0 to 1; any other spans 0 and all of its values.
+    """
+    values = {name: getattr(row, name) for name in ("before", "after", "low", "high")}
+    known = [value for value in values.values() if value is not None]
     low = min([0.0, *known])
     high = max([1.0 if find_metric(row.metric).format == "share" else 0.0, *known])
     width = high - low
@@ -79,7 +64,7 @@ def bar(row: MetricRow) -> Bar:
     def place(value: float | None) -> float | None:
         return None if value is None or width == 0 else round(100 * (value - low) / width, 2)
 
-    return Bar(place(0.0), *map(place, (row.before, row.after, row.low, row.high)))
+    return {name: place(value) for name, value in {"zero": 0.0, **values}.items()}
 
 
 def _rewards(evaluation: Evaluation | None) -> list[float]:
@@ -91,10 +76,8 @@ def _phases(card: Card) -> list[tuple[str, str]]:
     """Return what each phase took, named as people say it."""
     phases = []
     for name, value in card.cost.items():
-        if name.endswith("_seconds"):
-            phases.append((name.removesuffix("_seconds").replace("_", " "), duration(value)))
-        elif name.endswith("_mib"):
-            phases.append((name.removesuffix("_mib").replace("_", " "), memory(value)))
-        else:
-            phases.append((name.replace("_", " "), number(value)))
+        suffix, text = next(
+            (suffix, shown) for suffix, shown in UNITS.items() if name.endswith(suffix)
+        )
+        phases.append((name.removesuffix(suffix).replace("_", " "), text(value)))
     return phases

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlexp.cards.card import Card
-from rlexp.cards.wording import format_certainty
+from rlexp.evaluation.best_of_n.frontier import format_frontier
 from rlexp.evaluation.changes import Change
 from rlexp.evaluation.metrics import find_metric, in_card_order, without_lone_term
+from rlexp.evaluation.slices import Slice
 from rlexp.rendering.numbers import duration, memory, number, share
 
 
@@ -26,19 +27,15 @@ class MetricRow:
 
 
 def metric_rows(card: Card) -> list[MetricRow]:
-    """Return the card's metrics in a fixed order, reward and its terms first.
-
-    A reward with itself as its only term is shown once.
-    """
+    """Return the card's metrics in order; a reward that is its own only term is shown once."""
     sides = card.before, card.after
-    names = without_lone_term({**card.before, **card.after}, sides)
-    return [_row(card, name) for name in in_card_order(names)]
-
-
-def _row(card: Card, name: str) -> MetricRow:
-    low, high = card.intervals.get(name, [None, None])
-    ends = card.before.get(name), card.after.get(name)
-    return MetricRow(name, find_metric(name).label, *ends, low, high, card.changes.get(name))
+    rows = []
+    for name in in_card_order(without_lone_term({**card.before, **card.after}, sides)):
+        before, after = card.before.get(name), card.after.get(name)
+        low, high = card.intervals.get(name, [None, None])
+        label, change = find_metric(name).label, card.changes.get(name)
+        rows.append(MetricRow(name, label, before, after, low, high, change))
+    return rows
 
 
 def cost_line(card: Card) -> str:
@@ -65,9 +62,8 @@ def card_headline(card: Card) -> str:
     if after is not None and not card.before:
         return f"reward {after:.2f}"
     if before is None or after is None:
-        return f"perplexity {number(card.before.get('perplexity'))} → " + number(
-            card.after.get("perplexity")
-        )
+        ends = (number(side.get("perplexity")) for side in (card.before, card.after))
+        return f"perplexity {' → '.join(ends)}"
     return f"reward {before:.2f} → {after:.2f}"
 
 
@@ -91,7 +87,48 @@ def format_verdicts(card: Card) -> list[str]:
 
 
 def _share_interval(card: Card, name: str) -> str:
-    low, high = card.intervals.get(name, [None, None])
+    return _in_brackets(*card.intervals.get(name, [None, None]))
+
+
+def _in_brackets(low: float | None, high: float | None) -> str:
     if low is None or high is None:
         return ""
     return f" (95% interval {share(low)} to {share(high)})"
+
+
+def format_signed(value: float | None) -> str:
+    """Return a difference with its sign.
+
+    >>> format_signed(0.9412), format_signed(-12.34), format_signed(None)
+    ('+0.941', '-12.3', '–')
+    """
+    return number(value) if value is None or value < 0 else f"+{number(value)}"
+
+
+def format_change(change: Change | None) -> str:
+    """Return the interval of a change, and in a word what it says; nothing without a change."""
+    if change is None or change.low is None or change.high is None:
+        return change.direction if change else ""
+    return f"[{format_signed(change.low)}, {format_signed(change.high)}] {change.direction}"
+
+
+def format_certainty(card: Card) -> list[str]:
+    """Return what best-of-n and the control say; none where they were not measured."""
+    sentences = []
+    if card.frontier is not None:
+        sentences.append(format_frontier(card.frontier))
+    if (control := card.control) is not None:
+        low, high = control.low, control.high
+        fair = low is None or high is None or low <= 0.5 <= high
+        verdict = "as it should: 50%" if fair else "where 50% is to be expected: chance, or a fault"
+        sentences.append(
+            "Control: a second sample of the model before training wins "
+            f"{share(control.rate)} against the first{_in_brackets(low, high)}, {verdict}."
+        )
+    return sentences
+
+
+def slice_row(part: Slice) -> tuple[str, str, str, str, str]:
+    """Return kind of prompts, their number, reward before and after, and the change."""
+    means = number(part.before), number(part.after)
+    return part.value, str(part.prompts), *means, format_change(part.change)

@@ -9,79 +9,53 @@ from typing import Any
 
 from rlexp.cards.card import Card
 from rlexp.cards.labels import card_headline, cost_line, format_verdicts
-from rlexp.cards.model_card import NAME, training_summary
+from rlexp.cards.model_card import NAME, algorithm_of, training_summary
 from rlexp.spec.model_kind import KINDS
 
 
 def note_at_start(config: Mapping[str, Any], folder: Path) -> str:
-    """Return what is trained on what, and how the run goes on if it stops.
-
-    Args:
-        config: the run's composed config.
-        folder: the run's folder.
-
-    Returns:
-        Markdown.
-    """
-    return f"{_plan(config)}\n\n{_resume(folder)}"
+    """Return what a run of this config does, and how its training goes on if it stops. Markdown."""
+    trains = algorithm_of(config).trains
+    return f"{_plan(config)}\n\n{_resume(folder)}" if trains else _evaluation(config)
 
 
 def note_at_end(config: Mapping[str, Any], card: Card, folder: Path) -> str:
-    """Return what came of a run, what to distrust, and where the results are.
+    """Return what came of a run, what to distrust, and where the results are. Markdown.
 
-    Args:
-        config: the run's composed config.
-        card: of the run, finished or not.
-        folder: the run's folder.
-
-    Returns:
-        Markdown. MLflow folds all but its first lines away: the result stands in them.
+    MLflow folds all but its first lines away: the result stands in them.
     """
-    paragraphs = [
-        f"**{card_headline(card)}**: {_plan(config)}",
-        *format_verdicts(card),
-        *card.guards,
-        *card.notes,
-    ]
+    algo = algorithm_of(config)
+    plan = _plan(config) if algo.trains else _evaluation(config)
+    paragraphs = [f"**{card_headline(card)}**: {plan}"]
+    paragraphs += [*format_verdicts(card), *card.guards, *card.notes]
+    if not algo.trains:
+        return "\n\n".join([*paragraphs, "The card: the artifact `card.html`."])
     paragraphs.append("The card of the run, with curves and samples: the artifact `card.html`.")
-    if card.after:
-        kind = KINDS["reward" if "accuracy" in card.after else "language"]
-        model = folder / "model"
-        promote = f"python -m rlexp promote {card.run_id or shlex.quote(str(folder))} --name NAME"
-        paragraphs += [
-            f"Load it: `{kind.auto_class}.from_pretrained({str(model)!r})`; its model card is "
-            f"`model/{NAME}`.",
-            f"Give it a name in the model registry: `{promote}`",
-            f"It took: {cost_line(card)}.",
-        ]
-    else:
-        paragraphs.append(_resume(folder))
-    return "\n\n".join(paragraphs)
-
-
-def note_at_evaluation_start(config: Mapping[str, Any]) -> str:
-    """Return what is evaluated, where nothing is trained. Markdown."""
-    against = config["model"]["path"] if config["algo"]["model"] else None
-    evaluated = config["algo"]["model"] or config["model"]["path"]
-    compared = f", against `{against}`" if against else ""
-    data, reward = config["data"]["name"], config["reward"]["name"]
-    return f"An evaluation of `{evaluated}`{compared}, on {data}, by the reward {reward}."
-
-
-def note_at_evaluation_end(config: Mapping[str, Any], card: Card) -> str:
-    """Return what came of an evaluation. Markdown."""
-    paragraphs = [
-        f"**{card_headline(card)}**: {note_at_evaluation_start(config)}",
-        *format_verdicts(card),
-        *card.guards,
+    if not card.after:
+        return "\n\n".join([*paragraphs, _resume(folder)])
+    auto_class, model = KINDS[algo.head].auto_class, str(folder / "model")
+    promote = f"python -m rlexp promote {card.run_id or shlex.quote(str(folder))} --name NAME"
+    paragraphs += [
+        f"Load it: `{auto_class}.from_pretrained({model!r})`; its model card is `model/{NAME}`.",
+        f"Give it a name in the model registry: `{promote}`",
+        f"It took: {cost_line(card)}.",
     ]
-    return "\n\n".join([*paragraphs, *card.notes, "The card: the artifact `card.html`."])
+    return "\n\n".join(paragraphs)
 
 
 def _plan(config: Mapping[str, Any]) -> str:
     train = config["train"]
     length = f"{train['max_steps']} steps of {train['batch_size']}, seed {config['seed']}."
     return f"{training_summary(config)} {length}"
+
+
+def _evaluation(config: Mapping[str, Any]) -> str:
+    reference, examined = config["model"]["path"], config["algo"]["model"]
+    compared = f", against `{reference}`" if examined else ""
+    data, reward = config["data"]["name"], config["reward"]["name"]
+    return (
+        f"An evaluation of `{examined or reference}`{compared}, on {data}, by the reward {reward}."
+    )
 
 
 def _resume(folder: Path) -> str:

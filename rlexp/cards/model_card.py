@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from rlexp.cards.card import Card
 from rlexp.cards.labels import card_headline, format_verdicts, metric_rows
-from rlexp.cards.usage_snippet import snippet
 from rlexp.rendering.numbers import interval, number
 from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.components import component_class
 from rlexp.spec.data import DataSpec
+from rlexp.spec.model_kind import KINDS, Head, ModelKind
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard, ModelCardData
@@ -27,10 +27,18 @@ if TYPE_CHECKING:
 NAME = "README.md"
 UNKNOWN = "not known to this project: check it before you pass the model on"
 
-USES = {
-    "policy": "To go on from it: `python -m rlexp model=local model.path=FOLDER algo=dpo`.",
+USES: dict[Head, str] = {
+    "language": "To go on from it: `python -m rlexp model=local model.path=FOLDER algo=dpo`.",
     "reward": "To train by it: `python -m rlexp reward=model reward.path=FOLDER`.",
 }
+
+_WRITES = """\
+inputs = {encoded}
+written = model.generate(**inputs, max_new_tokens={tokens}, do_sample=True)
+print(tokenizer.decode(written[0], skip_special_tokens=True))"""
+_SCORES = """\
+inputs = tokenizer({prompt} + " and so on" + tokenizer.eos_token, return_tensors="pt")
+print(model(**inputs).logits[0, 0].item())"""
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _SHOWN_VERSIONS = ("rlexp", "trl", "transformers", "peft", "torch")
@@ -57,17 +65,17 @@ def model_card(
         config: the run's composed config.
         card: its evaluation before training and of these weights.
         origin: tags of the run: command, commit, versions.
-        weights: what they are.
 
     Raises:
         ValueError: the front matter would not be what the hub understands.
     """
     from huggingface_hub import ModelCard
 
-    model, data, train = config["model"], config["data"], config["train"]
+    model, data, algo = config["model"], config["data"], algorithm_of(config)
     template = files("rlexp.cards") / "templates" / "model_card.md"
     commit = origin.get("mlflow.source.git.commit", "unknown")
     dirty = origin.get("git.dirty") == "true"
+    versions = {tag.removeprefix("version."): version for tag, version in origin.items()}
     return ModelCard.from_template(
         _front_matter(config, card, weights),
         template_str=template.read_text(encoding="utf-8"),
@@ -75,39 +83,64 @@ def model_card(
         what=training_summary(config),
         headline=_sentence(card_headline(card)),
         rows=[
-            {
-                "label": row.label,
-                "before": number(row.before),
-                "after": number(row.after),
-                "interval": interval(row.low, row.high),
-            }
+            (row.label, number(row.before), number(row.after), interval(row.low, row.high))
             for row in metric_rows(card)
         ],
         verdicts=format_verdicts(card),
-        snippet=snippet(config, card, weights.adapter, weights.base_inside),
+        snippet=snippet(config, card, KINDS[algo.head], weights),
         needs=", with peft installed" if weights.adapter else "",
         base=_place(model["name"], model["path"], model["revision"]),
         base_licence=model["license"] or UNKNOWN,
         data=_place(data["name"], data.get("path") or "", data.get("revision"))
         + f" ({_first_line(component_class(data, DataSpec, 'data'))})",
         data_licence=data["license"] or UNKNOWN,
-        method=_first_line(component_class(config["algo"], AlgoSpec, "algo")) + ".",
+        method=_first_line(algo) + ".",
         reward=config["reward"]["name"],
-        training=_training(config, weights, train),
+        training=_training(config, weights),
         command=origin.get("command", "unknown"),
         run_id=card.run_id or "not tracked in MLflow",
         name=card.name,
         seed=card.seed,
         commit=f"{commit}, with changes that were not committed (git.diff)" if dirty else commit,
         versions=", ".join(
-            f"{name} {origin[f'version.{name}']}"
-            for name in _SHOWN_VERSIONS
-            if f"version.{name}" in origin
+            f"{name} {versions[name]}" for name in _SHOWN_VERSIONS if name in versions
         ),
-        use=USES["reward" if config["algo"]["name"] == "reward" else "policy"],
+        use=USES[algo.head],
         notes=card.notes,
         limits=_limits(config, card, weights),
     )
+
+
+def snippet(config: Mapping[str, Any], card: Card, kind: ModelKind, weights: Weights) -> str:
+    """Return Python that loads the model in the current folder and writes, or scores, a text.
+
+    An adapter's base may stand in the subfolder `base`.
+    """
+    head = "".join(f", {name}={value}" for name, value in kind.config.items())
+    prompt = repr(card.samples[0].prompt if card.samples else "Hello")
+    lines = [f"from transformers import {kind.auto_class}, AutoTokenizer", ""]
+    load = f"{kind.auto_class}.from_pretrained"
+    if weights.adapter and weights.base_inside:
+        lines.insert(0, "from peft import PeftModel")
+        model = [f'base = {load}("base"{head})', 'model = PeftModel.from_pretrained(base, ".")']
+    elif weights.adapter and not kind.writes:
+        auto_class = f"AutoPeftModelFor{kind.architecture}"
+        lines = [f"from peft import {auto_class}", "from transformers import AutoTokenizer", ""]
+        model = [f'model = {auto_class}.from_pretrained("."{head})']
+    else:
+        model = [f'model = {load}(".")']
+    tokens = config["data"]["max_completion_length"]
+    encoded = f'tokenizer({prompt}, return_tensors="pt")'
+    if config["model"]["chat"]:
+        turns = f'[{{"role": "user", "content": {prompt}}}]'
+        encoded = (
+            f"tokenizer.apply_chat_template(\n    {turns},\n"
+            '    add_generation_prompt=True, return_dict=True, return_tensors="pt",\n)'
+        )
+    use = (_WRITES if kind.writes else _SCORES).format(
+        encoded=encoded, tokens=tokens, prompt=prompt
+    )
+    return "\n".join([*lines, 'tokenizer = AutoTokenizer.from_pretrained(".")', *model, use])
 
 
 def card_at_step(card: Card, metrics: Mapping[str, float], intervals: Mapping[str, Any]) -> Card:
@@ -124,13 +157,17 @@ def card_at_step(card: Card, metrics: Mapping[str, float], intervals: Mapping[st
 
 def training_summary(config: Mapping[str, Any]) -> str:
     """Return what was trained on what by which algorithm, in a sentence."""
-    model, data, algo, reward = (
-        config[part]["name"] for part in ("model", "data", "algo", "reward")
-    )
-    rewarded = "" if reward == "none" or algo in ("sft", "reward") else f", for the reward {reward}"
-    if algo == "reward":
+    parts = ("model", "data", "algo", "reward")
+    model, data, algo, reward = (config[part]["name"] for part in parts)
+    rewarded = "" if reward == "none" or algo == "sft" else f", for the reward {reward}"
+    if not KINDS[algorithm_of(config).head].writes:
         return f"A reward model: {model}, trained on pairs of {data} to score texts."
     return f"{model}, trained by {algo} on {data}{rewarded}."
+
+
+def algorithm_of(config: Mapping[str, Any]) -> type[AlgoSpec]:
+    """Return the class of a run's algorithm, which knows what kind of model it trains."""
+    return component_class(config["algo"], AlgoSpec, "algo")
 
 
 def hub_id(path: str) -> bool:
@@ -143,15 +180,11 @@ def _front_matter(config: Mapping[str, Any], card: Card, weights: Weights) -> Mo
 
     model, data, algo = config["model"], config["data"], config["algo"]["name"]
     path = data.get("path") or ""
-    task = "text-classification" if algo == "reward" else "text-generation"
+    writes = KINDS[algorithm_of(config).head].writes
+    task = "text-generation" if writes else "text-classification"
+    dataset_type = path if hub_id(path) else data["name"]
     results = [
-        EvalResult(
-            task_type=task,
-            dataset_type=path if hub_id(path) else data["name"],
-            dataset_name=data["name"],
-            metric_type=name,
-            metric_value=value,
-        )
+        EvalResult(task, dataset_type, data["name"], metric_type=name, metric_value=value)
         for name, value in card.after.items()
         if value is not None and name in ("reward", "accuracy", "perplexity", "kl")
     ]
@@ -184,8 +217,8 @@ def _place(name: str, path: str, revision: str | None) -> str:
     return f"{name}, from the folder {Path(path).name} of the machine where it was made"
 
 
-def _training(config: Mapping[str, Any], weights: Weights, train: Mapping[str, Any]) -> str:
-    peft = config["peft"]["kind"]
+def _training(config: Mapping[str, Any], weights: Weights) -> str:
+    train, peft = config["train"], config["peft"]["kind"]
     through = "an adapter" if weights.adapter else "all weights"
     if peft not in ("none", "auto") and not weights.adapter:
         through = f"{peft}, merged into the base"

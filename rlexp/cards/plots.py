@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rlexp.evaluation.best_of_n.frontier import Frontier
@@ -35,10 +36,8 @@ def curves(history: History) -> list[Plot]:
     """
     plots = []
     for metric, title in CURVES.items():
-        series = _series(history, metric)
-        if series:
-            drawn = draw_svg(title, lambda axes, series=series: _lines(axes, series), COLOURS)
-            plots.append(drawn)
+        if series := _series(history, metric):
+            plots.append(draw_svg(title, partial(_lines, series=series), COLOURS))
     return plots
 
 
@@ -54,14 +53,12 @@ def reward_histogram(before: Sequence[float], after: Sequence[float]) -> Plot | 
     def bars(axes: Axes) -> None:
         from matplotlib.ticker import MaxNLocator
 
+        look = {"bins": BINS, "range": (low, high), "alpha": 0.65}
         for values, colour, label in ((old, BEFORE, "before"), (new, AFTER, "after")):
             if values:
-                axes.hist(
-                    values, bins=BINS, range=(low, high), color=colour, alpha=0.65, label=label
-                )
-        axes.set_xlabel("reward of a sample")
+                axes.hist(values, color=colour, label=label, **look)
+        axes.set(xlabel="reward of a sample", ylabel="samples")
         axes.xaxis.set_major_locator(MaxNLocator(TICKS))
-        axes.set_ylabel("samples")
         axes.legend(fontsize=8)
 
     return draw_svg("rewards of the samples", bars, COLOURS)
@@ -80,27 +77,14 @@ def frontier_plot(frontier: Frontier) -> Plot:
             at, low, high = zip(*band, strict=True)
             axes.fill_between(at, low, high, color=BEFORE, alpha=0.25, linewidth=0)
         for root, result in points:
-            axes.annotate(
-                f"{result.n}",
-                (root, result.reward),
-                textcoords="offset points",
-                xytext=(0, -10),
-                ha="center",
-                fontsize=7,
-            )
+            below = {"textcoords": "offset points", "xytext": (0, -10), "ha": "center"}
+            axes.annotate(f"{result.n}", (root, result.reward), fontsize=7, **below)
         axes.plot(roots, [result.reward for result in baseline], "o", color=BEFORE, markersize=3)
         axes.plot([], [], "o-", color=BEFORE, markersize=3, label="best of n (KL at most)")
-        axes.plot(
-            [math.sqrt(max(point.kl, 0.0)) for point in frontier.run],
-            [point.reward for point in frontier.run],
-            "s-",
-            color=AFTER,
-            linewidth=1.2,
-            markersize=4,
-            label="the run",
-        )
-        axes.set_xlabel("√KL, nats an answer")
-        axes.set_ylabel("reward")
+        run = [(math.sqrt(max(point.kl, 0.0)), point.reward) for point in frontier.run]
+        look = {"color": AFTER, "linewidth": 1.2, "markersize": 4}
+        axes.plot(*zip(*run, strict=True), "s-", label="the run", **look)
+        axes.set(xlabel="√KL, nats an answer", ylabel="reward")
         axes.legend(fontsize=8)
 
     return draw_svg("reward against KL", fill, COLOURS)
@@ -119,15 +103,9 @@ def _lines(axes: Axes, series: dict[str, list[tuple[int, float]]]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     for index, (name, points) in enumerate(series.items()):
-        few = len(points) <= BINS
-        axes.plot(
-            *zip(*points, strict=True),
-            color=LINES[index % len(LINES)],
-            linewidth=1.6,
-            marker="o" if few else None,
-            markersize=3,
-            label=name,
-        )
+        look = {"color": LINES[index % len(LINES)], "linewidth": 1.6, "markersize": 3}
+        marker = "o" if len(points) <= BINS else None
+        axes.plot(*zip(*points, strict=True), marker=marker, label=name, **look)
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(TICKS, integer=True))
     if len(series) > 1:

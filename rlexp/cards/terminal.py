@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from rlexp.cards import labels
 from rlexp.cards.card import Card
-from rlexp.cards.labels import card_headline, cost_line, format_verdicts, metric_rows
-from rlexp.cards.wording import format_change, slice_row
 from rlexp.evaluation.results import Pair
 from rlexp.guards.alert import GuardAlert
 from rlexp.rendering.numbers import NOTHING, interval, number
@@ -21,14 +22,14 @@ EXTREMES = 2
 
 def print_card(card: Card, console: Console) -> None:
     """Print headline, warnings, metrics, three samples, cost and how to open the run."""
-    console.print(Rule(Text(f"{card.name}: {card_headline(card)}", style="bold")))
+    console.print(Rule(Text(f"{card.name}: {labels.card_headline(card)}", style="bold")))
     console.print(Text(f"{card.algo} · {card.model} · {card.data} · {card.reward}", style="dim"))
     for warning in card.guards:
         console.print(_marked("!", warning, "bold red"))
     console.print()
     console.print(_metrics(card))
     console.print()
-    for verdict in format_verdicts(card):
+    for verdict in labels.format_verdicts(card):
         console.print(Text(verdict))
     for alert in card.firings:
         _print_alert(alert, console)
@@ -43,7 +44,7 @@ def print_card(card: Card, console: Console) -> None:
     console.print()
     for note in card.notes:
         console.print(_marked("·", note, "dim"))
-    console.print(Text(cost_line(card)))
+    console.print(Text(labels.cost_line(card)))
     console.print(
         Text.assemble("run ", (card.run_id, "bold"), f" {card.status.lower()}, seed {card.seed}")
     )
@@ -51,45 +52,49 @@ def print_card(card: Card, console: Console) -> None:
 
 
 def _metrics(card: Card) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("metric", no_wrap=True)
-    for heading in ("before", "after"):
-        table.add_column(heading, justify="right", no_wrap=True)
     # Where there is a change its interval answers the question that a card is asked.
     heading = "change, 95% interval" if card.changes else "95% interval"
-    table.add_column(heading, no_wrap=True)
-    for row in metric_rows(card):
-        ends = format_change(row.change) if card.changes else interval(row.low, row.high)
+    table = _table("metric", ("before", "after"), heading)
+    for row in labels.metric_rows(card):
+        ends = labels.format_change(row.change) if card.changes else interval(row.low, row.high)
         table.add_row(Text(row.label), number(row.before), number(row.after), Text(ends))
     return table
 
 
 def _slices(card: Card) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("reward by", overflow="ellipsis", no_wrap=True)
-    for heading in ("prompts", "before", "after"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("change, 95% interval", no_wrap=True)
+    table = _table("reward by", ("prompts", "before", "after"), "change, 95% interval")
     by = ""
     for part in card.slices:
         if part.by != by:
             by = part.by
             table.add_row(Text(by))
-        value, *rest = slice_row(part)
+        value, *rest = labels.slice_row(part)
         table.add_row(Text(f"  {value}"), *map(Text, rest))
     return table
 
 
-def _print_pair(name: str, pair: Pair, console: Console) -> None:
-    console.print()
+def _table(rows: str, numbers: Sequence[str], interval: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column(rows, overflow="ellipsis", no_wrap=True)
+    for heading in numbers:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column(interval, no_wrap=True)
+    return table
+
+
+def _grid() -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column()
+    return grid
+
+
+def _print_pair(name: str, pair: Pair, console: Console) -> None:
+    console.print()
+    grid = _grid()
     grid.add_row(name, Text(_short(pair.shown_prompt), style="italic"))
-    for when, text, reward in (
-        ("before", pair.before, pair.reward_before),
-        ("after", pair.after, pair.reward_after),
-    ):
+    sides = (pair.before, pair.reward_before), (pair.after, pair.reward_after)
+    for when, (text, reward) in zip(("before", "after"), sides, strict=True):
         label = when if reward is None else f"{when} {reward:+.2f}"
         grid.add_row(f"  {label}", Text(NOTHING if text is None else _short(text)))
     console.print(grid)
@@ -101,9 +106,7 @@ def _print_alert(alert: GuardAlert, console: Console) -> None:
         return
     console.print()
     console.print(Text(f"What {alert.guard.replace('_', ' ')} looks like at step {alert.step}"))
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column()
+    grid = _grid()
     for sample in alert.samples:
         label = "" if sample.reward is None else f"  {sample.reward:+.2f}"
         grid.add_row(label, Text(_short(f"{sample.prompt.strip()} … {sample.completion.strip()}")))

@@ -6,11 +6,14 @@ import argparse
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.store.connection import WANTED, resolve
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 URI, EXPERIMENT = "tracking.uri", "tracking.experiment"
 
@@ -18,9 +21,7 @@ URI, EXPERIMENT = "tracking.uri", "tracking.experiment"
 class Parser(argparse.ArgumentParser):
     """argparse, except that a mistake is a `UserError` like all others.
 
-    Args:
-        verb: as it is typed behind `python -m rlexp`.
-        doc: the verb's docstring; its first line introduces `--help`.
+    The first line of the verb's docstring introduces its `--help`.
     """
 
     def __init__(self, verb: str, doc: str | None) -> None:
@@ -39,15 +40,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def store_of(argv: Sequence[str]) -> tuple[str, str | None, list[str]]:
-    """Return the store that the words name, and the words that remain.
+    """Return the store that the words name, its experiment, and the words that remain.
 
-    Returns:
-        Its resolved address: of `tracking.uri=…`, else what `conf/tracking/mlflow.yaml` says. The
-        MLflow experiment of `tracking.experiment=…`; None for all of them. The other words, in
-        their order.
+    The store is the resolved address of `tracking.uri=…`, else what `conf/tracking/mlflow.yaml`
+    says; the experiment that of `tracking.experiment=…`, None for all of them.
 
-    Raises:
-        UserError: an address that can never work, or another key of `tracking`.
+    Raises `UserError` for an address that can never work, or another key of `tracking`.
     """
     typed: dict[str, str] = {}
     rest: list[str] = []
@@ -77,6 +75,14 @@ def default_uri() -> str:
     return OmegaConf.load(CONF / "tracking" / "mlflow.yaml").uri
 
 
+def console_of_width(columns: int = 100) -> Console:
+    """Return the terminal, or a console of so many columns where the output is none."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=columns)
+
+
 def _unquoted(value: str) -> str:
     """Return a value without quotes: Hydra's grammar wants some; people type them here too."""
     quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
@@ -84,11 +90,7 @@ def _unquoted(value: str) -> str:
 
 
 def lookup_store(overrides: Sequence[str]) -> tuple[str, str | None]:
-    """Return the store, and its experiment, in which a verb with overrides looks up runs.
-
-    Raises:
-        UserError: an address that can never work.
-    """
+    """Return the store, and its experiment, in which a verb with overrides looks up runs."""
     beginnings = (f"{URI}=", EXPERIMENT[:14])  # also where the end is mistyped
     uri, experiment, _ = store_of([word for word in overrides if word.startswith(beginnings)])
     return uri, experiment

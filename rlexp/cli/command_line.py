@@ -25,7 +25,7 @@ from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.registry_reference import is_registered
 from rlexp.spec.keys import key_paths
 from rlexp.spec.run import RunSpec
-from rlexp.spec.validation import unknown_choice
+from rlexp.spec.validation import unknown_choice, unknown_key
 from rlexp.tracking.store.connection import resolve
 
 if TYPE_CHECKING:
@@ -38,11 +38,7 @@ MOST_JOBS_CHECKED = 256
 
 
 class Command:
-    """The overrides of one command, sorted by what they do.
-
-    Args:
-        arguments: what Hydra's own parser made of the command line.
-    """
+    """The overrides of one command line, as Hydra's own parser has them, sorted by what they do."""
 
     def __init__(self, arguments: Namespace) -> None:
         from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -64,14 +60,12 @@ class Command:
                 self.problems.append(Problem(text, "an override", "key=value", remedy))
 
     def check(self) -> list[str]:
-        """Return the overrides to hand to Hydra.
-
-        Raises:
-            UserError: with every mistake that the command line shows.
-        """
+        """Return the overrides to hand to Hydra. Raises `UserError` with every mistake in them."""
         with config_loader(self.config_dir, self.search_path) as loader:
             of_run = [o for o in self.parsed if not o.is_hydra_override()]
-            groups = [o for o in of_run if self._is_group(loader, o.key_or_group)]
+            groups = [
+                o for o in of_run if loader.get_group_options(o.key_or_group.partition("@")[0])
+            ]
             values = [o for o in of_run if o not in groups]
             groups = [o for o in groups if self._choice_exists(loader, o)]
             groups = [o for o in groups if self._register_models(o, groups, values)]
@@ -98,7 +92,7 @@ class Command:
         """Check a sweep with Optuna, and return the keys of all its configs."""
         from omegaconf import open_dict
 
-        from rlexp.sweep.space.check import SweepCheck, unknown_settings
+        from rlexp.sweep.space.check import SweepCheck
 
         fixed_groups = [o for o in groups if not o.is_sweep_override()]
         fixed_values = [o for o in values if not o.is_sweep_override()]
@@ -114,30 +108,23 @@ class Command:
 
         # Behind a plus: arguments of a sampler or pruner of the user's own choice.
         plain = [o.key_or_group for o in fixed_values if not (o.is_add() or o.is_force_add())]
-        typed = [key for key in plain if key.startswith("sweep.")]
-        self.problems += unknown_settings(typed, list(key_paths(self._compose(group_job))))
+        known = list(key_paths(self._compose(group_job)))
+        typed = [key for key in plain if key.startswith("sweep.") and key not in known]
+        self.problems += [unknown_key(key, known) for key in typed]
         check = SweepCheck(loader, compose, [str(o.input_line) for o in (*groups, *values)])
         check.check()
         self.problems += check.problems
         return sorted(check.known)
-
-    def _is_group(self, loader: ConfigLoader, key: str) -> bool:
-        group = key.partition("@")[0]
-        return bool(loader.get_group_options(group))
 
     def _choice_exists(self, loader: ConfigLoader, override: Override) -> bool:
         """Whether all choices of an override are there; the problems say which are not."""
         if override.is_delete():
             return True
         group = override.key_or_group.partition("@")[0]
-        options = group_choices(loader, group)
-        missing = [
-            name
-            for name in map(_unescaped, self._chosen_values(override))
-            if name != "null"
-            and name not in options
-            and not (group == "model" and is_registered(name))
-        ]
+        known = {"null", *(options := group_choices(loader, group))}
+        missing = [name for name in self._choices(override) if name not in known]
+        if group == "model":
+            missing = [name for name in missing if not is_registered(name)]
         self.problems += [unknown_choice(group, name, options) for name in missing]
         return not missing
 
@@ -145,10 +132,8 @@ class Command:
         self, override: Override, groups: list[Override], values: list[Override]
     ) -> bool:
         """Make the registered models of an override into choices; whether all are there."""
-        if override.is_delete():
-            return True
-        names = map(_unescaped, self._chosen_values(override))
-        registered = [name for name in names if is_registered(name)]
+        choices = [] if override.is_delete() else self._choices(override)
+        registered = [name for name in choices if is_registered(name)]
         if not registered:
             return True
         others = self._combinations([o for o in groups if o is not override])[0]
@@ -162,6 +147,10 @@ class Command:
             return False
         return True
 
+    def _choices(self, override: Override) -> list[str]:
+        """Return the texts that values of Hydra's grammar mean: `registry\\:a` is `registry:a`."""
+        return [value.replace("\\", "") for value in self._chosen_values(override)]
+
     def _chosen_values(self, override: Override) -> list[str]:
         """Return what an override sets its key to; of a sweep, all that it tries."""
         if override.is_sweep_override() and override.is_discrete_sweep():
@@ -174,18 +163,16 @@ class Command:
         """Return the combinations that a sweep makes of overrides; without a sweep there is one."""
         choices = []
         for override in overrides:
-            if override.is_delete():
-                choices.append([override.input_line])
-                continue
-            if override.is_sweep_override() and not override.is_discrete_sweep():
-                continue  # an interval: its ends are the sweeper's to check
             key = override.get_key_element()
             if known is not None:
                 key = f"++{key.lstrip('+')}"
-            choices.append([f"{key}={value}" for value in self._chosen_values(override)])
-        return [
-            list(job) for job in itertools.islice(itertools.product(*choices), MOST_JOBS_CHECKED)
-        ]
+            if override.is_delete():
+                choices.append([override.input_line])
+            elif not override.is_sweep_override() or override.is_discrete_sweep():
+                choices.append([f"{key}={value}" for value in self._chosen_values(override)])
+            # of an interval the ends are the sweeper's to check
+        jobs = itertools.islice(itertools.product(*choices), MOST_JOBS_CHECKED)
+        return [list(job) for job in jobs]
 
     def _compose(self, overrides: list[str]) -> Config:
         """Return the composed and resolved config. Raises `UserError` where it cannot be had."""
@@ -243,11 +230,6 @@ class Command:
         return f"++{typed.lstrip('+')}"
 
 
-def _unescaped(value: str) -> str:
-    """Return the text that a value of Hydra's grammar means: `registry\\:a` is `registry:a`."""
-    return value.replace("\\", "")
-
-
 def _config_problems(config: Config, known: list[str]) -> list[Problem]:
     """Return all that is wrong with a composed config, and with where it would be recorded."""
     problems: list[Problem] = []
@@ -269,17 +251,13 @@ def _config_problems(config: Config, known: list[str]) -> list[Problem]:
 def check_command(arguments: Namespace) -> list[str]:
     """Return the overrides of a command line, checked, in the form that Hydra takes.
 
-    Raises:
-        UserError: with every mistake that it shows.
+    Raises `UserError` with every mistake that it shows.
     """
     command = Command(arguments)
     if any(o.is_hydra_override() and o.key_or_group == "hydra.mode" for o in command.parsed):
         command.multirun = True
     sweeps = [o for o in command.parsed if o.is_sweep_override() and not command.multirun]
-    command.problems += [
-        Problem(
-            o.key_or_group, str(o.input_line).partition("=")[2], "one value", "Add -m for a sweep."
-        )
-        for o in sweeps
-    ]
+    for o in sweeps:
+        text = str(o.input_line).partition("=")[2]
+        command.problems.append(Problem(o.key_or_group, text, "one value", "Add -m for a sweep."))
     return command.check()

@@ -29,25 +29,19 @@ def reported(job: Callable[[], None]) -> int:
         return 0
     except UserError as error:
         count = len(error.problems)
-        return _report(f"{count} {'thing' if count == 1 else 'things'} to put right", error)
+        return _report(
+            f"{count} {'thing' if count == 1 else 'things'} to put right\n\n{error}", error
+        )
     except RunFailed as error:
-        return _report("the run failed", error)
+        return _report(f"the run failed\n\n{error}", error)
     except KeyboardInterrupt as error:
-        print("rlexp: interrupted", file=sys.stderr)
-        _print_notes(error)
-        return EXIT_INTERRUPTED
+        return _report("interrupted", error)
     except Terminated as error:
-        print(f"rlexp: {error}", file=sys.stderr)
-        _print_notes(error)
+        _report(str(error), error)
         raise
 
 
-def _report(headline: str, error: UserError | RunFailed) -> int:
-    print(f"rlexp: {headline}\n\n{error}", file=sys.stderr)
-    _print_notes(error)
-    return error.exit_status
-
-
-def _print_notes(error: BaseException) -> None:
-    for note in getattr(error, "__notes__", ()):
-        print(f"rlexp: {note}", file=sys.stderr)
+def _report(text: str, error: BaseException) -> int:
+    for line in (text, *getattr(error, "__notes__", ())):
+        print(f"rlexp: {line}", file=sys.stderr)
+    return getattr(error, "exit_status", EXIT_INTERRUPTED)

@@ -25,7 +25,7 @@ if PLUGINS not in sys.path:
 
 
 def main(argv: list[str]) -> int:
-    """Run what the command line asks for; the exit status.
+    """Run what the command line asks for; return the exit status.
 
     0: finished. 1: failed. 2: a user's mistake. 130: Ctrl-C.
     """
@@ -44,47 +44,39 @@ def main(argv: list[str]) -> int:
         sys.argv = ["rlexp", *flags, *overrides]
         # Hydra would print its own cut of a traceback and exit with 1 whatever happened.
         os.environ["HYDRA_FULL_ERROR"] = "1"
-        _hydra_main()
+        import hydra
+
+        hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(_job)()
 
     return reported(job)
 
 
-def _hydra_main() -> None:
-    import hydra
-
-    hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(_job)()
-
-
 def _job(config: DictConfig) -> float | list[float] | None:
-    """One run of a composed config; what a sweeper gets as its objective."""
+    """Do one run of a composed config; return what a sweeper gets as its objective."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
     from rlexp.config.registry_choices import parse_pinned, pin_versions
-    from rlexp.launch.new_run import launch_in
-    from rlexp.tracking.multirun import parent_run
+    from rlexp.launch.launcher import launch_in
+    from rlexp.tracking.spool.mlflow_writer import parent_run
 
     resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # pyright: ignore[reportAssignmentType]
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     settings = resolved.pop("sweep", None)
     if (number := OmegaConf.select(hydra.sweeper, "trial")) is not None:
-        from rlexp.sweep.driver import trial_spec
-        from rlexp.sweep.run_trial import run_trial
+        from rlexp.sweep.study import sweep_spec
+        from rlexp.sweep.trial import run_trial
 
-        sweep = trial_spec(settings, hydra.sweeper.confirms)
+        sweep = sweep_spec(settings, hydra.sweeper.confirms)
         return run_trial(pin_versions(resolved), folder, sweep, number)
     resolved, spec = parse_pinned(resolved)
-    _refuse_to_overwrite(folder)
-    parent = parent_run(Path(hydra.sweep.dir)) if hydra.mode == RunMode.MULTIRUN else None
-    card = launch_in(folder, resolved, spec, parent)
-    print(folder)
-    return card.get("after", {}).get("reward")
-
-
-def _refuse_to_overwrite(folder: Path) -> None:
     if (folder / SPOOL).exists():
         got = f"{folder}, which holds a run"
         remedy = f"Choose another one, or go on: python -m rlexp resume {folder}"
         raise UserError(Problem("hydra.run.dir", got, "a folder without a run", remedy))
+    parent = parent_run(Path(hydra.sweep.dir)) if hydra.mode == RunMode.MULTIRUN else None
+    card = launch_in(folder, resolved, spec, parent)
+    print(folder)
+    return card.get("after", {}).get("reward")

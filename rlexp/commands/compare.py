@@ -17,10 +17,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlexp.cli.arguments import Parser, page_problems, store_of
+from rlexp.cli.arguments import Parser, console_of_width, page_problems, store_of
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.query.folder_source import FolderRecords, run_folders
-from rlexp.tracking.query.liveness import is_dead
 from rlexp.tracking.query.record import Record
 from rlexp.tracking.query.records import Records
 
@@ -28,17 +27,15 @@ if TYPE_CHECKING:
     from rlexp.comparison.gather import RunSource
     from rlexp.comparison.run_data import Run
 
-WIDTH = 100
-"""Columns where the output is no terminal."""
 KEY = "compare"
+LISTED = "`python -m rlexp ls` lists"
 
 
 def run(argv: list[str]) -> int:
     """Print the comparison, and write its page where one is asked for.
 
-    Raises:
-        UserError: fewer than two runs, a word that names none, a metric that none has, a page that
-            cannot be written.
+    Raises `UserError` for fewer than two runs, a word that names none, a metric that none has, and
+    a page that cannot be written.
     """
     parser = Parser(KEY, __doc__)
     parser.add_argument("words", nargs="*", metavar="RUN")
@@ -46,26 +43,28 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--metric", action="append", default=[], metavar="NAME")
     uri, experiment, rest = store_of(argv)
     options = parser.parse_intermixed_args(rest)
-    _check(options.words, options.html)
+    problems = page_problems(options.html)
+    if not options.words:
+        remedy = f"{LISTED} the runs that there are."
+        problems.insert(0, Problem(KEY, "no run", "two runs or more", remedy))
+    if problems:
+        raise UserError(problems)
     with ExitStack() as open_things:
         records = _find(options.words, uri, experiment, open_things)
-        _check_count(records)
+        if len(records) < 2:
+            name = next((f"only {run.name} ({run.run_id[:8]})" for run, _ in records), "no run")
+            raise UserError(
+                Problem(KEY, name, "two runs or more", f"Name another one: {LISTED} them.")
+            )
         from rlexp.comparison.compare import compare
         from rlexp.comparison.gather import gather
         from rlexp.comparison.page import write_comparison_page
         from rlexp.comparison.terminal import print_comparison
 
-        runs = [
-            gather(record, source, "DEAD" if is_dead(record) else None)
-            for record, source in records
-        ]
+        runs = [gather(run, source, "DEAD" if run.is_dead else None) for run, source in records]
     metrics = _full_names(options.metric, runs)
     comparison = compare(runs, metrics)
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=WIDTH)
+    console = console_of_width()
     print_comparison(comparison, console)
     console.print()
     if options.html:
@@ -76,20 +75,10 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _check(words: Sequence[str], html: Path | None) -> None:
-    problems = []
-    if not words:
-        remedy = "`python -m rlexp ls` lists the runs that there are."
-        problems.append(Problem(KEY, "no run", "two runs or more", remedy))
-    problems += page_problems(html)
-    if problems:
-        raise UserError(problems)
-
-
 def _find(
     words: Sequence[str], uri: str, experiment: str | None, open_things: ExitStack
 ) -> list[tuple[Record, RunSource]]:
-    """The runs that the words name, in their order, none twice, with where each is read."""
+    """Return the runs that the words name, none twice, with where each is read."""
     records: dict[str, tuple[Record, RunSource]] = {}
     problems: list[Problem] = []
     folders = FolderRecords()
@@ -99,8 +88,7 @@ def _find(
             named = [(folders.read(place), folders) for place in places]
         else:
             try:
-                if store is None:
-                    store = open_things.enter_context(Records.open(uri, experiment))
+                store = store or open_things.enter_context(Records.open(uri, experiment))
                 in_time = sorted(store.find([word]), key=lambda record: record.started)
             except UserError as error:
                 problems += error.problems
@@ -113,16 +101,7 @@ def _find(
     return list(records.values())
 
 
-def _check_count(records: Sequence[tuple[Record, RunSource]]) -> None:
-    if len(records) < 2:
-        first = records[0][0] if records else None
-        got = f"only {first.name} ({first.run_id[:8]})" if first else "no run"
-        remedy = "Name another one: `python -m rlexp ls` lists them."
-        raise UserError(Problem(KEY, got, "two runs or more", remedy))
-
-
 def _full_names(typed: Sequence[str], runs: Sequence[Run]) -> list[str]:
-    """Full names of the metrics that were asked for."""
     known = sorted({name for run in runs for name in run.final})
     full = [name if "/" in name else f"eval/{name}" for name in typed]
     problems = []
@@ -130,8 +109,7 @@ def _full_names(typed: Sequence[str], runs: Sequence[Run]) -> list[str]:
         if name not in known:
             near = get_close_matches(name, known, n=3, cutoff=0.4)
             remedy = f"Did you mean {' or '.join(near)}?" if near else ""
-            want = "a metric that one of the runs has"
-            problems.append(Problem("--metric", name, want, remedy))
+            problems.append(Problem("--metric", name, "a metric that one of the runs has", remedy))
     if problems:
         raise UserError(problems)
     return list(dict.fromkeys(full))

@@ -14,6 +14,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -24,18 +25,14 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from rlexp.cli.arguments import URI, default_uri
+from rlexp.runtime import extras as known_extras
 from rlexp.runtime.environment import silence_libraries
-from rlexp.runtime.extras import (
-    CONFLICTING,
-    MODULES,
-    install_command,
-    pinned_versions,
-    requirements,
-)
+from rlexp.runtime.extras import install_command, pinned_versions, requirements
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.devices import cuda_capabilities, has_bf16
 from rlexp.tracking.secrets import redacted
-from rlexp.tracking.store.connection import resolve
+from rlexp.tracking.store.connection import prepare_environment, resolve
+from rlexp.tracking.store.read_only import all_pages
 
 MIB, GIB = 2**20, 2**30
 FREE_DISK_WANTED = 2 * GIB
@@ -61,8 +58,7 @@ Examination = Callable[[], Iterator[Check]]
 def run(argv: list[str]) -> int:
     """Print what is here and what is not; 1 when there is a problem.
 
-    Raises:
-        UserError: an argument other than `tracking.uri=URI`.
+    Raises `UserError` for an argument other than `tracking.uri=URI`.
     """
     from rich.console import Console
     from rich.markup import escape
@@ -88,14 +84,13 @@ def run(argv: list[str]) -> int:
             text = "\n".join(filter(None, (finding.state, finding.remedy)))
             table.add_row(f"  {SYMBOLS[finding.verdict]}", escape(finding.subject), escape(text))
         console.print(f"[bold]{title}[/]", table, "", sep="\n")
-    console.print(
-        f"{problems} thing(s) to put right: see ✗ above." if problems else "Ready to run."
-    )
+    put_right = f"{problems} thing(s) to put right: see ✗ above."
+    console.print(put_right if problems else "Ready to run.")
     return 1 if problems else 0
 
 
 def devices() -> Iterator[Check]:
-    """Python, the CPU, and each accelerator as its driver and as torch see it."""
+    """Yield Python, the CPU, and each accelerator as its driver and as torch see it."""
     import psutil
 
     memory = psutil.virtual_memory()
@@ -141,7 +136,7 @@ def _nvidia() -> Iterator[Check]:
 
 
 def check_packages() -> Iterator[Check]:
-    """Each package that rlexp needs: the version here against the range, and the tested one."""
+    """Yield each package that rlexp needs: its version against the range, and the tested one."""
     tested = pinned_versions()
     for requirement in requirements():
         name = requirement.name
@@ -161,17 +156,17 @@ def check_packages() -> Iterator[Check]:
 
 
 def extras() -> Iterator[Check]:
-    """Optional packages: here, or the command that adds them."""
-    for extra, module in MODULES.items():
+    """Yield optional packages: here, or the command that adds them."""
+    for extra, module in known_extras.MODULES.items():
         if importlib.util.find_spec(module):
             yield Check(extra, "here")
         else:
-            apart = ", in an environment of its own" if extra in CONFLICTING else ""
+            apart = ", in an environment of its own" * (extra in known_extras.CONFLICTING)
             yield Check(extra, f"not here; to add it{apart}:", "note", install_command(extra))
 
 
 def caches() -> Iterator[Check]:
-    """Where models and data are kept, how much there is, and the room that is left."""
+    """Yield where models and data are kept, how much there is, and the room that is left."""
     import platformdirs
     from huggingface_hub import constants
 
@@ -184,14 +179,12 @@ def caches() -> Iterator[Check]:
         yield Check(name, state, "ok" if writable else "problem", remedy)
     free = shutil.disk_usage(Path.cwd()).free
     scarce = free < FREE_DISK_WANTED
-    remedy = (
-        "Checkpoints may not fit: train.keep_checkpoints=1, or another folder." if scarce else ""
-    )
+    remedy = "Checkpoints may not fit: train.keep_checkpoints=1, or another folder." * scarce
     yield Check("this folder", f"{free / GIB:.0f} GiB free", "note" if scarce else "ok", remedy)
 
 
 def sandbox() -> Iterator[Check]:
-    """What model-written code is shut in by; needed by the reward `code` alone."""
+    """Yield what model-written code is shut in by; needed by the reward `code` alone."""
     from rlexp.sandbox.choice import obstacle
     from rlexp.sandbox.means import STRONGEST_FIRST
 
@@ -216,7 +209,7 @@ def _tracking_uri(argv: list[str]) -> str | None:
 
 
 def tracking_store(uri: str | None) -> Iterator[Check]:
-    """Whether the store of `tracking=mlflow` answers, and how many runs it holds."""
+    """Yield whether the store of `tracking=mlflow` answers, and how many runs it holds."""
     if uri is None:
         yield Check("none", "runs are kept in their own folders only")
         return
@@ -238,33 +231,23 @@ def tracking_store(uri: str | None) -> Iterator[Check]:
 def _runs_in_file(database: Path) -> str:
     if not database.exists():
         return "not there yet: the first run makes it"
-    connection = sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)
-    try:
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
         query = "SELECT count(*) FROM runs WHERE lifecycle_stage = 'active'"
         (count,) = connection.execute(query).fetchone()
-    finally:
-        connection.close()
     return f"{count} runs"
 
 
 def _runs_on_server(uri: str) -> int:
-    # MLflow's own defaults would wait for minutes.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    prepare_environment()  # MLflow's own defaults would wait for minutes
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    count, token = 0, None
-    while True:
-        page = client.search_runs(experiments, max_results=1000, page_token=token)
-        count, token = count + len(page), page.token
-        if not token:
-            return count
+    return sum(1 for _ in all_pages(client.search_runs, experiments, max_results=1000))
 
 
 def hub() -> Iterator[Check]:
-    """Whether models and data can be downloaded; a run of local ones does not need it."""
+    """Yield whether models and data can be downloaded; a run of local ones does not need it."""
     from huggingface_hub import constants
 
     address = constants.ENDPOINT

@@ -16,29 +16,31 @@ Each is recorded like a run, with card.json and card.html in a folder of its own
 from __future__ import annotations
 
 import json
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rlexp.cli.arguments import Parser, lookup_store
+from rlexp.cli.arguments import Parser, console_of_width, lookup_store
 from rlexp.cli.exit_status import import_from_here, reported
+from rlexp.runtime.run_folder import CARD
 from rlexp.spec.errors import Problem, UserError
 
 KEY = "evaluate"
-WIDTH = 100
-"""Columns of the table where the output is no terminal."""
 
 
 def run(argv: list[str]) -> int:
-    """Make the cards; the exit status, as for a run."""
+    """Make the cards; return the exit status, as for a run."""
     return reported(lambda: _evaluate(argv))
 
 
 def _evaluate(argv: Sequence[str]) -> None:
     from rlexp.launch.evaluation_plan import plan_evaluations
 
-    options = _parsed(argv)
+    parser = Parser(KEY, __doc__)
+    parser.add_argument("words", metavar="RUN|PATH|key=value", nargs="*")
+    parser.add_argument("--against", metavar="RUN|PATH", help="what all are compared with")
+    parser.add_argument("--checkpoint", metavar="NAME", help="step-000030: of the runs")
+    options = parser.parse_intermixed_args(argv)
     words = [word for word in options.words if not _is_override(word)]
     overrides = [word for word in options.words if _is_override(word)]
     if not words:
@@ -48,48 +50,35 @@ def _evaluate(argv: Sequence[str]) -> None:
     import_from_here()
     plans = plan_evaluations(words, overrides, options.against, store, options.checkpoint)
 
-    from rlexp.launch.new_run import launch_new_run
+    from rlexp.launch.launcher import launch_new_run
 
     folders = []
-    for number, plan in enumerate(plans, start=1):
+    for number, (config, spec) in enumerate(plans, start=1):
         if len(plans) > 1:
-            print(f"{number} of {len(plans)}: {plan.spec.name}")
-        folders.append(launch_new_run(plan.config, plan.spec))
+            print(f"{number} of {len(plans)}: {spec.name}")
+        folders.append(launch_new_run(config, spec))
         print(folders[-1])
     if len(folders) > 1:
         _print_table(folders)
 
 
-def _parsed(argv: Sequence[str]) -> Namespace:
-    parser = Parser(KEY, __doc__)
-    parser.add_argument("words", metavar="RUN|PATH|key=value", nargs="*")
-    parser.add_argument("--against", metavar="RUN|PATH", help="what all are compared with")
-    parser.add_argument("--checkpoint", metavar="NAME", help="step-000030: of the runs")
-    return parser.parse_intermixed_args(argv)
-
-
 def _is_override(word: str) -> bool:
-    """A folder may have an equals sign in its name, as those of sweeps have."""
+    """Whether a word is no folder: those of sweeps have an equals sign in their names."""
     return "=" in word and not Path(word).exists()
 
 
 def _print_table(folders: Sequence[Path]) -> None:
-    """All cards in a line each."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from rlexp.rendering.numbers import interval, number, share
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=WIDTH)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("evaluated")
     for heading in ("reward", "95% interval", "win rate", "KL, nats", "perplexity"):
         table.add_column(heading, justify="right", no_wrap=True)
     for folder in folders:
-        card: dict[str, Any] = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        card: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
         after, win_rate = card["after"], card["win_rate"]
         metric = "reward" if "reward" in after else "accuracy"
         table.add_row(
@@ -100,5 +89,4 @@ def _print_table(folders: Sequence[Path]) -> None:
             number(after.get("kl_sequence")),
             number(after.get("perplexity")),
         )
-    console.print()
-    console.print(table)
+    console_of_width().print("", table, sep="\n")

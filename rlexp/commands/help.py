@@ -41,29 +41,24 @@ KEYS = {
 
 
 def run(argv: list[str]) -> int:
-    """Print the help; its exit status is 0."""
+    """Print the help; return the exit status, 0."""
     print("\n".join(_lines()))
     return 0
 
 
 def _lines() -> Iterator[str]:
     yield "rlexp: experiments with language models and reinforcement learning, from one command"
-    yield ""
-    yield "  python -m rlexp [group=choice] [key=value] …"
-    yield ""
-    yield "To start from"
+    yield "\n  python -m rlexp [group=choice] [key=value] …"
+    yield "\nTo start from"
     for command, meaning in FIRST_COMMANDS.items():
-        yield f"  {command}"
-        yield f"      {meaning}"
+        yield f"  {command}\n      {meaning}"
     for group, default in groups().items():
-        yield ""
-        yield f"{group}=" if default is None else f"{group}={default} unless you say otherwise"
+        chosen = "" if default is None else f"{default} unless you say otherwise"
+        yield f"\n{group}={chosen}"
         yield from _table(choices(group))
-    yield ""
-    yield "Keys that everybody types"
+    yield "\nKeys that everybody types"
     yield from _table(KEYS)
-    yield ""
-    yield "Other commands: python -m rlexp VERB"
+    yield "\nOther commands: python -m rlexp VERB"
     yield from _table(_verbs())
 
 
@@ -73,8 +68,9 @@ def groups() -> dict[str, str | None]:
     In `config.yaml` what stands later wins.
     """
     config = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))
-    entries = [entry for entry in config["defaults"] if isinstance(entry, dict)]
-    defaults = {group: choice for entry in entries for group, choice in entry.items()}
+    defaults: dict[str, str] = {}
+    for entry in config["defaults"]:
+        defaults |= entry if isinstance(entry, dict) else {}
     folders = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())
     names = [group for group in reversed(defaults) if group in folders]
     names += [group for group in folders if group not in defaults and group != "hydra"]
@@ -105,12 +101,8 @@ def _verbs() -> dict[str, str]:
 def _table(rows: dict[str, str]) -> Iterator[str]:
     indent = 4 + max(map(len, rows), default=0)
     width = max(60, min(100, shutil.get_terminal_size().columns))
+    wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+    wrapper.subsequent_indent = " " * indent
     for name, meaning in rows.items():
-        yield textwrap.fill(
-            meaning,
-            width,
-            initial_indent=f"  {name}".ljust(indent),
-            subsequent_indent=" " * indent,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        wrapper.initial_indent = f"  {name}".ljust(indent)
+        yield wrapper.fill(meaning)

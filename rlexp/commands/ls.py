@@ -16,10 +16,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 
-from rlexp.cli.arguments import Parser, store_of
+from rlexp.cli.arguments import Parser, console_of_width, store_of
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.query.conditions import RunFilter, no_such_run
-from rlexp.tracking.query.liveness import is_dead
 from rlexp.tracking.query.records import Record, Records
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.store.read_only import FIRST_RUN
@@ -27,19 +26,10 @@ from rlexp.tracking.store.read_only import FIRST_RUN
 REWARD = "eval/reward"
 UNKNOWN = "–"
 COLORS = {"finished": "green", "running": "cyan", "failed": "red", "dead": "red", "died": "red"}
-COLUMNS = {
-    "run": False,
-    "name": True,
-    "status": False,
-    "algo": True,
-    "model": True,
-    "data": True,
-    "reward": False,
-    "took": False,
-    "began": False,
-}
-"""Each column, and whether it may be cut off where the terminal is narrow."""
-STATUS = list(COLUMNS).index("status")
+COLUMNS = ("run", "name", "status", "algo", "model", "data", "reward", "took", "began")
+CUT_OFF = ("name", "algo", "model", "data")
+"""Columns that may be cut off where the terminal is narrow."""
+STATUS = COLUMNS.index("status")
 PIPED_WIDTH = 1000  # of lines that a program reads: nothing is cut off
 
 
@@ -55,8 +45,7 @@ class Line:
 def run(argv: list[str]) -> int:
     """Print the list; an empty one is no mistake.
 
-    Raises:
-        UserError: no store, a store that does not answer, a filter that says nothing.
+    Raises `UserError` for no store, a store that does not answer, a filter that says nothing.
     """
     parser = Parser("ls", __doc__)
     parser.add_argument("words", nargs="*", metavar="filter")
@@ -109,18 +98,15 @@ def _nothing(records: Records, filters: Sequence[RunFilter]) -> str:
 
 
 def _print(records: Records, lines: Sequence[Line], *, more: bool) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=PIPED_WIDTH)
+    console = console_of_width(PIPED_WIDTH)
     rows = [list(_cells(records, line)) for line in lines]
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
-    for name, shrinks in COLUMNS.items():
+    for name in COLUMNS:
         # Only columns that may wrap are made narrower; their cells below are cut off instead.
-        table.add_column(name, no_wrap=not shrinks, min_width=4)
+        table.add_column(name, no_wrap=name not in CUT_OFF, min_width=4)
     for row in rows:
         cells = [Text(text, no_wrap=True, overflow="ellipsis") for text in row]
         cells[STATUS].stylize(COLORS.get(row[STATUS], "yellow"))
@@ -133,11 +119,9 @@ def _print(records: Records, lines: Sequence[Line], *, more: bool) -> None:
 def _cells(records: Records, line: Line) -> Iterator[str]:
     record = line.record
     yield record.run_id[:8]
-    if record.is_sweep:
-        count = len(line.trials)
-        yield f"{record.name} ({count} {'trial' if count == 1 else 'trials'})"
-    else:
-        yield f"{'  ' if line.indented else ''}{record.name}"
+    count = len(line.trials)
+    trials = f" ({count} {'trial' if count == 1 else 'trials'})" if record.is_sweep else ""
+    yield f"{'  ' if line.indented else ''}{record.name}{trials}"
     status = _status(record)
     yield status
     for key in ("algo.name", "model.name", "data.name"):
@@ -150,7 +134,7 @@ def _cells(records: Records, line: Line) -> Iterator[str]:
 
 def _status(record: Record) -> str:
     """Return MLflow's status, or why it was killed, or that it is dead without MLflow's knowing."""
-    if is_dead(record):
+    if record.is_dead:
         return "dead"
     state = record.tags.get("state") if record.status == "KILLED" else None
     return (state or record.status).lower()
@@ -162,7 +146,7 @@ def _common(values: Sequence[str]) -> str:
 
 
 def _change(records: Records, record: Record) -> str:
-    """`0.02→0.93`: the reward on held-out prompts before training, and at last."""
+    """Return the reward on held-out prompts before training, and at last: `0.02→0.93`."""
     if REWARD not in record.metrics:
         return UNKNOWN
     points = records.points(record, REWARD)
@@ -183,10 +167,7 @@ def _duration(seconds: float) -> str:
 
 
 def _moment(milliseconds: int) -> str:
-    when, now = (
-        datetime.fromtimestamp(milliseconds / 1000).astimezone(),
-        datetime.now().astimezone(),
-    )
+    when, now = datetime.fromtimestamp(milliseconds / 1000), datetime.now()
     if when.date() == now.date():
         return f"{when:%H:%M}"
     return f"{when:%d %b}" if when.year == now.year else f"{when:%Y-%m-%d}"

@@ -16,13 +16,7 @@ from pathlib import Path
 
 from rlexp.cli.arguments import Parser, store_of
 from rlexp.cli.exit_status import import_from_here
-from rlexp.registry.upload import (
-    Upload,
-    name_problems,
-    register_version,
-    registered_version,
-    set_alias,
-)
+from rlexp.registry import upload as registry
 from rlexp.registry.versions import DESCRIBED, DESCRIBING
 from rlexp.runtime.environment import silence_libraries
 from rlexp.spec.errors import Problem, UserError
@@ -30,16 +24,21 @@ from rlexp.tracking.query.records import Record, Records
 
 
 def run(argv: list[str]) -> int:
-    """Register the weights and say what they are called now; 0.
+    """Register the weights and say what they are called now; return 0.
 
-    Raises:
-        UserError: names that MLflow refuses, a run without a model, a store that does not answer.
+    Raises `UserError` for names that MLflow refuses, a run without a model, and a store that does
+    not answer.
     """
     silence_libraries()
     import_from_here()  # the card quotes what a data set of the user's own says of itself
     uri, experiment, words = store_of(argv)
-    options = _parsed(words)
-    if problems := name_problems(options.name, options.alias):
+    parser = Parser("promote", __doc__)
+    parser.add_argument("run", metavar="RUN", help="run id, its beginning, name, or folder")
+    parser.add_argument("--name", required=True, help="of the registered model")
+    parser.add_argument("--alias", help="that shall mean this version from now on")
+    parser.add_argument("--checkpoint", help="step-000030, or model for the final one")
+    options = parser.parse_args(words)
+    if problems := registry.name_problems(options.name, options.alias):
         raise UserError(problems)
     with Records.open(uri, experiment) as records:
         record = records.one(options.run)
@@ -47,7 +46,7 @@ def run(argv: list[str]) -> int:
         print(line)
         ending = f"/{version}"
         if options.alias:
-            before = set_alias(records, options.name, options.alias, version)
+            before = registry.set_alias(records, options.name, options.alias, version)
             moved = f", until now version {before}" if before not in (None, version) else ""
             print(f"{'alias':10} {options.name}@{options.alias} is version {version}{moved}")
             ending = f"@{options.alias}"
@@ -57,17 +56,8 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _parsed(words: list[str]) -> Namespace:
-    parser = Parser("promote", __doc__)
-    parser.add_argument("run", metavar="RUN", help="run id, its beginning, name, or folder")
-    parser.add_argument("--name", required=True, help="of the registered model")
-    parser.add_argument("--alias", help="that shall mean this version from now on")
-    parser.add_argument("--checkpoint", help="step-000030, or model for the final one")
-    return parser.parse_args(words)
-
-
 def _promoted(records: Records, record: Record, options: Namespace) -> tuple[str, str]:
-    """Register the weights unless they are there; the version, and a line about it."""
+    """Register the weights unless they are there; return the version, and a line about it."""
     from rlexp.registry.promote import choose_weights, files_digest, run_config, stage
 
     folder = _folder_here(record)
@@ -77,7 +67,7 @@ def _promoted(records: Records, record: Record, options: Namespace) -> tuple[str
         staged = Path(place)
         card = stage(folder, weights, record.tags, staged)
         fingerprint = files_digest(staged)
-        if version := registered_version(records, record, options.name, fingerprint):
+        if version := registry.registered_version(records, record, options.name, fingerprint):
             return version, f"{'there':10} {options.name} version {version} is {description}"
         model = run_config(folder)["model"]
         tags = {
@@ -87,8 +77,8 @@ def _promoted(records: Records, record: Record, options: Namespace) -> tuple[str
             DESCRIBED: json.dumps({key: model[key] for key in DESCRIBING}),
             **card.metrics,
         }
-        upload = Upload(staged, weights.folder, weights.step, fingerprint, card.text, tags)
-        version = register_version(records, record, options.name, upload)
+        upload = registry.Upload(staged, weights.folder, weights.step, fingerprint, card.text, tags)
+        version = registry.register_version(records, record, options.name, upload)
     return version, f"{'promoted':10} {options.name} version {version} is {description}"
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlexp.cli.arguments import Parser, page_problems, store_of
+from rlexp.runtime.run_folder import SPOOL, STUDY, SWEEP_CONFIG
 from rlexp.spec.errors import Problem, UserError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 KEY = "report"
 STORAGE = "sweep.storage="
 SWEEPS = Path("multirun")
-STUDY_FILE, SWEEP_CONFIG = "study.db", "multirun.yaml"
 PATIENCE = 30.0
 """Seconds for the tracking store to open."""
 
@@ -30,8 +30,7 @@ PATIENCE = 30.0
 def run(argv: list[str]) -> int:
     """Write the page, and say where it is and what the best trials are.
 
-    Raises:
-        UserError: no such sweep, a page that cannot be written.
+    Raises `UserError` where there is no such sweep, or the page cannot be written.
     """
     parser = Parser(KEY, __doc__)
     parser.add_argument("study", metavar="STUDY")
@@ -58,13 +57,12 @@ def run(argv: list[str]) -> int:
 
 
 def _folder(word: str, uri: str, experiment: str | None) -> Path:
-    """The folder of the sweep that a word means."""
     for place in (Path(word), SWEEPS / word):
         if _is_sweep(place):
             return place
     if Path(word).is_dir():
         remedy = "Name the folder above it?" if _is_sweep(Path(word).parent) else ""
-        want = f"the folder of a sweep, with its {STUDY_FILE} or its {SWEEP_CONFIG}"
+        want = f"the folder of a sweep, with its {STUDY} or its {SWEEP_CONFIG}"
         raise UserError(Problem(word, "a folder without a study", want, remedy))
     try:
         return _tracked(word, uri, experiment)
@@ -80,15 +78,14 @@ def _folder(word: str, uri: str, experiment: str | None) -> Path:
 
 
 def _is_sweep(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in (STUDY_FILE, SWEEP_CONFIG))
+    return any((folder / name).is_file() for name in (STUDY, SWEEP_CONFIG))
 
 
 def _tracked(word: str, uri: str, experiment: str | None) -> Path:
-    """The folder of a sweep that MLflow knows."""
     from rlexp.tracking.query.records import Records
 
     with Records.open(uri, experiment) as records:
-        record = max(records.select([word]), key=lambda record: record.started)
+        record = records.select_one(word)
         if not record.is_sweep and record.parent:
             record = records.get(record.parent) or record
     if not record.is_sweep:
@@ -102,8 +99,8 @@ def _tracked(word: str, uri: str, experiment: str | None) -> Path:
 
 
 def _storage_of(folder: Path) -> tuple[str, str | None]:
-    """The address of a sweep's data base, and the study's name in it."""
-    if (folder / STUDY_FILE).is_file():
+    """Return the address of a sweep's data base, and the study's name in it."""
+    if (folder / STUDY).is_file():
         return str(folder), None
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -122,7 +119,7 @@ def _storage_of(folder: Path) -> tuple[str, str | None]:
 def _print(written: SweepReport) -> None:
     from rich.console import Console
 
-    from rlexp.sweep.report.page import count_states, study_headline
+    from rlexp.sweep.report.report import count_states, study_headline
 
     console = Console(highlight=False)
     lines = [("sweep", f"{written.study.study_name}: {count_states(written.study)}")]
@@ -134,12 +131,11 @@ def _print(written: SweepReport) -> None:
 
 
 def _sent(written: SweepReport) -> str | None:
-    """What became of the files in the sweep's MLflow run; None where it has none."""
+    """Return what became of the files in the sweep's MLflow run; None where it has none."""
     from rlexp.runtime.lock import Held, lock
-    from rlexp.runtime.run_folder import SPOOL
-    from rlexp.tracking.spool.destination import tracking_address
-    from rlexp.tracking.spool.shipper import Shipper
-    from rlexp.tracking.spool.uploader import cause_of
+    from rlexp.sweep.report.progress import record_artifacts
+    from rlexp.tracking.spool.shipper import Shipper, tracking_address
+    from rlexp.tracking.spool.spool import Spool
 
     if not (written.folder / SPOOL).is_file():
         return None
@@ -148,24 +144,12 @@ def _sent(written: SweepReport) -> str | None:
         return None
     try:
         with lock(written.folder):
-            _append(written, written.folder / SPOOL)
-            shipper = Shipper(written.folder, uri, experiment)
-            try:
-                shipper.open(PATIENCE)
-                shipper.ship()
-            except Exception as error:  # each kind of store has errors of its own
-                later = f"python -m rlexp sync {written.folder}"
-                return f"does not have it yet ({cause_of(error)}). Send it later: {later}"
+            with Spool(written.folder / SPOOL) as spool:
+                record_artifacts(written, spool)
+            cause = Shipper(written.folder, uri, experiment).try_to_ship(PATIENCE)
     except Held as held:
         return f"gets it when the sweep ends, which {held.process} works on"
+    later = f"python -m rlexp sync {written.folder}"
+    if cause:
+        return f"does not have it yet ({cause}). Send it later: {later}"
     return "has it among the artifacts of the sweep's run"
-
-
-def _append(written: SweepReport, path: Path) -> None:
-    from rlexp.sweep.report.mlflow_parent import artifact_events
-    from rlexp.tracking.spool.spool import Spool
-
-    spool = Spool(path)
-    for event in artifact_events(written):
-        spool.append(event)
-    spool.close()

@@ -11,7 +11,6 @@ for bit, and 1 when not.
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Sequence
 
 from rlexp.cli.arguments import Parser, store_of
@@ -19,15 +18,21 @@ from rlexp.cli.exit_status import import_from_here, reported
 
 
 def run(argv: list[str]) -> int:
-    """Reproduce a run; 0 when it came out exactly the same, otherwise as for a run that failed."""
+    """Reproduce a run; return 0 when it came out exactly the same, else as for a failed run."""
     verdicts: list[str | None] = []
     status = reported(lambda: verdicts.append(_reproduce(argv)))
     return status or (0 if verdicts[0] in (None, "exactly") else 1)
 
 
 def _reproduce(argv: Sequence[str]) -> str | None:
+    parser = Parser("reproduce", __doc__)
+    parser.add_argument("run", metavar="RUN", help="a run's id, name or folder")
+    parser.add_argument("words", metavar="key=value", nargs="*", help="what moves no number")
+    other_data = "go on although the data is not the run's"
+    parser.add_argument("--changed-data", action="store_true", help=other_data)
+    parser.add_argument("--dry-run", action="store_true", help="only tell what is other here")
     uri, experiment, rest = store_of(argv)
-    options = _parsed(rest)
+    options = parser.parse_intermixed_args(rest)
 
     from rlexp.runtime.environment import share_cores, silence_libraries
 
@@ -39,20 +44,8 @@ def _reproduce(argv: Sequence[str]) -> str | None:
 
     return reproduce(
         options.run,
-        uri,
-        experiment,
+        (uri, experiment),
         options.words,
         changed_data=options.changed_data,
         dry_run=options.dry_run,
     )
-
-
-def _parsed(words: Sequence[str]) -> Namespace:
-    parser = Parser("reproduce", __doc__)
-    parser.add_argument("run", metavar="RUN", help="a run's id, name or folder")
-    parser.add_argument("words", metavar="key=value", nargs="*", help="what moves no number")
-    parser.add_argument(
-        "--changed-data", action="store_true", help="go on although the data is not the run's"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="only tell what is other here")
-    return parser.parse_intermixed_args(words)

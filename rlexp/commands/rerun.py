@@ -22,7 +22,7 @@ from rlexp.cli.exit_status import import_from_here, reported
 from rlexp.config.overrides import overridden
 from rlexp.config.registry_choices import parse_pinned
 from rlexp.config.stored import Config, missing_secrets, read_config
-from rlexp.runtime.run_folder import CONFIG
+from rlexp.runtime.run_folder import BEST_CONFIG, CONFIG
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.keys import key_paths, value_at
 from rlexp.spec.run import RunSpec
@@ -31,16 +31,15 @@ GROUPS = ("data", "eval", "guards", "hardware", "peft", "reward", "tracking")
 """Those that no other key followed from when the config was composed."""
 RERUN_OF = "rerun_of"
 """Tag of the new MLflow run: the id of the earlier one, or the file."""
-BEST = "best.yaml"
 
 
 def run(argv: list[str]) -> int:
-    """Run it; the exit status, as for a new run."""
+    """Run it; return the exit status, as for a new run."""
     return reported(lambda: _rerun(argv))
 
 
 def _rerun(argv: Sequence[str]) -> None:
-    from rlexp.launch.new_run import launch_new_run
+    from rlexp.launch.launcher import launch_new_run
 
     parser = Parser("rerun", __doc__)
     parser.add_argument("what", metavar="FILE|RUN")
@@ -59,9 +58,9 @@ def _stored(word: str, overrides: Sequence[str]) -> tuple[Config, str]:
     """Return the config that a word means, and what the new run will say that it is a rerun of."""
     place = Path(word)
     if place.is_dir():
-        files = [file for file in (place / CONFIG, place / BEST) if file.is_file()]
+        files = [file for file in (place / CONFIG, place / BEST_CONFIG) if file.is_file()]
         if not files:
-            want = f"the folder of a run, with its {CONFIG}, or of a sweep, with its {BEST}"
+            want = f"the folder of a run, with its {CONFIG}, or of a sweep, with its {BEST_CONFIG}"
             remedy = f"A sweep writes it at its end; before that: python -m rlexp report {word}"
             raise UserError(Problem(word, f"a folder without {CONFIG}", want, remedy))
         return read_config(files[0]), str(files[0])
@@ -78,9 +77,9 @@ def _tracked(word: str, overrides: Sequence[str]) -> tuple[Config, str]:
     from rlexp.tracking.query.records import Records
 
     with Records.open(*lookup_store(overrides)) as records:
-        record = max(records.select([word]), key=lambda record: record.started)
+        record = records.select_one(word)
         if record.is_sweep:
-            best = record.folder / BEST if record.folder else None
+            best = record.folder / BEST_CONFIG if record.folder else None
             if best is None or not best.is_file():
                 want = "one run, or a sweep whose best.yaml is on this machine"
                 remedy = f"Name one of its trials: python -m rlexp ls {word}"
@@ -96,11 +95,7 @@ def _tracked(word: str, overrides: Sequence[str]) -> tuple[Config, str]:
 
 
 def _planned(before: Config, overrides: Sequence[str], word: str) -> tuple[Config, RunSpec]:
-    """Return the config to run, and its spec.
-
-    Raises:
-        UserError: with everything that keeps it from being run.
-    """
+    """Return the config to run, and its spec. Raises `UserError` with all that is wrong with it."""
     problems: list[Problem] = []
     config = overridden(before, overrides, GROUPS, lambda key: True, problems)
     problems += missing_secrets(config)

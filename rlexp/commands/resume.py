@@ -22,7 +22,7 @@ from rlexp.spec.errors import Problem, UserError
 
 
 def run(argv: list[str]) -> int:
-    """Go on with a run; the exit status, as for a new one."""
+    """Go on with a run; return the exit status, as for a new one."""
     return reported(lambda: _resume(argv))
 
 

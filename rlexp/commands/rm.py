@@ -20,10 +20,9 @@ from rlexp.tracking.query.removal import Removal, plan_removal, remove
 
 
 def run(argv: list[str]) -> int:
-    """List, ask, remove; 0 also when the answer is no.
+    """List, ask, remove; return 0 also when the answer is no.
 
-    Raises:
-        UserError: words that name no run, runs that must stay, nobody to ask.
+    Raises `UserError` for words that name no run, runs that must stay, and nobody to ask.
     """
     parser = Parser("rm", __doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN")
@@ -32,13 +31,11 @@ def run(argv: list[str]) -> int:
     uri, experiment, rest = store_of(argv)
     options = parser.parse_intermixed_args(rest)
     if not options.yes and not sys.stdin.isatty():
-        raise UserError(
-            Problem("rm", "no terminal", "somebody to ask, or --yes", "Add --yes if you are sure.")
-        )
+        want, remedy = "somebody to ask, or --yes", "Add --yes if you are sure."
+        raise UserError(Problem("rm", "no terminal", want, remedy))
     with Records.open(uri, experiment) as records:
-        removals = plan_removal(
-            records, records.select(options.runs), keep_folder=options.keep_folder
-        )
+        chosen = records.select(options.runs)
+        removals = plan_removal(records, chosen, keep_folder=options.keep_folder)
         print("\n".join(_listed(removals)))
         if not options.yes and input("Take away? [y/N] ").strip().lower() not in ("y", "yes"):
             print("Nothing was changed.")
@@ -58,8 +55,7 @@ def _listed(removals: Sequence[Removal]) -> list[str]:
         lines.append(f"{record.run_id[:8]} {record.name}{kind}, {record.status.lower()}")
         if removal.folder:
             checkpoints = _counted(removal.checkpoints, "checkpoint")
-            size = _size(removal.folder_bytes)
-            lines.append(f"    {removal.folder}: {size}, {checkpoints}")
+            lines.append(f"    {removal.folder}: {_size(removal.folder_bytes)}, {checkpoints}")
         elif record.folder:
             lines.append(f"    {record.folder} stays: kept, or not on this machine")
         models = _counted(len(removal.models), "logged model")

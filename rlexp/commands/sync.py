@@ -9,7 +9,6 @@ It exits with 0 when everything that may be sent is there, with 1 when a store d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,8 @@ from rlexp.runtime.lock import Held, is_held, lock
 from rlexp.runtime.run_folder import SENT, SPOOL
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.secrets import redacted
-from rlexp.tracking.spool.destination import tracking_address
+from rlexp.tracking.spool.dead_runs import SpoolStatus, close_dead_run
+from rlexp.tracking.spool.shipper import FilesDeferred, Shipper, cause_of, tracking_address
 from rlexp.tracking.spool.spool import UploadState, torn_lines
 from rlexp.tracking.store.connection import KEY, resolve
 
@@ -36,10 +36,9 @@ class Outcome:
 
 
 def run(argv: list[str]) -> int:
-    """Send, and say for each run what went over, what stays and why; the exit status.
+    """Send, and say for each run what went over, what stays and why; return the exit status.
 
-    Raises:
-        UserError: a folder without runs, or an address that can never work.
+    Raises `UserError` for a folder without runs, or an address that can never work.
     """
     store, folders = _folders(argv)
     if not folders:
@@ -58,7 +57,7 @@ def run(argv: list[str]) -> int:
 
 
 def _folders(argv: list[str]) -> tuple[tuple[str | None, str | None], list[Path]]:
-    """The store that was named, if one was, and the folders that hold spools."""
+    """Return the store that was named, if one was, and the folders that hold spools."""
     parser = Parser("sync", __doc__)
     parser.add_argument("words", nargs="*", metavar="FOLDER")
     words: list[str] = parser.parse_args(argv).words
@@ -74,17 +73,13 @@ def _folders(argv: list[str]) -> tuple[tuple[str | None, str | None], list[Path]
         for word in words
         if word.startswith("tracking.") and word.partition("=")[0] not in store
     ]
-    spools = {root: list(_spools(root)) for root in roots or map(Path, PLACES)}
-    problems += [
-        Problem(
-            str(root),
-            "a folder without a run" if root.is_dir() else "no folder",
-            f"the folder of a run or a sweep, which holds {SPOOL}",
-            "Without a folder, everything below outputs/ and multirun/ is sent.",
-        )
-        for root in roots
-        if not spools[root]
-    ]
+    spools = {root: list(root.rglob(SPOOL)) for root in roots or map(Path, PLACES)}
+    want = f"the folder of a run or a sweep, which holds {SPOOL}"
+    remedy = "Without a folder, everything below outputs/ and multirun/ is sent."
+    for root in roots:
+        if not spools[root]:
+            got = "a folder without a run" if root.is_dir() else "no folder"
+            problems.append(Problem(str(root), got, want, remedy))
     uri = store.get(KEY)
     try:
         uri = resolve(uri) if uri else None
@@ -93,35 +88,28 @@ def _folders(argv: list[str]) -> tuple[tuple[str | None, str | None], list[Path]
     if problems:
         raise UserError(problems)
     # A sweep before its trials, which stand below it in MLflow too.
-    folders = sorted({folder for below in spools.values() for folder in below})
+    folders = sorted({spool.parent for below in spools.values() for spool in below})
     return (uri, store.get("tracking.experiment")), folders
-
-
-def _spools(root: Path) -> Iterator[Path]:
-    return (path.parent for path in root.rglob(SPOOL))
 
 
 def _sync(
     folder: Path, store: tuple[str | None, str | None], unreachable: dict[str, str]
 ) -> Outcome | None:
-    """What became of a folder; None where there was nothing to do.
+    """Send a folder's spool; return what became of it, None where there was nothing to do.
 
-    Args:
-        folder: of a run or a sweep.
-        store: tracking address and experiment that were typed.
-        unreachable: stores that do not answer, with the reason; they are asked once.
+    Stores that are `unreachable`, for the reason there, are asked once.
     """
-    from rlexp.tracking.spool.dead_runs import SpoolStatus
 
-    if (
-        not UploadState.load(folder / SENT).is_behind(folder / SPOOL)
-        and SpoolStatus.read(folder).ended
-    ):
+    is_behind = UploadState.load(folder / SENT).is_behind(folder / SPOOL)
+    if not is_behind and SpoolStatus.read(folder).ended:
         return None
     if is_held(folder):
         return Outcome("is alive and sends its events itself")
     try:
-        uri, experiment = _destination(folder, *store)
+        uri, experiment = store
+        if not (uri and experiment):
+            own_uri, own_experiment = tracking_address(folder)
+            uri, experiment = uri or own_uri, experiment or own_experiment
     except UserError as error:
         return Outcome(f"stays here: {error}", UserError.exit_status)
     if uri is None:
@@ -135,18 +123,7 @@ def _sync(
         return Outcome(f"stays here: {redacted(str(error))}", 1)
 
 
-def _destination(folder: Path, uri: str | None, experiment: str | None) -> tuple[str | None, str]:
-    if uri and experiment:
-        return uri, experiment
-    own_uri, own_experiment = tracking_address(folder)
-    return uri or own_uri, experiment or own_experiment
-
-
 def _send(folder: Path, uri: str, experiment: str, unreachable: dict[str, str]) -> Outcome | None:
-    from rlexp.tracking.spool.dead_runs import SpoolStatus, close_dead_run
-    from rlexp.tracking.spool.shipper import Shipper
-    from rlexp.tracking.spool.uploader import cause_of
-
     life = SpoolStatus.read(folder)
     if not life.ended and not life.ran_on_this_machine:
         where = life.host or "a machine that its spool no longer names"
@@ -160,7 +137,9 @@ def _send(folder: Path, uri: str, experiment: str, unreachable: dict[str, str]) 
             shipper.ship()
     except Exception as error:  # each kind of store has errors of its own
         why = f"{redacted(uri)}: {cause_of(error)}"
-        if not _is_of_this_run(error):
+        # Of this run alone: the store may well take others.
+        unknown = getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"
+        if not unknown and not isinstance(error, (FilesDeferred, RuntimeError)):
             unreachable[uri] = why
     left = shipper.pending()
     parts = ["had died and is ended now"] if died else []
@@ -172,11 +151,3 @@ def _send(folder: Path, uri: str, experiment: str, unreachable: dict[str, str]) 
     if torn := torn_lines(folder / SPOOL):
         parts.append(f"{torn} cannot be read: a kill or a power cut tore them")
     return Outcome(", ".join(parts), 1 if left else 0)
-
-
-def _is_of_this_run(error: Exception) -> bool:
-    """Whether the store may well take other runs."""
-    from rlexp.tracking.spool.shipper import FilesDeferred
-
-    unknown = getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"
-    return unknown or isinstance(error, (FilesDeferred, RuntimeError))

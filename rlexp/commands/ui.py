@@ -39,9 +39,8 @@ LOG_LINES = 15  # of the server's log, when it does not come up
 def run(argv: list[str]) -> int:
     """Serve until Ctrl-C, which is no failure.
 
-    Raises:
-        UserError: a port that is taken, no store to look at.
-        RunFailed: MLflow's server does not come up, or ends by itself.
+    Raises `UserError` for a port that is taken and no store to look at, `RunFailed` where MLflow's
+    server does not come up, or ends by itself.
     """
     parser = Parser("ui", __doc__)
     parser.add_argument("--port", type=int, default=5000, help="5000 unless you say otherwise")
@@ -91,7 +90,7 @@ def _is_free(port: int) -> bool:
 
 @contextmanager
 def _server(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """MLflow's server, up; at the end of the block it is gone with all that it started."""
+    """Start MLflow's server; at the end of the block it is gone with all that it started."""
     prepare_environment()
     environment = {
         **os.environ,

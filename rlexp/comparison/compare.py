@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -65,11 +65,9 @@ class Comparison:
 
 
 def compare(runs: Sequence[Run], metrics: Sequence[str] = ()) -> Comparison:
-    """Set runs against the first.
+    """Set two runs or more against the first of them.
 
-    Args:
-        runs: two or more.
-        metrics: full names of those to show; without any, all that evaluations found.
+    Shown are the metrics that are asked for by their full names, else all that evaluations found.
     """
     shown = list(metrics) or _evaluated(runs)
     tested = _tested(runs, shown)
@@ -90,14 +88,10 @@ def _evaluated(runs: Sequence[Run]) -> list[str]:
 
     A reward with itself as its only term is shown once.
     """
-    measured = [
-        {
-            name.removeprefix(EVALUATION): value
-            for name, value in run.final.items()
-            if name.startswith(EVALUATION)
-        }
-        for run in runs
-    ]
+    measured = []
+    for run in runs:
+        evaluated = [name for name in run.final if name.startswith(EVALUATION)]
+        measured.append({name.removeprefix(EVALUATION): run.final[name] for name in evaluated})
     names = {name for values in measured for name in values}
     shown = in_comparison_order(without_lone_term(names, measured))
     return [f"{EVALUATION}{name}" for name in shown]
@@ -116,31 +110,24 @@ def _tested(runs: Sequence[Run], metrics: Sequence[str]) -> list[Tested]:
     return tested
 
 
-def _pairing(runs: Sequence[Run], tested: Sequence[Tested]) -> list[str]:
-    """Return which runs were evaluated on other prompts than the first, or could not be tested."""
+def _pairing(runs: Sequence[Run], tested: Sequence[Tested]) -> Iterator[str]:
+    """Yield which runs were evaluated on other prompts than the first, or could not be tested."""
     first = set(runs[0].samples)
-    sentences = []
     for index, run in enumerate(runs[1:], start=1):
-        shared, own = first & set(run.samples), len(run.samples)
-        if first and own and len(shared) < max(own, len(first)):
-            sentences.append(
-                f"{letter(index)} shares {len(shared)} of its {own} held-out prompts with A "
-                f"(A has {len(first)}): "
-                + ("only those are paired." if len(shared) > 1 else "they cannot be paired.")
-            )
+        shared, own = len(first & set(run.samples)), len(run.samples)
+        if first and own and shared < max(own, len(first)):
+            counts = f"{shared} of its {own} held-out prompts with A (A has {len(first)})"
+            paired = "only those are paired" if shared > 1 else "they cannot be paired"
+            yield f"{letter(index)} shares {counts}: {paired}."
     if not tested:
-        sentences.append("Nothing that is shown can be paired by prompt with A: there is no test.")
-    return sentences
+        yield "Nothing that is shown can be paired by prompt with A: there is no test."
 
 
 def _prompts(runs: Sequence[Run], tested: Sequence[Tested]) -> list[Prompt]:
     metric = tested[0].metric if tested else ""
-    tested_runs = {
-        index for index in range(len(runs)) if tested and (index == 0 or tested[0].results[index])
-    }
-    keys = dict.fromkeys(key for run in runs for key in run.samples)
+    tested_runs = {i for i in range(len(runs)) if tested and (i == 0 or tested[0].results[i])}
     prompts = []
-    for key in keys:
+    for key in dict.fromkeys(key for run in runs for key in run.samples):
         sides = []
         for index, run in enumerate(runs):
             if key in run.samples:
@@ -153,19 +140,16 @@ def _prompts(runs: Sequence[Run], tested: Sequence[Tested]) -> list[Prompt]:
 
 
 def _cost(runs: Sequence[Run]) -> list[ConfigDifference]:
-    names = dict.fromkeys(name for run in runs for name in run.cost)
-    return [
-        ConfigDifference(
-            _cost_name(name),
-            [_format_cost(name, run.cost[name]) if name in run.cost else None for run in runs],
-        )
-        for name in names
-    ]
+    rows = []
+    for name in dict.fromkeys(name for run in runs for name in run.cost):
+        values = [run.cost.get(name) for run in runs]
+        texts = [None if value is None else _format_cost(name, value) for value in values]
+        rows.append(ConfigDifference(_cost_name(name), texts))
+    return rows
 
 
 def _cost_name(name: str) -> str:
-    for unit in ("_seconds", "_mib"):
-        name = name.removesuffix(unit)
+    name = name.removesuffix("_seconds").removesuffix("_mib")
     return name.replace("tokens_per_second", "tokens a second").replace("_", " ")
 
 

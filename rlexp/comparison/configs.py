@@ -32,11 +32,8 @@ def config_differences(
     """Return the keys that differ: those of all configs first, each part in the configs' own order.
 
     A choice of a group (`algo=dpo`) stands for the class behind it, and the name that is made of
-    the choices is left out.
-
-    Args:
-        configs: composed configs, at least one.
-        whole: False for a config of which only a part is known; nothing else is then compared.
+    the choices is left out. Of a config that is not `whole` only a part is known; then nothing
+    else is compared.
     """
     flat = [dict(leaves(config)) for config in configs]
     keys = dict.fromkeys(key for config in flat for key in config)
@@ -47,11 +44,8 @@ def config_differences(
         values = [config.get(key, ABSENT) for config in flat]
         if any(_differ(values[0], value) for value in values[1:]):
             differing[key] = [None if value is ABSENT else spelled(value) for value in values]
-    rows = [
-        ConfigDifference(key, values)
-        for key, values in differing.items()
-        if not _is_implied(key, differing)
-    ]
+    shown = (key for key in differing if not _is_implied(key, differing))
+    rows = [ConfigDifference(key, differing[key]) for key in shown]
     return sorted(rows, key=lambda row: not row.whole)
 
 

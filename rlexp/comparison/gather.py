@@ -18,7 +18,10 @@ from rlexp.comparison.run_data import Key, Points, RecordedSample, Run, Value
 from rlexp.evaluation.bootstrap import bootstrap_ratio
 from rlexp.evaluation.results import ANSWERS
 from rlexp.evaluation.sample_rows import NOT_MEASURED, with_answer
+from rlexp.runtime.run_folder import CARD, CONFIG, GIT_DIFF, ORIGIN, PACKAGES
 from rlexp.spec.keys import with_current_names
+from rlexp.spec.sweep import COSTS
+from rlexp.tracking.query.record import Record
 
 MEGABYTES = "system/process_memory_megabytes"
 
@@ -27,42 +30,18 @@ Measured = dict[str, dict[Key, list[float]]]
 """Metric, prompt, and the values of the prompt's completions."""
 
 
-class RunSummary(Protocol):
-    """What a tracking store says of a run at once."""
-
-    @property
-    def run_id(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def started(self) -> int: ...
-    @property
-    def ended(self) -> int | None: ...
-    @property
-    def params(self) -> Mapping[str, str]: ...
-    @property
-    def metrics(self) -> Mapping[str, float]: ...
-    @property
-    def tags(self) -> Mapping[str, str]: ...
-
-
 class RunSource(Protocol):
-    """Where the rest of a run is read: a tracking store, or the run's folder."""
+    """Where what a record does not hold is read: a tracking store, or the run's folder."""
 
-    def history(self, record: Any, /) -> dict[str, Points]: ...
-    def samples(self, record: Any, /, step: int | None = None) -> list[Row]: ...
-    def artifact(self, record: Any, /, path: str) -> Path: ...
+    def history(self, record: Record, /) -> dict[str, Points]: ...
+    def samples(self, record: Record, /, step: int | None = None) -> list[Row]: ...
+    def artifact(self, record: Record, /, path: str) -> Path: ...
 
 
-def gather(record: RunSummary, source: RunSource, status: str | None = None) -> Run:
-    """Read a run.
+def gather(record: Record, source: RunSource, status: str | None = None) -> Run:
+    """Read a run, whose curves, samples and files are in `source`.
 
-    Args:
-        record: which run.
-        source: where its curves, samples and files are.
-        status: in place of the record's, where more is known.
+    The status goes before the record's, where more is known.
     """
     notes: list[str] = []
     curves = source.history(record)
@@ -74,12 +53,11 @@ def gather(record: RunSummary, source: RunSource, status: str | None = None) -> 
     config, whole = _config(record, source)
     if not whole:
         notes.append("its config was not kept: only the keys that are tracked are compared")
-    attempts = json.loads(_text(source, record, "origin.json") or "{}").get("attempts", [{}])
+    attempts = json.loads(_text(source, record, ORIGIN) or "{}").get("attempts", [{}])
     sources = attempts[-1].get("sources", {})
-    card = json.loads(_text(source, record, "card.json") or "{}")
-    ranked = "eval/accuracy" in curves
+    card = json.loads(_text(source, record, CARD) or "{}")
     groups = _by_prompt([with_answer(row) for row in rows])
-    measured = _ranked(groups) if ranked else _measured(groups)
+    measured = _ranked(groups) if "eval/accuracy" in curves else _measured(groups)
     return Run(
         id=record.run_id,
         name=record.name,
@@ -101,7 +79,7 @@ def gather(record: RunSummary, source: RunSource, status: str | None = None) -> 
     )
 
 
-def _text(source: RunSource, record: RunSummary, path: str) -> str | None:
+def _text(source: RunSource, record: Record, path: str) -> str | None:
     """Return an artifact's text; None where the run did not come so far as to leave it."""
     try:
         return source.artifact(record, path).read_text(encoding="utf-8")
@@ -109,11 +87,10 @@ def _text(source: RunSource, record: RunSummary, path: str) -> str | None:
         return None
 
 
-def _config(record: RunSummary, source: RunSource) -> tuple[dict[str, Any], bool]:
-    """Return the config, and whether that is all of it."""
+def _config(record: Record, source: RunSource) -> tuple[dict[str, Any], bool]:
     import yaml
 
-    text = _text(source, record, "config.yaml")
+    text = _text(source, record, CONFIG)
     if text is not None:
         return with_current_names(yaml.safe_load(text)), True
     typed = {name: _typed(value) for name, value in record.params.items()}
@@ -162,17 +139,14 @@ def _measured(groups: Mapping[Key, Sequence[Row]]) -> Measured:
 
 def _ranked(groups: Mapping[Key, Sequence[Row]]) -> Measured:
     """Return accuracy and margin of a reward model, a pair each."""
-    margins = {}
+    accuracy, margins = {}, {}
     for key, rows in groups.items():
         chosen, rejected = (
             [float(row["reward"]) for row in rows if row["answer"] == answer] for answer in ANSWERS
         )
         margins[key] = [high - low for high, low in zip(chosen, rejected, strict=True)]
-    right = {
-        key: [0.5 if margin == 0 else float(margin > 0) for margin in values]
-        for key, values in margins.items()
-    }
-    return {"eval/accuracy": right, "eval/margin": margins}
+        accuracy[key] = [0.5 if margin == 0 else float(margin > 0) for margin in margins[key]]
+    return {"eval/accuracy": accuracy, "eval/margin": margins}
 
 
 def _sample(row: Row) -> RecordedSample:
@@ -181,10 +155,7 @@ def _sample(row: Row) -> RecordedSample:
 
 
 def _final(
-    curves: Mapping[str, Points],
-    evaluated: int | None,
-    measured: Measured,
-    card: Mapping[str, Any],
+    curves: Mapping[str, Points], evaluated: int | None, measured: Measured, card: Mapping[str, Any]
 ) -> dict[str, Value]:
     """Return each metric's last value; intervals as on the card, if it tells of this evaluation.
 
@@ -214,12 +185,11 @@ def _interval(prompts: Mapping[Key, Sequence[float]]) -> tuple[float | None, flo
 
 
 def _cost(
-    record: RunSummary, curves: Mapping[str, Points], card: Mapping[str, Any]
+    record: Record, curves: Mapping[str, Points], card: Mapping[str, Any]
 ) -> dict[str, float]:
     """Return what the run took: as its card says, else as far as its curves tell."""
     if card:
-        names = ("train_seconds", "total_seconds", "tokens_per_second", "peak_memory_mib")
-        cost = {name: card[name] for name in names} | card["cost"]
+        cost = {name: card[name] for name in COSTS} | card["cost"]
         return {name: float(value) for name, value in cost.items() if value is not None}
     cost = {}
     if record.ended:
@@ -231,27 +201,24 @@ def _cost(
     return cost
 
 
-def _origin(record: RunSummary, source: RunSource) -> dict[str, str]:
+def _origin(record: Record, source: RunSource) -> dict[str, str]:
     """Return code, command, machine and packages, by the names that people know them by."""
     tags = record.tags
     origin = {}
     if commit := tags.get("mlflow.source.git.commit"):
         origin["git commit"] = commit[:12]
         if tags.get("git.dirty") == "true":
-            diff = _text(source, record, "git.diff") or ""
+            diff = _text(source, record, GIT_DIFF) or ""
             changed = hashlib.sha256(diff.encode()).hexdigest()[:8]
             origin["git commit"] += f" + changes {changed}"
-    origin |= {
-        name: tags[name] for name in ("command", "python", "platform", "cpu") if name in tags
-    }
+    machine = ("command", "python", "platform", "cpu")
+    origin |= {name: tags[name] for name in machine if name in tags}
     if tags.get("gpu", "none") != "none":
         origin["gpu"] = tags["gpu"]
-    packages = _text(source, record, "packages.txt")
-    if packages is None:
-        prefix = "version."
-        return origin | {
-            name.removeprefix(prefix): version
-            for name, version in tags.items()
-            if name.startswith(prefix)
-        }
-    return origin | dict(line.split("==", 1) for line in packages.splitlines() if "==" in line)
+    packages = _text(source, record, PACKAGES)
+    if packages is not None:
+        lines = packages.splitlines()
+    else:
+        versions = [name for name in tags if name.startswith("version.")]
+        lines = [f"{name.removeprefix('version.')}=={tags[name]}" for name in versions]
+    return origin | dict(line.split("==", 1) for line in lines if "==" in line)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from rlexp.comparison import wording
 from rlexp.comparison.compare import Comparison, Prompt
-from rlexp.comparison.curves import curve_names
-from rlexp.comparison.plots import COLOURS, overlay
+from rlexp.comparison.curves import COLOURS, curve_names, overlay
 from rlexp.comparison.run_data import letter
 from rlexp.rendering import html
 from rlexp.rendering.numbers import NOTHING
-from rlexp.rendering.svg import Plot
 
 PROMPTS = 8
 """That stand open; the others are folded away."""
@@ -25,26 +22,18 @@ COLUMNS = 6
 """Runs up to which a table has a column for each; with more it has a row for each."""
 
 
-@dataclass(frozen=True)
-class Grid:
-    """A table whose rows or columns are runs."""
-
-    columns: list[str]
-    rows: list[tuple[str, list[str]]]
-    of_runs: bool
-    """Whether the columns are runs; otherwise the rows are."""
-
-
 def write_comparison_page(comparison: Comparison, path: Path, wanted: Sequence[str] = ()) -> None:
-    """Write the page.
-
-    Args:
-        comparison: what it shows.
-        path: the file.
-        wanted: metrics whose curves go first.
-    """
+    """Write the page into a file; the curves of metrics that are `wanted` go first."""
     first, others = curve_names(comparison.runs, wanted)
+    by_group = groupby(others, key=lambda name: name.partition("/")[0])
     prompts = comparison.prompts
+    metrics = [
+        (
+            wording.short_name(metric),
+            [wording.value_cell(run.final.get(metric)) for run in comparison.runs],
+        )
+        for metric in comparison.metrics
+    ]
     html.write(
         path,
         "rlexp.comparison",
@@ -55,11 +44,13 @@ def write_comparison_page(comparison: Comparison, path: Path, wanted: Sequence[s
         colour_of={letter(i): i % COLOURS for i in range(len(comparison.runs))},
         config=_grid([(row.key, row.values) for row in comparison.config if row.whole]),
         own_keys=_grid([(row.key, row.values) for row in comparison.config if not row.whole]),
-        metrics=_grid(_metric_rows(comparison)),
+        metrics=_grid(metrics),
         tests=_tests(comparison),
         paragraphs=list(wording.paragraphs(comparison)),
         plots=[overlay(name, comparison.runs) for name in first],
-        others=_sections(others, comparison),
+        others=[
+            (group, [overlay(name, comparison.runs) for name in names]) for group, names in by_group
+        ],
         prompts=[_limited(prompt) for prompt in prompts[:PROMPTS]],
         more_prompts=[_limited(prompt) for prompt in prompts[PROMPTS:MOST_PROMPTS]],
         all_prompts=len(prompts),
@@ -69,29 +60,17 @@ def write_comparison_page(comparison: Comparison, path: Path, wanted: Sequence[s
     )
 
 
-def _grid(rows: Sequence[tuple[str, Sequence[str | None]]]) -> Grid:
+def _grid(rows: Sequence[tuple[str, Sequence[str | None]]]) -> dict[str, Any]:
+    """Return a table whose columns are runs, or whose rows are where these are many."""
     cells = [(name, [NOTHING if v is None else v for v in values]) for name, values in rows]
-    runs = len(cells[0][1]) if cells else 0
-    letters = [letter(index) for index in range(runs)]
-    if runs <= COLUMNS:
-        return Grid(letters, cells, of_runs=True)
-    columns = [name for name, _ in cells]
-    turned = [(letters[i], [values[i] for _, values in cells]) for i in range(runs)]
-    return Grid(columns, turned, of_runs=False)
-
-
-def _metric_rows(comparison: Comparison) -> list[tuple[str, list[str | None]]]:
-    return [
-        (
-            wording.short_name(metric),
-            [wording.value_cell(run.final.get(metric)) for run in comparison.runs],
-        )
-        for metric in comparison.metrics
-    ]
+    letters = [letter(index) for index in range(len(cells[0][1]) if cells else 0)]
+    if len(letters) <= COLUMNS:
+        return {"columns": letters, "rows": cells, "of_runs": True}
+    turned = [(name, [values[i] for _, values in cells]) for i, name in enumerate(letters)]
+    return {"columns": [name for name, _ in cells], "rows": turned, "of_runs": False}
 
 
 def _tests(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return a row for each metric and run."""
     return [
         {
             "metric": wording.short_name(tested.metric),
@@ -105,14 +84,6 @@ def _tests(comparison: Comparison) -> list[dict[str, Any]]:
         for tested in comparison.tested
         for index, result in enumerate(tested.results)
         if result
-    ]
-
-
-def _sections(names: Sequence[str], comparison: Comparison) -> list[tuple[str, list[Plot]]]:
-    """Return the other curves by the group that their names begin with."""
-    groups = groupby(names, key=lambda name: name.partition("/")[0])
-    return [
-        (group, [overlay(name, comparison.runs) for name in members]) for group, members in groups
     ]
 
 

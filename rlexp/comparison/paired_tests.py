@@ -56,11 +56,7 @@ class Paired:
 
 
 def paired_test(first: Means, other: Means, seed: int = 0) -> Paired | None:
-    """Set two runs against each other.
-
-    Returns:
-        None where fewer than two prompts are shared, or are finite in both.
-    """
+    """Return two runs against each other; None where fewer than two prompts are finite in both."""
     shared = [prompt for prompt in first if math.isfinite(other.get(prompt, math.nan))]
     deltas = [other[prompt] - first[prompt] for prompt in shared if math.isfinite(first[prompt])]
     ones = [1.0] * len(deltas)
@@ -108,9 +104,9 @@ def sign_flip_p(deltas: Sequence[float], seed: int = 0) -> float:
     return as_far / 2**count if exact else (as_far + 1) / (FLIPS + 1)
 
 
-def against_first(runs: Sequence[Means], seed: int = 0) -> list[Paired | None]:
+def against_first(runs: Sequence[Means]) -> list[Paired | None]:
     """Test each run against the first, p-values corrected for their number; None for the first."""
-    results = [paired_test(runs[0], run, seed) for run in runs[1:]]
+    results = [paired_test(runs[0], run) for run in runs[1:]]
     corrected = iter(holm([result.p for result in results if result]))
     return [None, *(replace(pair, p=next(corrected)) if pair else None for pair in results)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ def remarks(runs: Sequence[Run]) -> list[str]:
 
 
 def same_scale(metric: str, first: Run, other: Run) -> bool:
-    """Return whether a metric means the same in these two runs.
+    """Whether a metric means the same in these two runs.
 
     A reward does if it is the same reward, down to the text of a user's own code, and so does a
     term of both, whatever becomes of its values in the total.
@@ -36,20 +37,19 @@ def same_scale(metric: str, first: Run, other: Run) -> bool:
     group, _, name = metric.rpartition("/")
     if group not in ("eval", "rollout") or not (name == "reward" or name.startswith("reward_")):
         return True
-    reward, other_reward = (_reward(run) for run in (first, other))
-    if first.sources != other.sources and any(map(_is_own_code, reward.items())):
+    rewards = [_reward(run) for run in (first, other)]
+    if first.sources != other.sources and any(map(_is_own_code, rewards[0].items())):
         return False
-    if reward == other_reward:
-        return True
     term = f"reward.terms.{name.removeprefix('reward_')}."
     parts = [
-        {key: value for key, value in config.items() if key.startswith(term)}
-        for config in (reward, other_reward)
+        {
+            key: value
+            for key, value in reward.items()
+            if key.startswith(term) and key.removeprefix(term).split(".")[0] not in MIXING
+        }
+        for reward in rewards
     ]
-    for part in parts:
-        for key in [key for key in part if key.removeprefix(term).split(".")[0] in MIXING]:
-            del part[key]
-    return bool(parts[0]) and parts[0] == parts[1]
+    return rewards[0] == rewards[1] or (bool(parts[0]) and parts[0] == parts[1])
 
 
 def _reward(run: Run) -> dict[str, Any]:
@@ -98,9 +98,7 @@ def _evaluated_apart(runs: Sequence[Run]) -> Iterator[str]:
             letter(index): [k for k in keys if config.get(k, ABSENT) != first.get(k, ABSENT)]
             for index, config in flat
         }
-        differing = dict.fromkeys(
-            key for differing_keys in apart.values() for key in differing_keys
-        )
+        differing = dict.fromkeys(itertools.chain.from_iterable(apart.values()))
         if differing:
             runs_apart = join_names([name for name, run_keys in apart.items() if run_keys])
             yield f"{runs_apart}: {text.format(', '.join(differing))}."

@@ -9,20 +9,12 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from rlexp.comparison import wording
 from rlexp.comparison.compare import Comparison, Prompt
 from rlexp.comparison.configs import ConfigDifference
 from rlexp.comparison.curves import curve_names, finite_points
 from rlexp.comparison.run_data import Points, Run, letter
-from rlexp.comparison.wording import (
-    comparison_headline,
-    difference_cell,
-    group_by_value,
-    higher_cell,
-    p_value_cell,
-    paragraphs,
-    short_name,
-    value_cell,
-)
+from rlexp.comparison.wording import short_name, value_cell
 from rlexp.rendering.numbers import NOTHING, number
 
 COLUMNS = 4
@@ -34,11 +26,12 @@ PROMPTS = 2
 CHARACTERS = 240
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 24
+TEST_CELLS = (wording.difference_cell, wording.p_value_cell, wording.higher_cell)
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print what differs, what came of it, curves, samples and cost."""
-    console.print(Rule(Text(comparison_headline(comparison), style="bold")))
+    console.print(Rule(Text(wording.comparison_headline(comparison), style="bold")))
     console.print(_runs(comparison.runs))
     for remark in comparison.remarks:
         console.print(_marked(remark))
@@ -48,9 +41,8 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     for prompt in comparison.prompts[:PROMPTS]:
         _print_prompt(prompt, console)
     _section(console, "Cost", _differing(comparison.cost))
-    _section(
-        console, "Code, machine and packages, where they differ", _differing(comparison.origin)
-    )
+    title = "Code, machine and packages, where they differ"
+    _section(console, title, _differing(comparison.origin))
 
 
 def _section(console: Console, title: str, table: Table) -> None:
@@ -87,7 +79,7 @@ def _differing(rows: Sequence[ConfigDifference]) -> Table:
     if runs > COLUMNS:
         table = Table.grid(padding=(0, 2, 0, 0))
         for row in rows:
-            table.add_row(Text(row.key), Text(group_by_value(row.values)))
+            table.add_row(Text(row.key), Text(wording.group_by_value(row.values)))
         return table
     table = _table("", *(letter(index) for index in range(runs)))
     for row in rows:
@@ -111,10 +103,8 @@ def _config(rows: Sequence[ConfigDifference], console: Console) -> None:
         return
     own = Table.grid(padding=(0, 2, 0, 0))
     for index in range(len(rows[0].values)):
-        keys = [
-            f"{row.key}={row.values[index]}" for row in partial if row.values[index] is not None
-        ]
-        if keys:
+        values = {row.key: row.values[index] for row in partial}
+        if keys := [f"{key}={value}" for key, value in values.items() if value is not None]:
             own.add_row(Text(f"{letter(index)} has"), Text(" ".join(keys), style="dim"))
     if own.row_count:
         console.print(own)
@@ -122,15 +112,11 @@ def _config(rows: Sequence[ConfigDifference], console: Console) -> None:
 
 def _results(comparison: Comparison, console: Console) -> None:
     runs = len(comparison.runs)
-    if runs == 2:
-        _section(console, "What came of it", _two(comparison))
-    elif runs <= COLUMNS:
-        _section(console, "What came of it", _metrics(comparison))
+    results = _two if runs == 2 else _metrics if runs <= COLUMNS else _lines
+    _section(console, "What came of it", results(comparison))
+    if runs != 2:
         _section(console, "Against A", _tests(comparison))
-    else:
-        _section(console, "What came of it", _lines(comparison))
-        _section(console, "Against A", _tests(comparison))
-    for paragraph in paragraphs(comparison):
+    for paragraph in wording.paragraphs(comparison):
         console.print(Text(paragraph, style="dim"))
 
 
@@ -139,15 +125,9 @@ def _two(comparison: Comparison) -> Table:
     tested = {row.metric: row.results[1] for row in comparison.tested}
     for metric in comparison.metrics:
         result = tested.get(metric)
-        values = (value_cell(run.final.get(metric)) for run in comparison.runs)
-        table.add_row(
-            Text(short_name(metric)),
-            *(Text(value) for value in values),
-            *(
-                Text(cell(result) if result else "")
-                for cell in (difference_cell, p_value_cell, higher_cell)
-            ),
-        )
+        values = [value_cell(run.final.get(metric)) for run in comparison.runs]
+        cells = [cell(result) if result else "" for cell in TEST_CELLS]
+        table.add_row(Text(short_name(metric)), *map(Text, [*values, *cells]))
     return table
 
 
@@ -155,7 +135,7 @@ def _metrics(comparison: Comparison) -> Table:
     table = _table("", *(letter(index) for index in range(len(comparison.runs))), right=True)
     for metric in comparison.metrics:
         values = (value_cell(run.final.get(metric)) for run in comparison.runs)
-        table.add_row(Text(short_name(metric)), *(Text(value) for value in values))
+        table.add_row(Text(short_name(metric)), *map(Text, values))
     return table
 
 
@@ -163,12 +143,9 @@ def _lines(comparison: Comparison) -> Table:
     metrics = comparison.metrics[:METRICS]
     table = _table("", *(short_name(metric) for metric in metrics), right=True)
     for index, run in enumerate(comparison.runs):
-        values = [run.final.get(metric) for metric in metrics]
-        table.add_row(
-            letter(index),
-            Text(value_cell(values[0])),
-            *(number(value.value if value else None) for value in values[1:]),
-        )
+        first, *others = (run.final.get(metric) for metric in metrics)
+        numbers = (number(value.value if value else None) for value in others)
+        table.add_row(letter(index), Text(value_cell(first)), *numbers)
     return table
 
 
@@ -179,7 +156,7 @@ def _tests(comparison: Comparison) -> Table:
     tested = comparison.tested[0]
     table = _table("", short_name(tested.metric), "p", "higher on", "prompts", right=True)
     for index, result in enumerate(tested.results[1:], start=1):
-        cells = (cell(result) for cell in (difference_cell, p_value_cell, higher_cell))
+        cells = (cell(result) for cell in TEST_CELLS)
         prompts = str(result.prompts) if result else NOTHING
         table.add_row(letter(index), *map(Text, cells), prompts)
     return table

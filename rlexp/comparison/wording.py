@@ -103,20 +103,15 @@ def group_by_value(values: Sequence[str | None]) -> str:
     return " · ".join(f"{value or NOTHING}: {' '.join(letters)}" for value, letters in runs.items())
 
 
-def paired_on(comparison: Comparison) -> str:
-    """Return how many prompts the test is made of."""
-    counts = {result.prompts for result in comparison.tested[0].results if result}
-    if len(counts) == 1:
-        return f"{counts.pop()} shared held-out prompts"
-    return f"{min(counts)} to {max(counts)} shared held-out prompts"
-
-
 def paragraphs(comparison: Comparison) -> Iterator[str]:
     """Yield how the table of tests is to be read."""
     if comparison.tested:
+        counts = [result.prompts for result in comparison.tested[0].results if result]
+        least, most = min(counts), max(counts)
+        prompts = f"{least}" if least == most else f"{least} to {most}"
         yield (
-            f"Against A, prompt by prompt, on {paired_on(comparison)}: difference of the means "
-            "with its 95% interval, p of a sign-flip test (* below 0.05), and the share of prompts "
-            "on which a run is higher (a reward's win rate)."
+            f"Against A, prompt by prompt, on {prompts} shared held-out prompts: difference of the "
+            "means with its 95% interval, p of a sign-flip test (* below 0.05), and the share of "
+            "prompts on which a run is higher (a reward's win rate)."
         )
         yield CAUTION

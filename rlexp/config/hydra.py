@@ -27,10 +27,8 @@ def config_loader(
 ) -> Iterator[ConfigLoaderImpl]:
     """Let `hydra.compose` be called in the block; its config loader.
 
-    Args:
-        config_dir: the folder of the config groups.
-        search_path: another one, whose choices are found as well: `--config-dir`, which only
-            Hydra's own main would look at.
+    Choices are those of `config_dir`, and of a `search_path` as well: `--config-dir`, which only
+    Hydra's own main would look at.
     """
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra

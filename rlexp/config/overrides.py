@@ -28,15 +28,11 @@ def overridden(
     may_be_new: Callable[[str], bool],
     problems: list[Problem],
 ) -> Config:
-    """Return the config with the overrides, as far as they can be understood.
+    """Return a stored config with the overrides, as far as they can be understood.
 
-    Args:
-        before: the config as it was stored.
-        overrides: `key=value`, or `group=choice` for one of `groups`; in any order, as in Hydra
-            choices come first.
-        groups: those that may be chosen anew.
-        may_be_new: whether a key that the config does not have may be added.
-        problems: where mistakes are added; what the values are worth is for the spec to judge.
+    These are `key=value`, or `group=choice` for one of `groups`, in any order: as in Hydra choices
+    come first. A key that the config does not have is added where it `may_be_new`. Mistakes go to
+    `problems`; what the values are worth is for the spec to judge.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import OverrideParseException

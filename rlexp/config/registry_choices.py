@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from rlexp.config.stored import Config
 from rlexp.spec.files.registry_reference import is_registered
+from rlexp.spec.keys import key_values
 from rlexp.spec.run import RunSpec
 
 
@@ -16,27 +15,20 @@ def register_choice(choice: str, registry: str | None) -> None:
     from rlexp.registry.versions import find_version
 
     version = find_version(choice, registry, "model")
-    node = {
-        "defaults": ["/model/registry@_here_", "_self_"],
-        "name": version.name,
-        "path": version.path,
-        **version.described,
-    }
+    node = {"defaults": ["/model/registry@_here_", "_self_"], "name": version.name}
+    node |= {"path": version.path, **version.described}
     # A slash in a choice is Hydra's for a group within the group.
     group, _, name = f"model/{choice}".rpartition("/")
     ConfigStore.instance().store(name, node, group=group, package="model")
 
 
 def parse_pinned(config: Config, known: list[str] | None = None) -> tuple[Config, RunSpec]:
-    """Return the config with versions in place of aliases, and its spec.
+    """Return the composed, resolved config with versions in place of aliases, and its spec.
 
-    Args:
-        config: composed and resolved.
-        known: full paths of all keys that exist, for the nearest right name.
+    `known` are full paths of all keys that exist, for the nearest right name.
 
-    Raises:
-        UserError: with every mistake that the config shows, or, if it is right otherwise, a
-            registered model that is not there.
+    Raises `UserError` with every mistake that the config shows, or, if it is right otherwise, a
+    registered model that is not there.
     """
     spec = RunSpec.parse(config, known)
     pinned = pin_versions(config)
@@ -46,19 +38,10 @@ def parse_pinned(config: Config, known: list[str] | None = None) -> tuple[Config
 def pin_versions(config: Config) -> Config:
     """Return the composed config with versions in place of aliases of registered models.
 
-    Raises:
-        UserError: a registered model that is not there.
+    Raises `UserError` where a registered model is not there.
     """
-    if not any(is_registered(value) for value in _texts(config)):
+    if not any(isinstance(value, str) and is_registered(value) for _, value in key_values(config)):
         return config
     from rlexp.registry.versions import pin_references
 
     return pin_references(config, config["tracking"]["registry"])
-
-
-def _texts(config: object) -> Iterator[str]:
-    if isinstance(config, dict):
-        for value in config.values():
-            yield from _texts(value)
-    elif isinstance(config, str):
-        yield config

@@ -8,7 +8,7 @@ from typing import Any
 from rlexp.runtime.files import write_atomically
 from rlexp.runtime.run_folder import CONFIG
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.keys import key_paths, value_at, with_current_names
+from rlexp.spec.keys import key_values, with_current_names
 from rlexp.tracking.secrets import HIDDEN
 
 Config = dict[str, Any]
@@ -24,8 +24,7 @@ def write_config(folder: Path, config: Config) -> None:
 def read_config(path: Path) -> Config:
     """Return the config in a file, under today's names of its keys.
 
-    Raises:
-        UserError: it holds something else.
+    Raises `UserError` where it holds something else.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -44,15 +43,9 @@ def read_config(path: Path) -> Config:
 
 def missing_secrets(config: Config) -> list[Problem]:
     """Return the secrets that the config no longer holds: it comes from a tracking store."""
+    secrets = "a secret, which the tracking store does not hold"
     return [
-        Problem(
-            key,
-            f"{value!r}: a secret, which the tracking store does not hold",
-            "its value",
-            f"Add {key}=VALUE to the command.",
-        )
-        for key in key_paths(config)
-        if isinstance(value := value_at(config, key), str)
-        and HIDDEN in value
-        and not key.startswith("tracking.tags.")
+        Problem(key, f"{value!r}: {secrets}", "its value", f"Add {key}=VALUE to the command.")
+        for key, value in key_values(config)
+        if isinstance(value, str) and HIDDEN in value and not key.startswith("tracking.tags.")
     ]

@@ -20,6 +20,7 @@ from rlexp.data.parsing.values import Row
 from rlexp.data.prompt_templates import text_of_prompt
 from rlexp.spec.data import DERIVABLE, DataSpec, Kind, Rows
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.text import Text
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class Splits:
     heldout: list[Row]
     """Prompt rows: prompt, opening where there is one, and columns for rewards. Their order is that
     of a shuffle, always the same one: any first so many are a fair sample."""
+    references: list[Text | None]
+    """A good answer to each of `heldout`: the completion, unless its label is false, or the chosen
+    answer; None where the data has none."""
     heldout_pairs: list[Row]
     """The held-out rows with their answers, in the same order, where these are pairs; else none."""
     heldout_labelled: list[Row]
@@ -90,6 +94,7 @@ def load_data(data: DataSpec, needs: Kind) -> Splits:
         kind=train_kind,
         train=train,
         heldout=drop_answers(heldout),
+        references=[_good_answer(row) for row in heldout],
         heldout_pairs=heldout if kind == "pairs" else [],
         heldout_labelled=heldout if kind == "unpaired" else [],
         heldout_demonstrations=heldout if kind == "demonstrations" else [],
@@ -106,6 +111,10 @@ def _places(rows: Rows) -> dict[int, str]:
     placed = [*zip(rows.train, rows.places, strict=False)]
     placed += zip(rows.heldout or (), rows.heldout_places, strict=False)
     return {id(row["prompt"]): place for row, place in placed}
+
+
+def _good_answer(row: Row) -> Text | None:
+    return row.get("completion", row.get("chosen")) if row.get("label", True) else None
 
 
 def _digest(rows: Rows) -> str:

@@ -19,12 +19,7 @@ RESAMPLES_AT_ONCE = 100
 def bootstrap_ratio(
     sums: Sequence[float], counts: Sequence[float], resamples: int, seed: int
 ) -> tuple[float, float] | None:
-    """Return the 95 % interval of `sum(sums) / sum(counts)`; None for fewer than two prompts.
-
-    Args:
-        sums, counts: one a prompt.
-        resamples, seed: of the bootstrap.
-    """
+    """Return the 95 % interval of sums over counts, a prompt each; None for fewer than two."""
     return _bootstrap([sums, counts], lambda total, count: total / count, resamples, seed)
 
 
@@ -35,15 +30,11 @@ def bootstrap_change(
     seed: int,
     transform: Callable[[NDArray], NDArray] = lambda ratio: ratio,
 ) -> tuple[float, float] | None:
-    """Return the paired 95 % interval of a change of a ratio; None for fewer than two prompts.
+    """Return the paired 95 % interval of a change of a transformed ratio; None for fewer than two.
 
-    Each resample draws prompts, and takes both sides of those: what makes a prompt hard or easy is
-    no part of the interval (Efron and Tibshirani 1993, An Introduction to the Bootstrap, ch. 8).
-
-    Args:
-        before, after: sums and counts, a prompt each.
-        resamples, seed: of the bootstrap.
-        transform: makes of ratios what is compared.
+    Sums and counts are a prompt's each. Each resample draws prompts, and takes both sides of those:
+    what makes a prompt hard or easy is no part of the interval (Efron and Tibshirani 1993, An
+    Introduction to the Bootstrap, ch. 8).
     """
 
     def change(old: NDArray, old_count: NDArray, new: NDArray, new_count: NDArray) -> NDArray:

@@ -9,19 +9,16 @@ setting does it again takes several seeds.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rlexp.evaluation.bootstrap import bootstrap_change
 from rlexp.evaluation.metrics import find_metric
 from rlexp.evaluation.ratios import metric_of_ratio
-from rlexp.evaluation.results import Ratio
+from rlexp.evaluation.results import Evaluation, Pair, Ratio, Sample
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from rlexp.evaluation.results import Evaluation
+SHOWN = 10
+"""Largest gains, and losses, of a card."""
 
 
 @dataclass(frozen=True)
@@ -63,27 +60,42 @@ def changes(before: Evaluation, after: Evaluation, resamples: int, seed: int) ->
 
 
 def change(metric: str, before: Ratio, after: Ratio, resamples: int, seed: int) -> Change | None:
-    """Return a metric's change over the prompts that both sides have; None for fewer than two.
+    """Return a metric's change over the prompts that both sides have; None for fewer than two."""
+    import numpy as np
 
-    Args:
-        metric: its name.
-        before, after: its sums and counts of the same prompts, in their order.
-        resamples, seed: of the bootstrap.
-    """
     rows = [row for row in zip(*before, *after, strict=True) if row[1] and row[3]]
     if len(rows) < 2:
         return None
     old, old_count, new, new_count = (list(column) for column in zip(*rows, strict=True))
-    transform = _array_transform(metric)
+    transform = np.exp if find_metric(metric).mean == "perplexity" else np.asarray
     ends = bootstrap_change((old, old_count), (new, new_count), resamples, seed, transform)
-    difference = metric_of_ratio(metric, sum(new) / sum(new_count)) - metric_of_ratio(
-        metric, sum(old) / sum(old_count)
-    )
-    return Change(difference, *(ends or (None, None)))
+    sides = (sum(old) / sum(old_count), sum(new) / sum(new_count))
+    start, end = (metric_of_ratio(metric, ratio) for ratio in sides)
+    return Change(end - start, *(ends or (None, None)))
 
 
-def _array_transform(metric: str) -> Callable[[NDArray], NDArray]:
-    """Return what makes an array of a metric out of one of its ratios."""
-    import numpy as np
+def largest_changes(
+    before: Evaluation | None, after: Evaluation | None
+) -> tuple[list[Pair], list[Pair]]:
+    """Return the largest gains and losses of a prompt's mean reward, largest first.
 
-    return np.exp if find_metric(metric).mean == "perplexity" else np.asarray
+    Each shows the completion whose reward is nearest to that mean, before and after.
+    """
+    if before is None or after is None:
+        return [], []
+    means = before.per_prompt_reward, after.per_prompt_reward
+    sides = zip(before.by_prompt, after.by_prompt, *means, strict=True)
+    differences = []
+    for first, second, old, new in sides:
+        if old is not None and new is not None and old != new:
+            texts = _typical_completion(first, old), _typical_completion(second, new)
+            differences.append((new - old, Pair(first[0].prompt, *texts, old, new)))
+    by_size = sorted(differences, key=lambda item: -abs(item[0]))
+    gains = [pair for difference, pair in by_size if difference > 0]
+    losses = [pair for difference, pair in by_size if difference < 0]
+    return gains[:SHOWN], losses[:SHOWN]
+
+
+def _typical_completion(samples: Sequence[Sample], mean: float) -> str:
+    known = [(abs(sample.reward - mean), sample) for sample in samples if sample.reward is not None]
+    return min(known, key=lambda item: item[0])[1].completion

@@ -9,7 +9,7 @@ The win rate is the mean over the prompts, with its bootstrap interval: a policy
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from rlexp.evaluation.bootstrap import bootstrap_ratio
@@ -23,58 +23,36 @@ METRIC = "judge_win_rate"
 Row = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class JudgeWinRate:
-    """The judge's win rate as a metric; empty where no answer could be read."""
-
-    metrics: dict[str, float]
-    intervals: dict[str, tuple[float, float]]
-
-    def added_to(self, evaluation: Evaluation) -> Evaluation:
-        """Return the evaluation after training, with the win rate among its metrics."""
-        metrics = {**evaluation.metrics, **self.metrics}
-        return replace(
-            evaluation, metrics=metrics, intervals={**evaluation.intervals, **self.intervals}
-        )
-
-
 def judge_win_rate(
     rows: Sequence[Row], before: Evaluation, after: Evaluation, spec: EvalSpec
-) -> tuple[JudgeWinRate, str]:
-    """Let `eval.judge` compare the first completions to the first prompts.
+) -> tuple[Evaluation, str]:
+    """Return the evaluation after training with its win rate by `eval.judge`, and a note for
+    people.
 
-    Args:
-        rows: framed held-out rows, of which both evaluations took the first.
-        before, after: evaluations of the same prompts.
-        spec: with a judge.
-
-    Returns:
-        The win rate, and a note for people.
+    The first completions to the first prompts are compared. Where no answer can be read, there is
+    no win rate.
 
     Raises:
         UserError, RunFailed: the endpoint refuses, or does not answer.
     """
     judge = _judge_of(spec)
     rows = rows[: min(spec.prompts, spec.judge_prompts)]
-    old, new = (
-        [sample.completion for sample in side.samples[:: spec.completions]][: len(rows)]
-        for side in (before, after)
-    )
+    firsts = (side.samples[:: spec.completions][: len(rows)] for side in (before, after))
+    old, new = ([sample.completion for sample in samples] for samples in firsts)
     preferences = _preferences(judge, rows, new, old)
     known = [preference for preference in preferences if preference is not None]
     note = _note(judge, known, missing=len(preferences) - len(known))
     if not known:
-        return JudgeWinRate({}, {}), note
+        return after, note
     wins = [preference.value for preference in known]
     interval = bootstrap_ratio(wins, [1.0] * len(wins), spec.bootstrap, spec.seed)
-    rate = sum(wins) / len(wins)
-    return JudgeWinRate({METRIC: rate}, {METRIC: interval} if interval else {}), note
+    metrics = after.metrics | {METRIC: sum(wins) / len(wins)}
+    intervals = after.intervals | ({METRIC: interval} if interval else {})
+    return replace(after, metrics=metrics, intervals=intervals), note
 
 
 def check_judge_answers(rows: Sequence[Row], before: Evaluation, spec: EvalSpec) -> None:
-    """Put one question to `eval.judge`, where there is one.
-
-    A wrong key is to be known before the training, not after it.
+    """Put one question to `eval.judge`, since a wrong key is to be known before the training.
 
     Raises:
         UserError, RunFailed: the endpoint refuses, or does not answer.

@@ -1,13 +1,13 @@
 """How far a policy has moved from its reference, measured with likelihoods in nats.
 
-- `kl_nats`: sum over the positions t of a sampled completion y of
+- KL: sum over the positions t of a sampled completion y of
   KL(policy(. | y_<t) || reference(. | y_<t)), each exact over the vocabulary. For y sampled from
   the policy its mean is the KL divergence between the two distributions over sequences, with a
   variance that never exceeds that of the sampled tokens' log-ratio: it is the Rao-Blackwellised
   estimator of Amini et al. 2025 (arXiv:2504.10637).
-- `kl_and_surprise`: the same, and what the reference makes of the samples: the nats by which each
-  surprises it, whose exp a token is the samples' perplexity to the reference.
-- `perplexity`: of held-out texts, exp of the mean negative log-likelihood of a predicted token.
+- Surprise: the nats by which each completion surprises the reference, whose exp a token is the
+  samples' perplexity to the reference.
+- Perplexity: of held-out texts, exp of the mean negative log-likelihood of a predicted token.
 
 Vocabularies reach 152,000 tokens, where the logits of one batch would fill gigabytes. Sequences are
 therefore grouped so that the logits in memory stay under `LOGITS_BYTES`; only a sequence too long
@@ -26,7 +26,7 @@ from torch import Tensor
 from rlexp.spec.policy import Completion, PolicyLike
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 LOGITS_BYTES = 256 * 2**20
 SLICE_BYTES = 16 * 2**20  # of one float32 temporary, while logits become log-probabilities
@@ -60,27 +60,14 @@ class Slab:
     """[rows, columns]: False where that token is padding or belongs to the prompt."""
 
 
-def kl_nats(policy: PolicyLike, completions: Sequence[Completion], batch_size: int) -> list[float]:
-    """Return the KL from the policy to its reference along each completion, in nats.
-
-    The end token is included.
-
-    Both are taken at temperature 1, whatever temperature the completions were sampled at. Divide by
-    `len(completion.token_ids)` for nats a token.
-    """
-    return kl_and_surprise(policy, completions, batch_size, trained=True)[0]
-
-
 def kl_and_surprise(
     policy: PolicyLike, completions: Sequence[Completion], batch_size: int, *, trained: bool
 ) -> tuple[list[float], list[float]]:
-    """Return `kl_nats` and -log reference(completion), in nats, of each completion.
+    """Return each completion's KL to the reference, and -log reference(completion), in nats.
 
-    Args:
-        policy: what sampled them.
-        completions: end tokens are counted.
-        batch_size: sequences at once.
-        trained: False while the policy still is its reference, which then is not loaded.
+    Both models are taken at temperature 1, whatever temperature the completions were sampled at,
+    and the end token is counted. Divide by `len(completion.token_ids)` for nats a token. While the
+    policy still is its reference (not `trained`), the latter is not loaded.
     """
     sequences = [
         ScoredText([*completion.prompt_ids, *completion.token_ids], len(completion.prompt_ids))
@@ -102,13 +89,7 @@ def kl_and_surprise(
             return torch.stack([kl, surprise])
 
         kl, surprises = _sums(sequences, model, batch_size, both, models=2, measures=2)
-        return kl, surprises
-
-
-def perplexity(policy: PolicyLike, texts: Sequence[str], batch_size: int) -> float:
-    """Return exp(mean nats a predicted token) over all texts. Raises as `text_nats`."""
-    nats, predicted = text_nats(policy, texts, batch_size)
-    return torch.tensor(sum(nats) / sum(predicted), dtype=torch.float64).exp().item()
+    return kl, surprises
 
 
 def text_nats(
@@ -125,7 +106,9 @@ def text_nats(
     model, tokenizer = policy.model, policy.tokenizer
     longest = getattr(model.config.get_text_config(), "max_position_embeddings", LONGEST_TEXT)
     limit = min(LONGEST_TEXT, longest)
-    encoded = [_without_end(ids, tokenizer)[:limit] for ids in tokenizer(list(texts))["input_ids"]]
+    end = tokenizer.eos_token_id
+    ids_of_texts = tokenizer(list(texts))["input_ids"]
+    encoded = [(ids[:-1] if ids[-1:] == [end] else ids)[:limit] for ids in ids_of_texts]
     sequences = [ScoredText(ids, 1) for ids in encoded if len(ids) > 1]
     if not sequences:
         raise ValueError("perplexity wants a text of two tokens or more")
@@ -137,19 +120,11 @@ def text_nats(
     return total, [float(len(text.ids) - text.start) for text in sequences]
 
 
-def _without_end(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
-
-
 @torch.inference_mode()
 def _logits(model: PreTrainedModel, slab: Slab) -> Tensor:
     """Return the logits at a slab's columns, [rows, columns, vocabulary]."""
-    return model(
-        input_ids=slab.ids,
-        attention_mask=slab.attention_mask,
-        logits_to_keep=slab.columns,
-        use_cache=False,
-    ).logits
+    inputs = {"input_ids": slab.ids, "attention_mask": slab.attention_mask}
+    return model(**inputs, logits_to_keep=slab.columns, use_cache=False).logits
 
 
 def _targets(slab: Slab) -> Tensor:
@@ -171,15 +146,10 @@ def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 def _apply_in_slices(
     nats: Callable[[Tensor, Tensor], Tensor], logits: Tensor, other: Tensor
 ) -> Tensor:
-    """Return `nats` of each position, [rows, columns].
-
-    Few float32 copies of the logits are in memory at a time.
-    """
+    """Return `nats` of each position, [rows, columns], with few float32 copies at a time."""
     positions = max(1, SLICE_BYTES // (4 * logits.shape[-1]))
-    slices = zip(
-        logits.flatten(0, 1).split(positions), other.flatten(0, 1).split(positions), strict=True
-    )
-    return torch.cat([nats(*pair) for pair in slices]).view(logits.shape[:2])
+    slices = (tensor.flatten(0, 1).split(positions) for tensor in (logits, other))
+    return torch.cat(list(map(nats, *slices))).view(logits.shape[:2])
 
 
 def _sums(
@@ -192,13 +162,8 @@ def _sums(
 ) -> list[list[float]]:
     """Return each sequence's nats, summed over its predicted tokens; a list for each measure.
 
-    Args:
-        sequences: all of them.
-        model: whose vocabulary and device count.
-        batch_size: sequences at once.
-        nats: [rows, columns] or [measures, rows, columns] of a slab.
-        models: whose logits are in memory together.
-        measures: how many.
+    `nats` gives [rows, columns] or [measures, rows, columns] of a slab, for which the logits of so
+    many `models` are in memory together.
     """
     vocabulary = model.config.get_text_config().vocab_size
     positions = max(1, LOGITS_BYTES // (4 * vocabulary * models))

@@ -38,18 +38,6 @@ def _ranks_pairs(run: RunSpec) -> bool:
     return not run.algo.model_kind.writes
 
 
-def _reads_texts(run: RunSpec) -> bool:
-    return _samples_text(run) and run.eval.texts > 0
-
-
-def _is_judged(run: RunSpec) -> bool:
-    return _samples_text(run) and run.eval.judge is not None
-
-
-def _knows_grammar(run: RunSpec) -> bool:
-    return _samples_text(run) and run.data.grammatical is not None
-
-
 @dataclass(frozen=True)
 class Metric:
     """One metric, by its name without the group `eval/`."""
@@ -75,18 +63,6 @@ class Metric:
     place stand by name."""
 
 
-def _grammatical(sample: Sample) -> float | None:
-    return sample.grammatical
-
-
-def _length(sample: Sample) -> float:
-    return float(sample.length)
-
-
-def _ended(sample: Sample) -> float:
-    return float(sample.ended)
-
-
 # fmt: off
 METRICS: tuple[Metric, ...] = (
     Metric("reward", "reward", "completion", "higher", "number", _earns_reward,
@@ -98,17 +74,19 @@ METRICS: tuple[Metric, ...] = (
            guards="probe", of_reference=True, place=2),
     Metric("kl_sequence", "KL, nats an answer", "completion", "lower", of_reference=True),
     Metric("perplexity", "perplexity of held-out texts", "perplexity", "lower", "number",
-           _reads_texts, guards="probe", place=5),
+           lambda run: _samples_text(run) and run.eval.texts > 0, guards="probe", place=5),
     Metric("reference_perplexity", "samples' perplexity to the reference", "perplexity", "lower",
            guards="probe", of_reference=True),
     Metric("win_rate", "win rate by reward", "prompt", "higher", "share", _earns_reward),
-    Metric("judge_win_rate", "win rate by judge", "prompt", "higher", "share", _is_judged),
+    Metric("judge_win_rate", "win rate by judge", "prompt", "higher", "share",
+           lambda run: _samples_text(run) and run.eval.judge is not None),
     Metric("grammatical", "grammatical sentences", "completion", "higher", "share",
-           _knows_grammar, of_sample=_grammatical, guards="rollout", place=1),
+           lambda run: _samples_text(run) and run.data.grammatical is not None,
+           of_sample=lambda sample: sample.grammatical, guards="rollout", place=1),
     Metric("length", "length, tokens", "completion", "neither",
-           of_sample=_length, guards="rollout", place=3),
+           of_sample=lambda sample: float(sample.length), guards="rollout", place=3),
     Metric("ended", "ended before the limit", "completion", "higher", "share",
-           of_sample=_ended, place=4),
+           of_sample=lambda sample: float(sample.ended), place=4),
     Metric("distinct_1", "distinct tokens", "none", "higher", "share", place=6),
     Metric("distinct_2", "distinct token pairs", "none", "higher", "share",
            guards="rollout", place=7),
@@ -167,11 +145,7 @@ def in_comparison_order(names: Iterable[str]) -> list[str]:
 
 
 def without_lone_term(names: Iterable[str], measured: Sequence[Mapping[str, object]]) -> list[str]:
-    """Leave out the reward's only term where it is the reward itself.
-
-    Args:
-        names: of metrics.
-        measured: their values, each of which must agree.
+    """Leave out the reward's only term where all that was measured gives it the reward's own value.
 
     >>> without_lone_term(["reward", "reward_a"], [{"reward": 0.5, "reward_a": 0.5}])
     ['reward']

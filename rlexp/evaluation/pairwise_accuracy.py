@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rlexp.evaluation.bootstrap import bootstrap_ratio
-from rlexp.evaluation.policy import readable_prompt
-from rlexp.evaluation.preserved_state import preserve_rng_and_modes
+from rlexp.evaluation.policy import preserve_rng_and_modes, readable_prompt
 from rlexp.evaluation.results import ANSWERS, Answer, Evaluation, Sample
 from rlexp.spec.eval import EvalSpec
 from rlexp.spec.reward import Scoring
@@ -31,14 +31,19 @@ class TextScorer(Protocol):
     def tokenizer(self) -> PreTrainedTokenizerBase: ...
 
 
-def evaluate_ranking(
-    policy: TextScorer, rows: Sequence[dict[str, Any]], spec: EvalSpec
+def evaluate_reward_model(
+    policy: TextScorer,
+    rows: Sequence[dict[str, Any]],
+    reward: Scoring,
+    texts: Sequence[str],
+    spec: EvalSpec,
+    *,
+    trained: bool,
+    grammatical: Callable[[str], float] | None,
 ) -> Evaluation:
-    """Score both answers of the first `spec.prompts` pairs; what the model does next is unchanged.
+    """Score both answers of the first `spec.prompts` framed pairs.
 
-    Args:
-        policy: a model that scores texts, with its tokenizer.
-        rows: framed held-out pairs.
+    What the model does next is unchanged. Reward, texts and the rest matter to models that write.
 
     Raises:
         ValueError: if there are no rows.
@@ -47,9 +52,10 @@ def evaluate_ranking(
     rows = rows[: spec.prompts]
     if not rows:
         raise ValueError("an evaluation needs held-out pairs, got none")
-    texts = [_token_ids(policy.tokenizer, row, answer) for row in rows for answer in ANSWERS]
+    answers = list(product(range(len(rows)), ANSWERS))
+    ids = [_token_ids(policy.tokenizer, rows[place], answer) for place, answer in answers]
     with preserve_rng_and_modes(policy.model):
-        scores = _scores(policy, texts, spec.batch_size)
+        scores = _scores(policy, ids, spec.batch_size)
     margins = [good - bad for good, bad in zip(scores[::2], scores[1::2], strict=True)]
     right = [0.5 if margin == 0 else float(margin > 0) for margin in margins]
     measured = {"accuracy": right, "margin": margins}
@@ -63,23 +69,12 @@ def evaluate_ranking(
         metrics={name: sum(values) / len(values) for name, values in measured.items()},
         intervals={name: ends for name, ends in intervals.items() if ends},
         per_prompt_reward=[],
-        samples=_samples(rows, scores, texts),
+        samples=[
+            _sample(rows[place], score, len(tokens), place, answer)
+            for (place, answer), score, tokens in zip(answers, scores, ids, strict=True)
+        ],
         seconds=time.perf_counter() - started,
     )
-
-
-def evaluate_reward_model(
-    policy: TextScorer,
-    rows: Sequence[dict[str, Any]],
-    reward: Scoring,
-    texts: Sequence[str],
-    spec: EvalSpec,
-    *,
-    trained: bool,
-    grammatical: Callable[[str], float] | None,
-) -> Evaluation:
-    """Call `evaluate_ranking` as all kinds of models are evaluated; the rest does not matter."""
-    return evaluate_ranking(policy, rows, spec)
 
 
 def _token_ids(tokenizer: Any, row: dict[str, Any], answer: Answer) -> list[int]:
@@ -103,26 +98,9 @@ def _scores(policy: TextScorer, texts: list[list[int]], batch_size: int) -> list
     return scores
 
 
-def _samples(
-    rows: Sequence[dict[str, Any]], scores: list[float], texts: list[list[int]]
-) -> list[Sample]:
-    """Return both answers of each pair, the chosen one first."""
-    scored = iter(zip(scores, texts, strict=True))
-    samples = []
-    for prompt_id, row in enumerate(rows):
-        for answer in ANSWERS:
-            score, ids = next(scored)
-            text = row[answer]
-            sample = Sample(
-                prompt=readable_prompt(row),
-                completion=text if isinstance(text, str) else text[-1]["content"],
-                reward=score,
-                terms={},
-                length=len(ids),
-                ended=True,
-                grammatical=None,
-                prompt_id=prompt_id,
-                answer=answer,
-            )
-            samples.append(sample)
-    return samples
+def _sample(
+    row: dict[str, Any], score: float, length: int, prompt_id: int, answer: Answer
+) -> Sample:
+    prompt, text = readable_prompt(row), row[answer]
+    completion = text if isinstance(text, str) else text[-1]["content"]
+    return Sample(prompt, completion, score, {}, length, True, None, {}, prompt_id, answer)

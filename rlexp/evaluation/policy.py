@@ -6,12 +6,13 @@ evaluations differ by the policy only.
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rlexp.evaluation.preserved_state import preserve_rng_and_modes
 from rlexp.evaluation.ratios import averages, sample_ratios, sum_by_prompt
 from rlexp.evaluation.results import Evaluation, Sample, in_groups
 from rlexp.runtime.collective import compute_on_first
@@ -19,6 +20,9 @@ from rlexp.spec.eval import EvalSpec
 from rlexp.spec.policy import Completion, PolicyLike
 from rlexp.spec.reward import Scores, Scoring, Value
 from rlexp.spec.text import Text, content_of, joined
+
+if TYPE_CHECKING:
+    from torch.nn import Module
 
 Grammatical = Callable[[str], float]
 
@@ -37,8 +41,8 @@ def evaluate(
 
     Args:
         rows: framed held-out rows; the first `spec.prompts` are taken.
-        reward: scores the samples, unless it `scores_anything` not. What is missing is left out of
-            means, and its share is a metric: `reward_missing`, and `reward_<term>_missing`.
+        reward: what is missing of it is left out of means, and its share is a metric:
+            `reward_missing`, and `reward_<term>_missing`.
         texts: held-out texts for perplexity; the first `spec.texts` are taken.
         trained: False while the policy still is its reference: KL is 0 without a forward.
         grammatical: share of a text's sentences that are grammatical, where the data can tell.
@@ -82,6 +86,30 @@ def evaluate(
     )
 
 
+@contextmanager
+def preserve_rng_and_modes(model: Module) -> Iterator[None]:
+    """Put a model into eval mode for the block; afterwards all modes and random states are back.
+
+    Covers Python's, NumPy's, and torch's generators on the CPU and on all CUDA devices in use.
+    """
+    import numpy as np
+    import torch
+
+    modes = [(module, module.training) for module in model.modules()]
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    # Asking an idle CUDA for its state would create a context of some 500 MiB on each device.
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    model.eval()
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+
+
 def sample_completions(
     policy: PolicyLike, rows: Sequence[dict[str, Any]], spec: EvalSpec
 ) -> list[list[Completion]]:
@@ -107,10 +135,9 @@ def score_completions(
         else [{"role": "assistant", "content": completion.text}]
         for prompt, completion in zip(prompts, completions, strict=True)
     ]
-    names = dict.fromkeys(
-        name for row in rows for name in row if name not in ("prompt", "completion")
-    )
-    columns = {name: [row.get(name) for row in rows] for name in names}
+    names = dict.fromkeys(name for row in rows for name in row)
+    given = ("prompt", "completion")
+    columns = {name: [row.get(name) for row in rows] for name in names if name not in given}
     # Every process has sampled the same: a judge that costs money is asked by one of them.
     return compute_on_first(lambda: reward.score(prompts, answers, columns))
 
@@ -123,6 +150,7 @@ def _samples(
     gold: Mapping[str, Sequence[float | None]],
     ids: Sequence[int],
 ) -> list[Sample]:
+    of_text = grammatical or (lambda text: None)
     return [
         Sample(
             prompt=readable_prompt(row),
@@ -131,9 +159,7 @@ def _samples(
             terms={name: term[index] for name, term in scores.terms.items()} if scores else {},
             length=len(completion.token_ids),
             ended=completion.ended,
-            grammatical=grammatical(joined(row.get("opening") or "", completion.text))
-            if grammatical
-            else None,
+            grammatical=of_text(joined(row.get("opening") or "", completion.text)),
             gold={name: values[index] for name, values in gold.items()},
             prompt_id=ids[index],
         )
@@ -163,9 +189,7 @@ def _distinct(completions: Sequence[Completion], n: int) -> float:
 
 
 def distinct(texts: Iterable[Sequence[int]], n: int) -> float:
-    """Return distinct n-grams of tokens over all n-grams (Li et al. 2016, arXiv:1510.03055).
-
-    n is 1 or 2.
+    """Return distinct n-grams over all n-grams, n 1 or 2 (Li et al. 2016, arXiv:1510.03055).
 
     Tokens, not words, so that languages without spaces count alike. The share falls as texts grow,
     so compare it at the same number of texts only.

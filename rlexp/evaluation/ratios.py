@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from rlexp.evaluation.bootstrap import bootstrap_ratio
 from rlexp.evaluation.metrics import GOLD, TERM, find_metric, sample_metrics
-from rlexp.evaluation.results import Ratio, in_groups
+from rlexp.evaluation.results import Ratio, Sample, in_groups
 from rlexp.spec.reward import Value
-
-if TYPE_CHECKING:
-    from rlexp.evaluation.results import Sample
 
 _LARGEST = 700.0  # of which a float can hold exp
 
@@ -28,15 +24,12 @@ def sample_ratios(
 ) -> dict[str, Ratio]:
     """Return what is averaged over completions: each counts 1, but what is a token's by its tokens.
 
-    Args:
-        samples: n of them.
-        kl: (n,) nats from the policy to its reference along each.
-        surprises: (n,) nats by which each surprises the reference.
+    `kl` and `surprises` are (n,), nats along each of the n samples: from the policy to its
+    reference, and by which the reference is surprised.
     """
     nats = {"kl": kl, "kl_sequence": kl, "reference_perplexity": surprises}
     values: dict[str, Sequence[Value]] = {**nats}
-    for name, of_sample in sample_metrics().items():
-        values[name] = [of_sample(sample) for sample in samples]
+    values |= {name: [*map(value_of, samples)] for name, value_of in sample_metrics().items()}
     ratios = {
         name: _ratio(name, column, samples)
         for name, column in values.items()
@@ -73,10 +66,7 @@ def _with_missing(name: str, values: Sequence[Value]) -> dict[str, Ratio]:
 def sum_by_prompt(measured: Ratios, sizes: Sequence[int]) -> dict[str, Ratio]:
     """Sum the ratios of each group of neighbours, such as the completions to a prompt."""
     return {
-        name: (
-            [sum(group) for group in in_groups(above, sizes)],
-            [sum(group) for group in in_groups(below, sizes)],
-        )
+        name: ([*map(sum, in_groups(above, sizes))], [*map(sum, in_groups(below, sizes))])
         for name, (above, below) in measured.items()
     }
 
@@ -92,9 +82,8 @@ def averages(
             continue
         metrics[name] = metric_of_ratio(name, sum(sums) / sum(counts))
         known = [(total, count) for total, count in zip(sums, counts, strict=True) if count]
-        totals, known_counts = [total for total, _ in known], [count for _, count in known]
-        ends = bootstrap_ratio(totals, known_counts, resamples, seed)
-        if ends:
+        totals, known_counts = zip(*known, strict=True)
+        if ends := bootstrap_ratio(totals, known_counts, resamples, seed):
             intervals[name] = (metric_of_ratio(name, ends[0]), metric_of_ratio(name, ends[1]))
     return metrics, intervals
 

@@ -16,6 +16,8 @@ Answer = Literal["", "chosen", "rejected"]
 
 ANSWERS: tuple[Answer, Answer] = ("chosen", "rejected")
 
+T = TypeVar("T")
+
 _MARKED = re.compile(r"(.*) \((chosen|rejected)\)", re.DOTALL)
 
 
@@ -61,11 +63,6 @@ class Sample:
     """Place of the prompt's row among the held-out rows; None in records of before it was kept."""
     answer: Answer = ""
 
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Sample:
-        """Read what JSON made of one."""
-        return cls(**_with_answer(content))
-
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -105,14 +102,11 @@ class Evaluation:
     def from_json(cls, path: Path) -> Evaluation:
         """Read what `to_json` wrote."""
         content = json.loads(path.read_text(encoding="utf-8"))
-        content["samples"] = [Sample.from_dict(sample) for sample in content["samples"]]
+        content["samples"] = [Sample(**_with_answer(sample)) for sample in content["samples"]]
         for field_name in ("intervals", "ratios"):
             pairs = content.get(field_name, {})
             content[field_name] = {name: tuple(pair) for name, pair in pairs.items()}
         return cls(**content)
-
-
-T = TypeVar("T")
 
 
 Ratio = tuple[list[float], list[float]]

@@ -4,32 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rlexp.evaluation.metrics import GOLD, TERM, sample_metrics
-from rlexp.evaluation.results import split_marked
-
-if TYPE_CHECKING:
-    from rlexp.evaluation.results import Sample
+from rlexp.evaluation.results import Sample, split_marked
 
 NOT_MEASURED = frozenset({"step", "prompt_id", "prompt", "answer", "completion"})
 """Columns that are no measurements."""
 
 
 def sample_row(sample: Sample) -> dict[str, Any]:
-    """Return a sample as a row of the table: texts, and what was measured of it.
-
-    `answer` is a column of pairs alone.
-    """
+    """Return a sample as a row of the table: texts, and what was measured of it."""
     fields = asdict(sample)
     terms = {f"{TERM}{name}": value for name, value in fields.pop("terms").items()}
     gold = {f"{GOLD}{name}": value for name, value in fields.pop("gold").items()}
     prompt_id, answer = fields.pop("prompt_id"), fields.pop("answer")
-    others = {
-        name: of_sample(sample)
-        for name, of_sample in sample_metrics().items()
-        if name not in fields
-    }
+    metrics = sample_metrics().items()
+    others = {name: value_of(sample) for name, value_of in metrics if name not in fields}
     row = {"reward": fields.pop("reward"), **terms, **fields, **others, **gold}
     return row | {"prompt_id": prompt_id} | ({"answer": answer} if answer else {})
 

@@ -7,16 +7,14 @@ twenty without any change one is expected to have an interval that leaves 0 out.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rlexp.evaluation.changes import Change, change
-from rlexp.evaluation.results import Ratio
-
-if TYPE_CHECKING:
-    from rlexp.evaluation.results import Evaluation
+from rlexp.evaluation.results import Evaluation, Ratio
 
 LENGTH = "prompt length"
 MOST_VALUES = 12
@@ -45,8 +43,7 @@ class Slice:
     def from_dict(cls, content: dict[str, Any]) -> Slice:
         """Read what JSON made of one."""
         changed = content["change"]
-        change = Change(**changed) if changed else None
-        return cls(**{**content, "change": change})
+        return cls(**{**content, "change": Change(**changed) if changed else None})
 
 
 def metric_slices(
@@ -58,10 +55,7 @@ def metric_slices(
 ) -> list[Slice]:
     """Return each column's slices, in the order of the columns; none without a reward.
 
-    Args:
-        before, after: evaluations of the same prompts, n of them.
-        columns: of each name n values; lists and mappings count by their text.
-        resamples, seed: of the bootstrap.
+    Each column has a value for each prompt; lists and mappings count by their text.
     """
     ratios = [side.ratios.get("reward") if side else None for side in (before, after)]
     if ratios == [None, None]:
@@ -71,7 +65,12 @@ def metric_slices(
         labels, order = slice_labels(values, unit=" tokens" if by == LENGTH else "")
         for value in dict.fromkeys(order):
             prompts = [index for index, label in enumerate(labels) if label == value]
-            slices.append(_slice(by, value, prompts, ratios, resamples, seed))
+            old, new = (_select(prompts, ratio) if ratio else None for ratio in ratios)
+            side_counts = [counts for _, counts in (side for side in (old, new) if side)]
+            shared = [i for i in range(len(prompts)) if all(counts[i] for counts in side_counts)]
+            changed = change("reward", old, new, resamples, seed) if old and new else None
+            means = _mean(old, shared), _mean(new, shared)
+            slices.append(Slice(by, value, len(shared), *means, changed))
     return slices
 
 
@@ -104,10 +103,8 @@ def _thirds(values: Sequence[float], unit: str) -> tuple[Callable[[Any], str], l
     bounds = [ordered[(len(ordered) * third - 1) // 3] for third in (1, 2)] + [ordered[-1]]
     parts: list[list[float]] = []
     for bound in dict.fromkeys(bounds):
-        above = parts[-1][-1] if parts else None
-        parts.append(
-            [value for value in ordered if value <= bound and (above is None or value > above)]
-        )
+        above = parts[-1][-1] if parts else -math.inf
+        parts.append([value for value in ordered if above < value <= bound])
     names = {}
     for index, part in enumerate(parts):
         low, high = f"{part[0]:g}", f"{part[-1]:g}"
@@ -125,25 +122,9 @@ def _thirds(values: Sequence[float], unit: str) -> tuple[Callable[[Any], str], l
 def _by_value(values: Sequence[str]) -> tuple[Callable[[Any], str], list[str]]:
     """Label by the values themselves, the rarest of many together."""
     counts = Counter(values)
-    kept = {value for value, _ in counts.most_common(MOST_VALUES)}
-    if len(counts) > MOST_VALUES:
-        kept = {value for value, _ in counts.most_common(MOST_VALUES - 1)}
+    told_apart = MOST_VALUES - (len(counts) > MOST_VALUES)  # the others stand in one place
+    kept = {value for value, _ in counts.most_common(told_apart)}
     return lambda value: str(value) if str(value) in kept else OTHERS, [*sorted(kept), OTHERS]
-
-
-def _slice(
-    by: str,
-    value: str,
-    prompts: Sequence[int],
-    ratios: Sequence[Ratio | None],
-    resamples: int,
-    seed: int,
-) -> Slice:
-    old, new = (_select(prompts, ratio) if ratio else None for ratio in ratios)
-    side_counts = [counts for _, counts in (side for side in (old, new) if side)]
-    shared = [i for i in range(len(prompts)) if all(counts[i] for counts in side_counts)]
-    changed = change("reward", old, new, resamples, seed) if old and new else None
-    return Slice(by, value, len(shared), _mean(old, shared), _mean(new, shared), changed)
 
 
 def _select(prompts: Sequence[int], ratio: Ratio) -> Ratio:

@@ -11,13 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rlexp.evaluation.bootstrap import bootstrap_ratio
+from rlexp.evaluation.results import Evaluation
 from rlexp.spec.reward import Value
-
-if TYPE_CHECKING:
-    from rlexp.evaluation.results import Evaluation
 
 Rewards = Sequence[Sequence[Value]]
 """Of each prompt, the rewards of its completions."""
@@ -39,11 +36,8 @@ class WinRate:
 def win_rate_by_reward(
     first: Rewards, second: Rewards, resamples: int, seed: int
 ) -> WinRate | None:
-    """Return how often the second wins; None where no prompt has a reward in both.
-
-    Args:
-        first, second: rewards of the same prompts; of fewer of them, of the first ones.
-        resamples, seed: of the bootstrap.
+    """Return how often the second wins on the prompts with a reward in both; None where there are
+    none.
     """
     known = _wins_by_prompt(first, second)
     if not known:
@@ -76,7 +70,10 @@ def win_rate(before: Evaluation, after: Evaluation) -> float | None:
     Raises:
         ValueError: the two evaluations are not of the same prompts.
     """
-    _check_same_prompts(before, after)
+    prompts, others = len(before.per_prompt_reward), len(after.per_prompt_reward)
+    if prompts != others:
+        counts = f"{prompts} and {others} prompts"
+        raise ValueError(f"evaluations of the same prompts are compared, got {counts}")
     known = _wins_by_prompt(before.rewards, after.rewards)
     return sum(won for won, _ in known) / len(known) if known else None
 
@@ -84,9 +81,3 @@ def win_rate(before: Evaluation, after: Evaluation) -> float | None:
 def _wins_by_prompt(first: Rewards, second: Rewards) -> list[tuple[float, float]]:
     shares = (pairwise_wins(one, other) for one, other in zip(first, second, strict=False))
     return [share for share in shares if share is not None]
-
-
-def _check_same_prompts(before: Evaluation, after: Evaluation) -> None:
-    if len(before.per_prompt_reward) != len(after.per_prompt_reward):
-        counts = f"{len(before.per_prompt_reward)} and {len(after.per_prompt_reward)} prompts"
-        raise ValueError(f"evaluations of the same prompts are compared, got {counts}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
@@ -48,13 +48,8 @@ class GuardAlert:
         """All of it but the samples, in one paragraph."""
         return f"{self.title}: {self.what}. Likely cause: {self.cause}. {self.remedy}."
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data, for JSON."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> GuardAlert:
-        """Undo `to_dict`."""
-        return cls(
-            **{**fields, "samples": [ExampleSample(**sample) for sample in fields["samples"]]}
-        )
+        """Undo `dataclasses.asdict`."""
+        samples = [ExampleSample(**sample) for sample in fields["samples"]]
+        return cls(**{**fields, "samples": samples})

@@ -31,11 +31,7 @@ CAUSES = {"kl": _DRIFTED, "ratio": _OVERSHOT, "loss": _BLOWN_UP, "grad_norm": _B
 
 
 def check_numbers(logs: Mapping[str, float], step: int) -> None:
-    """Check that a step's numbers can be trained on.
-
-    Args:
-        logs: as a trainer logs them.
-        step: the optimizer step that they are of.
+    """Check that a step's numbers, as a trainer logs them, can be trained on.
 
     Raises:
         RunFailed: a loss, gradient, KL or ratio that is no finite number, or a KL a token beyond

@@ -10,13 +10,8 @@ from collections.abc import Callable, Mapping
 from math import isfinite
 
 from rlexp.evaluation.changes import finite_values
-from rlexp.guards.training_health import (
-    CLOSER,
-    Finding,
-    check_kl,
-    check_perplexity,
-    check_repetition,
-)
+from rlexp.guards import training_health as health
+from rlexp.guards.training_health import CLOSER, Ends
 from rlexp.spec.guards import GuardsSpec
 
 Metrics = Mapping[str, float | None]
@@ -31,11 +26,8 @@ def final_warnings(
 ) -> list[str]:
     """Return what is suspicious about a training that led from `before` to `after`.
 
-    Args:
-        before: metrics by name, without their group; any may be missing or None.
-        after: the same after training.
-        win_rate: 95 % interval of the win rate, to tell a gain from noise.
-        guards: how much of each is too much; what a guard that is off looks at is left alone.
+    Any metric may be missing or None. The 95 % interval of the win rate tells a gain from noise.
+    What a guard that is off looks at is left alone.
     """
     broken = [name for name, value in after.items() if value is not None and not isfinite(value)]
     if broken:
@@ -43,18 +35,17 @@ def final_warnings(
             f"BROKEN: {', '.join(broken)} after training is not finite. Lower algo.learning_rate, "
             "or set train.max_grad_norm=1 and model.dtype=float32."
         ]
-    watched = guards.watched()
-    warnings = [
-        check(before, after, guards)
-        for check, guard in CHECKS.items()
-        if guard is None or guard in watched
-    ]
+    watched = (None, *guards.watched())
+
+    def ends(name: str) -> Interval | None:
+        return finite_values(name, before, after)
+
+    warnings = [check(ends, after, guards) for check, guard in CHECKS.items() if guard in watched]
     return [warning for warning in [*warnings, _no_gain(win_rate)] if warning]
 
 
-def _hacking(before: Metrics, after: Metrics, guards: GuardsSpec) -> str | None:
-    reward = finite_values("reward", before, after)
-    grammatical = finite_values("grammatical", before, after)
+def _hacking(ends: Ends, after: Metrics, guards: GuardsSpec) -> str | None:
+    reward, grammatical = ends("reward"), ends("grammatical")
     if not reward or not grammatical:
         return None
     if reward[1] <= reward[0] or grammatical[1] >= grammatical[0] - guards.grammatical_fall:
@@ -66,31 +57,29 @@ def _hacking(before: Metrics, after: Metrics, guards: GuardsSpec) -> str | None:
     )
 
 
-def _forgetting(before: Metrics, after: Metrics, guards: GuardsSpec) -> str | None:
-    ends = finite_values("perplexity", before, after)
-    return _sentence("Forgetting", check_perplexity(*ends, guards) if ends else None)
+def _forgetting(ends: Ends, after: Metrics, guards: GuardsSpec) -> str | None:
+    return _sentence("Forgetting", health.check_perplexity(ends, guards))
 
 
-def _drift(_: Metrics, after: Metrics, guards: GuardsSpec) -> str | None:
+def _drift(ends: Ends, after: Metrics, guards: GuardsSpec) -> str | None:
     kl = after.get("kl")
-    return _sentence("Far from where it started", None if kl is None else check_kl(kl, guards))
+    return _sentence(
+        "Far from where it started", None if kl is None else health.check_kl(kl, guards)
+    )
 
 
-def _collapse(before: Metrics, after: Metrics, guards: GuardsSpec) -> str | None:
-    share, length = (finite_values(name, before, after) for name in ("distinct_2", "length"))
-    finding = check_repetition(share, length, guards) if share and length else None
-    return _sentence("Collapse", finding)
+def _collapse(ends: Ends, after: Metrics, guards: GuardsSpec) -> str | None:
+    return _sentence("Collapse", health.check_repetition(ends, guards))
 
 
-def _cut_off(before: Metrics, after: Metrics, _: GuardsSpec) -> str | None:
-    ended = after.get("ended")
+def _cut_off(ends: Ends, after: Metrics, _: GuardsSpec) -> str | None:
+    ended, both = after.get("ended"), ends("ended")
     if ended is None or ended >= ENDED_FLOOR:
         return None
-    was = before.get("ended")
-    if was is not None and was < ENDED_FLOOR:
+    if both and both[0] < ENDED_FLOOR:
         return (
-            f"Only {ended:.0%} of the completions end before the length limit, and {was:.0%} did "
-            "before training: raise data.max_completion_length and eval.max_completion_length."
+            f"Only {ended:.0%} of the completions end before the length limit, and {both[0]:.0%} "
+            "did before training: raise data.max_completion_length and eval.max_completion_length."
         )
     return (
         f"Only {ended:.0%} of the completions still end before the length limit: the policy no "
@@ -98,22 +87,22 @@ def _cut_off(before: Metrics, after: Metrics, _: GuardsSpec) -> str | None:
     )
 
 
-def _shrinking(before: Metrics, after: Metrics, guards: GuardsSpec) -> str | None:
-    ends = finite_values("length", before, after)
-    if not ends or ends[1] * guards.length_drift >= ends[0]:
+def _shrinking(ends: Ends, after: Metrics, guards: GuardsSpec) -> str | None:
+    length = ends("length")
+    if not length or length[1] * guards.length_drift >= length[0]:
         return None
     return (
-        f"Completions shrank {_from_to(ends)} tokens. {CLOSER}, or reward a length "
+        f"Completions shrank {_from_to(length)} tokens. {CLOSER}, or reward a length "
         "(reward=length), if the reward does not ask for that."
     )
 
 
-def _loss(before: Metrics, after: Metrics, _: GuardsSpec) -> str | None:
-    ends = finite_values("reward", before, after)
-    if not ends or ends[1] >= ends[0]:
+def _loss(ends: Ends, after: Metrics, _: GuardsSpec) -> str | None:
+    reward = ends("reward")
+    if not reward or reward[1] >= reward[0]:
         return None
     return (
-        f"The reward fell {_from_to(ends)}. Lower algo.learning_rate or raise train.batch_size: "
+        f"The reward fell {_from_to(reward)}. Lower algo.learning_rate or raise train.batch_size: "
         "either the steps are too large or they follow noise."
     )
 
@@ -127,7 +116,7 @@ def _no_gain(win_rate: Interval | None) -> str | None:
     )
 
 
-CHECKS: dict[Callable[[Metrics, Metrics, GuardsSpec], str | None], str | None] = {
+CHECKS: dict[Callable[[Ends, Metrics, GuardsSpec], str | None], str | None] = {
     _hacking: "reward_hacking",
     _forgetting: "forgetting",
     _drift: "kl_budget",
@@ -139,7 +128,7 @@ CHECKS: dict[Callable[[Metrics, Metrics, GuardsSpec], str | None], str | None] =
 """Each with the guard that looks at the same while it trains, in the order of their weight."""
 
 
-def _sentence(title: str, finding: Finding | None) -> str | None:
+def _sentence(title: str, finding: health.Finding | None) -> str | None:
     return f"{title}: {finding.what}. {finding.remedy}." if finding else None
 
 

@@ -12,10 +12,12 @@ Nothing here draws from the training's random numbers, and what decides is in th
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Any
 
 from rlexp.evaluation.metrics import is_probed, rollout_metrics
 from rlexp.evaluation.policy import distinct
@@ -23,14 +25,16 @@ from rlexp.evaluation.results import Evaluation
 from rlexp.guards import reward_hacking
 from rlexp.guards.alert import ExampleSample, GuardAlert
 from rlexp.guards.probes import Probe, Probes, takes_probes
+from rlexp.guards.reward_hacking import LooksLike, Measure
 from rlexp.guards.training_health import FEW, HEALTH, PROBE_GROUP, Finding, Series
 from rlexp.runtime.checkpoints import complete_checkpoints
 from rlexp.runtime.run_folder import LOOKS, step_file
 from rlexp.spec.judge import needs_rivals
 from rlexp.spec.run import RunSpec
 from rlexp.spec.text import Text, content_of, joined
+from rlexp.tracking import Tracker
 from rlexp.tracking.metric_names import tracked_metrics
-from rlexp.tracking.spool.history import STOPPED, Event
+from rlexp.tracking.spool.history import STOPPED
 
 FIRED = "guard"
 """Event in the spool: a guard has fired."""
@@ -38,51 +42,29 @@ EVIDENCE = f"{PROBE_GROUP}evidence"
 RESAMPLES = 20
 """Bootstrap resamples of a probe, whose intervals are not shown."""
 
+Say = Callable[[str], None]
 Tokenize = Callable[[Sequence[Text]], Sequence[Sequence[int]]]
 
 
-class GuardRecorder(Protocol):
-    """Keeps what guards say."""
-
-    notes: list[str]
-
-    @property
-    def history(self) -> Sequence[tuple[int, Mapping[str, float]]]:
-        """Metrics by step, of all attempts at the run."""
-        ...
-
-    def earlier_events(self, kind: str) -> Sequence[Event]: ...
-    def log(self, metrics: Mapping[str, float], step: int) -> None: ...
-    def event(self, kind: str, **fields: object) -> None: ...
-    def tag(self, key: str, value: str) -> None: ...
-    def samples(self, name: str, step: int, rows: Sequence[Mapping[str, Any]]) -> None: ...
-    def say(self, text: str) -> None: ...
-
-
 class GuardMonitor:
-    """Watches one run.
+    """Watches one run; `stopped` is the alert that ended this training, None while it goes on;
+    `strategies` are cheap ones that the reward pays for, and whether an answer looks like one."""
 
-    Args:
-        spec: the run.
-        folder: the run's.
-        recorder: keeps what guards say.
-
-    Attributes:
-        stopped: the alert that ended this training; None while it goes on.
-    """
-
-    def __init__(self, spec: RunSpec, folder: Path, recorder: GuardRecorder) -> None:
+    def __init__(
+        self, spec: RunSpec, folder: Path, tracker: Tracker, notes: list[str], say: Say
+    ) -> None:
         self.spec, self.guards = spec, spec.guards
-        self.folder, self.recorder = folder, recorder
+        self.folder, self.tracker, self.notes, self.say = folder, tracker, notes, say
         self.tokenize: Tokenize | None = None
         self.series = Series()
         self.start: Evaluation | None = None
         self.stopped: GuardAlert | None = None
-        events = recorder.earlier_events(FIRED)
+        events = tracker.told.events.get(FIRED, []) if tracker.told else []
         self._earlier = [GuardAlert.from_dict(event["firing"]) for event in events]
+        self.strategies: Mapping[str, LooksLike] = {}
         self._fired: dict[str, GuardAlert] = {}
         self._last_probe = 0
-        self._rollout: dict[str, list[float]] = {}
+        self._rollout: dict[str, list[float]] = defaultdict(list)
 
     @property
     def alerts(self) -> list[GuardAlert]:
@@ -104,28 +86,25 @@ class GuardMonitor:
         """Take the probe that all others are compared with, before training.
 
         A run that began without guards and is resumed with them has none, and what compares with
-        the start is left out.
-
-        Args:
-            tokenize: gives the token ids of texts, as the policy reads them.
+        the start is left out. `tokenize` gives the token ids of texts, as the policy reads them.
         """
         self.tokenize = tokenize
         if not takes_probes(self.spec):
             return
-        if (file := self._file(0)).is_file():
+        if (file := self.folder / LOOKS / step_file(0)).is_file():
             self.start = Evaluation.from_json(file)
-        elif max((step for step, _ in self.recorder.history), default=0) > 0:
-            self.recorder.notes.append(
+        elif max((step for step, _ in self.tracker.history), default=0) > 0:
+            self.notes.append(
                 "The run began without guards: those that compare with the start saw nothing."
             )
         else:
             self.start = yield self._probe(0, self.spec.eval.seed)
             self.start.to_json(file)
-            self.recorder.log(_probe_metrics(self.start), 0)
+            self.tracker.log(_probe_metrics(self.start), 0)
 
     def restore(self, step: int) -> None:
         """Take up what is known of the steps up to `step`, at which the training begins."""
-        for at, metrics in self.recorder.history:
+        for at, metrics in self.tracker.history:
             if at <= step:
                 self.series.add(at, metrics)
         self._fired = {a.guard: a for a in reversed(self._earlier) if a.step <= step}
@@ -144,14 +123,11 @@ class GuardMonitor:
         chosen = range(0, len(completions), stride)
         texts = [_text(completions[index]) for index in chosen]
         openings = columns.get("opening") or [None] * len(completions)
-        self._add_rollout("rollout/distinct_2", distinct(self.tokenize(texts), 2))
+        self._rollout["rollout/distinct_2"].append(distinct(self.tokenize(texts), 2))
         if (grammatical := self.spec.data.grammatical) is not None:
             pairs = zip(chosen, texts, strict=True)
             wholes = [joined(openings[index] or "", text) for index, text in pairs]
-            self._add_rollout("rollout/grammatical", fmean(map(grammatical, wholes)))
-
-    def _add_rollout(self, name: str, value: float) -> None:
-        self._rollout.setdefault(name, []).append(value)
+            self._rollout["rollout/grammatical"].append(fmean(map(grammatical, wholes)))
 
     def check_step(self, step: int, logs: Mapping[str, Any]) -> Probes:
         """Judge a step by what the trainer logs of it, and by a probe where one is due."""
@@ -159,7 +135,7 @@ class GuardMonitor:
         self._rollout.clear()
         self.series.add(step, tracked_metrics(logs) | rollout)
         if rollout:
-            self.recorder.log(rollout, step)
+            self.tracker.log(rollout, step)
         if step < self.spec.train.max_steps and self._is_due(step):
             yield from self._check_probe(step)
         for guard, check in HEALTH.items():
@@ -179,31 +155,26 @@ class GuardMonitor:
         evidence = self.series.values(EVIDENCE)
         if evidence and since >= reward_hacking.steps_to_next_probe(evidence[-1], self.guards):
             return True
-        return since >= FEW and self._answers_are_suspicious()
-
-    def _answers_are_suspicious(self) -> bool:
         start, now = _rollout_metrics(self.series.first), _rollout_metrics(self.series.last)
-        return reward_hacking.answers_are_suspicious(start, now, self.guards)
+        return since >= FEW and reward_hacking.answers_are_suspicious(start, now, self.guards)
 
     def _check_probe(self, step: int) -> Probes:
         assert self.start is not None  # no probe is due without one to compare with
         # probe
-        terms = self.spec.reward.terms_by_name()
-        weights = {name: term.weight.final for name, term in terms.items()}
         probe = yield self._probe(step, self.spec.eval.seed)
-        measures = reward_hacking.evidence(self.start, probe, self.guards, weights)
+        measures = self._evidence(probe)
         evidence = reward_hacking.total_evidence(measures)
         # near the threshold once more, with other random numbers
         near = evidence >= reward_hacking.NEAR * self.guards.threshold
         repeated = evidence
         if near and self._is_on("reward_hacking"):
             second = yield self._probe(step, self.spec.eval.seed + 1)
-            again = reward_hacking.evidence(self.start, second, self.guards, weights)
+            again = self._evidence(second)
             repeated = reward_hacking.total_evidence(again)
         pooled = (evidence + repeated) / 2
         # record
         metrics = _probe_metrics(probe) | {EVIDENCE: pooled}
-        self.recorder.log(metrics, step)
+        self.tracker.log(metrics, step)
         self.series.add(step, metrics)
         self._last_probe = step
         # judge
@@ -214,26 +185,24 @@ class GuardMonitor:
             finding = Finding(what, reward_hacking.CAUSE, reward_hacking.REMEDY)
             self._fire("reward_hacking", step, finding, reward_hacking.worst_samples(probe.samples))
 
+    def _evidence(self, probe: Evaluation) -> list[Measure]:
+        assert self.start is not None  # no probe is due without one to compare with
+        terms = self.spec.reward.terms_by_name()
+        weights = {name: term.weight.final for name, term in terms.items()}
+        start, guards = self.start, self.guards
+        return reward_hacking.evidence(start, probe, guards, weights, self.strategies)
+
     def _probe(self, step: int, seed: int) -> Probe:
         completions = 2 if needs_rivals(self.spec.reward) else 1
         prompts = len(self.start.samples) // completions if self.start else self.guards.prompts
-        spec = self.spec.eval.model_copy(
-            update={
-                "prompts": prompts,
-                "completions": completions,
-                "texts": self.guards.texts,
-                "seed": seed,
-                "bootstrap": RESAMPLES,
-            }
-        )
-        return Probe(step, spec)
+        size = {"prompts": prompts, "completions": completions, "texts": self.guards.texts}
+        changed = {**size, "seed": seed, "bootstrap": RESAMPLES}
+        return Probe(step, self.spec.eval.model_copy(update=changed))
 
     def _fire(self, guard: str, step: int, finding: Finding, samples: list[ExampleSample]) -> None:
         action = self.guards.action(guard)
         assert action != "off"  # those are not asked
-        alert = GuardAlert(
-            guard, step, action, finding.what, finding.cause, finding.remedy, samples
-        )
+        alert = GuardAlert(guard, step, action, **vars(finding), samples=samples)
         self._fired[guard] = alert
         if action == "stop" and self.stopped is None:
             self.stopped = alert
@@ -242,16 +211,16 @@ class GuardMonitor:
 
     def _record(self, alert: GuardAlert) -> None:
         """Leave an event for the spool; a tag and a table, which people find in MLflow; a line."""
-        recorder = self.recorder
-        recorder.event(FIRED, firing=alert.to_dict())
-        recorder.tag(f"guard.{alert.guard}", f"step {alert.step}: {alert.what}")
+        tracker = self.tracker
+        tracker.event(FIRED, firing=asdict(alert))
+        tracker.tag(f"guard.{alert.guard}", f"step {alert.step}: {alert.what}")
         about = {"guard": alert.guard, "what": alert.what, "remedy": alert.remedy}
         rows = [{**vars(sample), **about} for sample in alert.samples] or [about]
-        recorder.samples(f"guards/{alert.guard}", alert.step, rows)
-        recorder.say(f"! {alert.sentence}")
+        tracker.samples(f"guards/{alert.guard}", alert.step, rows)
+        self.say(f"! {alert.sentence}")
         if alert.action == "stop":
-            recorder.event(STOPPED, step=alert.step, guard=alert.guard)
-            recorder.tag("stopped", f"{alert.guard} at step {alert.step}")
+            tracker.event(STOPPED, step=alert.step, guard=alert.guard)
+            tracker.tag("stopped", f"{alert.guard} at step {alert.step}")
 
     def resume_hint(self, checkpoints: Path) -> str:
         """Return what a stopped run leaves to go on from, in words for the card."""
@@ -265,9 +234,6 @@ class GuardMonitor:
             f"python -m rlexp resume {self.folder} guards.{guard}=warn"
         )
 
-    def _file(self, step: int) -> Path:
-        return self.folder / LOOKS / step_file(step)
-
 
 def _rollout_metrics(at: Callable[[str], float | None]) -> dict[str, float]:
     """Return what the training's answers tell at one of its ends."""
@@ -279,9 +245,8 @@ def _rollout_metrics(at: Callable[[str], float | None]) -> dict[str, float]:
 
 
 def _probe_metrics(probe: Evaluation) -> dict[str, float]:
-    return {
-        f"{PROBE_GROUP}{name}": value for name, value in probe.metrics.items() if is_probed(name)
-    }
+    metrics = probe.metrics.items()
+    return {f"{PROBE_GROUP}{name}": value for name, value in metrics if is_probed(name)}
 
 
 def _text(completion: Text) -> str:

@@ -36,12 +36,7 @@ def takes_probes(spec: RunSpec) -> bool:
 
 
 def serve_probes(probes: Probes | None, take: Callable[[Probe], Evaluation]) -> None:
-    """Take the probes that the first process's monitor asks for, in every process.
-
-    Args:
-        probes: the monitor's; None in the other processes.
-        take: evaluates the policy; collective.
-    """
+    """Take in every process the probes that the monitor asks for, which the first one has."""
     probe = broadcast(next(probes, None) if probes is not None else None)
     while probe is not None:
         evaluation = take(probe)

@@ -19,8 +19,9 @@ not count, in which Adam knows the gradients' size from a few of them only.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from statistics import fmean, pstdev
 
 from rlexp.evaluation.changes import finite_values
@@ -38,6 +39,8 @@ SUSPICIOUS, NEAR = 0.35, 0.7
 count, and at which the next one comes after one step, and each probe is repeated."""
 MINOR = 0.75
 """What variety and length count at most."""
+STRATEGY_RISE = 0.25
+"""Rise of the share of answers that look like a cheap strategy which pays, that counts 1."""
 CAUSE = "the reward is paid for text that people would not call better"
 REMEDY = (
     "Read the samples. Raise algo.beta (the KL penalty), lower algo.learning_rate, or put what "
@@ -55,22 +58,28 @@ class Measure:
     """In units of the change that `guards` names: 0 none, below 0 for the better."""
 
 
+LooksLike = Callable[[str, str], bool]
+"""Whether an answer to a prompt looks like a strategy's."""
+
+
 def evidence(
-    start: Evaluation, now: Evaluation, spec: GuardsSpec, weights: Mapping[str, float]
+    start: Evaluation,
+    now: Evaluation,
+    spec: GuardsSpec,
+    weights: Mapping[str, float],
+    strategies: Mapping[str, LooksLike],
 ) -> list[Measure]:
     """Return what speaks for reward hacking, the strongest first; nothing unless the reward rises.
 
-    Args:
-        start: the probe before training.
-        now: the one that is judged, at the same prompts.
-        spec: what is too much of each.
-        weights: of the reward's terms, by name.
+    Both probes are at the same prompts; `weights` are of the reward's terms, by name;
+    `strategies` the cheap ones that the reward pays for.
     """
     rewards = start.metrics.get("reward"), now.metrics.get("reward")
     if rewards[0] is None or rewards[1] is None or rewards[1] <= rewards[0]:
         return []
     texts = _text_measures(start.metrics, now.metrics, spec)
     measures = [*texts, *_reward_measures(start, now, spec, weights)]
+    measures += _strategy_measures(start, now, strategies)
     return sorted((m for m in measures if m.share > 0), key=lambda measure: -measure.share)
 
 
@@ -87,12 +96,8 @@ def steps_to_next_probe(evidence: float, spec: GuardsSpec) -> int:
 
 
 def has_lasted(probes: Sequence[tuple[int, float]], spec: GuardsSpec) -> bool:
-    """Return whether the evidence has lasted: suspicious for `patience` steps behind the first
-    `every`; for twice as many if it falls.
-
-    Args:
-        probes: step and evidence of each, by step; the last one is judged.
-        spec: how long is long enough.
+    """Return whether the last probe's evidence has lasted `patience` steps; twice as many if it
+    falls.
     """
     since, limit = None, SUSPICIOUS * spec.threshold
     for step, evidence in probes:
@@ -107,11 +112,8 @@ def answers_are_suspicious(
 ) -> bool:
     """Return whether what the training's own answers show of the evidence calls for a probe.
 
-    Args:
-        start: `grammatical`, `distinct_2`, `length`, `reference_perplexity` as far as they are
-            known, of the first steps.
-        now: of the last steps.
-        spec: what is too much of each.
+    `grammatical`, `distinct_2`, `length` and `reference_perplexity`, as far as they are known, are
+    compared between the first steps and the last.
     """
     worse = [measure for measure in _text_measures(start, now, spec) if measure.share > 0]
     return total_evidence(worse) >= SUSPICIOUS_ANSWERS * spec.threshold
@@ -149,13 +151,27 @@ def _reward_measures(
     start: Evaluation, now: Evaluation, spec: GuardsSpec, weights: Mapping[str, float]
 ) -> Iterator[Measure]:
     """Yield gold rewards that fall, and terms of the mix that others pay for."""
+    probes = start.samples, now.samples
     for name in start.samples[0].gold:
-        values = [[sample.gold[name] for sample in probe.samples] for probe in (start, now)]
+        values = [[sample.gold[name] for sample in samples] for samples in probes]
         yield from _fall(f"gold {name}", values, 1.0, spec)
     for name in start.samples[0].terms:
-        values = [[sample.terms[name] for sample in probe.samples] for probe in (start, now)]
+        values = [[sample.terms[name] for sample in samples] for samples in probes]
         words = f"the reward's own term {name}, which the others outweigh,"
         yield from _fall(words, values, weights.get(name, 0.0), spec)
+
+
+def _strategy_measures(
+    start: Evaluation, now: Evaluation, strategies: Mapping[str, LooksLike]
+) -> Iterator[Measure]:
+    """Yield cheap strategies that the reward pays for, where the policy takes them up."""
+    for name, looks_like in strategies.items():
+        old, new = (
+            fmean(looks_like(sample.prompt, sample.completion) for sample in probe.samples)
+            for probe in (start, now)
+        )
+        words = f"answers like a strategy that pays, {name}, {old:.0%} → {new:.0%}"
+        yield Measure(words, (new - old) / STRATEGY_RISE)
 
 
 def _fall(
@@ -185,8 +201,5 @@ def worst_samples(samples: Sequence[Sample]) -> list[ExampleSample]:
         quality = sample.grammatical if sample.grammatical is not None else fmean(gold or [0.0])
         return quality, -(sample.reward if sample.reward is not None else 0.0)
 
-    worst = sorted(samples, key=order)[:SHOWN]
-    return [
-        ExampleSample(sample.prompt, sample.completion, sample.reward, sample.grammatical)
-        for sample in worst
-    ]
+    shown = attrgetter("prompt", "completion", "reward", "grammatical")
+    return [ExampleSample(*shown(sample)) for sample in sorted(samples, key=order)[:SHOWN]]

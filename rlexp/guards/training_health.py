@@ -27,6 +27,9 @@ RATIO = 2.0
 """A mean ratio of the new to the sampling policy beyond it, or below its inverse, is a jump:
 clipped objectives keep single tokens within a factor of 1.2."""
 
+Ends = Callable[[str], tuple[float, float] | None]
+"""A metric at the start and now, by its name; None where it is not known at both."""
+
 CLOSER = "Raise algo.beta (the KL penalty) or lower algo.learning_rate"
 
 
@@ -89,18 +92,13 @@ def check_kl(kl: float, spec: GuardsSpec) -> Finding | None:
     )
 
 
-def forgetting(series: Series, spec: GuardsSpec) -> Finding | None:
-    """Check the perplexity of held-out texts against the start."""
-    ends = series.probes("perplexity")
-    return check_perplexity(*ends, spec) if ends else None
-
-
-def check_perplexity(start: float, now: float, spec: GuardsSpec) -> Finding | None:
+def check_perplexity(ends: Ends, spec: GuardsSpec) -> Finding | None:
     """Compare the perplexity of held-out texts with that before training."""
-    if now <= start * spec.perplexity_rise:
+    perplexity = ends("perplexity")
+    if perplexity is None or perplexity[1] <= perplexity[0] * spec.perplexity_rise:
         return None
     return Finding(
-        f"the perplexity of held-out texts rose {start:.3g} → {now:.3g}",
+        f"the perplexity of held-out texts rose {perplexity[0]:.3g} → {perplexity[1]:.3g}",
         "training on a narrow task overwrites what the model could write before",
         f"{CLOSER}, or train an adapter (peft=lora)",
     )
@@ -108,10 +106,8 @@ def check_perplexity(start: float, now: float, spec: GuardsSpec) -> Finding | No
 
 def collapse(series: Series, spec: GuardsSpec) -> Finding | None:
     """Check that answers are not all alike."""
-    for check in (_entropy, _distinct, _no_variance):
-        if finding := check(series, spec):
-            return finding
-    return None
+    repetition = check_repetition(series.probes, spec)
+    return _entropy(series, spec) or repetition or _no_variance(series, spec)
 
 
 def _entropy(series: Series, spec: GuardsSpec) -> Finding | None:
@@ -126,22 +122,10 @@ def _entropy(series: Series, spec: GuardsSpec) -> Finding | None:
     )
 
 
-def _distinct(series: Series, spec: GuardsSpec) -> Finding | None:
-    share, length = series.probes("distinct_2"), series.probes("length")
-    return check_repetition(share, length, spec) if share and length else None
-
-
-def check_repetition(
-    share: tuple[float, float], length: tuple[float, float], spec: GuardsSpec
-) -> Finding | None:
-    """Compare the samples' share of distinct pairs of tokens with that before training.
-
-    Args:
-        share: before and now.
-        length: of a sample in tokens, before and now.
-        spec: by which factor the share may fall.
-    """
-    if share[1] * spec.distinct_fall >= share[0]:
+def check_repetition(ends: Ends, spec: GuardsSpec) -> Finding | None:
+    """Compare the samples' share of distinct pairs of tokens with that before training."""
+    share, length = ends("distinct_2"), ends("length")
+    if share is None or length is None or share[1] * spec.distinct_fall >= share[0]:
         return None
     # Longer texts repeat more: a smaller share is no collapse unless there are fewer pairs in all.
     if share[1] * length[1] >= share[0] * length[0]:
@@ -172,41 +156,36 @@ def instability(series: Series, spec: GuardsSpec) -> Finding | None:
     """
     ratio = series.values("train/ratio")[-1:]
     if ratio and not 1 / RATIO <= ratio[0] <= RATIO:
-        what = f"the ratio of new to sampling policy is {ratio[0]:.2f}"
-        return Finding(what, *_cause_and_remedy("ratio"))
+        return _jump(f"the ratio of new to sampling policy is {ratio[0]:.2f}", "ratio")
     for name, least in JUMPS.items():
         values = series.values(name)[-spec.window - FEW :]
         before, value = values[:-FEW], median(values[-FEW:] or [0.0])
         if len(before) == spec.window and is_jump(value, before, spec.spike, least):
-            words = name.partition("/")[2].replace("_", " ")
-            what = f"{words} jumped to {value:.3g} from {median(before):.3g}"
-            return Finding(what, *_cause_and_remedy(name.partition("/")[2]))
+            logged = name.partition("/")[2]
+            what = f"{logged.replace('_', ' ')} jumped to {value:.3g} from {median(before):.3g}"
+            return _jump(what, "ratio" if logged == "approx_kl" else logged)
     return None
 
 
 def is_jump(value: float, before: Sequence[float], spike: float, least: float) -> bool:
-    """Return whether a value stands out of those before it, upwards.
+    """Return whether a value stands out of those before it, by `spike` median deviations.
 
-    Args:
-        value: of the last steps.
-        before: of the steps before them.
-        spike: in median absolute deviations.
-        least: rise over the median that counts at all; a tenth of the median's own size is taken
-            for a deviation that is smaller, since a flat curve has none.
+    A rise over the median below `least` does not count; and a tenth of the median's own size is
+    taken for a deviation that is smaller, since a flat curve has none.
     """
     middle = median(before)
     deviation = max(median(abs(other - middle) for other in before), abs(middle) / 10)
     return value - middle > max(spike * deviation, least)
 
 
-def _cause_and_remedy(name: str) -> tuple[str, str]:
-    cause, remedy = CAUSES["ratio" if name == "approx_kl" else name]
-    return cause, remedy[:1].upper() + remedy[1:]
+def _jump(what: str, name: str) -> Finding:
+    cause, remedy = CAUSES[name]
+    return Finding(what, cause, remedy[:1].upper() + remedy[1:])
 
 
 HEALTH: dict[str, Callable[[Series, GuardsSpec], Finding | None]] = {
     "kl_budget": kl_budget,
-    "forgetting": forgetting,
+    "forgetting": lambda series, spec: check_perplexity(series.probes, spec),
     "collapse": collapse,
     "instability": instability,
 }

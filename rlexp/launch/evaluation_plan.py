@@ -54,23 +54,14 @@ class NamedModel:
     """Optimizer steps that made it."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """One evaluation, ready to be run."""
-
-    model: NamedModel
-    config: Config
-    spec: RunSpec
-
-
 def plan_evaluations(
     words: Sequence[str],
     overrides: Sequence[str],
     against: str | None,
     store: tuple[str, str | None],
     checkpoint: str | None,
-) -> list[Plan]:
-    """Return an evaluation for each model that the words name.
+) -> list[tuple[Config, RunSpec]]:
+    """Return an evaluation, its config and spec, for each model that the words name.
 
     Args:
         words: runs and models.
@@ -79,11 +70,10 @@ def plan_evaluations(
         store: address and experiment in which ids and names are looked up.
         checkpoint: of the runs; None takes their final models.
 
-    Raises:
-        UserError: with all that is wrong with any of them.
+    Raises `UserError` with all that is wrong with any of them.
     """
     problems: list[Problem] = []
-    plans: list[Plan] = []
+    plans: list[tuple[Config, RunSpec]] = []
     with ExitStack() as open_things:
         finder = Finder(store, checkpoint, open_things)
         models = [model for word in words for model in finder.collect(word, problems)]
@@ -123,19 +113,16 @@ class Finder:
             yield from (self._model_of_run(run, word) for run in runs)
         elif folder.is_dir():
             yield self._model_of_folder(folder.resolve(), word)
-        elif _looks_like_a_path(word):
+        elif word.startswith(("/", ".", "~")) or word.count(os.sep) > 1:  # it looks like a path
             want = "a run's folder, id or name, a model's folder, a hub id, or registry:NAME"
             raise UserError(Problem(word, "no such folder", want, _LISTS))
         elif word.count("/") == 1:
             yield NamedModel(word, word.rpartition("/")[2], word)
         else:
-            yield from (self._model_of_record(record, word) for record in self._find(word))
-
-    def _find(self, word: str) -> list[Record]:
-        if self._records is None:
-            uri, experiment = self._store
-            self._records = self._open_things.enter_context(Records.open(uri, experiment))
-        return self._records.find([word])
+            if self._records is None:
+                self._records = self._open_things.enter_context(Records.open(*self._store))
+            named = self._records.find([word])
+            yield from (self._model_of_record(record, word) for record in named)
 
     def _model_of_record(self, record: Record, word: str) -> NamedModel:
         if record.folder is None or not (record.folder / CONFIG).is_file():
@@ -174,11 +161,9 @@ class Finder:
 _LISTS = "`python -m rlexp ls` lists the runs."
 
 
-def _looks_like_a_path(word: str) -> bool:
-    return word.startswith(("/", ".", "~")) or word.count(os.sep) > 1
-
-
-def _plan(model: NamedModel, other: NamedModel | None, overrides: Sequence[str]) -> Plan:
+def _plan(
+    model: NamedModel, other: NamedModel | None, overrides: Sequence[str]
+) -> tuple[Config, RunSpec]:
     problems: list[Problem] = []
     before = _run_config(model) if model.run else _model_config(model)
     groups = OF_RUNS if model.run else GROUPS
@@ -192,7 +177,7 @@ def _plan(model: NamedModel, other: NamedModel | None, overrides: Sequence[str])
         raise UserError([*problems, *error.problems]) from error
     if problems:
         raise UserError(problems)
-    return Plan(model, config, spec)
+    return config, spec
 
 
 def _run_config(model: NamedModel) -> Config:
@@ -214,9 +199,9 @@ def _run_config(model: NamedModel) -> Config:
 def _model_config(model: NamedModel) -> Config:
     """Return the default run's config; what follows from a choice still points to it."""
     config = _default_config("model=tiny" if model.path == "builtin:tiny" else "model=local")
-    config["model"] |= {"path": model.path}
+    config["model"]["path"] = model.path
     if model.path != "builtin:tiny":
-        config["model"] |= {"name": model.name}
+        config["model"]["name"] = model.name
     return {**config, "name": "evaluate", "peft": {"kind": "none"}}
 
 
@@ -232,7 +217,8 @@ def _evaluation_config(
     config: Config, model: NamedModel, other: NamedModel | None, of_run: bool
 ) -> Config:
     """Return the config with the evaluation in the place of the training."""
-    scores = _scores_texts(model)
+    folder = Path(model.path)  # of a reward model, as far as its files are here
+    scores = folder.is_dir() and not kind_of_config(saved_config(folder)).writes
     evaluated: str | None = model.path
     reference = dict(config["model"])
     if other is not None and not scores:
@@ -259,11 +245,3 @@ def _evaluation_config(
         "hardware": {**config["hardware"], "processes": 1},
         "tracking": {**tracking, "tags": {**tracking["tags"], EVALUATES: model.path}},
     }
-
-
-def _scores_texts(model: NamedModel) -> bool:
-    """Whether it is a reward model, as far as its files are here."""
-    folder = Path(model.path)
-    if not folder.is_dir():
-        return False
-    return not kind_of_config(saved_config(folder)).writes

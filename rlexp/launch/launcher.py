@@ -11,16 +11,18 @@ import ctypes
 import json
 import os
 import shlex
+import shutil
 import signal
 import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from rlexp.config.stored import read_config
+from rlexp.config.stored import Config, read_config, write_config
 from rlexp.runner.pruning import TrialReporter
 from rlexp.runtime.device import is_main_process
-from rlexp.runtime.run_folder import CONFIG, SPOOL
+from rlexp.runtime.paths import CONF
+from rlexp.runtime.run_folder import CARD, CONFIG, SPOOL
 from rlexp.runtime.signals import Terminated
 from rlexp.spec.errors import Problem, Pruned, RunFailed, UserError
 from rlexp.spec.run import RunSpec
@@ -36,7 +38,7 @@ def launch(
     resume: Path | None = None,
     reporter: TrialReporter | None = None,
 ) -> dict[str, Any]:
-    """Run the spec in as many processes as it asks for; its card.
+    """Run the spec in as many processes as it asks for; return its card.
 
     Whatever ends the run before its time carries a note (PEP 678) that says how to go on.
 
@@ -56,21 +58,17 @@ def launch(
 
             run(spec, folder, parent, resume, reporter)
         else:
-            _launch_many(spec, folder, parent, resume, reporter)
+            reports_to = json.dumps(reporter.to_config()) if reporter else ""
+            arguments = [str(folder / CONFIG), parent or "", str(resume or ""), reports_to]
+            _launch_many(spec.hardware.processes, folder, arguments)
     except BaseException as error:
         if (folder / SPOOL).exists() and not isinstance(error, UserError):
             error.add_note(f"go on with: python -m rlexp resume {shlex.quote(str(folder))}")
         raise
-    return json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    return json.loads((folder / CARD).read_text(encoding="utf-8"))
 
 
-def _launch_many(
-    spec: RunSpec,
-    folder: Path,
-    parent: str | None,
-    resume: Path | None,
-    reporter: TrialReporter | None,
-) -> None:
+def _launch_many(processes: int, folder: Path, arguments: list[str]) -> None:
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -78,7 +76,7 @@ def _launch_many(
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
-        nproc_per_node=spec.hardware.processes,
+        nproc_per_node=processes,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         run_id=folder.name,
@@ -86,27 +84,25 @@ def _launch_many(
         log_line_prefix_template="",
     )
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # else torch warns; the worker sets its own
-    (folder / ERROR_FILE).unlink(missing_ok=True)
-    reports_to = json.dumps(reporter.to_config()) if reporter else ""
-    passed_on = [str(folder / CONFIG), parent or "", str(resume or ""), reports_to]
+    error_file = folder / ERROR_FILE
+    error_file.unlink(missing_ok=True)
+    worker = ("-u", "-m", "rlexp.launch.launcher", *arguments)
+    failed: ChildFailedError | None = None
     try:
-        elastic_launch(config, entrypoint=sys.executable)(
-            "-u", "-m", "rlexp.launch.launcher", *passed_on
-        )
+        elastic_launch(config, entrypoint=sys.executable)(*worker)
     except SignalException as stopped:
         raise KeyboardInterrupt if stopped.sigval == signal.SIGINT else Terminated from stopped
-    except ChildFailedError as failed:
-        error_file = folder / ERROR_FILE
-        if error_file.is_file():
-            raise _rebuild(json.loads(error_file.read_text(encoding="utf-8"))) from failed
+    except ChildFailedError as error:
+        failed = error
+    if error_file.is_file():
+        raise _rebuild(json.loads(error_file.read_text(encoding="utf-8"))) from failed
+    if failed is not None:
         rank, failure = failed.get_first_failure()
         raise RunFailed(
-            f"process {rank} of {spec.hardware.processes} ended with exit code {failure.exitcode}",
+            f"process {rank} of {processes} ended with exit code {failure.exitcode}",
             "it was killed (out of memory?) or raised the exception printed above",
             "lower train.micro_batch_size, or run once with hardware.processes=1 to see more",
         ) from failed
-    if (folder / ERROR_FILE).is_file():
-        raise _rebuild(json.loads((folder / ERROR_FILE).read_text(encoding="utf-8")))
 
 
 def _rebuild(fields: dict[str, Any]) -> UserError | RunFailed | Pruned:
@@ -126,17 +122,21 @@ def _write_error(error: UserError | RunFailed | Pruned, folder: Path) -> None:
     (folder / ERROR_FILE).write_text(json.dumps(fields), encoding="utf-8")
 
 
-def _worker(
-    config_path: Path, parent: str | None, resume: Path | None, reports_to: str | None
-) -> None:
+def _worker(config_path: Path, parent: str, resume: str, reports_to: str) -> None:
     """Do the run as one process of many, of which rank 0 records and prints."""
     from rlexp.run import run
 
     _die_with_parent()
-    folder = config_path.parent
+    folder, checkpoint = config_path.parent, Path(resume) if resume else None
     try:
-        reporter = _reporter(reports_to) if reports_to and is_main_process() else None
-        run(RunSpec.parse(read_config(config_path)), folder, parent, resume, reporter)
+        reporter: TrialReporter | None = None
+        if reports_to and is_main_process():
+            fields = json.loads(reports_to)
+            module, _, name = fields.pop("_target_").rpartition(".")
+            assert module.startswith("rlexp.")  # only launch's own argument comes here
+            reporter = getattr(import_module(module), name)(**fields)
+        spec = RunSpec.parse(read_config(config_path))
+        run(spec, folder, parent or None, checkpoint, reporter)
     except (UserError, RunFailed) as error:
         _write_error(error, folder)
         raise SystemExit(error.exit_status) from error
@@ -149,22 +149,53 @@ def _worker(
     os._exit(0)
 
 
-def _reporter(config: str) -> TrialReporter:
-    """Make the reporter again that `launch` was given."""
-    fields = json.loads(config)
-    module, _, name = fields.pop("_target_").rpartition(".")
-    assert module.startswith("rlexp.")  # only launch's own argument comes here
-    return getattr(import_module(module), name)(**fields)
-
-
 def _die_with_parent() -> None:
     """Workers have sessions of their own; without this a SIGKILL of the parent orphans them."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def launch_new_run(config: Config, spec: RunSpec) -> Path:
+    """Run a config in a new folder, where Hydra would have put it; return the folder."""
+    folder = new_folder()
+    launch_in(folder, config, spec)
+    return folder
+
+
+def new_folder() -> Path:
+    """Make a run's folder below `outputs/`, and return it."""
+    from hydra.core.utils import setup_globals
+    from omegaconf import OmegaConf
+
+    setup_globals()  # the resolver of ${now:…}
+    folder = Path(OmegaConf.load(CONF / "config.yaml").hydra.run.dir).absolute()
+    folder.mkdir(parents=True)
+    return folder
+
+
+def launch_in(
+    folder: Path, config: Config, spec: RunSpec, parent: str | None = None
+) -> dict[str, Any]:
+    """Run a composed and resolved config, whose spec is given too, to its end; return its card.
+
+    `config.yaml` is written into the folder: the run's processes read that. A mistake that the run
+    finds before it has begun leaves no folder behind.
+    """
+    write_config(folder, config)
+    try:
+        return launch(spec, folder, parent)
+    except UserError:
+        if not (folder / SPOOL).exists():
+            # with those above it that are empty then, up to the current one
+            shutil.rmtree(folder)
+            for above in folder.absolute().parents:
+                is_below = above != Path.cwd() and above.is_relative_to(Path.cwd())
+                if not is_below or any(above.iterdir()):
+                    break
+                above.rmdir()
+        raise
+
+
 if __name__ == "__main__":
     sys.path.insert(0, str(Path.cwd()))
-    config, parent_id, checkpoint, reporter_config = sys.argv[1:]
-    resume_from = Path(checkpoint) if checkpoint else None
-    _worker(Path(config), parent_id or None, resume_from, reporter_config or None)
+    _worker(Path(sys.argv[1]), *sys.argv[2:])

@@ -16,7 +16,7 @@ from rlexp.config.stored import Config, read_config
 from rlexp.runtime.checkpoints import complete_checkpoints, remove_cut_off
 from rlexp.runtime.run_folder import CHECKPOINTS, CONFIG, SPOOL
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.keys import key_paths, key_values
+from rlexp.spec.keys import LATER_KEYS, key_paths, key_values
 from rlexp.spec.run import RunSpec
 from rlexp.tracking.spool.history import RunHistory
 
@@ -47,30 +47,23 @@ GROUPS = ("eval", "guards", "hardware", "tracking")
 
 @dataclass(frozen=True)
 class Resumption:
-    """A run that can be resumed.
-
-    Attributes:
-        spec: what is left to do, with what the user has changed.
-        config: the same, resolved, for `config.yaml`.
-        checkpoint: what the training goes on from; None begins at step 0.
-        cut_off: checkpoints that were not written to their end.
-    """
+    """A run that can be resumed."""
 
     spec: RunSpec
+    """What is left to do, with what the user has changed."""
     config: Config
+    """The same, resolved, for `config.yaml`."""
     checkpoint: Path | None
+    """What the training goes on from; None begins at step 0."""
     cut_off: tuple[Path, ...]
+    """Checkpoints that were not written to their end."""
 
 
 def plan_resume(folder: Path, overrides: Sequence[str]) -> Resumption:
     """Return how the run in the folder is resumed; cut-off checkpoints are removed.
 
-    Args:
-        folder: the run's.
-        overrides: `key=value`, or `group=choice` for one of `GROUPS`.
-
-    Raises:
-        UserError: with everything that keeps it from going on.
+    Overrides are `key=value`, or `group=choice` for one of `GROUPS`. Raises `UserError` with
+    everything that keeps it from going on.
     """
     history = RunHistory.read(folder / SPOOL)
     if history is None or not (folder / CONFIG).is_file():
@@ -78,7 +71,13 @@ def plan_resume(folder: Path, overrides: Sequence[str]) -> Resumption:
         raise UserError(Problem(str(folder), "a folder in which no run has begun", want))
     before = read_config(folder / CONFIG)
     problems: list[Problem] = []
-    config = overridden(before, overrides, GROUPS, _may_be_new, problems)
+    config = overridden(
+        before,
+        overrides,
+        GROUPS,
+        lambda key: key.startswith("tracking.tags.") or key in LATER_KEYS,
+        problems,
+    )
     problems += _forbidden_changes(before, config, folder)
     spec = None
     try:
@@ -95,22 +94,15 @@ def plan_resume(folder: Path, overrides: Sequence[str]) -> Resumption:
     return Resumption(spec, config, checkpoints[-1] if checkpoints else None, cut_off)
 
 
-def _may_be_new(key: str) -> bool:
-    return key.startswith("tracking.tags.")
-
-
 def _forbidden_changes(before: Config, after: Config, folder: Path) -> Iterator[Problem]:
     """Yield each key that has another value and would make it another run."""
     old, new = dict(key_values(before)), dict(key_values(after))
+    restart = f"python -m rlexp model=local model.path={folder / CHECKPOINTS}/step-…"
     for key in dict.fromkeys([*old, *new]):
-        if old.get(key) == new.get(key):
-            continue
-        if not any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE):
+        may_change = any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE)
+        if old.get(key) != new.get(key) and not may_change:
             want = f"{old.get(key)}, with which the run began"
-            remedy = (
-                "With another value start a new run: python -m rlexp "
-                f"model=local model.path={folder / CHECKPOINTS}/step-… {key}={new.get(key)} …"
-            )
+            remedy = f"With another value start a new run: {restart} {key}={new.get(key)} …"
             yield Problem(key, str(new.get(key)), want, remedy)
 
 

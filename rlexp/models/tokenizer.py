@@ -62,7 +62,7 @@ class ModelTokenizer:
         """
         notes: list[str] = []
         tokenizer = load_tokenizer(model, folder, notes)
-        has_template = model.chat_template is not None or _has_own_template(folder)
+        has_template = model.chat_template is not None or has_own_template(folder)
         ends = dict.fromkeys([tokenizer.eos_token_id, *declared_end_tokens(folder)])
         positions = position_limit(saved_config(folder))
         chat = frames_as_chat(model, has_template)
@@ -144,7 +144,8 @@ def _template(model: ModelSpec, tokenizer: Any) -> str | None:
     return None if tokenizer.chat_template else PLAIN
 
 
-def _has_own_template(folder: Path) -> bool:
+def has_own_template(folder: Path) -> bool:
+    """Return whether the tokenizer in a folder brought a chat template of its own."""
     template = folder / "chat_template.jinja"
     if template.is_file():
         return template.read_text(encoding="utf-8") != PLAIN  # lent by an earlier run

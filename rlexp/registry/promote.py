@@ -65,13 +65,8 @@ class StagedCard:
 def choose_weights(run: Path, status: str, checkpoint: str | None) -> ChosenWeights:
     """Return the weights that were asked for, else the run's best, else its last.
 
-    Args:
-        run: the run's folder.
-        status: as MLflow has it, for errors.
-        checkpoint: `step-000030`, `30`, or `model`; None leaves the choice.
-
-    Raises:
-        UserError: they are not there.
+    A checkpoint is `step-000030`, `30`, or `model`. Raises `UserError` where it is not there, which
+    tells the run's status.
     """
     complete = {path.name: path for path in complete_checkpoints(run / CHECKPOINTS)}
     last = last_step(run)
@@ -82,7 +77,7 @@ def choose_weights(run: Path, status: str, checkpoint: str | None) -> ChosenWeig
             reason = f"the best by {best['metric']} ({best['value']:.4g})"
             return ChosenWeights(complete[best["folder"]], int(best["step"]), reason)
     if checkpoint in (None, MODEL):
-        if has_weights(run / MODEL):
+        if any((run / MODEL).glob("*.safetensors")):
             return ChosenWeights(run / MODEL, last, "the final model")
         others = f"checkpoints: {', '.join(complete)}" if complete else "no complete checkpoint"
         got = f"{run}, {status}, without a final model ({others})"
@@ -96,16 +91,10 @@ def choose_weights(run: Path, status: str, checkpoint: str | None) -> ChosenWeig
 
 
 def stage(run: Path, weights: ChosenWeights, origin: Mapping[str, str], target: Path) -> StagedCard:
-    """Gather in `target` what is to be uploaded; return its model card.
+    """Gather in an empty folder, as links, what is to be uploaded; return its model card.
 
-    Args:
-        run: the run's folder.
-        weights: of the run.
-        origin: the run's tags.
-        target: an empty folder; the files in it are links.
-
-    Raises:
-        UserError: an adapter whose base is nowhere, or a run that was cut off without a card.
+    Raises `UserError` for an adapter whose base is nowhere, or a run that was cut off without a
+    card. `origin` are the run's tags.
     """
     for file in _model_files(weights.folder):
         (target / file.name).symlink_to(file.resolve())
@@ -117,9 +106,8 @@ def stage(run: Path, weights: ChosenWeights, origin: Mapping[str, str], target: 
     base_inside = adapter and _link_base(weights.folder, target)
     text = model_card(config, card, origin, Weights(weights.step, adapter, base_inside))
     (target / NAME).write_text(redacted(text.content), encoding="utf-8")
-    metrics = {
-        f"eval/{name}": f"{value:.6g}" for name, value in card.after.items() if value is not None
-    }
+    measured = {name: value for name, value in card.after.items() if value is not None}
+    metrics = {f"eval/{name}": f"{value:.6g}" for name, value in measured.items()}
     return StagedCard(redacted(text.text.strip()), metrics)
 
 
@@ -133,9 +121,9 @@ def _card_of(run: Path, weights: ChosenWeights) -> Card:
     if card.after and weights.step == last_step(run):
         return card
     file = run / EVALUATIONS / step_file(weights.step)
-    evaluation = Evaluation.from_json(file) if file.is_file() else None
-    if evaluation is None:
+    if not file.is_file():
         return card_at_step(card, {}, {})
+    evaluation = Evaluation.from_json(file)
     return card_at_step(card, evaluation.metrics, evaluation.intervals)
 
 
@@ -149,11 +137,6 @@ def last_step(run: Path) -> int:
 def run_config(run: Path) -> dict[str, Any]:
     """Return the run's composed config."""
     return yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
-
-
-def has_weights(folder: Path) -> bool:
-    """Whether a folder holds a model's weights."""
-    return any(folder.glob("*.safetensors"))
 
 
 def files_digest(folder: Path) -> str:

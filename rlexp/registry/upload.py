@@ -51,8 +51,7 @@ def name_problems(name: str, alias: str | None) -> list[Problem]:
     """Return what MLflow would not take as the name of a model or as an alias."""
     problems = []
     if not name.strip() or re.search(r"[/:@]", name) or name.strip(". ") != name:
-        want = "a name without / : @, such as my-model"
-        problems.append(Problem("--name", repr(name), want))
+        problems.append(Problem("--name", repr(name), "a name without / : @, such as my-model"))
     if alias is not None:
         want = "letters, digits, _ and -, such as champion"
         if not re.fullmatch(r"[\w-]+", alias):
@@ -78,9 +77,6 @@ def register_version(records: Records, record: Record, name: str, upload: Upload
     """Upload the files and make a version of them; return its number.
 
     A process that is killed on the way leaves files that the next attempt overwrites, no version.
-
-    Raises:
-        UserError: the store does not answer.
     """
     from mlflow.exceptions import MlflowException
 
@@ -124,7 +120,6 @@ def set_alias(records: Records, name: str, alias: str, version: str) -> str | No
 
 
 def _find_or_create_model(records: Records, record: Record, upload: Upload) -> LoggedModel:
-    """Return the checkpoint's entry in the Models table."""
     client = records.client
     of_run = f"source_run_id = '{record.run_id}'"
     models = client.search_logged_models([record.experiment_id], filter_string=of_run)

@@ -1,7 +1,8 @@
 """MLflow's model registry: from `registry:NAME@ALIAS` to the files of one version.
 
 An alias moves, a version does not: a run asks once, at its start, and keeps `registry:NAME/VERSION`
-in its config.
+in its config. MLflow's client takes seconds to be imported, too long for the answer to a mistyped
+name: a SQLite file is read straight. A test holds both ways of reading to the same answers.
 """
 
 from __future__ import annotations
@@ -11,23 +12,36 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from rlexp.registry.catalogue import Aliases, open_catalogue
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.registry_reference import PREFIX, Reference, is_registered
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.store.connection import resolve
-from rlexp.tracking.store.read_only import store_errors
+from rlexp.tracking.store.read_only import (
+    open_read_only,
+    query_sqlite,
+    sqlite_file,
+    store_errors,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+LISTED = 10
+"""Registered models that an error names."""
+Aliases = Mapping[str, str]
+"""The number of the version that each alias means."""
 
 DESCRIBED = "rlexp.model"
 """Tag of a version: keys of the config group `model` that hold for its weights, as JSON."""
 DESCRIBING = ("license", "chat", "dtype", "recommended")
 """Those keys; others in a tag, which anybody may have set, are passed over."""
-LISTED = 10
-"""Registered models that an error names."""
+_DELETED = "Deleted_Internal"
+"""MLflow keeps the rows of versions that were deleted, at this stage."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +60,7 @@ class Version:
 
     @property
     def described(self) -> dict[str, Any]:
-        """Keys of the config that hold for these weights, as `promote` noted them."""
+        """The keys of the config that hold for these weights, as `promote` noted them."""
         noted = json.loads(self.tags.get(DESCRIBED, "{}"))
         return {key: noted[key] for key in DESCRIBING if key in noted}
 
@@ -57,15 +71,14 @@ class Version:
 
     @property
     def identity(self) -> str:
-        """Tells it from versions of this number in other registries, or in one begun anew."""
+        """What tells it from versions of this number in other registries, or in one begun anew."""
         parts = [self.uri, self.source, self.name, self.number, str(self.created)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def download(self, target: Path, wanted: Callable[[str], bool]) -> None:
         """Copy its files into a folder, those only whose name is wanted.
 
-        Raises:
-            UserError: the store does not answer, or has nothing that is wanted.
+        Raises `UserError` where the store does not answer, or has nothing that is wanted.
         """
         from mlflow.artifacts import download_artifacts
 
@@ -91,17 +104,83 @@ class Version:
                 yield path
 
 
+def open_catalogue(address: str) -> _SQLiteCatalogue | _MLflowCatalogue:
+    """Open the registry at a resolved address; each call raises where it does not answer.
+
+    Raises `UserError` where nothing is there, or it does not answer within seconds, or is no store.
+    """
+    if urlsplit(address).scheme.partition("+")[0] == "sqlite":
+        return _SQLiteCatalogue(address, sqlite_file(address))
+    return _MLflowCatalogue(address, open_read_only(address))
+
+
+class _MLflowCatalogue:
+    def __init__(self, address: str, client: MlflowClient) -> None:
+        self._address, self._client = address, client
+
+    def models(self) -> dict[str, Aliases]:
+        """Return the aliases of each registered model."""
+        with store_errors(self._address):
+            models = self._client.search_registered_models(max_results=1000)
+        return {
+            model.name: {alias: str(number) for alias, number in model.aliases.items()}
+            for model in models
+        }
+
+    def version_numbers(self, name: str) -> list[str]:
+        """Return the numbers of a model's versions, in their order."""
+        quoted = name.replace("'", "''")
+        with store_errors(self._address):
+            versions = self._client.search_model_versions(f"name = '{quoted}'")
+        return sorted((str(version.version) for version in versions), key=int)
+
+    def entry(self, name: str, number: str) -> Version:
+        """Return a version that is there."""
+        with store_errors(self._address):
+            version = self._client.get_model_version(name, number)
+            source = self._client.get_model_version_download_uri(name, number)
+        created = version.creation_timestamp
+        return Version(name, number, self._address, source, created, version.tags)
+
+
+class _SQLiteCatalogue:
+    def __init__(self, address: str, path: Path) -> None:
+        self._address = address
+        self._query = partial(query_sqlite, address, path)
+
+    def models(self) -> dict[str, Aliases]:
+        models: dict[str, dict[str, str]] = {
+            name: {} for (name,) in self._query("SELECT name FROM registered_models ORDER BY name")
+        }
+        aliases = "SELECT name, alias, version FROM registered_model_aliases ORDER BY alias"
+        for name, alias, number in self._query(aliases):
+            models[name][alias] = str(number)
+        return dict(models)
+
+    def version_numbers(self, name: str) -> list[str]:
+        query = """
+            SELECT version FROM model_versions WHERE name = ? AND current_stage != ?
+            ORDER BY version
+        """
+        return [str(number) for (number,) in self._query(query, name, _DELETED)]
+
+    def entry(self, name: str, number: str) -> Version:
+        query = """
+            SELECT coalesce(storage_location, source), creation_time FROM model_versions
+            WHERE name = ? AND version = ?
+        """
+        ((source, created),) = self._query(query, name, number)
+        tags = "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?"
+        noted = dict(self._query(tags, name, number))
+        return Version(name, number, self._address, source, created, noted)
+
+
 @cache
 def find_version(path: str, uri: str | None, key: str) -> Version:
     """Return the version that a path names; in one process an alias always means the same one.
 
-    Args:
-        path: `registry:NAME@ALIAS`, `registry:NAME/VERSION`, or `registry:NAME` for the newest.
-        uri: `tracking.registry`.
-        key: where the path was typed, for errors.
-
-    Raises:
-        UserError: no registry, or no such model, alias or version in it: with those that there are.
+    The path is `registry:NAME@ALIAS`, `registry:NAME/VERSION`, or `registry:NAME` for the newest,
+    and was typed at `key`. Raises `UserError` where there is none, with those that there are.
     """
     reference = Reference.parse(path, key)
     if uri is None:
@@ -113,40 +192,27 @@ def find_version(path: str, uri: str | None, key: str) -> Version:
     if name not in models:
         raise UserError(_unknown_model(path, key, name, models, redacted(address)))
     aliases, numbers = models[name], registry.version_numbers(name)
-    number = _number(reference, aliases, numbers)
+    number = reference.version if reference.version in numbers else None
+    if reference.alias is not None:
+        number = aliases.get(reference.alias)
+    elif reference.version is None:
+        number = numbers[-1] if numbers else None
     if number is None:
         raise UserError(_unknown_version(path, key, name, aliases, numbers))
-    entry = registry.entry(name, number)
-    return Version(name, number, address, entry.source, entry.created, entry.tags)
+    return registry.entry(name, number)
 
 
 def pin_references(config: Any, uri: str | None, key: str = "") -> Any:
-    """Return a composed config in which each `registry:` path names a version in place of an alias.
+    """Return a composed config in which each `registry:` path names a version, not an alias.
 
-    Args:
-        config: plain dictionaries and lists.
-        uri: `tracking.registry`.
-        key: full path of `config` in the whole.
-
-    Raises:
-        UserError: as `find_version`.
+    `key` is the full path of `config` in the whole. Raises as `find_version`.
     """
     if isinstance(config, dict):
-        prefix = f"{key}." if key else ""
-        return {
-            name: pin_references(value, uri, f"{prefix}{name}") for name, value in config.items()
-        }
+        path = f"{key}." if key else ""
+        return {name: pin_references(part, uri, f"{path}{name}") for name, part in config.items()}
     if isinstance(config, str) and is_registered(config):
         return find_version(config, uri, key).path
     return config
-
-
-def _number(reference: Reference, aliases: Aliases, numbers: list[str]) -> str | None:
-    if reference.alias is not None:
-        return aliases.get(reference.alias)
-    if reference.version is None:
-        return numbers[-1] if numbers else None
-    return reference.version if reference.version in numbers else None
 
 
 def _unknown_model(
@@ -155,9 +221,7 @@ def _unknown_model(
     if not models:
         remedy = "Promote a run first: python -m rlexp promote RUN --name my-model"
         return Problem(key, path, f"a model registered in {address}, which has none", remedy)
-    shown = [
-        known + "".join(f" @{alias}" for alias in aliases) for known, aliases in models.items()
-    ]
+    shown = [" @".join([known, *aliases]) for known, aliases in models.items()]
     near = get_close_matches(name, models, n=1)
     remedy = f"Did you mean {PREFIX}{near[0]}?" if near else ""
     more = f" and {len(shown) - LISTED} more" if len(shown) > LISTED else ""

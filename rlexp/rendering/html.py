@@ -9,14 +9,7 @@ from rlexp.rendering.numbers import number
 
 
 def write(path: Path, package: str, template: str, **content: Any) -> None:
-    """Render a template that extends `page.html`; all that is put into it is escaped.
-
-    Args:
-        path: the file to write.
-        package: whose `templates/` holds the template.
-        template: its name.
-        content: what the template shows.
-    """
+    """Render a template of a package, which extends `page.html`; all that it shows is escaped."""
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

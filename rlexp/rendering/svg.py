@@ -47,13 +47,7 @@ class Plot:
 
 
 def draw_svg(title: str, fill: Callable[[Axes], None], colours: Mapping[str, str]) -> Plot:
-    """Draw a plot of the page's size.
-
-    Args:
-        title: for the caption.
-        fill: draws into the axes.
-        colours: the stand-ins that `fill` draws with, and the CSS variables that they become.
-    """
+    """Draw a plot of the page's size; `fill` draws with stand-ins for the page's colours."""
     import matplotlib
     from matplotlib.figure import Figure
 

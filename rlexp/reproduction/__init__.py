@@ -6,7 +6,3 @@ differences -> code, packages, machine, files: what is other here, and what to t
 matching    -> metric by metric, bit by bit
 reproduce   -> all of it in order
 """
-
-from rlexp.reproduction.reproduce import reproduce
-
-__all__ = ["reproduce"]

@@ -54,13 +54,16 @@ def environment_differences(
 ) -> list[EnvironmentDifference]:
     """Return all in which `current` is not as the run's last attempt; what moves numbers first.
 
-    Args:
-        recorded: the run.
-        current: facts as `tracking.provenance.manifest` tells them; others are not compared.
-        uri: the run's store, for commands that fetch a file from it.
+    The facts are as `tracking.provenance.manifest` tells them; others are not compared. Commands
+    fetch files from the run's store at `uri`.
     """
     then = recorded.origin
-    fetch = _fetching(recorded.record.run_id, uri)
+
+    def fetch(artifact: str) -> str:
+        run, path = recorded.record.run_id, shlex.quote(artifact)
+        download = f"mlflow artifacts download -r {run} -a {path} -d {_FETCHED}"
+        return f"MLFLOW_TRACKING_URI={shlex.quote(redacted(uri))} {download}"
+
     return [
         *_code(then, current, fetch),
         *_sources(then, current, fetch),
@@ -87,21 +90,16 @@ def differing_attempts(recorded: RecordedRun) -> list[str]:
     return notes
 
 
-def _fetching(run_id: str, uri: str) -> Fetch:
-    def command(artifact: str) -> str:
-        asked = f"mlflow artifacts download -r {run_id} -a {shlex.quote(artifact)} -d {_FETCHED}"
-        return f"MLFLOW_TRACKING_URI={shlex.quote(redacted(uri))} {asked}"
-
-    return command
+def _differing(then: Facts, current: Facts) -> list[str]:
+    return sorted(key for key in then.keys() & current.keys() if then[key] != current[key])
 
 
 def _code(then: Facts, current: Facts, fetch: Fetch) -> Iterator[EnvironmentDifference]:
     a, b = then["git"], current["git"]
     if then["code"] != current["code"]:
+        what, was, now = "rlexp's own code and configs", _state(then), _state(current)
         install = "" if a else "Install the version of rlexp that the run had."
-        yield EnvironmentDifference(
-            "rlexp's own code and configs", _state(then), _state(current), install
-        )
+        yield EnvironmentDifference(what, was, now, install)
     if a is None or b is None:
         return
     # What stands here must be out of the way first.
@@ -112,13 +110,11 @@ def _code(then: Facts, current: Facts, fetch: Fetch) -> Iterator[EnvironmentDiff
         tidy = ""
     if a["diff"] != b["diff"]:
         apply = f"{fetch(GIT_DIFF)} && git apply {_FETCHED}/{GIT_DIFF}"
+        remedy = tidy + apply if a["diff"] else tidy.removesuffix(" && ")
         if a["diff"] and not a["restorable"]:
             remedy = "The run's git.diff lacks secrets, or its end: to be read, not to be applied."
-        else:
-            remedy = tidy + apply if a["diff"] else tidy.removesuffix(" && ")
-        yield EnvironmentDifference(
-            "uncommitted changes", _short(a["diff"]), _short(b["diff"]), remedy
-        )
+        what = "uncommitted changes"
+        yield EnvironmentDifference(what, _short(a["diff"]), _short(b["diff"]), remedy)
 
 
 def _state(facts: Facts) -> str:
@@ -134,38 +130,32 @@ def _short(digest: str | None) -> str:
 
 def _sources(then: Facts, current: Facts, fetch: Fetch) -> Iterator[EnvironmentDifference]:
     a, b = then["sources"], current["sources"]
-    for name in sorted(a.keys() & b.keys()):
-        if a[name] != b[name]:
-            path = f"{SOURCES}/{name}"
-            copy = f"cp {shlex.quote(f'{_FETCHED}/{path}')} {shlex.quote(name)}"
-            remedy = f"{fetch(path)} && {copy}"
-            yield EnvironmentDifference(
-                f"your code in {name}", _short(a[name]), _short(b[name]), remedy
-            )
+    for name in _differing(a, b):
+        path = f"{SOURCES}/{name}"
+        copy = f"cp {shlex.quote(f'{_FETCHED}/{path}')} {shlex.quote(name)}"
+        what, remedy = f"your code in {name}", f"{fetch(path)} && {copy}"
+        yield EnvironmentDifference(what, _short(a[name]), _short(b[name]), remedy)
 
 
 def _files(then: Facts, current: Facts) -> Iterator[EnvironmentDifference]:
     a, b = then["files"], current["files"]
-    for key in sorted(a.keys() & b.keys()):
-        if a[key] != b[key]:
-            yield EnvironmentDifference(
-                f"file of {key}", _short(a[key]), _short(b[key]), "Bring it back."
-            )
+    for key in _differing(a, b):
+        was, now = _short(a[key]), _short(b[key])
+        yield EnvironmentDifference(f"file of {key}", was, now, "Bring it back.")
 
 
 def _weights(then: Facts, current: Facts) -> Iterator[EnvironmentDifference]:
     """Compare the folders that the config names, before the run; what was loaded, after it."""
     for kind, what in (("folders", "model in {}"), ("weights", "weights loaded for {}")):
         a, b = then.get(kind, {}), current.get(kind, {})
-        for key in sorted(a.keys() & b.keys()):
+        for key in _differing(a, b):
             if a[key]["digest"] == b[key]["digest"]:
                 continue
+            remedy = ""
             if a[key]["commit"]:
                 remedy = f"It was commit {a[key]['commit']} on the hub."
             elif kind == "folders":
                 remedy = f"It was {a[key]['folder']}; add {key}=FOLDER if it lies elsewhere now."
-            else:
-                remedy = ""
             was, now = _short(a[key]["digest"]), _short(b[key]["digest"])
             yield EnvironmentDifference(what.format(key), was, now, remedy)
 
@@ -174,15 +164,15 @@ def _data(then: Facts, current: Facts) -> Iterator[EnvironmentDifference]:
     a, b = then.get("data"), current.get("data")
     if a and b and a["digest"] != b["digest"]:
         was, now = (f"{rows['rows']} rows, {_short(rows['digest'])}" for rows in (a, b))
-        yield EnvironmentDifference(
-            "data", was, now, f"Bring back the rows of {a['source']} as they were."
-        )
+        remedy = f"Bring back the rows of {a['source']} as they were."
+        yield EnvironmentDifference("data", was, now, remedy)
 
 
 def _packages(then: dict[str, str], fetch: Fetch) -> Iterator[EnvironmentDifference]:
+    installed = dict(line.split("==", 1) for line in environment.installed_packages())
     a, b = (
-        _by_name(then),
-        _by_name(dict(line.split("==", 1) for line in environment.installed_packages())),
+        {str(canonicalize_name(name)): version for name, version in versions.items()}
+        for versions in (then, installed)
     )
     changed = [name for name in a if a[name] != b.get(name) and name != "rlexp"]
     first = [name for name in NUMBERS if name in changed]
@@ -194,10 +184,6 @@ def _packages(then: dict[str, str], fetch: Fetch) -> Iterator[EnvironmentDiffere
     for names, remedy in remedies:
         for name in names:
             yield EnvironmentDifference(name, a[name], b.get(name, "not installed"), remedy)
-
-
-def _by_name(versions: dict[str, str]) -> dict[str, str]:
-    return {canonicalize_name(name): version for name, version in versions.items()}
 
 
 def _machine(then: Facts, current: Facts) -> Iterator[EnvironmentDifference]:
@@ -213,11 +199,9 @@ def _machine(then: Facts, current: Facts) -> Iterator[EnvironmentDifference]:
         if built.get(key) != value:
             yield EnvironmentDifference(f"torch's {key}", _text(built.get(key)), _text(value))
     a, b = then.get("resolved", {}), current.get("resolved", {})
-    for key in sorted(a.keys() & b.keys()):
-        if a[key] != b[key]:
-            yield EnvironmentDifference(
-                key, _text(a[key]), _text(b[key]), f"Leave {key} to the run's own."
-            )
+    for key in _differing(a, b):
+        remedy = f"Leave {key} to the run's own."
+        yield EnvironmentDifference(key, _text(a[key]), _text(b[key]), remedy)
 
 
 def _environment(then: Facts, current: Facts) -> Iterator[EnvironmentDifference]:
@@ -225,9 +209,8 @@ def _environment(then: Facts, current: Facts) -> Iterator[EnvironmentDifference]
     for name in sorted(a.keys() | b.keys()):
         if a.get(name) != b.get(name):
             export = f"export {name}={shlex.quote(a[name])}" if name in a else f"unset {name}"
-            yield EnvironmentDifference(
-                name, a.get(name, "not set"), b.get(name, "not set"), export
-            )
+            was, now = a.get(name, "not set"), b.get(name, "not set")
+            yield EnvironmentDifference(name, was, now, export)
 
 
 def _text(value: Any) -> str:

@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from rlexp.reproduction.recorded import Points
 
@@ -41,14 +41,10 @@ class Match:
 
 
 def match_metric(name: str, recorded: Points, new: Points, *, whole: bool) -> Match:
-    """Compare one metric's points.
+    """Return the comparison of one metric's points in the recorded run and in the new one.
 
-    Args:
-        name: the metric.
-        recorded: of the recorded run.
-        new: of the new one.
-        whole: whether the recorded run came to its end; what the new one has beyond a run that was
-            cut short is no difference.
+    Where the recorded run was cut short, so that it is not `whole`, what the new one has beyond it
+    is no difference.
     """
     steps = recorded.keys() | new.keys() if whole else recorded.keys()
     common = recorded.keys() & new.keys()
@@ -57,7 +53,7 @@ def match_metric(name: str, recorded: Points, new: Points, *, whole: bool) -> Ma
     unequal = {step for step, (a, b) in pairs.items() if not (a == b or (a != a and b != b))}
     parted = unequal | (steps - common)
     absolute = [abs(a - b) for a, b in (pairs[step] for step in unequal)]
-    relative = [_relative_difference(*pairs[step]) for step in unequal]
+    relative = [abs(a - b) / max(abs(a), abs(b)) for a, b in (pairs[step] for step in unequal)]
     return Match(
         name=name,
         points=len(common),
@@ -71,7 +67,7 @@ def match_metric(name: str, recorded: Points, new: Points, *, whole: bool) -> Ma
 def compare_metrics(
     recorded: dict[str, Points], new: dict[str, Points], *, whole: bool
 ) -> list[Match]:
-    """Compare every metric of the two runs; those that part first come first."""
+    """Return the comparison of every metric of the two runs; those that part first come first."""
     names = sorted(recorded.keys() | new.keys() if whole else recorded.keys())
     matches = [
         match_metric(name, recorded.get(name, {}), new.get(name, {}), whole=whole) for name in names
@@ -81,22 +77,15 @@ def compare_metrics(
 
 def overall_verdict(matches: Sequence[Match]) -> Verdict:
     """Return the verdict of the worst metric; a run without metrics was not reproduced."""
-    verdicts = {match.verdict for match in matches} or {"differs"}
-    for verdict in ("differs", "closely"):
-        if verdict in verdicts:
-            return verdict
-    return "exactly"
+    verdicts: set[Verdict] = {match.verdict for match in matches} or {"differs"}
+    return max(verdicts, key=get_args(Verdict).index)
 
 
 def _stored(value: float) -> float:
-    """An infinity as MLflow stores it: the largest number."""
+    """Return an infinity as MLflow stores it: the largest number."""
     return math.copysign(sys.float_info.max, value) if math.isinf(value) else value
 
 
-def _relative_difference(a: float, b: float) -> float:
-    return abs(a - b) / max(abs(a), abs(b))
-
-
 def _nan_as_infinity(difference: float) -> float:
-    """NaN on one side alone is as far as can be."""
+    """Return a difference; NaN, on one side alone, is as far as can be."""
     return math.inf if math.isnan(difference) else difference

@@ -41,16 +41,10 @@ class Stage:
 
 
 def plan_reproduction(recorded: RecordedRun, words: list[str], uri: str) -> list[Stage]:
-    """Return what to run, one after the other, to have the run again.
+    """Return what to run, one after the other, to have the run again in the store at `uri`.
 
-    Args:
-        recorded: the run.
-        words: `key=value` overrides.
-        uri: the tracking store that the new run goes to.
-
-    Raises:
-        UserError: a word that would make it another run, a secret that is missing, or a config
-            that is not valid here, as when a file is gone.
+    Raises `UserError` for a word that would make it another run, a secret that is missing, or a
+    config that is not valid here, as when a file is gone.
     """
     return [_stage(recorded, attempt, words, uri) for attempt in recorded.stages()]
 
@@ -62,11 +56,8 @@ def _stage(recorded: RecordedRun, attempt: Facts, words: list[str], uri: str) ->
         tracking["registry"] = uri
     tracking["uri"] = uri
     tracking["tags"][REPRODUCES] = recorded.record.run_id
-    left_open = {
-        key: value
-        for key, value in attempt.get("resolved", {}).items()
-        if value_at(config, key) != value
-    }
+    resolved = attempt.get("resolved", {}).items()
+    left_open = {key: value for key, value in resolved if value_at(config, key) != value}
     for key, value in left_open.items():
         _set_value(config, key, value)
     if left_open.get("peft.kind") == "none":
@@ -77,15 +68,11 @@ def _stage(recorded: RecordedRun, attempt: Facts, words: list[str], uri: str) ->
     if missing := missing_secrets(config):
         raise UserError(missing)
     held_to = {key: value for key, value in left_open.items() if key not in changed}
-    return Stage(config, _parsed(config, recorded.origin), held_to)
-
-
-def _parsed(config: dict[str, Any], origin: Facts) -> RunSpec:
-    """Return the spec of the config; its mistakes say where the run had its files."""
     try:
-        return RunSpec.parse(config)
+        return Stage(config, RunSpec.parse(config), held_to)
     except UserError as error:
-        raise UserError(_explained(problem, origin) for problem in error.problems) from error
+        explained = (_explained(problem, recorded.origin) for problem in error.problems)
+        raise UserError(explained) from error
 
 
 def _set_value(config: dict[str, Any], key: str, value: Any) -> None:
@@ -106,7 +93,8 @@ def _overrides(words: list[str], config: dict[str, Any]) -> dict[str, Any]:
             remedy = f"Did you mean {near[0]}=…?" if near else ""
             problems.append(Problem(word, "no key of the run's config", "key=value", remedy))
             continue
-        if not _moves_no_number(key, value_at(config, key)):
+        is_secret = isinstance(value := value_at(config, key), str) and HIDDEN in value
+        if not (is_secret or key.startswith("hardware.") or key.rpartition(".")[2] in PLACES):
             want = f"what moves no number: hardware.*, a secret, or a place (…{', …'.join(PLACES)})"
             remedy = "With other settings it is another run: python -m rlexp …"
             problems.append(Problem(key, word, want, remedy))
@@ -121,21 +109,14 @@ def _overrides(words: list[str], config: dict[str, Any]) -> dict[str, Any]:
     return changed
 
 
-def _moves_no_number(key: str, value: Any) -> bool:
-    secret = isinstance(value, str) and HIDDEN in value
-    return secret or key.startswith("hardware.") or key.rpartition(".")[2] in PLACES
-
-
 def _explained(problem: Problem, origin: Facts) -> Problem:
+    """Return the problem, which also says where the run had its files."""
     remedy = ""
     if problem.key.rpartition(".")[2] in PLACES:
-        remedy = (
-            f"The run was started in {origin['directory']}; "
-            f"add {problem.key}=PLACE if it lies elsewhere now."
-        )
+        elsewhere = f"add {problem.key}=PLACE if it lies elsewhere now."
+        remedy = f"The run was started in {origin['directory']}; {elsewhere}"
     elif origin["code"] != code_digest():
         commit = (origin["git"] or {}).get("commit")
-        remedy = "The code here is not that of the run" + (
-            f": git checkout {commit}" * bool(commit)
-        )
+        checkout = f": git checkout {commit}" if commit else ""
+        remedy = f"The code here is not that of the run{checkout}"
     return replace(problem, remedy=f"{problem.remedy} {remedy}".strip())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,23 +46,23 @@ class RecordedRun:
         the learning rate of its first steps followed from the first length.
         """
         lengths = [attempt["settings"]["train"]["max_steps"] for attempt in self.attempts]
-        following = [*lengths[1:], None]
-        return [
-            attempt
-            for attempt, length, next_length in zip(self.attempts, lengths, following, strict=True)
-            if length != next_length
-        ]
+        following = zip(self.attempts, lengths, [*lengths[1:], None], strict=True)
+        return [attempt for attempt, length, next_length in following if length != next_length]
 
 
 def read_recorded_run(records: Records, word: str) -> RecordedRun:
-    """Read the run that a word names, the newest where it names several.
+    """Return the run that a word names, the newest where it names several.
 
-    Raises:
-        UserError: no such run, a whole sweep, one that is still running, or one of which the store
-            does not hold enough.
+    Raises `UserError` for no such run, a whole sweep, one that is still running, and one of which
+    the store does not hold enough.
     """
-    record = max(records.select([word]), key=lambda record: record.started)
-    _refuse_sweep(records, record, word)
+    record = records.select_one(word)
+    if record.is_sweep:
+        trials = sorted(records.trials(record), key=lambda trial: trial.started)
+        shown = ", ".join(f"{trial.name} ({trial.run_id[:8]})" for trial in trials[:8])
+        remedy = f"Name a trial by its id: {shown}{', …' if len(trials) > 8 else ''}"
+        got = f"{record.name}, a sweep of {len(trials)} trials"
+        raise UserError(Problem(word, got, "one run", remedy))
     if record.status == "RUNNING" and record.folder is not None and lock.is_held(record.folder):
         got = f"{record.name}, which is still running"
         raise UserError(Problem(word, got, "a run that has ended", "Wait for it, or end it."))
@@ -72,22 +73,13 @@ def read_recorded_run(records: Records, word: str) -> RecordedRun:
         config=read_config(files[CONFIG]),
         attempts=read_attempts(_artifact(records, record, ORIGIN)),
         packages=dict(line.split("==", 1) for line in lines),
-        metrics={
-            name: dict(points)
-            for name, points in records.history(record).items()
-            if name.startswith(COMPARED)
-        },
+        metrics=compared_metrics(records.history(record)),
     )
 
 
-def _refuse_sweep(records: Records, record: Record, word: str) -> None:
-    if not record.is_sweep:
-        return
-    trials = sorted(records.trials(record), key=lambda trial: trial.started)
-    shown = ", ".join(f"{trial.name} ({trial.run_id[:8]})" for trial in trials[:8])
-    more = ", …" if len(trials) > 8 else ""
-    got = f"{record.name}, a sweep of {len(trials)} trials"
-    raise UserError(Problem(word, got, "one run", f"Name a trial by its id: {shown}{more}"))
+def compared_metrics(history: Mapping[str, Sequence[tuple[int, float]]]) -> dict[str, Points]:
+    """Return the metrics of a run that must come out the same."""
+    return {name: dict(points) for name, points in history.items() if name.startswith(COMPARED)}
 
 
 def _artifact(records: Records, record: Record, name: str) -> Path:

@@ -10,6 +10,8 @@ from rlexp.spec.reward import DataColumn
 from rlexp.spec.text import UNSPACED, Text, content_of, joined
 
 _LETTER = rf"[^\W_{UNSPACED}]"
+_REASONING = "think|thinking|thought|reasoning|scratchpad"
+_REASONED = re.compile(rf"<({_REASONING})>.*?(?:</\1>|\Z)|\A.*</(?:{_REASONING})>", re.I | re.S)
 _WORD = re.compile(rf"[{UNSPACED}]|{_LETTER}+(?:['’-]{_LETTER}+)*")
 
 
@@ -64,3 +66,16 @@ def last_turn(text: Text, role: str) -> str:
         return text
     turns = [message for message in text if message.get("role") == role]
     return content_of(turns[-1]) if turns else ""
+
+
+def without_reasoning(text: str) -> str:
+    """Return a text without its reasoning: what stands in `<think>` and its like.
+
+    A block that is not closed goes to the end; one that the prompt has opened begins the text.
+
+    >>> without_reasoning("<think>17?</think> 18"), without_reasoning("17? </think>18")
+    (' 18', '18')
+    >>> without_reasoning("<think>17, or is it 18")
+    ''
+    """
+    return _REASONED.sub("", text)

@@ -1,25 +1,17 @@
 """Whether the Python that the policy wrote passes its tests, run in a sandbox (`rlexp.sandbox`).
 
-The column of tests may hold, for each row,
-
-- Python sources, most often one `assert` each, as in MBPP's `test_list` (Austin et al. 2021,
-  arXiv:2108.07732): `["assert f(2) == 4", …]`; a HumanEval test (Chen et al. 2021,
-  arXiv:2107.03374) is one source that ends with `check(f)`;
-- pairs of standard input and expected output: `[["3\\n", "9\\n"], …]`, or APPS' form
-  `{"inputs": […], "outputs": […]}` (Hendrycks et al. 2021, arXiv:2105.09938);
-
-or any of these as JSON. Sources are run by a process in which the policy's code is not: see
-`rlexp.sandbox.verifier` for what a test may ask of a program.
+`rlexp.rewards.common.code_tests` says what a column of tests may hold, and
+`rlexp.rewards.common.code_blocks` which part of a completion is the program. Sources are run by a
+process in which the policy's code is not: see `rlexp.sandbox.verifier` for what a test may ask of a
+program. Tests that an empty program passes are refused.
 """
 
 from __future__ import annotations
 
 import atexit
-import json
 import logging
 import os
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -27,15 +19,18 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from rlexp.rewards.base import column_of, texts_of
-from rlexp.runtime.cpu import available_cores
+from rlexp.rewards.common.assert_sources import stubs_of
+from rlexp.rewards.common.code_blocks import code_of
+from rlexp.rewards.common.code_tests import read_tests
+from rlexp.runtime.device import available_cores
 from rlexp.runtime.extras import missing_packages
 from rlexp.sandbox.choice import obstacle, strongest
 from rlexp.sandbox.limits import Limits
 from rlexp.sandbox.means import IN_WORDS, STRONGEST_FIRST, Means
-from rlexp.sandbox.pool import Asserts, Prints, Program, SandboxPool, Test, Verdict
+from rlexp.sandbox.pool import Asserts, Program, SandboxPool, Test, Verdict
 from rlexp.sandbox.worker import CannotStart
 from rlexp.spec.errors import Problem, RunFailed, UserError
-from rlexp.spec.reward import DataColumn, Place, RewardSpec, Text, Value
+from rlexp.spec.reward import DataColumn, DataColumns, Place, RewardSpec, Text, Value
 from rlexp.spec.text import content_of
 
 if TYPE_CHECKING:
@@ -43,11 +38,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FENCED_BLOCK = re.compile(
-    r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE
-)
-_PYTHON_LANGUAGES = {"python", "py", "python3", ""}
-_TEST_FORMS = "sources, [input, output] pairs or {inputs, outputs}"
+_CAN_FAIL: set[tuple[tuple[Test, ...], str]] = set()
+"""Tests, with their setup, that an empty program has failed in this process."""
 _INSTALL = "Install bubblewrap (apt-get install bubblewrap, dnf install bubblewrap, …)"
 
 
@@ -72,6 +64,9 @@ class Code(RewardSpec):
     """Data column with the tests."""
     setup_column: str | None
     """Data column with code that stands before the program and its tests; null for none."""
+    entry_point_column: str | None = None
+    """Data column that names the tested function, for tests that do not (HumanEval's `entry_point`,
+    LiveCodeBench's `metadata`); null for none."""
     scope: Literal["completion", "whole"]
     """`whole` puts the prompt before the completion, for models that go on writing code."""
     block: Literal["first", "last"]
@@ -132,7 +127,30 @@ class Code(RewardSpec):
         return [Problem("reward.sandbox", got, "a sandbox that works", remedy)]
 
     def columns(self) -> set[str]:
-        return {self.column, *([self.setup_column] if self.setup_column else [])}
+        return {self.column, *filter(None, (self.setup_column, self.entry_point_column))}
+
+    def row_problems(self, columns: DataColumns) -> list[tuple[int, Problem]]:
+        """Return tests that have no known form, that nothing can pass, or that cannot fail."""
+        problems: list[tuple[int, Problem]] = []
+        for index, row in enumerate(self._rows_of_tests(columns) if self.tests else ()):
+            try:
+                self._tests_of(*row)
+            except UserError as error:
+                problems += [(index, problem) for problem in error.problems]
+        return problems
+
+    def _rows_of_tests(self, columns: Mapping[str, DataColumn]) -> list[tuple[object, str, object]]:
+        """Return each row's tests, what stands before them, and what they are of."""
+        cells = column_of(columns, self.column)
+        setups, names = [None] * len(cells), [None] * len(cells)
+        if self.setup_column:
+            setups = column_of(columns, self.setup_column, "reward.setup_column")
+        if self.entry_point_column:
+            names = column_of(columns, self.entry_point_column, "reward.entry_point_column")
+        return [(cell, str(a or ""), b) for cell, a, b in zip(cells, setups, names, strict=True)]
+
+    def _tests_of(self, cell: object, setup: str, entry_point: object) -> tuple[Test, ...]:
+        return read_tests(cell, self.column, entry_point, setup) if self.tests else ()
 
     def notes(self) -> list[str]:
         return [f"model-written code ran in a sandbox: {IN_WORDS[self._means()]}"]
@@ -140,6 +158,9 @@ class Code(RewardSpec):
     def prepare(self, device: torch.device | str, local_folder: Callable[..., Path]) -> None:
         """Say which sandbox is in force."""
         log.info("the sandbox of reward=%s: %s", self.name, IN_WORDS[self._means()])
+
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, 1.0
 
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: DataColumn
@@ -150,23 +171,68 @@ class Code(RewardSpec):
             UserError: no sandbox works, the data lacks a column, or tests are of no known form.
             RunFailed: the sandbox breaks down.
         """
-        cells = column_of(columns, self.column)
-        tests = [read_tests(cell, self.column) if self.tests else () for cell in cells]
-        setups = [""] * len(cells)
-        if self.setup_column:
-            setups = column_of(columns, self.setup_column, "reward.setup_column")
+        rows = self._rows_of_tests(columns) if self.tests else [(None, "", None)] * len(prompts)
+        tests = [self._tests_of(*row) for row in rows]
+        setups = [setup for _, setup, _ in rows]
+        self._refuse_tests_that_nothing_fails(tests, setups)
         programs: dict[int, Program] = {}
         for index, text in enumerate(texts_of(completions)):
             code = code_of(text, self.block, self.fenced)
             if code.strip() and (tests[index] or not self.tests):
                 prefix = _code_of_prompt(prompts[index]) if self.scope == "whole" else ""
-                setup = str(setups[index] or "")
-                programs[index] = Program(prefix + code, tests[index], setup, self.style > 0)
+                programs[index] = Program(
+                    prefix + code, tests[index], setups[index], self.style > 0
+                )
         verdicts = dict(zip(programs, self._verdicts_of([*programs.values()]), strict=True))
         return [
             None if self.tests and not row_tests else self._value(verdicts.get(index))
             for index, row_tests in enumerate(tests)
         ]
+
+    def _refuse_tests_that_nothing_fails(
+        self, tests: Sequence[tuple[Test, ...]], setups: Sequence[str]
+    ) -> None:
+        """Run programs that do nothing against tests that are new here.
+
+        Raises:
+            UserError: an empty program passes a source, or all of a row's outputs; or one that
+                defines what a source uses passes it, whatever that gives.
+        """
+        new = {(row, setup) for row, setup in zip(tests, setups, strict=True) if row} - _CAN_FAIL
+        empty = [Program("pass", row, setup) for row, setup in new]
+        verdicts = zip(empty, self._verdicts_of(empty), strict=True)
+        passed = [
+            (test, "which an empty program passes")
+            for program, verdict in verdicts
+            for test, is_passed in zip(program.tests, verdict.passed, strict=True)
+            if is_passed and (isinstance(test, Asserts) or all(verdict.passed))
+        ]
+        sources = [(test, setup) for row, setup in new for test in row if isinstance(test, Asserts)]
+        stubs = [
+            Program(stub, (test,), setup)
+            for test, setup in sources
+            for stub in stubs_of(f"{setup}\n{test.source}")
+        ]
+        stub_verdicts = self._verdicts_of(stubs)
+        both = zip(sources, stub_verdicts[::2], stub_verdicts[1::2], strict=True)
+        passed += [
+            (test, "which a function passes that gives nothing")
+            for (test, _), *verdicts in both
+            if all(all(verdict.passed) for verdict in verdicts)
+        ]
+        remedy = "Mend the test so that it compares what the program gives, or leave the row out."
+        problems = [
+            Problem(
+                "reward.column",
+                f"{test!s:.90} in the column {self.column!r}, {why}",
+                "tests that a wrong program fails",
+                remedy,
+            )
+            for test, why in passed
+        ]
+        if problems:
+            raise UserError(problems)
+        _CAN_FAIL.update(new)
 
     def _verdicts_of(self, programs: list[Program]) -> list[Verdict]:
         if not programs:
@@ -215,63 +281,3 @@ def _cores() -> int:
 def _code_of_prompt(prompt: Text) -> str:
     """Return the code that a prompt begins; of a conversation, the user's last turn."""
     return prompt if isinstance(prompt, str) else content_of(prompt[-1]) if prompt else ""
-
-
-def code_of(text: str, block: Literal["first", "last"], fenced: bool) -> str:
-    """Return the program in a text: its first or last fenced block of Python.
-
-    A fence that is never closed goes to the end; blocks without a language count as Python.
-
-    Args:
-        text: what the policy wrote.
-        block: which one, of several.
-        fenced: whether a text without any has no program; otherwise it is one itself.
-    """
-    blocks = [
-        code
-        for language, code in _FENCED_BLOCK.findall(text)
-        if language.lower() in _PYTHON_LANGUAGES
-    ]
-    if not blocks:
-        return "" if fenced else text
-    return blocks[0 if block == "first" else -1]
-
-
-def read_tests(value: object, column: str) -> tuple[Test, ...]:
-    """Return the tests of a row; none for null, "" and [].
-
-    Raises:
-        UserError: they have no form that is known.
-    """
-    given = value
-    if isinstance(value, str):
-        try:
-            given = json.loads(value)
-        except ValueError:  # a source
-            given = [value] if value.strip() else []
-    if isinstance(given, dict) and set(given) >= {"inputs", "outputs"}:
-        given = list(zip(given["inputs"], given["outputs"], strict=True))
-    tests = [_test(test) for test in given] if isinstance(given, list | tuple) else [None]
-    if given is not None and None in tests:
-        shown = f"{str(value)[:80]!r} in the column {column!r}"
-        raise UserError(Problem("reward.column", shown, f"tests: {_TEST_FORMS}"))
-    return tuple(test for test in tests if test)
-
-
-def _test(value: object) -> Test | None:
-    if isinstance(value, str):
-        return Asserts(value)
-    if isinstance(value, dict):
-        value = (value.get("input"), value.get("output"))
-    if isinstance(value, list | tuple) and len(value) == 2:
-        stdin, expected = (_stream(part) for part in value)
-        if stdin is not None and expected is not None:
-            return Prints(stdin, expected)
-    return None
-
-
-def _stream(value: object) -> str | None:
-    """Return a text, of which some data sets keep a list of lines; None for anything else."""
-    if isinstance(value, list):
-        return "\n".join(map(str, value))
-    return value if isinstance(value, str) else None

@@ -72,6 +72,9 @@ class Constitution(EndpointJudge):
     def pair_columns(self) -> set[str]:
         return placeholders(self.rubric) - OWN_PLACEHOLDERS
 
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, 1.0
+
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[float | None]:

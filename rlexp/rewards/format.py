@@ -20,7 +20,7 @@ from pydantic import AfterValidator, ValidationInfo, field_validator
 from rlexp.rewards.base import column_of, texts_of
 from rlexp.rewards.common import json_schema
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.reward import DataColumn, RewardSpec, Text, Value
+from rlexp.spec.reward import DataColumn, RewardSpec, StrategyKind, Text, Value
 
 FLAGS = {"ignorecase": re.IGNORECASE, "multiline": re.MULTILINE, "dotall": re.DOTALL}
 
@@ -130,6 +130,27 @@ class Format(RewardSpec):
 
     def columns(self) -> set[str]:
         return {self.column} if self.column else set()
+
+    def bounds(self) -> tuple[float, float]:
+        return self.unmatched, self.matched
+
+    def by_design(self) -> dict[StrategyKind, str]:
+        if self.column is not None:
+            return {}
+        why = "the form alone is graded; reward.column names the right answer"
+        return {"form": why, "answers": why}
+
+    def empty_forms(self) -> list[str]:
+        if self.kind == "tags":
+            return ["\n".join(f"<{tag}>.</{tag}>" for tag in self.tags)]
+        if self.kind == "json":
+            return [json_schema.empty_value(self.json_schema)]
+        return []
+
+    def reference_column(self) -> str | None:
+        """Return the column where all of a cell is an answer in the wanted form."""
+        whole = {"pattern": self.column_pattern is None, "json": self.json_key is None}
+        return self.column if whole.get(self.kind) else None
 
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: DataColumn

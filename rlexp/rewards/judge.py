@@ -94,6 +94,12 @@ class Judge(EndpointJudge):
     def pair_columns(self) -> set[str]:
         return placeholders(self.pair_rubric) - PAIR_PLACEHOLDERS
 
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, 1.0
+
+    def reference_column(self) -> str | None:
+        return self.against
+
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[float | None]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from rlexp.rewards.base import texts_of
-from rlexp.spec.reward import DataColumn, RewardSpec, Text
+from rlexp.spec.reward import DataColumn, RewardSpec, StrategyKind, Text
 from rlexp.spec.text import UNSPACED
 
 _LETTER = rf"[^\W{UNSPACED}]"  # of a script that puts spaces between words
@@ -73,6 +73,16 @@ class Keyword(RewardSpec):
         if both := sorted(wanted & unwanted):
             raise ValueError(f"phrases that are not wanted as well ({', '.join(both)})")
         return must_not
+
+    def bounds(self) -> tuple[float, float]:
+        return (0.0, 1.0) if self.must else (-1.0, 0.0)
+
+    def by_design(self) -> dict[StrategyKind, str]:
+        if not self.must:
+            why = "a text without the unwanted words is not punished, whatever it says"
+            return dict.fromkeys(get_args(StrategyKind), why)
+        why = "the wanted words earn wherever they stand"
+        return {"answers": why, "echo": why, "repetition": why}
 
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: DataColumn

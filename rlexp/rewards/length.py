@@ -7,12 +7,12 @@ With x = (length - target) / width the value is max(0, 1 - |x|) (triangular) or 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
 from rlexp.rewards.base import texts_of, words_of
-from rlexp.spec.reward import DataColumn, RewardSpec, Text
+from rlexp.spec.reward import DataColumn, RewardSpec, StrategyKind, Text
 
 
 class Length(RewardSpec):
@@ -35,6 +35,12 @@ class Length(RewardSpec):
     white space at both ends."""
     shape: Literal["triangular", "gaussian"]
     """How the value falls with the distance."""
+
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, 1.0
+
+    def by_design(self) -> dict[StrategyKind, str]:
+        return dict.fromkeys(get_args(StrategyKind), "the length alone counts, not what is said")
 
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: DataColumn

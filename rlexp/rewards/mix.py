@@ -16,7 +16,16 @@ from rlexp.rewards.common.mix_term import read_clip, read_normalize, read_term
 from rlexp.scoring import Scorer
 from rlexp.scoring.term_call import under_own_key
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.reward import DataColumn, DataColumns, RewardSpec, Scores, Term, Text, Value
+from rlexp.spec.reward import (
+    DataColumn,
+    DataColumns,
+    RewardSpec,
+    Scores,
+    StrategyKind,
+    Term,
+    Text,
+    Value,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -70,6 +79,27 @@ class Mix(RewardSpec):
     def columns(self) -> set[str]:
         return set().union(*(term.reward.columns() for term in self._resolved[0].values()))
 
+    def bounds(self) -> tuple[float | None, float | None]:
+        """Return the sums of the terms' own; unknown where one is unknown or normalised."""
+        ends = [_bounds_of(term) for term in self._resolved[0].values()]
+        known = [pair for pair in ends if pair is not None]
+        if len(known) < len(ends):
+            return None, None
+        return sum(low for low, _ in known), sum(high for _, high in known)
+
+    def by_design(self) -> dict[StrategyKind, str]:
+        """Return the kinds of strategies that every term pays for by design."""
+        first, *others = (term.reward.by_design() for term in self._resolved[0].values())
+        return {kind: why for kind, why in first.items() if all(kind in term for term in others)}
+
+    def empty_forms(self) -> list[str]:
+        forms = (term.reward.empty_forms() for term in self._resolved[0].values())
+        return [form for texts in forms for form in texts]
+
+    def reference_column(self) -> str | None:
+        columns = (term.reward.reference_column() for term in self._resolved[0].values())
+        return next((column for column in columns if column), None)
+
     def terms_by_name(self) -> dict[str, Term]:
         """Return the terms.
 
@@ -111,3 +141,18 @@ class Mix(RewardSpec):
             want = "at least one term whose weight is not 0 in the end"
             problems.append(Problem("reward.terms", names, want, REMEDY))
         return terms, problems
+
+
+def _bounds_of(term: Term) -> tuple[float, float] | None:
+    """Return what a term adds for an answer worth nothing, and the most that it adds."""
+    low, high = term.reward.bounds()
+    if low is None or high is None or term.normalize != "none":
+        return None
+    if term.clip is not None:
+        low, high = (min(max(end, term.clip[0]), term.clip[1]) for end in (low, high))
+    nothing, most = low * term.weight.final, high * term.weight.final
+    if most > max(nothing, 0.0):
+        return nothing, most
+    # A penalty is not earned: an answer worth nothing need not bear it.
+    best = max(nothing, most)
+    return best, best

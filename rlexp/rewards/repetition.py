@@ -5,10 +5,12 @@ It is 1 minus the distinct-n of Li et al. 2016 (arXiv:1510.03055), with the sign
 
 from __future__ import annotations
 
+from typing import get_args
+
 from pydantic import Field
 
 from rlexp.rewards.base import texts_of, words_of
-from rlexp.spec.reward import DataColumn, RewardSpec, Text
+from rlexp.spec.reward import DataColumn, RewardSpec, StrategyKind, Text
 
 
 class Repetition(RewardSpec):
@@ -24,6 +26,13 @@ class Repetition(RewardSpec):
 
     ngram: int = Field(ge=1)
     """Words in a row that count as one phrase."""
+
+    def bounds(self) -> tuple[float, float]:
+        return -1.0, 0.0
+
+    def by_design(self) -> dict[StrategyKind, str]:
+        why = "a text that repeats nothing is not punished, whatever it says"
+        return {kind: why for kind in get_args(StrategyKind) if kind != "repetition"}
 
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: DataColumn

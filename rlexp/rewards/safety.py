@@ -86,6 +86,9 @@ class Safety(MaybeClassifier):
     def columns(self) -> set[str]:
         return {self.column} if self.column else set()
 
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, 1.0
+
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[Value]:

@@ -23,9 +23,10 @@ from rlexp.rewards.common.classifier import (
     class_indices,
     classifier_problems,
     missing_classes,
+    unnamed_classes,
 )
 from rlexp.spec.errors import Problem
-from rlexp.spec.reward import DataColumn, Text
+from rlexp.spec.reward import DataColumn, StrategyKind, Text
 
 if TYPE_CHECKING:
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
@@ -63,6 +64,15 @@ class Sentiment(MaybeClassifier):
             raise ValueError(f"names that are not in `positive` as well ({', '.join(both)})")
         return negative
 
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, 1.0
+
+    def by_design(self) -> dict[StrategyKind, str]:
+        kinds: dict[StrategyKind, str] = {"answers": "a happy text is happy whatever was asked"}
+        if self.path is None:
+            kinds["repetition"] = "VADER adds up the words of its lexicon"
+        return kinds
+
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[float]:
@@ -77,11 +87,13 @@ class Sentiment(MaybeClassifier):
 
     def misfits(self, folder: Path) -> list[Problem]:
         wanted = {"reward.positive": self.positive, "reward.negative": self.negative}
-        return classifier_problems(folder, scores=False) or [
+        missing = [
             problem
             for key, names in wanted.items()
             for problem in missing_classes(folder, names, key)
         ]
+        problems = classifier_problems(folder, scores=False)
+        return problems or [*missing, *unnamed_classes(folder, wanted)]
 
 
 def _compound(text: str) -> float:

@@ -20,7 +20,7 @@ were not labelled for it. Where it matters, take a classifier or `reward=judge`.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
@@ -28,7 +28,7 @@ from rlexp.rewards.base import texts_of, words_of
 from rlexp.rewards.common.style_lexicons import formality, politeness
 from rlexp.runtime.extras import missing_packages
 from rlexp.spec.errors import Problem
-from rlexp.spec.reward import DataColumn, RewardSpec, Text
+from rlexp.spec.reward import DataColumn, RewardSpec, StrategyKind, Text
 
 LEXICONS = {"formality": formality, "politeness": politeness}
 
@@ -62,6 +62,16 @@ class Style(RewardSpec):
         if self.measure != "readability":
             return []
         return missing_packages("textstat", "rewards", "reward.measure")
+
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, 1.0
+
+    def by_design(self) -> dict[StrategyKind, str]:
+        if self.measure == "readability":
+            why = "any words of the right length read as easily"
+            return {kind: why for kind in get_args(StrategyKind) if kind != "nothing"}
+        why = "words and signs are counted, whatever they say"
+        return {"answers": why, "repetition": why, "form": why, "injection": why}
 
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: DataColumn

@@ -51,6 +51,12 @@ class Summary(RewardSpec):
     def columns(self) -> set[str]:
         return {self.column}
 
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, 1.0
+
+    def reference_column(self) -> str:
+        return self.column
+
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[Value]:

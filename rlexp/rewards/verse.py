@@ -20,7 +20,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from rlexp.rewards.base import texts_of, words_of
 from rlexp.runtime.extras import missing_packages
 from rlexp.spec.errors import Problem
-from rlexp.spec.reward import DataColumn, RewardSpec, Text
+from rlexp.spec.reward import DataColumn, RewardSpec, StrategyKind, Text
 
 FEET = {"iamb": "01", "trochee": "10", "anapaest": "001", "dactyl": "100"}
 """Syllables of a foot, 1 stressed."""
@@ -65,6 +65,12 @@ class Verse(RewardSpec):
 
     def problems(self) -> list[Problem]:
         return missing_packages("pronouncing", "verse", "reward")
+
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, 1.0
+
+    def by_design(self) -> dict[StrategyKind, str]:
+        return {"answers": "good verse is good verse whatever was asked"}
 
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: DataColumn

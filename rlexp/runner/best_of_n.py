@@ -25,14 +25,7 @@ STEP = "step-"
 
 
 class BestOfNBaseline:
-    """The best-of-n of one run.
-
-    Args:
-        evaluator: knows the run's policy, prompts and scorer.
-
-    Attributes:
-        samples: of the policy before training; None where there are none.
-    """
+    """The best-of-n of one run; `samples` are of the policy before training, None without any."""
 
     def __init__(self, evaluator: Evaluator) -> None:
         self.evaluator, self.spec = evaluator, evaluator.spec

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from torch.optim.lr_scheduler import LRScheduler
-from torch.utils.data import DataLoader
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 
 from rlexp.evaluation.results import Evaluation
 from rlexp.guards.divergence import check_numbers
@@ -28,12 +26,9 @@ Logs = dict[str, Any] | None
 
 
 class Checkpoints(TrainerCallback):
-    """Makes what a trainer wrote a complete checkpoint.
+    """Makes what a trainer wrote a complete checkpoint, and tells `saved` of its step and folder.
 
-    Args:
-        folder: of the run's checkpoints.
-        flush: called first, so that the disk knows all that the checkpoint is about.
-        saved: called with the step and the folder of each.
+    `flush` is called first, so that the disk knows all that the checkpoint is about.
     """
 
     def __init__(
@@ -72,7 +67,7 @@ class SaveBetweenRollouts(TrainerCallback):
 
 
 def steps_a_rollout(arguments: TrainingArguments) -> int:
-    """Optimizer steps after which a trainer of these transformers or TRL arguments samples anew."""
+    """Return the optimizer steps after which a trainer with these arguments samples anew."""
     accumulated = arguments.gradient_accumulation_steps
     batches = getattr(arguments, "steps_per_generation", None) or accumulated
     passes = getattr(arguments, "num_iterations", 1)
@@ -88,13 +83,7 @@ class RestoreTrainerState(TrainerCallback):
     """
 
     def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        lr_scheduler: LRScheduler | None = None,
-        train_dataloader: DataLoader | None = None,
-        **kwargs: object,
+        self, args, state, control, lr_scheduler=None, train_dataloader=None, **kwargs
     ) -> None:
         if state.global_step == 0:
             return
@@ -131,14 +120,8 @@ class StopOnNaN(TrainerCallback):
 class EvaluateEvery(TrainerCallback):
     """Evaluates every so many steps, in all processes; the last step is left to the run's end.
 
-    A run that is to be given up then ends its training, without a checkpoint of that step.
-
-    Args:
-        every: steps; 0 never evaluates.
-        evaluate: given the step, evaluates, and says whether to give the run up; collective.
-
-    Attributes:
-        pruned_at: step at which it was given up; None while it is worth going on.
+    A run that is to be given up (`evaluate` says so) then ends its training, without a checkpoint
+    of that step: `pruned_at`. `every` 0 never evaluates.
     """
 
     def __init__(self, every: int, evaluate: Callable[[int], bool]) -> None:
@@ -158,11 +141,7 @@ class CheckGuards(TrainerCallback):
     """Lets the guards judge each step by its logs; it comes last of all, in all processes.
 
     Where a guard stops the run, no checkpoint is kept of that step: the last one before it is what
-    to go on from.
-
-    Args:
-        monitor: the first process's; None in the others.
-        take_probe: evaluates the policy as the monitor asks; collective.
+    to go on from. The monitor is the first process's; the others have none.
     """
 
     def __init__(
@@ -203,19 +182,6 @@ class ProgressBar(TrainerCallback):
 
     def on_log(self, args, state, control, logs: Logs = None, **kwargs) -> None:
         shown = {name: (logs or {}).get(name) for name in ("reward", "loss", "kl")}
-        text = "  ".join(
-            f"{name} {value:.3f}" for name, value in shown.items() if value is not None
-        )
-        if text:
-            self.advance(state.global_step, state.max_steps, text)
-
-
-def checkpoint_callbacks(usage: JudgeUsage) -> list[TrainerCallback]:
-    """Return what every process does between steps before anything is recorded."""
-    return [
-        LogJudgeUsage(usage),
-        StopOnNaN(),
-        RestoreTrainerState(),
-        SaveBetweenRollouts(),
-        BarrierOnSave(),
-    ]
+        words = [f"{name} {value:.3f}" for name, value in shown.items() if value is not None]
+        if words:
+            self.advance(state.global_step, state.max_steps, "  ".join(words))

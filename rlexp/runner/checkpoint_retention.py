@@ -13,13 +13,7 @@ from rlexp.tracking import Tracker
 
 
 class KeptCheckpoints:
-    """The checkpoints of one run.
-
-    Args:
-        train: says how many stay, and by which metric one is the best.
-        folder: of the checkpoints.
-        tracker: has the metrics, and records what is removed.
-    """
+    """The checkpoints of one run, of which `train` says how many stay, and which is the best."""
 
     def __init__(self, train: TrainSpec, folder: Path, tracker: Tracker) -> None:
         self.train, self.folder, self.tracker = train, folder, tracker

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
+from itertools import compress
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 from rlexp.data.derived.label_pairs import label_pairs
@@ -20,7 +20,7 @@ from rlexp.data.prompt_templates import frame
 from rlexp.data.rendering.learnable import keep_learnable
 from rlexp.data.rendering.lengths import no_prompt_left, over_prompt_note
 from rlexp.models.policy import Policy
-from rlexp.runner.recorder import Recorder
+from rlexp.runner.parts import RunParts
 from rlexp.runtime.collective import broadcast, compute_on_first
 from rlexp.scoring import Scorer
 from rlexp.spec.errors import UserError
@@ -36,28 +36,11 @@ LABELS_COMPARED = 200
 
 
 class DatasetBuilder:
-    """Builds the rows of one run.
+    """Builds the rows of one run; its policy samples, and its scorer judges, what data lack."""
 
-    Args:
-        spec: the run.
-        folder: the run's.
-        splits: its data.
-        policy: frames, counts tokens, and samples what the data does not have.
-        recorder: is told what was done.
-        scorer: judges what is sampled.
-    """
-
-    def __init__(
-        self,
-        spec: RunSpec,
-        folder: Path,
-        splits: Splits,
-        policy: Policy,
-        recorder: Recorder,
-        scorer: Scorer,
-    ) -> None:
-        self.spec, self.folder, self.splits = spec, folder, splits
-        self.policy, self.recorder, self.scorer = policy, recorder, scorer
+    def __init__(self, parts: RunParts, policy: Policy, scorer: Scorer) -> None:
+        self.spec, self.folder, self.splits = parts.spec, parts.folder, parts.splits
+        self.policy, self.recorder, self.scorer = policy, parts.recorder, scorer
 
     def eval_rows(self, kind: ModelKind) -> Rows:
         """Return what evaluations of a kind of model look at: prompts, or pairs."""
@@ -108,12 +91,9 @@ class DatasetBuilder:
 
     def _framed_with_places(self, rows: Rows, notes: list[str]) -> tuple[Rows, list[str]]:
         framed = frame(rows, self.spec.data, self.policy.chat)
-        fits = _short_enough(framed, self.spec, self.policy)
-        if dropped := fits.count(False):
-            notes.append(over_prompt_note(dropped, self.spec))
-        kept = [place for place, fit in enumerate(fits) if fit]
-        places = [self.splits.place_of(rows[place]) for place in kept]
-        return [framed[place] for place in kept], places
+        kept = _short_enough([framed], [self.policy], self.spec, notes)
+        places = [self.splits.place_of(row) for row in compress(rows, kept)]
+        return list(compress(framed, kept)), places
 
     def _cached_rows(self, name: str, prompts: Rows, prefix: str = "") -> Rows:
         """Return rows that are sampled once for all attempts at a run.
@@ -126,9 +106,8 @@ class DatasetBuilder:
         if not notes:
             rows, note = self._sample(prompts)
             notes = [f"{prefix}{note}"]
-            lines = [json.dumps(row, ensure_ascii=False) for row in rows]
-            text = "\n".join(lines) + "\n"
-            self.recorder.write_file(file, lambda path: _write_text(path, text))
+            text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            self.recorder.write_file(file, lambda path: path.write_text(text, encoding="utf-8"))
             self.recorder.event("sampled", file=name, note=notes[0])
             broadcast(None)  # the file is there
         self.recorder.notes.append(notes[-1])
@@ -195,22 +174,21 @@ def shared_prompts(
 ) -> list[Rows]:
     """Return the held-out prompts as each policy reads them: those short enough for all."""
     framed = [frame(splits.heldout, spec.data, policy.chat) for policy in policies]
-    fits = [
-        _short_enough(rows, spec, policy) for rows, policy in zip(framed, policies, strict=True)
-    ]
-    shared = [all(each) for each in zip(*fits, strict=True)]
-    if dropped := shared.count(False):
+    kept = _short_enough(framed, policies, spec, notes)
+    return [list(compress(rows, kept)) for rows in framed]
+
+
+def _short_enough(
+    framed: Sequence[Rows], policies: Sequence[Policy], spec: RunSpec, notes: list[str]
+) -> list[bool]:
+    """Return which rows, framed for each policy, have prompts that are short enough for all."""
+    longest = [0] * len(framed[0])
+    for rows, policy in zip(framed, policies, strict=True):
+        lengths = [len(ids) for ids in policy.encode([row["prompt"] for row in rows])]
+        if problems := no_prompt_left(lengths, spec):
+            raise UserError(problems)
+        longest = [max(pair) for pair in zip(longest, lengths, strict=True)]
+    kept = [length <= spec.data.max_prompt_length for length in longest]
+    if dropped := kept.count(False):
         notes.append(over_prompt_note(dropped, spec))
-    return [[row for row, keep in zip(rows, shared, strict=True) if keep] for rows in framed]
-
-
-def _short_enough(rows: Rows, spec: RunSpec, policy: Policy) -> list[bool]:
-    limit = spec.data.max_prompt_length
-    lengths = [len(ids) for ids in policy.encode([row["prompt"] for row in rows])]
-    if problems := no_prompt_left(lengths, spec):
-        raise UserError(problems)
-    return [length <= limit for length in lengths]
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    return kept

@@ -52,9 +52,6 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
     """Turn a disk that takes no more, inside the block, into a `RunFailed` that says what to do.
 
     A checkpoint that was cut off by it is removed; those before it stay.
-
-    Args:
-        folder: the run's.
     """
     try:
         yield

@@ -23,12 +23,7 @@ from rlexp.spec.run import RunSpec
 
 
 def run_evaluation(spec: RunSpec, folder: Path, parent: str | None = None) -> None:
-    """Evaluate what the spec's algorithm names; the folder gets its card.
-
-    Args:
-        spec: whose algorithm is a `rlexp.algos.evaluate.Evaluate`.
-        folder: where everything goes; it exists and holds `config.yaml`.
-        parent: MLflow run under which this one is nested.
+    """Evaluate what the spec's `rlexp.algos.evaluate.Evaluate` names; the folder gets its card.
 
     Raises:
         UserError, RunFailed: as `rlexp.run.run` does.
@@ -45,14 +40,13 @@ def run_evaluation(spec: RunSpec, folder: Path, parent: str | None = None) -> No
             final = _evaluate_one(parts, policy, scorer, step)
         else:
             final = _evaluate_against(parts, policy, second, scorer, step)
-        if parts.recording:
-            parts.recording.card.finish(final, step)
+        if parts.card:
+            parts.card.finish(final, step)
 
 
 def _evaluate_one(parts: RunParts, policy: Policy, scorer: Scorer, step: int) -> Evaluation:
     spec, kind, evaluator = parts.spec, parts.spec.algo.model_kind, parts.evaluator
-    dataset = DatasetBuilder(spec, parts.folder, parts.splits, policy, parts.recorder, scorer)
-    rows = dataset.eval_rows(kind)
+    rows = DatasetBuilder(parts, policy, scorer).eval_rows(kind)
     evaluator.begin(kind, policy, rows, scorer)
     parts.baseline.check_columns()
     evaluator.left_out = reference_metrics()

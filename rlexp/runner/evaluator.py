@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from rlexp.evaluation.judge_win_rate import check_judge_answers
 from rlexp.evaluation.results import Evaluation
@@ -25,20 +25,14 @@ from rlexp.spec.model_kind import ModelKind
 from rlexp.spec.run import RunSpec
 
 Rows = list[dict[str, Any]]
-T = TypeVar("T")
 
 
 class Evaluator:
     """Evaluates one run's policy on its held-out rows.
 
-    Args:
-        spec: the run.
-        folder: the run's.
-        texts: held-out texts for perplexity.
-        recorder: is told of each evaluation.
-        reporter: hears how the run gets on, where that may end it.
-
     Attributes:
+        texts: held-out texts for perplexity.
+        reporter: hears how the run gets on, where that may end it.
         kind, policy, rows, scorer: what is evaluated, on which rows, by whose reward; set by
             `begin`.
         initial: the evaluation that everything later is compared with.
@@ -69,16 +63,15 @@ class Evaluator:
 
     def evaluate(self, step: int, spec: EvalSpec, *, trained: bool) -> Evaluation:
         """Return an evaluation that is not recorded, as large as `spec` says."""
-        evaluation = self.kind.evaluate(
-            self.policy,
-            self.rows,
-            self.scorer.held_out(step),
-            self.texts,
-            spec,
-            trained=trained,
-            grammatical=self.spec.data.grammatical,
-        )
-        return without_metrics(evaluation, self.left_out) if self.left_out else evaluation
+        evaluate, grammatical = self.kind.evaluate, self.spec.data.grammatical
+        inputs = self.policy, self.rows, self.scorer.held_out(step), self.texts, spec
+        evaluation = evaluate(*inputs, trained=trained, grammatical=grammatical)
+        parts = ("metrics", "intervals", "ratios")
+        kept = {part: self._kept(getattr(evaluation, part)) for part in parts}
+        return replace(evaluation, **kept)
+
+    def _kept(self, values: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if name not in self.left_out}
 
     def evaluate_and_log(self, step: int, *, trained: bool) -> Evaluation:
         """Evaluate as `eval` says, and record what was measured at `step`."""
@@ -135,17 +128,3 @@ class Evaluator:
         return {LENGTH: lengths} | {
             name: [row.get(name) for row in rows] for name in self.spec.eval.slices
         }
-
-
-def without_metrics(evaluation: Evaluation, names: Sequence[str]) -> Evaluation:
-    """Return the evaluation without some of its metrics."""
-
-    def kept(values: dict[str, T]) -> dict[str, T]:
-        return {name: value for name, value in values.items() if name not in names}
-
-    return replace(
-        evaluation,
-        metrics=kept(evaluation.metrics),
-        intervals=kept(evaluation.intervals),
-        ratios=kept(evaluation.ratios),
-    )

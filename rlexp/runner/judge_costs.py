@@ -11,10 +11,9 @@ Amounts = dict[str, float]
 
 
 class JudgeUsage:
-    """The run's part of what its process has used, and what is known of the other processes.
+    """The run's part of what its process, and so far as is known the others, have used.
 
-    Args:
-        history: metrics by step of earlier attempts at the run, which the first process knows.
+    The first process knows the metrics by step of earlier attempts at the run.
     """
 
     def __init__(self, history: History = ()) -> None:
@@ -51,13 +50,14 @@ class JudgeUsage:
             f"judges: {names['requests']:,.0f} requests, {names['cached']:,.0f} answers from the "
             f"cache, {names['input_tokens']:,.0f} tokens in, {names['output_tokens']:,.0f} out"
         )
-        if names["cost"]:
-            text += f", cost {names['cost']:,.4f}"
-        if names["retries"]:
-            text += f"; {names['retries']:,.0f} requests were sent again"
-        if names["unanswered"]:
-            text += f"; {names['unanswered']:,.0f} questions had no readable answer"
-        return [text]
+        more = {
+            "cost": ", cost {:,.4f}",
+            "retries": "; {:,.0f} requests were sent again",
+            "unanswered": "; {:,.0f} questions had no readable answer",
+        }
+        return [
+            text + "".join(words.format(names[name]) for name, words in more.items() if names[name])
+        ]
 
     def _this_process(self) -> Amounts:
         return {name: value - self._before[name] for name, value in usage().metrics().items()}

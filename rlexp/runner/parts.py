@@ -13,17 +13,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rlexp.config.stored import read_config
 from rlexp.data.load import Splits, load_data
 from rlexp.data.perplexity_texts import with_texts_of
 from rlexp.data.rendering.row_report import check_rows
 from rlexp.models.locate import fetch, local_folder, made_folder
 from rlexp.models.tokenizer import ModelTokenizer
 from rlexp.registry.versions import find_version
+from rlexp.runner.checks.reward_rows import check_reward_rows
 from rlexp.runner.error_messages import explain_failures, explain_full_disk
 from rlexp.runner.pruning import TrialReporter
 from rlexp.runner.resolved_settings import resolved_settings
-from rlexp.runtime.device import join_processes, prepare
+from rlexp.runtime.device import prepare
 from rlexp.runtime.environment import hub_closed, share_cores, silence_libraries
+from rlexp.runtime.run_folder import CONFIG
 from rlexp.scoring import Scorer
 from rlexp.scoring.all_gather import AllGather, SingleProcess
 from rlexp.spec.checks.model import heads_needed
@@ -36,41 +39,16 @@ if TYPE_CHECKING:
     import torch
     from accelerate import PartialState
 
-    from rlexp.guards.monitor import GuardMonitor
     from rlexp.models.policy import Policy
     from rlexp.runner.best_of_n import BestOfNBaseline
     from rlexp.runner.card_writer import CardWriter
     from rlexp.runner.evaluator import Evaluator
-    from rlexp.runner.recorder import Recorder, RunRecorder
-
-
-@dataclass(frozen=True)
-class Recording:
-    """What the first process has beside the others.
-
-    Attributes:
-        recorder: keeps what the run tells.
-        monitor: the guards.
-        card: writes it.
-    """
-
-    recorder: RunRecorder
-    monitor: GuardMonitor
-    card: CardWriter
+    from rlexp.runner.recorder import Recorder
 
 
 @dataclass
 class RunParts:
-    """The parts of a run in one of its processes.
-
-    Attributes:
-        recorder: what the run tells; it keeps nothing but in the first process.
-        evaluator, baseline: measure the policy, in all processes together.
-        recording: of the first process; None in the others.
-        reader: the model's tokenizer, by which the rows have been checked; None where the model is
-            yet to be made.
-        stack: closes with the run.
-    """
+    """The parts of a run in one of its processes."""
 
     spec: RunSpec
     folder: Path
@@ -78,15 +56,18 @@ class RunParts:
     device: torch.device
     processes: PartialState
     recorder: Recorder
+    """What the run tells; it keeps nothing but in the first process."""
     evaluator: Evaluator
+    """Measures the policy, as the baseline does, in all processes together."""
     baseline: BestOfNBaseline
-    recording: Recording | None
+    card: CardWriter | None
+    """The first process's, with its recorder and guards; None in the others."""
     stack: ExitStack
     reader: ModelTokenizer | None
+    """The model's tokenizer, by which rows are checked; None where the model is yet to be made."""
 
     def load(self, kind: ModelKind) -> Policy:
         """Load the run's policy, with what algorithm and rewards bring along; people are told."""
-
         policy = self.load_policy(kind, self.spec.model, self._prepare_components)
         if self.reader is None:
             self.reader = ModelTokenizer.load(self.spec.model, policy.folder)
@@ -98,13 +79,7 @@ class RunParts:
     def load_policy(
         self, kind: ModelKind, model: ModelSpec, then: Callable[[], None] = lambda: None
     ) -> Policy:
-        """Load a model as the run loads its policy.
-
-        Args:
-            kind: what it is.
-            model: which one.
-            then: called behind it; the first process comes first with that, too.
-        """
+        """Load a model as the run's policy is loaded; each process calls `then` behind it."""
         from rlexp.models.load import load_policy
 
         spec = self.spec.model_copy(update={"model": model})
@@ -140,8 +115,18 @@ class RunParts:
         self.stack.enter_context(hub_closed())
         spec, processes = self.spec, self.processes.num_processes
         together = AllGather() if processes > 1 else SingleProcess()
-        scorer = Scorer(spec.reward, spec.scoring, processes, together)
-        return self.stack.enter_context(scorer)
+        return self.stack.enter_context(Scorer(spec.reward, spec.scoring, processes, together))
+
+    def probe_reward(self, policy: Policy) -> None:
+        """Say what cheap strategies earn, and have the guards watch those that pay."""
+        from rlexp.probing.before_training import probe_before_training
+
+        end_token = policy.tokenizer.eos_token
+        paid = probe_before_training(
+            self.spec, self.folder, self.splits, self.recorder, policy.chat, end_token
+        )
+        if self.card:
+            self.card.monitor.strategies = paid
 
 
 @contextmanager
@@ -166,31 +151,34 @@ def set_up(
     share_cores()
     splits, reader, warnings = _read_data(spec, models)
 
+    from rlexp.cards.mlflow_note import note_at_start
     from rlexp.guards.monitor import GuardMonitor
     from rlexp.runner.best_of_n import BestOfNBaseline
-    from rlexp.runner.card_writer import card_writer_of, description_of
+    from rlexp.runner.card_writer import CardWriter
     from rlexp.runner.evaluator import Evaluator
     from rlexp.runner.recorder import RunRecorder, open_recorder
 
     with ExitStack() as stack:
         # recorder and card, in the first process
         stack.enter_context(explain_full_disk(folder))
-        description = description_of(spec, folder)
+        description = note_at_start(read_config(folder / CONFIG), folder)
         recorder = stack.enter_context(open_recorder(spec, folder, splits, description, parent))
         tell(recorder, warnings)
         evaluator = Evaluator(spec, folder, splits.texts, recorder, reporter)
         baseline = BestOfNBaseline(evaluator)
-        recording = None
+        card = None
         if isinstance(recorder, RunRecorder):
-            monitor = GuardMonitor(spec, folder, recorder)
-            card = card_writer_of(spec)(recorder, evaluator, baseline, monitor)
-            recording = Recording(recorder, monitor, card)
+            tracker, notes = recorder.tracker, recorder.notes
+            monitor = GuardMonitor(spec, folder, tracker, notes, recorder.say)
+            card = CardWriter(recorder, evaluator, baseline, monitor)
             stack.enter_context(card.on_failure())
         stack.enter_context(explain_failures(spec))
         stack.enter_context(explain_full_disk(folder))  # while it can still be recorded
         # device and processes
+        from accelerate import PartialState
+
         device = prepare(spec.hardware, spec.seed)
-        processes = join_processes(device)
+        processes = PartialState(cpu=device.type == "cpu")
         yield RunParts(
             spec,
             folder,
@@ -200,7 +188,7 @@ def set_up(
             recorder,
             evaluator,
             baseline,
-            recording,
+            card,
             stack,
             reader,
         )
@@ -211,6 +199,7 @@ def _read_data(
 ) -> tuple[Splits, ModelTokenizer | None, list[str]]:
     """Return the data, the tokenizer where the model is here, and what is worth knowing of rows."""
     splits = load_data(spec.data, rows_read(spec.algo, spec.data))
+    check_reward_rows(spec, splits)
     splits = with_texts_of(splits, spec.eval.texts_path)
     for model in models:
         fetch(model, model_folder_resolver(spec), heads_needed(spec.algo, spec.data))

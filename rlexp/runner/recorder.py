@@ -1,15 +1,14 @@
 """What records a run: its tracker, its clock, its voice on the terminal, and its notes.
 
-All processes of a run tell the same things to their recorder; the first process's keeps them, and
-the others' (`SilentRecorder`) does not.
+All processes of a run tell the same things to their recorder; the first process's (`RunRecorder`)
+keeps them, and the others' does not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol
 
 from rlexp.cards.cost import Clock
 from rlexp.data.load import Splits
@@ -17,7 +16,7 @@ from rlexp.evaluation.results import Evaluation
 from rlexp.evaluation.sample_rows import sample_row
 from rlexp.rendering.progress import Terminal
 from rlexp.runner.checkpoint_retention import KeptCheckpoints
-from rlexp.runner.judge_costs import JudgeUsage
+from rlexp.runner.judge_costs import History, JudgeUsage
 from rlexp.runner.pruning import PRUNED
 from rlexp.runtime.device import is_main_process
 from rlexp.runtime.run_folder import CHECKPOINTS, EVALUATIONS, SPOOL, step_file
@@ -30,76 +29,48 @@ Advance = Callable[[int, int, str], None]
 """Moves a progress bar: step, steps, and a few words."""
 
 
-class Recorder(Protocol):
-    """What the stages of a run may tell, in any of its processes."""
+class Recorder:
+    """What the stages of a run may tell; this one, of the processes beside the first, keeps
+    nothing.
 
-    notes: list[str]
-    """What was done to data and model on the way, in words for the card."""
-    usage: JudgeUsage
-    """What the run's judges have cost."""
+    Attributes:
+        notes: what was done to data and model on the way, in words for the card.
+        usage: what the run's judges have cost.
+    """
+
+    def __init__(self, notes: Iterable[str] = (), history: History = ()) -> None:
+        self.notes = list(notes)
+        self.usage = JudgeUsage(history)
 
     def phase(self, name: str) -> AbstractContextManager[None]:
         """Take the time of the block."""
-        ...
-
-    def bar(self, title: str) -> AbstractContextManager[Advance]:
-        """Show a progress bar for the time of the block."""
-        ...
-
-    def say(self, text: str) -> None:
-        """Print a line."""
-        ...
-
-    def earlier_events(self, kind: str) -> Sequence[Event]:
-        """Return the events of a kind that earlier attempts at the run have left."""
-        ...
-
-    def event(self, kind: str, **fields: object) -> None:
-        """Keep something that MLflow has no place for."""
-        ...
-
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Keep metrics of a step."""
-        ...
-
-    def provenance(self, **facts: object) -> None:
-        """Keep more of what decides the run's numbers."""
-        ...
-
-    def evaluation(self, step: int, evaluation: Evaluation) -> None:
-        """Keep all of an evaluation."""
-        ...
-
-    def write_file(self, file: Path, write: Callable[[Path], None]) -> None:
-        """Have a file of the run's folder written, once."""
-        ...
-
-
-class SilentRecorder:
-    """The recorder of the processes beside the first."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.usage = JudgeUsage()
-
-    def phase(self, name: str) -> AbstractContextManager[None]:
         return nullcontext()
 
     def bar(self, title: str) -> AbstractContextManager[Advance]:
+        """Show a progress bar for the time of the block."""
         return nullcontext(lambda step, steps, words: None)
 
-    def say(self, text: str) -> None: ...
+    def say(self, text: str) -> None:
+        """Print a line."""
+
     def earlier_events(self, kind: str) -> Sequence[Event]:
+        """Return the events of a kind that earlier attempts at the run have left."""
         return ()
 
-    def event(self, kind: str, **fields: object) -> None: ...
-    def log(self, metrics: Mapping[str, float], step: int) -> None: ...
-    def provenance(self, **facts: object) -> None: ...
-    def evaluation(self, step: int, evaluation: Evaluation) -> None: ...
-    def write_file(self, file: Path, write: Callable[[Path], None]) -> None: ...
+    def event(self, kind: str, **fields: object) -> None:
+        """Keep something that MLflow has no place for."""
+
+    def provenance(self, **facts: object) -> None:
+        """Keep more of what decides the run's numbers."""
+
+    def evaluation(self, step: int, evaluation: Evaluation) -> None:
+        """Keep all of an evaluation."""
+
+    def write_file(self, file: Path, write: Callable[[Path], object]) -> None:
+        """Have a file of the run's folder written, once."""
 
 
-class RunRecorder:
+class RunRecorder(Recorder):
     """The first process's recorder.
 
     Attributes:
@@ -110,43 +81,14 @@ class RunRecorder:
     """
 
     def __init__(self, spec: RunSpec, folder: Path, notes: Sequence[str], tracker: Tracker) -> None:
+        super().__init__(notes, tracker.history)
         self.spec, self.folder, self.tracker = spec, folder, tracker
         self.terminal = Terminal()
         self.clock = Clock()
         if tracker.told:
             self.clock.restore(tracker.told.phase_seconds, tracker.told.total_seconds)
-        self.usage = JudgeUsage(tracker.history)
         self.checkpoints = KeptCheckpoints(spec.train, folder / CHECKPOINTS, tracker)
-        self.notes: list[str] = list(notes)
         self.metrics_at: dict[int, dict[str, float]] = {}
-
-    @classmethod
-    @contextmanager
-    def open(
-        cls, spec: RunSpec, folder: Path, splits: Splits, description: str, parent: str | None
-    ) -> Iterator[RunRecorder]:
-        """Open the recorder of a run, which ends with the status that the block ends with.
-
-        Args:
-            spec: the run.
-            folder: the run's.
-            splits: its data.
-            description: Markdown, shown on the run's page.
-            parent: MLflow run under which this one is nested.
-
-        Raises:
-            UserError: a run that is resumed began with other data.
-        """
-        _check_same_data(RunHistory.read(folder / SPOOL), splits)
-        with Tracker.open(spec, folder, description=description, parent=parent) as tracker:
-            rows = len(splits.train) + len(splits.heldout)
-            tracker.dataset(spec.data.name, splits.source, splits.digest, splits.kind, rows)
-            yield cls(spec, folder, splits.notes, tracker)
-
-    @property
-    def history(self) -> Sequence[tuple[int, Mapping[str, float]]]:
-        """Metrics by step, of all attempts at the run."""
-        return self.tracker.history
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -168,17 +110,6 @@ class RunRecorder:
     def event(self, kind: str, **fields: object) -> None:
         self.tracker.event(kind, **fields)
 
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        self.tracker.log(metrics, step)
-
-    def tag(self, key: str, value: str) -> None:
-        """Leave a tag on the MLflow run."""
-        self.tracker.tag(key, value)
-
-    def samples(self, name: str, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Leave a table among the MLflow run's artifacts."""
-        self.tracker.samples(name, step, rows)
-
     def provenance(self, **facts: object) -> None:
         self.tracker.origin(**facts)
 
@@ -189,7 +120,7 @@ class RunRecorder:
         self.tracker.samples("samples", step, [sample_row(sample) for sample in evaluation.samples])
         self.metrics_at[step] = metrics
 
-    def write_file(self, file: Path, write: Callable[[Path], None]) -> None:
+    def write_file(self, file: Path, write: Callable[[Path], object]) -> None:
         write(file)
 
     def checkpoint_saved(self, step: int, folder: Path) -> None:
@@ -207,24 +138,32 @@ class RunRecorder:
 
     def tokens(self) -> int | None:
         """Return how many tokens the training has read or sampled; None if it does not count."""
-        counts = [
-            metrics["perf/tokens"]
-            for _, metrics in self.tracker.history
-            if "perf/tokens" in metrics
-        ]
+        name = "perf/tokens"
+        counts = [metrics[name] for _, metrics in self.tracker.history if name in metrics]
         return int(counts[-1]) if counts else None
 
 
 @contextmanager
 def open_recorder(
     spec: RunSpec, folder: Path, splits: Splits, description: str, parent: str | None
-) -> Iterator[RunRecorder | SilentRecorder]:
-    """Open this process's recorder; see `RunRecorder.open`."""
+) -> Iterator[Recorder]:
+    """Open this process's recorder of a run, which ends with the status that the block ends with.
+
+    Args:
+        description: Markdown, shown on the run's page.
+        parent: MLflow run under which this one is nested.
+
+    Raises:
+        UserError: a run that is resumed began with other data.
+    """
     if not is_main_process():
-        yield SilentRecorder()
+        yield Recorder()
         return
-    with RunRecorder.open(spec, folder, splits, description, parent) as recorder:
-        yield recorder
+    _check_same_data(RunHistory.read(folder / SPOOL), splits)
+    with Tracker.open(spec, folder, description=description, parent=parent) as tracker:
+        rows = len(splits.train) + len(splits.heldout)
+        tracker.dataset(spec.data.name, splits.source, splits.digest, splits.kind, rows)
+        yield RunRecorder(spec, folder, splits.notes, tracker)
 
 
 def evaluation_file(folder: Path, step: int) -> Path:

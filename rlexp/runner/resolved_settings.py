@@ -12,18 +12,11 @@ from rlexp.spec.run import RunSpec
 from rlexp.tracking.provenance.manifest import describe_weights
 
 if TYPE_CHECKING:
-    import torch
-
     from rlexp.models.policy import Policy
 
 
 def resolved_settings(spec: RunSpec, policy: Policy) -> dict[str, Any]:
-    """Return facts for the manifest: settings by config key, torch as it was built, the weights.
-
-    Args:
-        spec: the run, whose process has been prepared for it.
-        policy: as it was loaded.
-    """
+    """Return facts for the manifest: settings by config key, torch as it was built, the weights."""
     import torch
 
     device = policy.model.device
@@ -39,20 +32,10 @@ def resolved_settings(spec: RunSpec, policy: Policy) -> dict[str, Any]:
     files = describe_weights(policy.folder)
     if files["commit"]:
         settings["model.revision"] = files["commit"]
-    return {"resolved": settings, "torch": _torch(device), "weights": {"policy": files}}
-
-
-def _torch(device: torch.device) -> dict[str, Any]:
-    import torch
-
-    built: dict[str, Any] = {
-        "cpu kernels": torch.backends.cpu.get_cpu_capability(),
-        "MKL": torch.backends.mkl.is_available(),
-    }
+    backends = torch.backends
+    built: dict[str, Any] = {"cpu kernels": backends.cpu.get_cpu_capability()}
+    built["MKL"] = backends.mkl.is_available()
     if device.type == "cuda":
-        built |= {
-            "CUDA": torch.version.cuda,
-            "cuDNN": torch.backends.cudnn.version(),
-            "GPU": torch.cuda.get_device_name(device),
-        }
-    return built
+        built |= {"CUDA": torch.version.cuda, "cuDNN": backends.cudnn.version()}
+        built["GPU"] = torch.cuda.get_device_name(device)
+    return {"resolved": settings, "torch": built, "weights": {"policy": files}}

@@ -11,14 +11,7 @@ from transformers import PrinterCallback, TrainerCallback
 from rlexp.algos.common.trl import Training
 from rlexp.models.policy import Policy
 from rlexp.models.saving import name_base, save_policy
-from rlexp.runner.callbacks import (
-    BestMetric,
-    CheckGuards,
-    Checkpoints,
-    EvaluateEvery,
-    ProgressBar,
-    checkpoint_callbacks,
-)
+from rlexp.runner import callbacks as between_steps
 from rlexp.runner.parts import RunParts
 from rlexp.runtime.checkpoints import step_of
 from rlexp.runtime.device import is_main_process, mixed_bf16
@@ -33,27 +26,22 @@ Rows = list[dict[str, Any]]
 
 
 def train(parts: RunParts, policy: Policy, rows: Rows, scorer: Scorer, resume: Path | None) -> None:
-    """Train the policy, and leave it in the run's folder; every process does.
+    """Train the policy on framed rows, on from a checkpoint to `resume`; every process does.
 
-    Args:
-        parts: of the run.
-        policy: whose model is the trained one afterwards, with its adapter.
-        rows: of the algorithm's kind, framed.
-        scorer: calls the reward.
-        resume: checkpoint to go on from.
+    The policy's model is the trained one afterwards; it is left in the run's folder as well.
 
     Raises:
         Pruned: a reporter has given the run up.
     """
     spec, checkpoints, recorder = parts.spec, parts.folder / CHECKPOINTS, parts.recorder
-    evaluate = EvaluateEvery(spec.eval.every, parts.evaluator.evaluate_step)
+    evaluate = between_steps.EvaluateEvery(spec.eval.every, parts.evaluator.evaluate_step)
     bf16 = mixed_bf16(spec.hardware, parts.device)
     with recorder.bar("training") as advance:
         callbacks = _callbacks(parts, scorer, evaluate, checkpoints, advance)
         training = Training(spec, policy, rows, checkpoints, bf16, callbacks, scorer)
         begins = f", on from {resume.name}" if resume else ""
-        batch = f"{spec.train.max_steps} steps of {spec.train.batch_size}{begins}"
-        recorder.say(f"{'training':12} {batch}")
+        steps = f"{spec.train.max_steps} steps of {spec.train.batch_size}"
+        recorder.say(f"{'training':12} {steps}{begins}")
         trainer = spec.algo.build_trainer(training)
         trainer.remove_callback(PrinterCallback)
         if resume:
@@ -74,31 +62,34 @@ def train(parts: RunParts, policy: Policy, rows: Rows, scorer: Scorer, resume: P
 def _callbacks(
     parts: RunParts,
     scorer: Scorer,
-    evaluate: EvaluateEvery,
+    evaluate: between_steps.EvaluateEvery,
     checkpoints: Path,
     advance: Callable[[int, int, str], None],
 ) -> list[TrainerCallback]:
     """Return what happens between steps, in this order: record, evaluate, keep, judge."""
-    recording = parts.recording
-    callbacks = [*checkpoint_callbacks(parts.recorder.usage), save_moments(scorer)]
-    if recording:
-        recorder = recording.recorder
-        callbacks += [
-            tracking_callback(recorder.tracker),
-            BestMetric(recorder.checkpoints.check_metric),
-        ]
+    card = parts.card
+    callbacks: list[TrainerCallback] = [
+        between_steps.LogJudgeUsage(parts.recorder.usage),
+        between_steps.StopOnNaN(),
+        between_steps.RestoreTrainerState(),
+        between_steps.SaveBetweenRollouts(),
+        between_steps.BarrierOnSave(),
+        save_moments(scorer),
+    ]
+    if card:
+        tracker, checked = card.recorder.tracker, card.recorder.checkpoints
+        best_metric = between_steps.BestMetric(checked.check_metric)
+        callbacks += [tracking_callback(tracker), best_metric]
     callbacks.append(evaluate)
-    if recording:
-        recorder = recording.recorder
-        callbacks += [
-            Checkpoints(checkpoints, recorder.tracker.flush, recorder.checkpoint_saved),
-            ProgressBar(advance),
-        ]
-        if recording.monitor.reads_rollouts:
-            scorer.heard = recording.monitor.on_rollout
+    if card:
+        flush, saved = card.recorder.tracker.flush, card.recorder.checkpoint_saved
+        keep = between_steps.Checkpoints(checkpoints, flush, saved)
+        callbacks += [keep, between_steps.ProgressBar(advance)]
+        if card.monitor.reads_rollouts:
+            scorer.heard = card.monitor.on_rollout
     if parts.spec.guards.watched():
-        monitor = recording.monitor if recording else None
-        callbacks.append(CheckGuards(monitor, parts.evaluator.take_probe))
+        monitor = card.monitor if card else None
+        callbacks.append(between_steps.CheckGuards(monitor, parts.evaluator.take_probe))
     return callbacks
 
 

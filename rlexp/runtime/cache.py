@@ -10,24 +10,31 @@ from pathlib import Path
 
 from rlexp.spec.errors import Problem, UserError
 
-__all__ = ["cache_folder", "ensure_writable", "make_once"]
 
-
-def make_once(folder: Path, make: Callable[[Path], None]) -> Path:
-    """Return the folder, made by `make(draft)` if it is not there.
+def make_once(
+    folder: Path,
+    make: Callable[[Path], None],
+    is_whole: Callable[[Path], bool] = Path.is_dir,
+    family: str = "",
+) -> Path:
+    """Return the folder, made by `make(draft)` if it is not there, or not whole.
 
     Processes that ask at the same time make it once, and one that is killed half-way leaves nothing
-    that could be mistaken for it.
+    that could be mistaken for it. Of a family, `FAMILY-NAME`, one folder is made at a time, and
+    whoever makes the next one clears up behind the dead makers of all.
     """
-    if folder.is_dir():
+    if is_whole(folder):
         return folder
     from filelock import FileLock
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.parent / f"{folder.name}.lock"):
-        if not folder.is_dir():
-            for leftover in folder.parent.glob(f"{folder.name}.draft-*"):
+    with FileLock(folder.parent / f"{family or folder.name}.lock"):
+        if not is_whole(folder):
+            makers = f"{family}-*" if family else folder.name
+            for leftover in folder.parent.glob(f"{makers}.draft-*"):
                 shutil.rmtree(leftover)
+            if folder.exists():
+                shutil.rmtree(folder)
             prefix = f"{folder.name}.draft-"
             with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent) as place:
                 draft = Path(place, folder.name)
@@ -48,14 +55,10 @@ def ensure_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UserError(
-            Problem(
-                "RLEXP_CACHE",
-                f"{folder} ({error.strerror})",
-                "a folder that can be written to, for models that are made here",
-                "set the environment variable RLEXP_CACHE to such a folder",
-            )
-        ) from error
+        got = f"{folder} ({error.strerror})"
+        want = "a folder that can be written to, for models that are made here"
+        remedy = "set the environment variable RLEXP_CACHE to such a folder"
+        raise UserError(Problem("RLEXP_CACHE", got, want, remedy)) from error
 
 
 def cache_folder() -> Path:

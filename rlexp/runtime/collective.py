@@ -15,14 +15,9 @@ from rlexp.runtime.device import is_main_process
 T = TypeVar("T")
 
 
-def process_count() -> int:
-    """Return how many processes work on the run."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
 def broadcast(value: T) -> T:
     """Return the first process's value in every process; it must be picklable."""
-    if process_count() == 1:
+    if os.environ.get("WORLD_SIZE", "1") == "1":
         return value
     from accelerate.utils import broadcast_object_list
 

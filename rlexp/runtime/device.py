@@ -1,4 +1,4 @@
-"""The machine as torch sees it: device, threads, seeds, and this process's place among others."""
+"""The machine as torch sees it: device, cores, seeds, and this process's place among others."""
 
 from __future__ import annotations
 
@@ -14,10 +14,16 @@ from rlexp.spec.hardware import HardwareSpec
 
 if TYPE_CHECKING:
     import torch
-    from accelerate import PartialState
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Names of glibc's <malloc.h>."""
+
+
+def available_cores() -> int:
+    """Return the number of cores that the process is allowed to run on; at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def process_index() -> int:
@@ -26,7 +32,7 @@ def process_index() -> int:
 
 
 def is_main_process() -> bool:
-    """Whether this process evaluates, tracks and prints."""
+    """Return whether this process evaluates, tracks and prints."""
     return process_index() == 0
 
 
@@ -56,10 +62,10 @@ def prepare(hardware: HardwareSpec, seed: int) -> torch.device:
 def keep_freed_memory() -> None:
     """Have glibc keep what is freed for the next allocation, where this process runs on glibc.
 
-    Tensors of some megabytes come and go thousands of times a second in a training on the CPU.
-    By default glibc hands such pieces back to the system, which must clear each page again before
-    it is next used, which takes a good part of the time of a small model's step. Blocks above
-    32 MiB, the most that glibc lets be kept, still go back.
+    Tensors of some megabytes come and go thousands of times a second in a training on the CPU. By
+    default glibc hands such pieces back to the system, which must clear each page again before it
+    is next used: a good part of the time of a small model's step. Blocks above 32 MiB, the most
+    that glibc lets be kept, still go back.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
@@ -79,21 +85,15 @@ def _usable_device(requested: str) -> str:
     if usable[device]():
         return device
     got = f"{device}, which torch {torch.__version__} cannot use here"
+    want = "a device that torch can use"
     remedy = (
         "Install a torch built for it, or set hardware=cpu; `python -m rlexp doctor` tells more."
     )
-    raise UserError(Problem("hardware.device", got, "a device that torch can use", remedy))
+    raise UserError(Problem("hardware.device", got, want, remedy))
 
 
 def mixed_bf16(hardware: HardwareSpec, device: torch.device) -> bool:
-    """Whether the training step runs under bfloat16 autocast."""
+    """Return whether the training step runs under bfloat16 autocast."""
     if hardware.mixed_precision == "auto":
         return device.type == "cuda" and has_bf16("cuda")
     return hardware.mixed_precision == "bf16"
-
-
-def join_processes(device: torch.device) -> PartialState:
-    """Return Accelerate's view of the processes of this run, connected where there are several."""
-    from accelerate import PartialState
-
-    return PartialState(cpu=device.type == "cpu")

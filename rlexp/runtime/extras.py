@@ -61,13 +61,7 @@ def install_command(extra: str = "") -> str:
 
 
 def missing_packages(module: str, extra: str, key: str) -> list[Problem]:
-    """Return the problem where a module of an extra is not installed; it is not imported.
-
-    Args:
-        module: its name.
-        extra: the extra that brings it.
-        key: the config key whose choice needs it.
-    """
+    """Return the problem where an extra's module, which a key's choice needs, is not installed."""
     if importlib.util.find_spec(module) is not None:
         return []
     want = f"the extra `{extra}`"

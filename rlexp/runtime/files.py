@@ -7,13 +7,9 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, text: str, *, durable: bool = False) -> None:
-    """Write a text file in one step: whoever reads meanwhile finds the old text or the new one.
+    """Write a UTF-8 file in one step: whoever reads meanwhile finds the old text or the new one.
 
-    Args:
-        path: the file; its folder must exist.
-        text: written as UTF-8.
-        durable: wait until the disk has it, so that a power cut cannot leave an empty file either.
-            Takes milliseconds.
+    `durable` waits, for milliseconds, until a power cut cannot leave an empty file either.
     """
     draft = path.with_name(f"{path.name}.new")
     draft.write_text(text, encoding="utf-8")

@@ -35,11 +35,11 @@ class Held(Exception):
 
 
 @contextmanager
-def lock(folder: Path) -> Iterator[None]:
+def lock(folder: Path, timeout: float = _PROBE) -> Iterator[None]:
     """Be the only one alive on `folder`, which must exist, until the block is left.
 
     Raises:
-        Held: somebody else is, in this process or another one.
+        Held: somebody else is, in this process or another one, for `timeout` seconds.
         OSError: the folder is not there, or cannot be written.
     """
     from filelock import FileLock, Timeout
@@ -48,7 +48,7 @@ def lock(folder: Path) -> Iterator[None]:
         raise FileNotFoundError(f"no folder {folder}")
     file_lock = FileLock(
         folder / LOCK,
-        timeout=_PROBE,
+        timeout=timeout,
         poll_interval=0.01,
         thread_local=False,
         fallback_to_soft=False,  # a soft lock is a file that a killed process leaves behind
@@ -56,9 +56,9 @@ def lock(folder: Path) -> Iterator[None]:
     )
     try:
         file_lock.acquire()
-    except Timeout as timeout:
+    except Timeout as error:
         process = (folder / LOCK).read_text(encoding="utf-8") or "unknown"
-        raise Held(folder, f"process {process}") from timeout
+        raise Held(folder, f"process {process}") from error
     try:
         yield
     finally:
@@ -82,7 +82,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether somebody is alive on `folder`; changes nothing, creates nothing.
+    """Return whether somebody is alive on `folder`; changes nothing, creates nothing.
 
     By hand: filelock creates the file, must be allowed to write it, and knows no shared lock, so
     that two processes that only ask would each take the other for the holder.

@@ -20,6 +20,9 @@ SPOOL = "spool.jsonl"
 SENT = "spool.sent"
 """How much of the spool MLflow has."""
 
+PROBE = "probe.json"
+"""What cheap strategies earn from the reward, beside reference answers."""
+
 CHECKPOINTS = "checkpoints"
 """Folder of `step-000040/` and so on; see `rlexp.runtime.checkpoints`."""
 MODEL = "model"
@@ -42,6 +45,10 @@ GIT_DIFF = "git.diff"
 
 SWEEP_CONFIG = "multirun.yaml"
 """In a sweep's folder: its composed config."""
+STUDY = "study.db"
+"""In a sweep's folder: its trials, unless `sweep.storage` names another data base."""
+BEST_CONFIG = "best.yaml"
+"""In a sweep's folder: the config of its best trial."""
 PARENT = "parent.json"
 """In a sweep's folder: the MLflow run under which its trials are folded."""
 

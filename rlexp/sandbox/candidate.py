@@ -50,18 +50,13 @@ def _open_streams(stdin: str | None) -> None:
         os.lseek(3, 0, os.SEEK_SET)
         os.dup2(3, 0)
     os.close(3)
-    sys.stdin, sys.stdout, sys.stderr = (
-        _text_stream(0, "r"),
-        _text_stream(1, "w"),
-        _text_stream(2, "w"),
-    )
+    sys.stdin = _text_stream(0, "r")
+    sys.stdout, sys.stderr = _text_stream(1, "w"), _text_stream(2, "w")
 
 
 def _text_stream(file: int, mode: str) -> TextIO:
-    stream = open(  # noqa: SIM115 - it stays open until the process ends
-        file, mode, encoding="utf-8", errors="surrogateescape", closefd=False
-    )
-    return cast("TextIO", stream)
+    options: Any = {"encoding": "utf-8", "errors": "surrogateescape", "closefd": False}
+    return cast("TextIO", open(file, mode, **options))  # open until the process ends
 
 
 def _new_module(name: str) -> dict[str, Any]:
@@ -114,12 +109,12 @@ class ProgramServer:
             return {"raised": next(kinds).__name__, "text": _error_text(error)}
 
     def _answer(self, question: Frame) -> Frame:
-        if "names" in question:
-            defined = [name for name in question["names"] if name in self.names]
-            return self._reporting_errors(
-                lambda: {"value": {name: self._encoded(self.names[name]) for name in defined}}
-            )
-        return self._reporting_errors(lambda: self._call(question))
+        work = self._look_up if "names" in question else self._call
+        return self._reporting_errors(lambda: work(question))
+
+    def _look_up(self, question: Frame) -> Frame:
+        defined = [name for name in question["names"] if name in self.names]
+        return {"value": {name: self._encoded(self.names[name]) for name in defined}}
 
     def _call(self, question: Frame) -> Frame:
         name = question["do"]

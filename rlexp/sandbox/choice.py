@@ -8,14 +8,9 @@ from rlexp.sandbox.limits import Limits
 from rlexp.sandbox.means import STRONGEST_FIRST, Means, known_obstacle
 from rlexp.sandbox.worker import CannotStart, Worker
 
+_TIME = {"cpu_seconds": 1, "wall_seconds": 2.0}
 _SMALL_LIMITS = Limits(
-    cpu_seconds=1,
-    wall_seconds=2.0,
-    memory_mib=256,
-    disk_mib=1,
-    output_kib=1,
-    processes=2,
-    open_files=16,
+    **_TIME, memory_mib=256, disk_mib=1, output_kib=1, processes=2, open_files=16
 )
 
 

@@ -17,21 +17,14 @@ INSIDE, NOBODY = 1000, 65534
 """User and group as programs see themselves, and as the machine sees what root starts: root's own
 number is exempt from the limit on processes."""
 
-_NAMESPACES = (
-    linux.CLONE_NEWNS
-    | linux.CLONE_NEWPID
-    | linux.CLONE_NEWNET
-    | linux.CLONE_NEWIPC
-    | linux.CLONE_NEWUTS
-    | linux.CLONE_NEWCGROUP
-)
+_NAMESPACES = linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWNET
+_NAMESPACES |= linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP
 
 
 def enter_namespaces(shown: list[str]) -> None:
     """Enter new namespaces and a new root; the caller goes on as the first process in them.
 
-    Args:
-        shown: folders and files of the machine that stay, for reading.
+    What is shown of the machine, folders and files, stays for reading.
 
     Raises:
         OSError: the kernel or the administrator does not allow it.
@@ -77,11 +70,8 @@ def _open_proc() -> int:
 
 
 def _write_maps(proc: int, process: str, user: int, group: int) -> None:
-    for name, line in (
-        ("setgroups", "deny"),
-        ("uid_map", f"{INSIDE} {user} 1"),
-        ("gid_map", f"{INSIDE} {group} 1"),
-    ):
+    maps = {"uid_map": f"{INSIDE} {user} 1", "gid_map": f"{INSIDE} {group} 1"}
+    for name, line in {"setgroups": "deny", **maps}.items():
         file = os.open(f"{process}/{name}", os.O_WRONLY, dir_fd=proc)
         os.write(file, line.encode())
         os.close(file)

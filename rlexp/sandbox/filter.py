@@ -45,17 +45,14 @@ def _always(*numbers: tuple[int | None, int | None]) -> tuple[Denied, ...]:
 
 KERNEL = (
     *_always((101, 117), (310, 270), (311, 271), (312, 272), (438, 438)),  # tracing, others' memory
-    *_always(
-        (272, 97), (308, 268), (165, 40), (166, 39), (155, 41), (161, 51)
-    ),  # namespaces, mounts
+    # namespaces, mounts
+    *_always((272, 97), (308, 268), (165, 40), (166, 39), (155, 41), (161, 51)),
     *_always(*((number, number) for number in (428, 429, 430, 431, 432, 433, 442, 467, 468))),
     *_always((303, 264), (304, 265)),  # files by handle
-    *_always(
-        (321, 280), (298, 241), (323, 282), (425, 425), (426, 426), (427, 427)
-    ),  # bpf … io_uring
-    *_always(
-        (319, 279), (447, 447), (29, 194), (64, 190), (68, 186), (240, 180)
-    ),  # memory unlimited
+    # bpf … io_uring
+    *_always((321, 280), (298, 241), (323, 282), (425, 425), (426, 426), (427, 427)),
+    # memory unlimited
+    *_always((319, 279), (447, 447), (29, 194), (64, 190), (68, 186), (240, 180)),
     *_always((248, 217), (249, 218), (250, 219)),  # keys
     *_always((41, 198)),  # socket; socketpair stays
     *_always((175, 105), (313, 273), (176, 106), (246, 104), (320, 294), (169, 142)),  # the machine
@@ -75,10 +72,8 @@ WRITING = (
     Denied((437, 437), error=errno.ENOSYS),  # openat2 hides its flags
     *_always((85, None), (76, 45), (87, None), (263, 35), (82, None), (264, 38), (316, 276)),
     *_always((83, None), (258, 34), (84, None), (88, None), (266, 36), (86, None), (265, 37)),
-    *_always(
-        (90, None), (91, 52), (268, 53), (452, 452), (92, None), (93, 55), (94, None), (260, 54)
-    ),
-    *_always((133, None), (259, 33), (280, 88), (132, None), (235, None), (261, None)),
+    *_always((90, None), (91, 52), (268, 53), (452, 452), (92, None), (93, 55), (94, None)),
+    *_always((260, 54), (133, None), (259, 33), (280, 88), (132, None), (235, None), (261, None)),
     *_always((188, 5), (189, 6), (190, 7), (197, 14), (198, 15), (199, 16), (463, 463), (466, 466)),
 )
 OTHERS = (
@@ -88,10 +83,9 @@ OTHERS = (
     Denied((302, 261), any_of=_ANY),  # prlimit64 of another process
     Denied((203, 122), any_of=_ANY),  # sched_setaffinity of another process
     Denied((157, 167), equals=1),  # prctl: outlive the parent
-    *(Denied((72, 25), argument=1, equals=command) for command in (8, 10, 15)),  # fcntl: SIGIO to
-    *(
-        Denied((16, 29), argument=1, equals=request) for request in (0x8901, 0x8902)
-    ),  # whom it likes
+    # fcntl, ioctl: SIGIO to whom it likes
+    *(Denied((72, 25), argument=1, equals=command) for command in (8, 10, 15)),
+    *(Denied((16, 29), argument=1, equals=request) for request in (0x8901, 0x8902)),
 )
 """Reaching other processes: signals, priorities, limits."""
 

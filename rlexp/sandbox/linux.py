@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 
-CLONE_NEWNS = 0x20000
-CLONE_NEWCGROUP = 0x2000000
-CLONE_NEWUTS = 0x4000000
-CLONE_NEWIPC = 0x8000000
-CLONE_NEWUSER = 0x10000000
-CLONE_NEWPID = 0x20000000
-CLONE_NEWNET = 0x40000000
-
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
+CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x2000000, 0x4000000, 0x8000000
 MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 0x2, 0x4, 0x1000, 0x4000, 0x40000
 MNT_DETACH = 2
 ATTR_RDONLY, ATTR_NOSUID, ATTR_NODEV = 0x1, 0x2, 0x4
 
-PR_SET_PDEATHSIG = 1
-_SIGKILL = 9
-_PR_SET_DUMPABLE = 4
-_PR_SET_NO_NEW_PRIVS = 38
+PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _SYS_MOUNT_SETATTR = 442  # the same number on every machine type, as are all from 424 on
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
@@ -56,10 +48,9 @@ def unmount(target: str) -> None:
 def set_mount_attributes(target: str, attributes: int, recursive: bool) -> None:
     """Add attributes to a mount, and to those below it; none is ever taken away."""
     fields = (ctypes.c_uint64 * 4)(attributes, 0, 0, 0)
-    flags = _AT_RECURSIVE if recursive else 0
+    place = (_AT_FDCWD, target.encode(), _AT_RECURSIVE if recursive else 0)
     number = ctypes.c_long(_SYS_MOUNT_SETATTR)
-    path = target.encode()
-    result = _libc.syscall(number, _AT_FDCWD, path, flags, fields, ctypes.c_size_t(32))
+    result = _libc.syscall(number, *place, fields, ctypes.c_size_t(32))
     _check(result, f"mount_setattr {target}")
 
 
@@ -71,7 +62,7 @@ def pivot_root(new: str, old: str) -> None:
 
 def die_with_parent() -> None:
     """Be killed when the thread that started this process ends."""
-    _check(_libc.prctl(PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0), "prctl PDEATHSIG")
+    _check(_libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl PDEATHSIG")
 
 
 def hide_memory() -> None:
@@ -94,6 +85,6 @@ class _SockFprog(ctypes.Structure):
 
 def install_filter(program: bytes) -> None:
     """Let a seccomp program (an array of `struct sock_filter`) decide on every system call."""
-    pr_set_seccomp, mode_filter, instruction_size = 22, 2, 8
+    mode_filter, instruction_size = 2, 8
     argument = _SockFprog(len(program) // instruction_size, program)
-    _check(_libc.prctl(pr_set_seccomp, mode_filter, ctypes.byref(argument), 0, 0), "seccomp")
+    _check(_libc.prctl(_PR_SET_SECCOMP, mode_filter, ctypes.byref(argument), 0, 0), "seccomp")

@@ -53,13 +53,8 @@ def command(means: Means, limits: Limits) -> list[str]:
     linter = importlib.util.find_spec("pycodestyle")
     executable = os.path.realpath(sys.executable)
     shown = [*_SYSTEM, os.path.realpath(sys.base_prefix), os.path.realpath(sys.base_exec_prefix)]
-    options = {
-        "means": means,
-        "limits": asdict(limits),
-        "shown": _outermost(shown),
-        "linter": linter.origin if linter else None,
-        "path": str(_PACKAGE.parent),
-    }
+    options = {"means": means, "limits": asdict(limits), "shown": _outermost(shown)}
+    options |= {"linter": linter.origin if linter else None, "path": str(_PACKAGE.parent)}
     start = (
         f"import sys; sys.path.append({str(_PACKAGE.parent)!r}); "
         "from rlexp.sandbox.zygote import main; main()"

@@ -46,18 +46,14 @@ class Program:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of a program's tests.
-
-    Attributes:
-        parses: whether it is Python.
-        style: share of its lines without a complaint; None where that was not asked for.
-        passed: for each test.
-        why: for each test, why it failed; empty where it passed.
-    """
+    """The result of a program's tests."""
 
     parses: bool
+    """Whether it is Python."""
     style: float | None
+    """Share of its lines without a complaint; None where that was not asked for."""
     passed: tuple[bool, ...]
+    """For each test; why it failed, or nothing."""
     why: tuple[str, ...]
 
 

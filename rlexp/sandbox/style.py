@@ -14,8 +14,7 @@ def load_linter(path: str | None) -> ModuleType | None:
     if path is None:
         return None
     spec = importlib.util.spec_from_file_location("pycodestyle", path)
-    assert spec is not None
-    assert spec.loader is not None
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -34,10 +33,7 @@ def parses(code: str) -> bool:
 
 
 def style_share(code: str, linter: Any) -> float:
-    """Return the share of lines with code without a complaint of pycodestyle's default checks.
-
-    0 for a text without such lines.
-    """
+    """Return the share of lines with code without a complaint of pycodestyle, or 0."""
     lines = [line + "\n" for line in code.strip("\n").split("\n")]
     wrong: set[int] = set()
 

@@ -78,8 +78,7 @@ class CandidateProxy:
     def _value(self, answer: Frame) -> object:
         if "raised" in answer:
             kind = getattr(builtins, str(answer["raised"]), None)
-            text = str(answer.get("text", ""))[:ERROR_LENGTH]
-            raise _exception(kind, text)
+            raise _exception(kind, str(answer.get("text", ""))[:ERROR_LENGTH])
         return answer.get("value")
 
     def _send(self, message: Frame) -> None:
@@ -174,17 +173,11 @@ class RemoteObject:
             return object.__getattribute__(self, name)
         return object.__getattribute__(self, "candidate").call("getattr", self, name)
 
-    __setattr__ = _unary("setattr")
-    __call__ = _unary("call")
-    __iter__ = _unary("iter")
-    __next__ = _unary("next")
-    __len__ = _unary("len")
-    __bool__ = _unary("truth")
-    __str__ = _unary("str")
-    __repr__ = _unary("repr")
-    __getitem__ = _unary("getitem")
-    __setitem__ = _unary("setitem")
-    __delitem__ = _unary("delitem")
+    __setattr__, __call__ = _unary("setattr"), _unary("call")
+    __iter__, __next__ = _unary("iter"), _unary("next")
+    __len__, __bool__ = _unary("len"), _unary("truth")
+    __str__, __repr__ = _unary("str"), _unary("repr")
+    __getitem__, __setitem__, __delitem__ = map(_unary, ("getitem", "setitem", "delitem"))
     __eq__, __ne__ = _binary("eq"), _binary("ne")
     __lt__, __le__ = _binary("lt"), _binary("le")
     __gt__, __ge__ = _binary("gt"), _binary("ge")
@@ -198,10 +191,7 @@ def run_tests(
 ) -> Iterator[tuple[bool, str]]:
     """Yield whether each test passes, and why not; end early when the candidate does.
 
-    Args:
-        candidate: the program, running.
-        setup: source that the data puts before program and tests; its imports are made here too.
-        tests: sources.
+    The setup stands before program and tests; what it imports is imported here too.
     """
     try:
         candidate.wait_until_loaded()

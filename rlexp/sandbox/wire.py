@@ -16,9 +16,7 @@ Frame = dict[str, Any]
 """A message between the processes, as JSON has it."""
 _LENGTH = struct.Struct(">I")
 _CONTAINERS: dict[str, type[tuple[object, ...] | set[object] | frozenset[object]]] = {
-    "tuple": tuple,
-    "set": set,
-    "frozenset": frozenset,
+    kind.__name__: kind for kind in (tuple, set, frozenset)
 }
 
 
@@ -82,10 +80,8 @@ class Channel:
 def to_wire(value: object, keep: Callable[[object], Frame]) -> object:
     """Return a value as JSON: what JSON lacks becomes a dictionary of one entry, named by its type.
 
-    Args:
-        value: None, a number, a text, bytes, a container of such; of a subclass, what the base
-            class sees.
-        keep: makes an entry of an object of any other type, which stays in this process.
+    Of a subclass, what the base class sees is taken. `keep` makes an entry of an object of any type
+    but numbers, texts, bytes and containers, which stays in this process.
 
     >>> to_wire({"a": (1, 2.0)}, keep=lambda other: {"object": 0})
     {'dict': [['a', {'tuple': [1, 2.0]}]]}
@@ -118,9 +114,8 @@ def to_wire(value: object, keep: Callable[[object], Frame]) -> object:
 def from_wire(data: Any, resolve: Callable[[str, Any], object]) -> Any:
     """Return the value that `to_wire` has made data of.
 
-    Args:
-        data: from a frame; it may be anything.
-        resolve: finds the object behind an entry that `keep` has made, from its name and number.
+    The data may be anything. `resolve` finds the object behind an entry that `keep` has made, from
+    its name and number.
 
     Raises:
         ValueError, TypeError: data that no value makes.

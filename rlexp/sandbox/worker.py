@@ -28,14 +28,10 @@ class Worker:
         self.limits = limits
         our_end, zygotes_end = socket.socketpair()
         with tempfile.TemporaryFile() as stderr, zygotes_end:
+            files = {"stdin": zygotes_end.fileno(), "stdout": subprocess.DEVNULL, "stderr": stderr}
+            env = {"PYTHONHASHSEED": "0", "PATH": "/usr/local/bin:/usr/bin:/bin"}
             self._process = subprocess.Popen(
-                command(means, limits),
-                stdin=zygotes_end.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-                env={"PYTHONHASHSEED": "0", "PATH": "/usr/local/bin:/usr/bin:/bin"},
-                cwd="/",
-                start_new_session=True,
+                command(means, limits), **files, env=env, cwd="/", start_new_session=True
             )
             zygotes_end.close()  # so that its death is seen here
             our_end.settimeout(_START_SECONDS)

@@ -158,16 +158,14 @@ def _read_output(output: int, channel: Channel, program: int) -> Frame:
     return {"printed": b"".join(parts).decode(errors="replace"), "ended": ended}
 
 
-def _become_candidate(
-    channel: socket.socket, output: int, limits: Limits, isolated: bool
-) -> NoReturn:
+def _become_candidate(end: socket.socket, output: int, limits: Limits, isolated: bool) -> NoReturn:
     on_linux = sys.platform == "linux"
     if on_linux:
         linux.die_with_parent()
     os.setsid()  # a signal to its process group would reach beyond its namespace
     # files: 0 to 2 are the streams, 3 becomes standard input, 9 is the channel; all others close,
     # above all the zygote's socket
-    os.dup2(channel.fileno(), 9)
+    os.dup2(end.fileno(), 9)
     os.dup2(output, 1)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)

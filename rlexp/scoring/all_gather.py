@@ -22,10 +22,8 @@ class SingleProcess:
     """The only process of a run, whose part of a batch is all of it."""
 
     def gather_rows(self, rows: list[list[Value]]) -> tuple[list[list[Value]], slice]:
-        """Return the rows of all processes, in order of their ranks, and where this one's stand.
-
-        Args:
-            rows: of values, as many and as long in every process.
+        """Return all processes' rows, as many and as long in each, by rank, and where this one's
+        stand.
         """
         return rows, slice(0, len(rows))
 
@@ -47,9 +45,8 @@ class AllGather(SingleProcess):
         local = torch.tensor(numbers, dtype=torch.float64, device=state.device)
         gathered: torch.Tensor = gather(local)  # pyright: ignore[reportAssignmentType]
         start = state.process_index * len(rows)
-        all_rows = [
-            [None if math.isnan(value) else value for value in row] for row in gathered.tolist()
-        ]
+        found = gathered.tolist()
+        all_rows = [[None if math.isnan(value) else value for value in row] for row in found]
         return all_rows, slice(start, start + len(rows))
 
     def first_given(self, candidate: T | None) -> T | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rlexp.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
-    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+    from transformers import TrainerCallback
 
 STATE = "reward.json"
 
@@ -23,13 +23,7 @@ def save_moments(scorer: Scorer) -> TrainerCallback:
     from transformers import TrainerCallback
 
     class SaveMoments(TrainerCallback):
-        def on_save(
-            self,
-            args: TrainingArguments,
-            state: TrainerState,
-            control: TrainerControl,
-            **kwargs: object,
-        ) -> None:
+        def on_save(self, args, state, control, **kwargs) -> None:
             if scorer.moments and state.is_world_process_zero:  # all processes have the same
                 folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
                 (folder / STATE).write_text(json.dumps(scorer.state()) + "\n", encoding="utf-8")

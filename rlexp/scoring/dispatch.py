@@ -12,9 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
-from typing import Self
 
-from rlexp.runtime.cpu import available_cores
+from rlexp.runtime.device import available_cores
 from rlexp.scoring.pool import WorkerPool
 from rlexp.scoring.term_call import Batch, TermResult, call, under_own_key
 from rlexp.spec.reward import Place, Term
@@ -32,10 +31,9 @@ Result = Callable[[], TermResult]
 
 
 class Dispatch:
-    """Calls the terms of a reward.
+    """Calls the terms of a reward, by name.
 
     Args:
-        terms: by name.
         workers: processes; None: as many as there are cores for.
         processes: of the run, which share the cores.
         allow_missing: whether a term goes on behind a completion that it fails on.
@@ -54,10 +52,8 @@ class Dispatch:
         self._seconds_per_completion: dict[str, float] = {}
         self._seconds_in_main = 0.0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
+    def close(self) -> None:
+        """End worker processes and threads."""
         if self._pool:
             self._pool.close()
             self._pool = None

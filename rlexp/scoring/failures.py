@@ -14,18 +14,10 @@ from rlexp.spec.scoring import ScoringSpec
 
 SHOWN = 300
 """Characters of a prompt and of a completion that a message shows."""
-CANNOT_TELL = "it gave None: it cannot tell"
 
 
 class Checks:
-    """Refuses the scores of a batch, in words that name the term, the sample and the step.
-
-    Args:
-        reward: that scores the batch.
-        batch: what it is called with.
-        when: such as "at step 3".
-        spec: what is forgiven.
-    """
+    """Refuses the scores of a batch, in words that name term, sample and step."""
 
     def __init__(self, reward: RewardSpec, batch: Batch, when: str, spec: ScoringSpec) -> None:
         self.reward, self.batch, self.when, self.spec = reward, batch, when, spec
@@ -60,11 +52,6 @@ class Checks:
         gathering: SingleProcess,
     ) -> None:
         """Refuse a batch of which too much is missing.
-
-        Args:
-            values: of the whole batch, over all processes.
-            results: of this process.
-            gathering: what connects the processes.
 
         Raises:
             RunFailed: with the count and an example.
@@ -101,11 +88,9 @@ class Checks:
         return f"the reward's term {name}" if name else f"the reward {self.reward.name}"
 
     def _sample(self, index: int) -> str:
-        completion, prompt = self.batch.completions[index], self.batch.prompts[index]
-        return (
-            f"sample {index}, the completion {_shortened(completion)} "
-            f"of the prompt {_shortened(prompt)}"
-        )
+        texts = self.batch.completions[index], self.batch.prompts[index]
+        completion, prompt = map(_shortened, texts)
+        return f"sample {index}, the completion {completion} of the prompt {prompt}"
 
     def _example(self, result: TermResult) -> str | None:
         """Describe a missing value of this process, if possible one that the term failed on."""
@@ -114,7 +99,7 @@ class Checks:
             return f"{self._sample(first.index)}: it {first.what}"
         if None not in result.values:
             return None
-        return f"{self._sample(result.values.index(None))}: {CANNOT_TELL}"
+        return f"{self._sample(result.values.index(None))}: it gave None: it cannot tell"
 
 
 def _shortened(text: Text) -> str:

@@ -21,13 +21,7 @@ EPSILON = 1e-8
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean and spread of the values seen so far.
-
-    Attributes:
-        count: of the values.
-        mean: of them.
-        squares: sum of their squared distances from the mean.
-    """
+    """Count, mean, and sum of squared distances from the mean, of the values seen so far."""
 
     count: int = 0
     mean: float = 0.0
@@ -55,11 +49,9 @@ class Moments:
         if not other.count or not self.count:
             return other if other.count else self
         count, delta = self.count + other.count, other.mean - self.mean
-        return Moments(
-            count,
-            self.mean + delta * other.count / count,
-            self.squares + other.squares + delta * delta * self.count * other.count / count,
-        )
+        mean = self.mean + delta * other.count / count
+        squares = self.squares + other.squares + delta * delta * self.count * other.count / count
+        return Moments(count, mean, squares)
 
     def zscore(self, value: float) -> float:
         """Return the distance of a value from the mean in standard deviations of the population.
@@ -73,11 +65,7 @@ class Moments:
 
 
 def rank(value: float, ordered: Sequence[float]) -> float:
-    """Return the share of some values that are below minus the share that are above.
-
-    Args:
-        value: to be placed among them.
-        ordered: these values, ascending; not empty.
+    """Return the share of some values, ascending, that are below minus the share that are above.
 
     >>> [rank(value, [1.0, 2.0, 2.0, 5.0]) for value in (1.0, 2.0, 9.0)]
     [-0.75, 0.0, 1.0]

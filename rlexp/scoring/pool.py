@@ -26,11 +26,7 @@ REMEDY = "set scoring.workers=0, which runs all terms in the run's own process"
 
 
 class WorkerPool:
-    """Worker processes that have loaded the same terms.
-
-    Args:
-        terms: picklable, by name.
-        workers: how many processes; they begin at once, and are there a third of a second later.
+    """Worker processes that have loaded the same terms, a third of a second after they begin.
 
     Raises:
         RunFailed: a term that cannot be pickled.

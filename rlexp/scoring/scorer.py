@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from statistics import fmean
-from typing import Self
 
 from rlexp.scoring.all_gather import SingleProcess
 from rlexp.scoring.dispatch import Dispatch
@@ -29,31 +28,20 @@ from rlexp.scoring.total import Scale, present, weighted_total
 from rlexp.spec.reward import DataColumns, RewardSpec, Scores, Term, Text, Value
 from rlexp.spec.scoring import ScoringSpec
 
-STRICT = ScoringSpec(on_error="stop", max_missing=1.0, workers=0)
+STRICT = ScoringSpec(on_error="stop", max_missing=1.0, workers=0, probe="off")
 """For a reward outside of a run: any error is raised, and the caller sees what is missing."""
 
 
 @dataclass(frozen=True)
 class ScoredBatch:
-    """The rewards of one training batch.
-
-    Attributes:
-        totals: (n,), of this process's completions.
-        metrics: for the log, as trainers name them.
-    """
+    """The rewards of this process's part of a batch, (n,), and metrics as trainers name them."""
 
     totals: list[float]
     metrics: dict[str, float]
 
 
-class Scorer:
+class Scorer(AbstractContextManager["Scorer"]):
     """Calls a reward for the training and the evaluations of a run.
-
-    Args:
-        reward: scores completions.
-        spec: what is forgiven, and how many workers there may be.
-        processes: of the run; they share the machine's cores.
-        gathering: what connects them.
 
     Attributes:
         moments: of each term that is normalised by running moments: what a checkpoint keeps.
@@ -69,40 +57,26 @@ class Scorer:
     ) -> None:
         self.reward, self.spec = reward, spec
         self.terms: Mapping[str, Term] = reward.terms_by_name()
-        self.moments = {
-            name: Moments() for name, term in self.terms.items() if term.normalize == "zscore"
-        }
+        by_moments = [name for name, term in self.terms.items() if term.normalize == "zscore"]
+        self.moments = dict.fromkeys(by_moments, Moments())
         self.heard: Callable[[list[Text], list[Text], DataColumns], None] | None = None
         self._first_values: dict[str, list[float]] = {}  # of the first evaluation, ascending
         self._gathering = gathering or SingleProcess()
-        self._resources = ExitStack()
-        self._dispatch = self._resources.enter_context(
-            Dispatch(self.terms, spec.workers, processes, allow_missing=spec.on_error == "missing")
-        )
-
-    def __enter__(self) -> Self:
-        return self
+        forgiving = spec.on_error == "missing"
+        self._dispatch = Dispatch(self.terms, spec.workers, processes, allow_missing=forgiving)
 
     def __exit__(self, *raised: object) -> None:
         self.close()
 
     def close(self) -> None:
         """End worker processes and threads."""
-        self._resources.close()
+        self._dispatch.close()
 
     def train(
-        self,
-        prompts: list[Text],
-        completions: list[Text],
-        columns: DataColumns,
-        step: int,
+        self, prompts: list[Text], completions: list[Text], columns: DataColumns, step: int
     ) -> ScoredBatch:
-        """Score this process's part of a batch to learn from; every process must.
-
-        Args:
-            prompts, completions: n of each.
-            columns: the data's, n values each.
-            step: optimizer steps done before.
+        """Score this process's part of a batch to learn from, after `step` optimizer steps; every
+        process must.
 
         Raises:
             UserError: a term finds a mistake of the user's.
@@ -131,15 +105,7 @@ class Scorer:
         return EvalScorer(self, f"in the evaluation of step {step}")
 
     def evaluate(self, batch: Batch, when: str) -> Scores:
-        """Score samples as every evaluation of the run does.
-
-        Args:
-            batch: the samples.
-            when: for the message of a failure.
-
-        Raises:
-            UserError, RunFailed: as `train` does.
-        """
+        """Score samples as every evaluation of the run does; raise as `train` does, saying when."""
         return self._evaluate(batch, self._first_values, when)
 
     def once(self, prompts: list[Text], completions: list[Text], columns: DataColumns) -> Scores:
@@ -147,10 +113,8 @@ class Scorer:
         return self._evaluate(Batch(prompts, completions, columns), {}, "before training")
 
     def remember(self, samples: Sequence[Mapping[str, Value]]) -> None:
-        """Take the scale of a first evaluation that an earlier attempt at the run has made.
-
-        Args:
-            samples: the terms of each of its samples.
+        """Take the scale of a first evaluation, of which these are the samples' terms, by an
+        earlier attempt.
         """
         for name in self.terms:
             if values := sorted(present([sample.get(name) for sample in samples])):
@@ -169,10 +133,7 @@ class Scorer:
         }
 
     def _evaluate(self, batch: Batch, first_values: dict[str, list[float]], when: str) -> Scores:
-        """Score in evaluation mode: final weights, and the scale of `first_values`.
-
-        What `first_values` lacks, it gets from this batch.
-        """
+        """Score by final weights and the scale of `first_values`, which this batch completes."""
         checks = Checks(self.reward, batch, when, self.spec)
         results = self._call_terms(batch, checks)
         values = {name: result.values for name, result in results.items()}
@@ -181,9 +142,8 @@ class Scorer:
             if known := sorted(present(values[name])):
                 first_values.setdefault(name, known)
         weights = {name: term.weight.final for name, term in self.terms.items()}
-        scales = {
-            name: _scale(term, first_values.get(name, [])) for name, term in self.terms.items()
-        }
+        terms = self.terms.items()
+        scales = {name: _scale(term, first_values.get(name, [])) for name, term in terms}
         totals = weighted_total(self.terms, weights, scales, values, groups=None)
         checks.all_finite(totals)
         return Scores(totals, {name: column for name, column in values.items() if name})
@@ -201,8 +161,8 @@ class Scorer:
     ) -> tuple[dict[str, list[Value]], list[Value], slice]:
         """Return values and groups of all processes' completions, and where this one's stand.
 
-        Completions of one prompt are a group. Prompts travel as numbers, beside the values: that
-        is one exchange between the processes, and texts would need another.
+        Completions of one prompt are a group. Prompts travel as numbers, beside the values: that is
+        one exchange between the processes, and texts would need another.
         """
         prompt_numbers = [_number(prompt) for prompt in prompts]
         columns = [*(result.values for result in results.values()), prompt_numbers]

@@ -44,13 +44,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Failure:
-    """A completion that a term failed on.
-
-    Attributes:
-        index: its place in the batch.
-        what: what the term did, as a verb.
-        cause, remedy: in the words of the term, where it has its own.
-    """
+    """A completion, by its place in the batch, that a term failed on: what it did, as a verb."""
 
     index: int
     what: str
@@ -60,13 +54,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class TermResult:
-    """The values and failures of one call of a term.
-
-    Attributes:
-        values: (n,), None where the term cannot tell or failed.
-        failures: by rising index; only the first one where none is forgiven.
-        seconds: that it took.
-    """
+    """The values (n,) of a call of a term, None where missing, its failures and seconds."""
 
     values: list[Value]
     failures: list[Failure]
@@ -82,12 +70,8 @@ TermFunction = Callable[..., Sequence[Value]]
 
 
 def call(function: TermFunction, batch: Batch, allow_missing: bool) -> TermResult:
-    """Score a batch; where that raises, each completion by itself, to find those that are to blame.
-
-    Args:
-        function: the term.
-        batch: what it is called with.
-        allow_missing: whether to go on behind the first failure.
+    """Score a batch; where that raises, each completion by itself, to find those that are to blame,
+    up to the first failure unless missing values are allowed.
 
     Raises:
         UserError: the term finds a mistake of the user's.
@@ -115,9 +99,7 @@ def call(function: TermFunction, batch: Batch, allow_missing: bool) -> TermResul
     return TermResult(values, failures, time.perf_counter() - began)
 
 
-def _checked(
-    values: Sequence[SupportsFloat | str | bytes | None],
-) -> tuple[list[Value], list[Failure]]:
+def _checked(values: Sequence[SupportsFloat | str | None]) -> tuple[list[Value], list[Failure]]:
     """Return the values as floats; what is no finite number is a failure."""
     checked: list[Value] = []
     failures: list[Failure] = []
@@ -148,7 +130,8 @@ def _one_by_one(
         except UserError:
             raise
         except Exception as error:
-            failures.append(Failure(index, error_text(error), _cause(error), _remedy(error)))
+            own = (error.cause, error.remedy) if isinstance(error, RunFailed) else ()
+            failures.append(Failure(index, error_text(error), *own))
         if failures and not allow_missing:
             break
     return values, failures
@@ -160,14 +143,6 @@ def error_text(error: Exception) -> str:
         return error.what
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"raised {type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
-
-
-def _cause(error: Exception) -> str:
-    return error.cause if isinstance(error, RunFailed) else CAUSE
-
-
-def _remedy(error: Exception) -> str:
-    return error.remedy if isinstance(error, RunFailed) else REMEDY
 
 
 @contextmanager

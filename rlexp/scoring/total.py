@@ -31,15 +31,10 @@ def weighted_total(
     *,
     groups: Sequence[Value] | None,
 ) -> list[Value]:
-    """Return the total of each of n completions.
+    """Return the total of each of n completions; values are (n,) of each term.
 
-    Args:
-        terms: by name.
-        weights: of each term, at this step.
-        scales: what normalises each term's values.
-        values: (n,) of each term.
-        groups: (n,) numbers, the same for completions of one prompt: missing values count as the
-            mean of those that are there. Without groups their completions have no total.
+    Groups are (n,) numbers, the same for completions of one prompt: missing values count as the
+    mean of those that are there. Without groups their completions have no total.
     """
     contributions = [
         _contribution(term, weights[name], scales[name], values[name], _gate(term, values), groups)
@@ -106,15 +101,12 @@ def _clipped(value: float, bounds: tuple[float, float] | None) -> float:
 
 def _gate(term: Term, values: Values) -> list[bool | None]:
     """Return for each completion whether the term counts; None where that is not known."""
-    count = len(next(iter(values.values())))
-    return [
-        _is_open([(values[name][index], least) for name, least in term.needs.items()])
-        for index in range(count)
-    ]
-
-
-def _is_open(needed: list[tuple[Value, float]]) -> bool | None:
-    # One value that is too low shuts the gate, whatever the missing ones are.
-    if any(value is not None and value < least for value, least in needed):
-        return False
-    return None if any(value is None for value, _ in needed) else True
+    gate: list[bool | None] = [True] * len(next(iter(values.values())))
+    for name, least in term.needs.items():
+        for index, value in enumerate(values[name]):
+            # One value that is too low shuts the gate, whatever the missing ones are.
+            if value is not None and value < least:
+                gate[index] = False
+            elif value is None and gate[index]:
+                gate[index] = None
+    return gate

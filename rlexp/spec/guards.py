@@ -6,22 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from rlexp.spec.part import Part
+from rlexp.spec.part import Part, off_as_word
 
 GUARDS = ("reward_hacking", "kl_budget", "forgetting", "collapse", "instability")
 
 
-def _word(value: object) -> object:
-    return "off" if value is False else value  # what yaml makes of a bare `off`
-
-
-Action = Annotated[Literal["off", "warn", "stop"], BeforeValidator(_word)]
+Action = Annotated[Literal["off", "warn", "stop"], BeforeValidator(off_as_word)]
 
 
 class GuardsSpec(Part):
     """The guards: each does nothing, warns, or ends the training."""
 
-    name: Annotated[str, BeforeValidator(_word)]
+    name: Annotated[str, BeforeValidator(off_as_word)]
     """What cards and tables call it."""
     reward_hacking: Action
     """The reward rises while held-out measures that it does not ask for fall (Gao et al. 2022,

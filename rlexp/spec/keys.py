@@ -7,6 +7,9 @@ from typing import Any
 
 RENAMED = {"guards.together": "guards.threshold"}
 """Keys that configs of earlier runs have under another name: the old one, and today's."""
+LATER_KEYS = {"scoring.probe": "off"}
+"""Keys that configs of earlier runs lack, with what was the case then. They may not decide a run's
+numbers: a sweep of before goes on with them."""
 
 _TABLE = {
     "roles": {},
@@ -79,6 +82,19 @@ def with_current_names(config: dict[str, Any], prefix: str = "") -> dict[str, An
             current = name
         renamed[current] = with_current_names(value, path) if isinstance(value, dict) else value
     return renamed
+
+
+def with_later_keys(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a config with the keys of `LATER_KEYS` that it lacks, where it has their part.
+
+    >>> with_later_keys({"scoring": {"workers": 0}, "seed": 0})
+    {'scoring': {'probe': 'off', 'workers': 0}, 'seed': 0}
+    """
+    for key, value in LATER_KEYS.items():
+        part, _, name = key.partition(".")
+        if isinstance(config.get(part), dict):
+            config = {**config, part: {name: value, **config[part]}}
+    return config
 
 
 def _with_added(config: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:

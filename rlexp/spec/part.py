@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     import torch
 
 
+def off_as_word(value: object) -> object:
+    """Return `off` where yaml has made False of a bare one."""
+    return "off" if value is False else value
+
+
 class Part(BaseModel):
     """A validated, frozen part of the config. Its defaults stand in `conf/`, never here.
 

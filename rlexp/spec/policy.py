@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rlexp.spec.reward import Text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class Completion:
 class PolicyLike(Protocol):
     """A language model that can be sampled from, and compared with what it started from."""
 
-    model: Any
-    """transformers causal LM, or a PEFT model around one."""
+    model: PreTrainedModel
+    """A causal LM, or a PEFT model around one, which hands on all that it is asked."""
     tokenizer: Any
     """Pads on the left; has a padding token."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
+from rlexp.spec.errors import Problem
 from rlexp.spec.part import Component
 from rlexp.spec.text import Message, Text
 
@@ -18,6 +19,7 @@ __all__ = [
     "RewardSpec",
     "Scores",
     "Scoring",
+    "StrategyKind",
     "Term",
     "Text",
     "Value",
@@ -31,6 +33,11 @@ DataColumn = list[Any]
 DataColumns = dict[str, DataColumn]
 Place = Literal["workers", "here", "threads"]
 Normalize = Literal["none", "zscore", "rank"]
+StrategyKind = Literal[
+    "nothing", "echo", "answers", "repetition", "length", "form", "evasion", "injection"
+]
+"""What a cheap strategy does: says nothing, repeats the prompt, gives an answer without reading the
+prompt, repeats a word, fills the room, keeps a form, evades, or speaks to a judge."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,13 @@ class RewardSpec(Component):
         """Data columns that it reads beside prompt and completion."""
         return set()
 
+    def row_problems(self, columns: DataColumns) -> list[tuple[int, Problem]]:
+        """What its columns hold that it cannot score, by the row's index; read before training.
+
+        `columns` are those of `columns()`, one value a row of the data.
+        """
+        return []
+
     def runs_in(self) -> Place:
         """`place`, where a knob does not decide."""
         return self.place
@@ -125,6 +139,25 @@ class RewardSpec(Component):
     def notes(self) -> list[str]:
         """What was decided on the way to scoring, in words for the card."""
         return []
+
+    def bounds(self) -> tuple[float | None, float | None]:
+        """Return what an answer that is worth nothing earns, and the most that one can earn.
+
+        None where that is not known.
+        """
+        return None, None
+
+    def by_design(self) -> dict[StrategyKind, str]:
+        """Return the kinds of cheap strategies that must earn as much as answers, each with why."""
+        return {}
+
+    def empty_forms(self) -> list[str]:
+        """Return texts of the form that it asks for, without content."""
+        return []
+
+    def reference_column(self) -> str | None:
+        """Return the column whose values are right answers by themselves; None where none is."""
+        return None
 
     def give_up(self) -> None:
         """Nobody waits for its values any more, as after Ctrl-C: a call under way in a thread is to

@@ -17,7 +17,7 @@ from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.eval import EvalSpec
 from rlexp.spec.guards import GuardsSpec
 from rlexp.spec.hardware import HardwareSpec
-from rlexp.spec.keys import key_paths, with_current_names, without_missing
+from rlexp.spec.keys import key_paths, with_current_names, with_later_keys, without_missing
 from rlexp.spec.model import ModelSpec
 from rlexp.spec.part import Component, Part
 from rlexp.spec.peft import PeftSpec
@@ -92,7 +92,7 @@ class RunSpec(Basics):
         """
         names = known or list(key_paths(config))
         problems: list[Problem] = []
-        config = without_missing(with_current_names(config))
+        config = without_missing(with_later_keys(with_current_names(config)))
         basics = {key: config[key] for key in Basics.model_fields if key in config}
         parts: dict[str, Any] = {"": validate(Basics, basics, "", names, problems)}
         for key, kind in PARTS.items():

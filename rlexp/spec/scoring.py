@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from rlexp.spec.part import Part
+from rlexp.spec.part import Part, off_as_word
 
 
 class ScoringSpec(Part):
@@ -21,3 +21,8 @@ class ScoringSpec(Part):
     workers: int | None = Field(ge=0)
     """Processes that pure-Python terms run in where a batch keeps them busy for long enough to
     gain; null: one a core, 8 at most; 0: none."""
+    probe: Annotated[Literal["warn", "refuse", "off"], BeforeValidator(off_as_word)]
+    """Whether cheap strategies (an echo of the prompt, one constant answer, a form without content)
+    are scored on a few held-out rows before a training learns from the reward, and what follows
+    where one of them earns more than half of what the data's reference answers earn: a line on the
+    terminal and in the card, or no training."""

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 import optuna
 from hydra.plugins.launcher import Launcher
@@ -24,36 +25,24 @@ from optuna.trial import FrozenTrial, TrialState
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep import ownership
-from rlexp.sweep.heartbeat import beating
-from rlexp.sweep.optuna_internals import (
-    current_state,
-    current_trial,
-    id_of_trial,
-    record_heartbeat,
-)
+from rlexp.sweep.optuna_internals import current_state, current_trial, id_of_trial, record_heartbeat
+from rlexp.sweep.ownership import heartbeats
 from rlexp.sweep.report.progress import SweepProgress
-from rlexp.sweep.sampling import ask_trial, sample_parameters
-from rlexp.sweep.space.composed_keys import CompositionCache
-from rlexp.sweep.space.grid import max_trials
-from rlexp.sweep.space.space import SearchSpace
-from rlexp.sweep.study import OUTAGE, patiently
-from rlexp.sweep.workers.jobs import JobOutcome, JobSlots, outcome_from_job
+from rlexp.sweep.sampling import ask_trial, max_trials, sample_parameters
+from rlexp.sweep.space.space import CompositionCache, SearchSpace
+from rlexp.sweep.study import OUTAGE, retry_outages
+from rlexp.sweep.workers.slots import JobOutcome, outcome_from_job
+
+if TYPE_CHECKING:
+    from rlexp.sweep.workers.ray_cluster import ClusterSlots
+    from rlexp.sweep.workers.slots import Slots
 
 POLL_SECONDS = 1.0
 """Seconds between two looks at what other processes and machines have done."""
 
 
 class SweepLoop:
-    """One process's work on a study.
-
-    Args:
-        spec: what to do.
-        space: what is searched.
-        study: where trials are asked for.
-        launcher: Hydra's, perhaps with `slots`.
-        compositions: from the values chosen so far, by key, to those of the whole config.
-        progress: shows people each trial that starts or ends.
-    """
+    """One process's work on a study, whose trials are shown by `progress` as they start and end."""
 
     def __init__(
         self,
@@ -67,7 +56,7 @@ class SweepLoop:
         self.spec, self.space, self.study = spec, space, study
         self.compositions, self.progress = compositions, progress
         self.launcher = launcher
-        self.slots: JobSlots | None = getattr(launcher, "slots", None)
+        self.slots: Slots | ClusterSlots | None = getattr(launcher, "slots", None)
         self.study.pruner = instantiate(spec.pruner)  # Hyperband's brackets matter to samplers
         self.budget = min(spec.n_trials, max_trials(spec, space))
         self._under_way: dict[Future[JobOutcome], FrozenTrial] = {}
@@ -84,16 +73,16 @@ class SweepLoop:
             RunFailed: too many trials in a row failed, or the study's data base stays away.
             UserError: a mistake in the config that only a trial could find.
         """
-        with self._heartbeats(), self._stopping_all():
+        with heartbeats(self.spec.heartbeat, self._beat), self._stopping_all():
             while True:
                 # claim: trials whose process died, those that wait, and new ones
-                claimed = patiently(self._claim_trials)
+                claimed = retry_outages(self._claim_trials)
                 # run
                 if claimed:
                     self._launch(claimed)
                 # announce, which can wait until the slots have work again
-                patiently(self._announce_ended)
-                if not self._under_way and patiently(self._is_done):
+                retry_outages(self._announce_ended)
+                if not self._under_way and retry_outages(self._is_done):
                     return
                 # wait, and tell the study what came of those that end
                 self._wait()
@@ -121,8 +110,9 @@ class SweepLoop:
         return claimed
 
     def _handle_dead_trials(self) -> None:
+        own_numbers = {trial.number for trial in self._under_way.values()}
         grace = 3.0 * self.spec.heartbeat
-        for trial in ownership.find_dead_trials(self.study, self._own_numbers(), grace):
+        for trial in ownership.find_dead_trials(self.study, own_numbers, grace):
             how = "with its sweep or its machine"
             with suppress(UpdateFinishedTrialError):  # another machine was quicker
                 if not ownership.handle_dead_trial(self.study, trial, how, self.spec.max_retries):
@@ -140,24 +130,20 @@ class SweepLoop:
             return trial
         return sample_parameters(self.study, self.spec, self.space, self.compositions, trial)
 
-    def _own_numbers(self) -> frozenset[int]:
-        return frozenset(trial.number for trial in self._under_way.values())
-
-    def _local_running(self) -> frozenset[int]:
+    def _local_running(self) -> set[int]:
         """Return the trials that run on this machine, those that a killed sweep left among them."""
-        local = {
-            trial.number
-            for trial in ownership.trials(self.study, TrialState.RUNNING)
-            if (owner := trial.user_attrs.get(ownership.OWNER))
-            and ownership.Owner(**owner).is_local
-        }
-        return self._own_numbers() | local
+        running = ownership.trials(self.study, TrialState.RUNNING)
+        owners = {trial.number: trial.user_attrs.get(ownership.OWNER) for trial in running}
+        local = {number for number, o in owners.items() if o and ownership.Owner(**o).is_local}
+        return local | {trial.number for trial in self._under_way.values()}
 
     def _asks_for_more(self, budgeted: Sequence[FrozenTrial]) -> bool:
         return len(budgeted) < self.budget
 
     def _is_surplus(self, trial: FrozenTrial) -> bool:
-        return ownership.is_surplus(self.study, trial.number, self.budget)
+        """Whether earlier trials fill the budget: two machines may have asked at once."""
+        budgeted = ownership.trials(self.study, *ownership.BUDGETED)
+        return sum(other.number < trial.number for other in budgeted) >= self.budget
 
     def _is_done(self) -> bool:
         finished = ownership.trials(self.study, TrialState.COMPLETE, TrialState.PRUNED)
@@ -172,17 +158,16 @@ class SweepLoop:
             for trial, job in zip(trials, jobs, strict=True):
                 self._under_way[self.slots.submit(job, trial.number)] = trial
             return
-        patiently(self._announce_ended)  # before a batch, which takes long
+        retry_outages(self._announce_ended)  # before a batch, which takes long
         futures: list[Future[JobOutcome]] = [Future() for _ in trials]
         # Before the launch, so that the batch has heartbeats while it runs.
         self._under_way.update(zip(futures, trials, strict=True))
-        outcomes: list[JobOutcome]
         try:
             returns = self.launcher.launch(jobs, initial_job_idx=trials[0].number)
             outcomes = [outcome_from_job(job_return) for job_return in returns]
         except Exception as error:  # a launcher whose worker died knows no more than that
             died = f"with its launcher: {type(error).__name__}: {error}"
-            outcomes = [{"died": died} for _ in trials]
+            outcomes = [JobOutcome(died=died) for _ in trials]
         for future, outcome in zip(futures, outcomes, strict=True):
             future.set_result(outcome)
 
@@ -205,7 +190,7 @@ class SweepLoop:
             return
         for future in wait(self._under_way, POLL_SECONDS, FIRST_COMPLETED).done:
             outcome = future.result()
-            patiently(lambda outcome=outcome, future=future: self._settle(future, outcome))
+            retry_outages(lambda outcome=outcome, future=future: self._settle(future, outcome))
             # Last: while the data base is away the trial is still this process's.
             del self._under_way[future]
 
@@ -228,7 +213,6 @@ class SweepLoop:
         self._count_failures(settled, outcome)
 
     def _announce_ended(self) -> None:
-        """Show people the trials that have ended."""
         while self._unannounced:
             self.progress.trial_ended(self._unannounced.pop(0))
 
@@ -239,18 +223,14 @@ class SweepLoop:
             return
         returned = outcome["returned"]
         values = list(returned) if isinstance(returned, (list, tuple)) else [returned]
-        if len(values) == len(self.spec.objectives) and all(map(_is_number, values)):
+        are_numbers = all(isinstance(value, (int, float)) and value == value for value in values)
+        if are_numbers and len(values) == len(self.spec.objectives):
             self.study.tell(trial.number, [float(value) for value in values])
         else:
             ownership.fail_trial(self.study, trial, ownership.ERROR, f"its objective is {returned}")
 
     def _count_failures(self, trial: FrozenTrial, outcome: JobOutcome) -> None:
-        """Stop the sweep where its trials fail for a reason that they share.
-
-        Raises:
-            UserError: a mistake of the config, found before any trial had a result.
-            RunFailed: too many trials in a row failed.
-        """
+        """Stop the sweep where its trials fail for a reason that they share; raises as `run`."""
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
             self._failures_in_a_row = 0
         if trial.state != TrialState.FAIL:
@@ -267,17 +247,11 @@ class SweepLoop:
                 "put right, and sweep.max_failures allows more",
             )
 
-    @contextmanager
-    def _heartbeats(self) -> Iterator[None]:
+    def _beat(self) -> None:
         """Leave heartbeats for trials whose own process has not begun, or cannot."""
-
-        def beat() -> None:
-            for trial in list(self._under_way.values()):
-                with suppress(*OUTAGE):  # the loop tells of an outage
-                    record_heartbeat(self.study, id_of_trial(trial))
-
-        with beating(self.spec.heartbeat, beat):
-            yield
+        for trial in list(self._under_way.values()):
+            with suppress(*OUTAGE):  # the loop tells of an outage
+                record_heartbeat(self.study, id_of_trial(trial))
 
     @contextmanager
     def _stopping_all(self) -> Iterator[None]:
@@ -292,7 +266,3 @@ class SweepLoop:
             for trial in self._under_way.values():
                 with suppress(*OUTAGE):  # found dead when the study is resumed
                     ownership.requeue(self.study, trial)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and value == value

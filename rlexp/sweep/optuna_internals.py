@@ -32,11 +32,7 @@ def id_of_trial(trial: FrozenTrial | Trial) -> int:
 
 
 def id_of_number(study: optuna.Study, number: int) -> int:
-    """Return the id of the study's trial with this number.
-
-    Raises:
-        KeyError: the study has no such trial.
-    """
+    """Return the id of the study's trial with this number. Raises `KeyError` without one."""
     return storage_of(study).get_trial_id_from_study_id_trial_number(study._study_id, number)
 
 
@@ -51,23 +47,15 @@ def current_state(study: optuna.Study, trial_id: int) -> TrialState:
 
 
 def set_trial_state(study: optuna.Study, trial_id: int, state: TrialState) -> bool:
-    """Move an unfinished trial to a state.
+    """Move an unfinished trial to a state; False where another process claimed it first.
 
-    Returns:
-        False where another process made a waiting trial RUNNING before this one.
-
-    Raises:
-        UpdateFinishedTrialError: the trial has ended meanwhile.
+    Raises `UpdateFinishedTrialError` where the trial has ended meanwhile.
     """
     return storage_of(study).set_trial_state_values(trial_id, state)
 
 
 def set_trial_attribute(study: optuna.Study, trial_id: int, name: str, value: object) -> None:
-    """Set a user attribute of an unfinished trial, to anything that JSON holds.
-
-    Raises:
-        UpdateFinishedTrialError: the trial has ended meanwhile.
-    """
+    """Set a user attribute of a trial, to anything that JSON holds. Raises as `set_trial_state`."""
     storage_of(study).set_trial_user_attr(trial_id, name, value)
 
 
@@ -77,10 +65,7 @@ def record_heartbeat(study: optuna.Study, trial_id: int) -> None:
 
 
 def stale_trial_ids(study: optuna.Study) -> set[int]:
-    """Return the ids of RUNNING trials whose last heartbeat is older than the storage's grace.
-
-    A trial that never had a heartbeat is none of them.
-    """
+    """Return the ids of RUNNING trials whose last heartbeat is older than the storage's grace."""
     return set(storage_of(study)._get_stale_trial_ids(study._study_id))
 
 

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterable, Iterator, Set
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Self
@@ -63,7 +64,6 @@ class Owner:
 
     @classmethod
     def this_process(cls) -> Self:
-        """Return the owner that this process is."""
         return cls(platform.node(), os.getpid(), psutil.Process().create_time())
 
     @property
@@ -90,7 +90,7 @@ class Owner:
 
 
 def trials(study: optuna.Study, *states: TrialState) -> list[FrozenTrial]:
-    """The study's trials in these states, or all."""
+    """Return the study's trials in these states, or all."""
     return study.get_trials(deepcopy=False, states=states or None)
 
 
@@ -129,45 +129,34 @@ def fail_trial(study: optuna.Study, trial: FrozenTrial, attribute: str, why: str
 
 
 def handle_dead_trial(study: optuna.Study, trial: FrozenTrial, how: str, max_retries: int) -> bool:
-    """Requeue a trial whose process died, or fail it once its retries are used up.
-
-    Returns:
-        Whether it was requeued.
-    """
+    """Requeue a trial whose process died; False where it failed, its retries being used up."""
     # Its owner has changed since it was asked for.
     trial = current_trial(study, id_of_trial(trial))
     retries = trial.user_attrs.get(RETRIES, 0) + 1
     if OVERRIDES not in trial.user_attrs:
         fail_trial(study, trial, WITHDRAWN, "the sweep died before the trial had its parameters")
         return False
-    if (owner := trial.user_attrs.get(OWNER)) and Owner(**owner).is_this_process:
-        # It never reached a process of its own, so this was no attempt.
-        requeue(study, trial)
-        return True
-    if retries > max_retries:
-        fail_trial(study, trial, ERROR, f"its process died {retries} times, {how} at last")
-        return False
-    set_trial_attribute(study, id_of_trial(trial), RETRIES, retries)
+    owner = trial.user_attrs.get(OWNER)
+    # One of this process never reached a process of its own, so this was no attempt.
+    if not (owner and Owner(**owner).is_this_process):
+        if retries > max_retries:
+            fail_trial(study, trial, ERROR, f"its process died {retries} times, {how} at last")
+            return False
+        set_trial_attribute(study, id_of_trial(trial), RETRIES, retries)
     requeue(study, trial)
     return True
 
 
-def find_dead_trials(
-    study: optuna.Study, own_numbers: frozenset[int], grace: float
-) -> list[FrozenTrial]:
-    """Return the trials that are RUNNING by name only.
+def find_dead_trials(study: optuna.Study, own_numbers: Set[int], grace: float) -> list[FrozenTrial]:
+    """Return the trials that are RUNNING by name only, none of those that this process runs.
 
-    Args:
-        own_numbers: of the trials that this process has under way.
-        grace: seconds after which a trial without an owner is taken for dead.
+    One without an owner is taken for dead after `grace` seconds.
     """
-    running = [
-        trial for trial in trials(study, TrialState.RUNNING) if trial.number not in own_numbers
-    ]
-    if not running:
+    running = trials(study, TrialState.RUNNING)
+    if not (others := [trial for trial in running if trial.number not in own_numbers]):
         return []
     stale = stale_trial_ids(study)
-    dead = [trial for trial in running if _is_dead(trial, stale, grace)]
+    dead = [trial for trial in others if _is_dead(trial, stale, grace)]
     # A process ends after its trial: the state that counts is the one after that look.
     return [
         trial for trial in dead if current_state(study, id_of_trial(trial)) == TrialState.RUNNING
@@ -186,7 +175,19 @@ def _is_dead(trial: FrozenTrial, stale: set[int], grace: float) -> bool:
     return owner.is_this_process or not owner.is_alive()
 
 
-def is_surplus(study: optuna.Study, number: int, n_trials: int) -> bool:
-    """Whether the trials before this one fill the budget: two machines may have asked at once."""
-    earlier = [trial for trial in trials(study, *BUDGETED) if trial.number < number]
-    return len(earlier) >= n_trials
+@contextmanager
+def heartbeats(seconds: float, beat: Callable[[], None]) -> Iterator[None]:
+    """Call `beat` every so many seconds, in a thread, until the block is left."""
+    stopping = threading.Event()
+
+    def repeat() -> None:
+        while not stopping.wait(seconds):
+            beat()
+
+    thread = threading.Thread(target=repeat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()

@@ -16,13 +16,16 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import optuna
+from omegaconf import OmegaConf
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
+from rlexp.runtime.run_folder import STUDY
 from rlexp.spec.errors import Problem, RunFailed, UserError
-from rlexp.spec.keys import with_current_names
-from rlexp.spec.sweep import SweepSpec
+from rlexp.spec.keys import LATER_KEYS, with_current_names
+from rlexp.spec.sweep import NO_PRUNER, SweepSpec
+from rlexp.spec.validation import validate
 from rlexp.sweep.optuna_internals import storage_of
 from rlexp.tracking.secrets import redacted
 
@@ -60,16 +63,10 @@ def storage_url(storage: str) -> str:
 def open_storage(
     storage: str, heartbeat: int | None = None, *, checked: bool = False
 ) -> RDBStorage:
-    """Return the data base at an address, with its tables.
+    """Return the data base at an address, with its tables, `checked` if they are known to be there.
 
-    Args:
-        storage: as `sweep.storage`.
-        heartbeat: seconds between a trial's signs of life; after three that do not come it is dead.
-        checked: whether its tables are known to be there, as they are for a trial.
-
-    Raises:
-        UserError: the package that talks to it is missing.
-        OUTAGE: it does not answer.
+    A trial of which no sign of life has come for three times `heartbeat` seconds is dead. Raises
+    `UserError` where the package that talks to it is missing, `OUTAGE` where it does not answer.
     """
     url = storage_url(storage)
     scheme = urlsplit(url).scheme
@@ -111,17 +108,13 @@ def _storage_errors_as_problems(storage: str) -> Iterator[None]:
 
 
 def read_study(storage: str, name: str | None = None) -> optuna.Study:
-    """Return a study to read; nothing is made.
+    """Return a study to read; nothing is made. Raises `UserError` where there is no such study.
 
-    Args:
-        storage: its data base's address, or the folder of a sweep with the default storage.
-        name: of the study; None where the data base holds one only.
-
-    Raises:
-        UserError: there is no such study.
+    `storage` is its data base's address, or the folder of a sweep with the default storage. Without
+    a name the data base must hold one study only.
     """
     if Path(storage).is_dir():
-        storage = f"sqlite:///{Path(storage) / 'study.db'}"
+        storage = f"sqlite:///{Path(storage) / STUDY}"
     file = Path(storage_url(storage).partition(":///")[2])
     if urlsplit(storage).scheme.startswith("sqlite") and not file.is_file():
         want = "the folder of a sweep, or the address of its data base"
@@ -139,6 +132,28 @@ def read_study(storage: str, name: str | None = None) -> optuna.Study:
     return optuna.load_study(study_name=name or names[0], storage=opened)
 
 
+def sweep_spec(settings: Any, confirms: bool = False) -> SweepSpec:
+    """Return the spec of a config node, or of the study that confirms its best trials.
+
+    Raises `UserError` with all that is wrong with it.
+    """
+    if OmegaConf.is_config(settings):
+        settings = OmegaConf.to_container(settings, resolve=True)
+    problems: list[Problem] = []
+    spec = validate(SweepSpec, settings, "sweep", [f"sweep.{key}" for key in settings], problems)
+    problems += spec.problems() if spec else ()
+    if problems or spec is None:
+        raise UserError(problems)
+    return confirmation_spec(spec) if confirms else spec
+
+
+def confirmation_spec(spec: SweepSpec) -> SweepSpec:
+    """Return the spec of the study that confirms a sweep's: in its folder, without a pruner."""
+    sampler, pruner = {"_target_": "optuna.samplers.RandomSampler"}, {"_target_": NO_PRUNER}
+    changes = {"name": f"{spec.name}{CONFIRM}", "sampler": sampler, "pruner": pruner}
+    return spec.model_copy(update=changes)
+
+
 def objective_names(study: optuna.Study) -> list[str]:
     """Return the metrics that a study looks for, in the order of its directions."""
     return study.user_attrs[OBJECTIVES]
@@ -153,14 +168,9 @@ def sibling_study(study: optuna.Study, suffix: str) -> optuna.Study | None:
 
 
 def open_study(spec: SweepSpec, attributes: Mapping[str, Any]) -> optuna.Study:
-    """Return the study of a sweep, created or resumed.
+    """Return the study of a sweep, created or resumed; its attributes say what its trials are.
 
-    Args:
-        spec: the sweep.
-        attributes: of the study; those that say what its trials are must be as they were.
-
-    Raises:
-        UserError: the data base does not answer, or holds another study of this name.
+    Raises `UserError` where the data base does not answer, or holds another study of this name.
     """
     if urlsplit(spec.storage).scheme.startswith("sqlite"):
         file = Path(storage_url(spec.storage).partition(":///")[2])
@@ -172,12 +182,13 @@ def open_study(spec: SweepSpec, attributes: Mapping[str, Any]) -> optuna.Study:
             if problems := _changed_settings(stored, attributes, spec):
                 raise UserError(problems)
         study = optuna.create_study(
-            study_name=spec.name,
-            storage=storage,
-            directions=spec.directions,
-            load_if_exists=True,
+            storage=storage, study_name=spec.name, directions=spec.directions, load_if_exists=True
         )
-        _set_metric_names(study, spec.objectives)
+        # Optuna's plots, and other programs that read the data base, know the objectives by name.
+        if study.metric_names != spec.objectives:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                study.set_metric_names(spec.objectives)
         for key, value in attributes.items():
             if study.user_attrs.get(key) != value:
                 study.set_user_attr(key, value)
@@ -197,66 +208,46 @@ def _storage_with_tables(spec: SweepSpec) -> RDBStorage:
     return open_storage(spec.storage, spec.heartbeat)
 
 
-def _set_metric_names(study: optuna.Study, names: list[str]) -> None:
-    """Let Optuna's plots, and other programs that read the data base, know them by name."""
-    if study.metric_names != names:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names(names)
-
-
 def _changed_settings(
     stored: optuna.Study, now: Mapping[str, Any], spec: SweepSpec
 ) -> list[Problem]:
     """Return what the stored study is about and the sweep is not, or the other way round."""
-    before = dict(stored.user_attrs)
-    before[CONFIG] = with_current_names(before.get(CONFIG, now[CONFIG]))
+    before = {**now, **stored.user_attrs}
+    later = {key: value for key, value in now[CONFIG].items() if key in LATER_KEYS}
+    directions = ", ".join(direction.name.lower() for direction in stored.directions)
+    old_goals = {"sweep.direction": directions, "sweep.objective": ", ".join(before[OBJECTIVES])}
+    new_goals = {
+        "sweep.direction": ", ".join(spec.directions),
+        "sweep.objective": ", ".join(now[OBJECTIVES]),
+    }
     pairs = [
-        (
-            "sweep.direction",
-            [direction.name.lower() for direction in stored.directions],
-            spec.directions,
-        ),
-        ("sweep.objective", before.get(OBJECTIVES, now[OBJECTIVES]), now[OBJECTIVES]),
+        (old_goals, new_goals),
+        (before[SPACE], now[SPACE]),
+        (later | with_current_names(before[CONFIG]), now[CONFIG]),
     ]
-    problems = [
-        _changed_problem(key, ", ".join(new), ", ".join(old), spec)
-        for key, old, new in pairs
-        if list(old) != list(new)
-    ]
-    for attribute in (SPACE, CONFIG):
-        old, new = before.get(attribute, now[attribute]), now[attribute]
-        problems += [
-            _changed_problem(key, str(new.get(key, "nothing")), str(old.get(key, "nothing")), spec)
-            for key in dict.fromkeys([*old, *new])
-            if old.get(key) != new.get(key)
-        ]
-    return problems
-
-
-def _changed_problem(key: str, got: str, was: str, spec: SweepSpec) -> Problem:
-    want = f"{was}, as the study {spec.name} has it"
+    stands = f"as the study {spec.name} has it"
     remedy = f"Begin another study with sweep.name={spec.name}_2, or go on with the old values."
-    return Problem(key, got, want, remedy)
+    return [
+        Problem(key, new.get(key, "nothing"), f"{old.get(key, 'nothing')}, {stands}", remedy)
+        for old, new in pairs
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key) != new.get(key)
+    ]
 
 
-def patiently(ask: Callable[[], T], patience: float = PATIENCE) -> T:
-    """Return what `ask` returns, once the study's data base answers.
+def retry_outages(ask: Callable[[], T]) -> T:
+    """Return what `ask` returns, called again after each outage of the study's data base.
 
-    `ask` is called again after an outage: it must be safe to call twice.
-
-    Raises:
-        RunFailed: the data base has not answered for `patience` seconds.
+    Raises `RunFailed` where that has not answered for `PATIENCE` seconds.
     """
-    since = time.monotonic()
-    warned = False
+    since, warned = time.monotonic(), False
     while True:
         try:
             return ask()
         except OUTAGE as error:
-            if time.monotonic() - since > patience:
+            if time.monotonic() - since > PATIENCE:
                 raise RunFailed(
-                    f"the study's data base has not answered for {patience:.0f} s",
+                    f"the study's data base has not answered for {PATIENCE:.0f} s",
                     redacted(str(error)).splitlines()[0],
                     "the same command goes on with all that was told; start the data base first",
                 ) from error

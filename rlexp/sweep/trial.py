@@ -9,26 +9,36 @@
 The process owns the result: the study knows it even when the sweeper is dead. Leaving the block by
 `Pruned` makes the trial PRUNED; by Ctrl-C or SIGTERM, one that waits to be gone on with; by any
 other exception, FAILED with its words.
+
+`run_trial` is what is done in it: a run is begun, gone on with, or found to be finished already.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 import optuna
 from hydra.utils import instantiate
 from optuna.trial import TrialState
 
-from rlexp.runner.pruning import TrialReporter
+from rlexp.config.stored import Config, write_config
+from rlexp.launch.launcher import launch
+from rlexp.launch.resume_plan import plan_resume
+from rlexp.runner.pruning import PRUNED, TrialReporter
+from rlexp.runtime.lock import is_held
+from rlexp.runtime.run_folder import CARD, SPOOL
 from rlexp.runtime.signals import Terminated
 from rlexp.spec.errors import Pruned, RunFailed
-from rlexp.spec.sweep import SweepSpec
-from rlexp.sweep.heartbeat import beating
+from rlexp.spec.run import RunSpec
+from rlexp.spec.sweep import COSTS, SweepSpec
 from rlexp.sweep.optuna_internals import (
     current_state,
     current_trial,
@@ -38,26 +48,28 @@ from rlexp.sweep.optuna_internals import (
     record_heartbeat,
     set_trial_attribute,
 )
-from rlexp.sweep.ownership import ERROR, fail_trial, requeue, take_ownership
-from rlexp.sweep.study import OUTAGE, open_storage, patiently
+from rlexp.sweep.ownership import ERROR, fail_trial, heartbeats, requeue, take_ownership
+from rlexp.sweep.study import OUTAGE, open_storage, retry_outages
+from rlexp.tracking.spool.history import RunHistory
+from rlexp.tracking.spool.mlflow_writer import parent_run
+
+MENDED_WITHIN = 60.0
+"""Seconds that another process may take to send what a dead run has left."""
 
 log = logging.getLogger(__name__)
 
 
 class Trial:
-    """A trial of a study.
-
-    Attributes:
-        values: of the objectives; None until the trial has finished.
-    """
+    """A trial of a study; the objectives' `values` are None until it has finished."""
 
     def __init__(self, sweep: SweepSpec, number: int) -> None:
         self.sweep, self.number = sweep, number
-        self._study, self.frozen = patiently(self._load)
+        self._study, self.frozen = retry_outages(self._load)
         self._id = id_of_trial(self.frozen)
         self.values: list[float] | None = None
         self._reported = set(self.frozen.intermediate_values)
         self._unreported: dict[int, float] = {}
+        self._is_silent = False
 
     def _load(self) -> tuple[optuna.Study, optuna.trial.FrozenTrial]:
         study = optuna.load_study(
@@ -68,27 +80,23 @@ class Trial:
         )
         return study, current_trial(study, id_of_number(study, self.number))
 
-    @property
-    def is_running(self) -> bool:
-        """Whether nobody has ended it meanwhile."""
-        return current_state(self._study, self._id) == TrialState.RUNNING
-
     def note(self, **attributes: Any) -> None:
-        """Attributes of the trial that people and reports read."""
+        """Set attributes of the trial that people and reports read."""
         for name, value in attributes.items():
-            patiently(partial(set_trial_attribute, self._study, self._id, name, value))
+            retry_outages(
+                lambda name=name, value=value: set_trial_attribute(
+                    self._study, self._id, name, value
+                )
+            )
 
     @property
     def metric(self) -> str:
-        """The objective that is reported while the trial runs: the first."""
+        """Return the objective that is reported while the trial runs: the first."""
         return self.sweep.objectives[0]
 
     @property
     def reporter(self) -> TrialReporter | None:
-        """What a run reports to; None with several objectives.
-
-        A trial that is worse in one objective may be better in another.
-        """
+        """What a run reports to; None with several objectives, of which another may be better."""
         return self if len(self.sweep.objectives) == 1 else None
 
     def report(self, step: int, value: float) -> bool:
@@ -119,19 +127,18 @@ class Trial:
     def finish(self, metrics: Mapping[str, float | None]) -> None:
         """Set the result, which the study is told when the block is left.
 
-        Raises:
-            RunFailed: an objective is missing, or no number.
+        Raises `RunFailed` where an objective is missing, or no number.
         """
-        values = [metrics.get(name) for name in self.sweep.objectives]
-        for name, value in zip(self.sweep.objectives, values, strict=True):
+        values: list[float] = []
+        for name in self.sweep.objectives:
+            value = metrics.get(name)
             if value is None or not math.isfinite(value):
-                known = ", ".join(sorted(metrics))
-                raise RunFailed(
-                    f"the objective {name} is {'NaN' if name in metrics else 'not there'}",
-                    "the training diverged" if name in metrics else f"there are {known}",
-                    "the other trials go on",
-                )
-        self.values = [float(value) for value in values if value is not None]
+                what, cause = "not there", f"there are {', '.join(sorted(metrics))}"
+                if name in metrics:
+                    what, cause = "NaN", "the training diverged"
+                raise RunFailed(f"the objective {name} is {what}", cause, "the other trials go on")
+            values.append(float(value))
+        self.values = values
 
     def end(self, error: BaseException | None) -> None:
         """Tell the study how it ended. An exception says why it has no result."""
@@ -147,37 +154,29 @@ class Trial:
     def _tell(self, state: TrialState, values: list[float] | None = None) -> None:
         self._study.tell(self.number, values, state, skip_if_finished=True)
 
-    @contextmanager
-    def alive(self) -> Iterator[None]:
-        """Own the trial, and leave signs of life, until the block is left."""
-        patiently(lambda: take_ownership(self._study, self._id))
-        warned = False
+    def begin(self) -> None:
+        """Own the trial. Raises `RuntimeError` where it is no longer RUNNING."""
+        if current_state(self._study, self._id) != TrialState.RUNNING:
+            raise RuntimeError(f"trial {self.number} of {self.sweep.name} is not RUNNING any more")
+        take_ownership(self._study, self._id)
 
-        def beat() -> None:
-            nonlocal warned
-            try:
-                record_heartbeat(self._study, self._id)
-                warned = False
-            except OUTAGE as error:
-                if not warned:
-                    log.warning("No sign of life could be left in the study: %s", error)
-                warned = True
-
-        with beating(self.sweep.heartbeat, beat):
-            yield
+    def beat(self) -> None:
+        """Leave a sign of life, or warn once while the study's data base is away."""
+        try:
+            record_heartbeat(self._study, self._id)
+            self._is_silent = False
+        except OUTAGE as error:
+            if not self._is_silent:
+                log.warning("No sign of life could be left in the study: %s", error)
+            self._is_silent = True
 
 
 @contextmanager
 def attached(sweep: SweepSpec, number: int) -> Iterator[Trial]:
-    """Own the trial of this number until the block is left; see the module's docstring.
-
-    Raises:
-        RuntimeError: it is not RUNNING: somebody else has ended it or taken it over.
-    """
+    """Own the trial of this number until the block is left. Raises as `Trial.begin`."""
     trial = Trial(sweep, number)
-    if not patiently(lambda: trial.is_running):
-        raise RuntimeError(f"trial {number} of {sweep.name} is not RUNNING any more")
-    with trial.alive():
+    retry_outages(trial.begin)
+    with heartbeats(sweep.heartbeat, trial.beat):
         error: BaseException | None = None
         try:
             yield trial
@@ -185,9 +184,65 @@ def attached(sweep: SweepSpec, number: int) -> Iterator[Trial]:
             error = raised
             raise
         finally:
-            patiently(lambda: trial.end(error))
+            retry_outages(lambda: trial.end(error))
 
 
 def trial_of(sweep: dict[str, Any], number: int) -> Trial:
     """Return a trial that another process owns, to report to; undoes `Trial.to_config`."""
     return Trial(SweepSpec(**sweep), number)
+
+
+def run_trial(config: Config, folder: Path, sweep: SweepSpec, number: int) -> list[float] | None:
+    """Run a trial in this process, tell the study, and return the objectives; None if pruned.
+
+    A folder that a killed process has left is gone on with. Raises what the run does.
+    """
+    try:
+        with attached(sweep, number) as trial:
+            trial.note(folder=str(folder.absolute()))
+            _run(trial_config(config, folder, number, sweep), folder, trial.reporter)
+            card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+            trial.note(run_id=card["run_id"])
+            trial.finish(card_metrics(card))
+            return trial.values
+    except Pruned:
+        return None
+
+
+def trial_config(config: Config, folder: Path, number: int, sweep: SweepSpec) -> Config:
+    """Return the config of a trial: its name, and its share of the cores.
+
+    One that confirms another is called as its folder is, since its number is no trial's.
+    """
+    hardware = config["hardware"]
+    if hardware["threads"] is None:
+        share = (os.cpu_count() or 1) // (sweep.n_jobs * hardware["processes"])
+        hardware = {**hardware, "threads": max(1, share)}
+    name = f"trial-{number:03d}" if folder.name == str(number) else folder.name
+    return {**config, "name": name, "hardware": hardware}
+
+
+def _run(config: Config, folder: Path, reporter: TrialReporter | None) -> None:
+    """Do what is left of the trial. Raises `Pruned` also where an earlier attempt was."""
+    # Other runs end what a killed process has left.
+    deadline = time.monotonic() + MENDED_WITHIN
+    while is_held(folder) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    history = RunHistory.read(folder / SPOOL)
+    if history is None:
+        spec = RunSpec.parse(config)
+        write_config(folder, config)
+        launch(spec, folder, parent_run(folder.parent), reporter=reporter)
+    elif pruned := history.events.get(PRUNED):
+        raise Pruned(pruned[-1]["step"])
+    elif history.status != "FINISHED":
+        resumption = plan_resume(folder, [])
+        launch(resumption.spec, folder, None, resumption.checkpoint, reporter)
+
+
+def card_metrics(card: dict[str, Any]) -> dict[str, float]:
+    """Return a card's numbers by the names that a sweep's objective has; NaN for null."""
+    metrics = {f"eval/{name}": value for name, value in card["after"].items()}
+    metrics["eval/win_rate"] = card["win_rate"]
+    metrics |= {f"perf/{name}": card[name] for name in COSTS}
+    return {name: math.nan if value is None else value for name, value in metrics.items()}

@@ -31,8 +31,9 @@ def tracking_callback(tracker: Tracker) -> TrainerCallback:
             self._uncounted = 0.0
 
         def on_train_begin(self, args, state, control, **kwargs) -> None:
-            counted = state.num_input_tokens_seen
-            tokens = max(counted, _tokens_at(tracker, state.global_step))
+            counted, step = state.num_input_tokens_seen, state.global_step
+            earlier = [metrics for at, metrics in tracker.history if at <= step]
+            tokens = max(counted, *(metrics.get("perf/tokens", 0.0) for metrics in earlier), 0.0)
             # Some of TRL's trainers count from 0 again when they go on from a checkpoint.
             self._uncounted = tokens - counted
             self._clock = StepClock(tokens)
@@ -43,43 +44,22 @@ def tracking_callback(tracker: Tracker) -> TrainerCallback:
         def on_optimizer_step(self, args, state, control, **kwargs) -> None:
             self._clock.end()
 
-        def on_log(
-            self, args, state, control, logs: dict[str, float] | None = None, **kwargs
-        ) -> None:
+        def on_log(self, args, state, control, logs: Logs = None, **kwargs) -> None:
             if logs and state.is_world_process_zero:
                 metrics = tracked_metrics(logs)
                 if "perf/tokens" in metrics:
                     metrics["perf/tokens"] += self._uncounted
-                if "train/mean_loss" in metrics:
-                    metrics["train/mean_loss"] = _mean_loss(tracker)
+                if "train/mean_loss" in metrics:  # the trainer knows its own attempt only
+                    logged = [metrics.get("train/loss") for _, metrics in tracker.history]
+                    losses = [loss for loss in logged if loss is not None]
+                    metrics["train/mean_loss"] = fmean(losses)
                 tracker.log(metrics | self._clock.speed(metrics), state.global_step)
 
     return TrackingCallback()
 
 
-def _tokens_at(tracker: Tracker, step: int) -> float:
-    """Return the tokens counted up to a step, in all attempts at the run."""
-    return max(
-        (
-            metrics["perf/tokens"]
-            for at, metrics in tracker.history
-            if at <= step and "perf/tokens" in metrics
-        ),
-        default=0.0,
-    )
-
-
-def _mean_loss(tracker: Tracker) -> float:
-    """Return the mean over all steps of the run; the trainer knows its own attempt only."""
-    return fmean(metrics["train/loss"] for _, metrics in tracker.history if "train/loss" in metrics)
-
-
 class StepClock:
-    """Measures optimizer steps between two logs.
-
-    Args:
-        tokens: counted up to the start.
-    """
+    """Measures optimizer steps between two logs, from the `tokens` on that were counted before."""
 
     def __init__(self, tokens: float = 0.0) -> None:
         self._tokens = tokens
@@ -97,7 +77,7 @@ class StepClock:
             self._began = None
 
     def speed(self, metrics: dict[str, float]) -> dict[str, float]:
-        """Metrics of the steps since the last call; none when there were no steps."""
+        """Return the metrics of the steps since the last call; none when there were no steps."""
         if not self._steps:
             return {}
         speed = {"perf/step_seconds": self._seconds / self._steps}

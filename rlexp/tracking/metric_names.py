@@ -5,7 +5,6 @@ MLflow's page makes a section of charts for what stands before the slash, and re
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -63,10 +62,8 @@ _UNSAFE = re.compile(r"[^\w.-]+")
 def tracked_name(name: str, *, sampled: bool) -> str | None:
     """Return the name that rlexp tracks a trainer's metric under; None for what says nothing new.
 
-    Args:
-        name: as the trainer logs it.
-        sampled: whether the trainer samples completions. KL and entropy are then those of the
-            rollout, else those of the policy on the data's own answers.
+    KL and entropy are those of the rollout where the trainer `sampled` completions, else those of
+    the policy on the data's own answers.
 
     >>> tracked_name("reward_length", sampled=True)
     'rollout/reward_length'
@@ -82,10 +79,8 @@ def tracked_name(name: str, *, sampled: bool) -> str | None:
     for pattern, template in _PATTERNS:
         if match := pattern.fullmatch(name):
             return template.format(_safe(match.group(1)))
-    if _GROUPED.fullmatch(name):
-        group, _, rest = name.partition("/")
-        return f"{group}/{_safe(rest)}"
-    return f"train/{_safe(name)}"
+    group, _, rest = name.partition("/") if _GROUPED.fullmatch(name) else ("train", "/", name)
+    return f"{group}/{_safe(rest)}"
 
 
 def tracked_metrics(logs: Mapping[str, Any]) -> dict[str, float]:
@@ -95,17 +90,11 @@ def tracked_metrics(logs: Mapping[str, Any]) -> dict[str, float]:
     none ended), so a NaN passes through: it is a fact, and the spool can hold it.
     """
     sampled = "reward" in logs
-    renamed = {}
-    for name, value in logs.items():
-        target = tracked_name(name, sampled=sampled)
-        if target is not None and isinstance(value, (int, float)):
-            renamed[target] = float(value)
-    return renamed
-
-
-def finite_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return only the metrics that are finite numbers, as plots want them."""
-    return {name: value for name, value in metrics.items() if math.isfinite(value)}
+    return {
+        target: float(value)
+        for name, value in logs.items()
+        if isinstance(value, (int, float)) and (target := tracked_name(name, sampled=sampled))
+    }
 
 
 def _safe(name: str) -> str:

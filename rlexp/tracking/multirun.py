@@ -1,11 +1,9 @@
-"""The MLflow run of a whole sweep, under which its trials are folded.
+"""The MLflow run of a whole multirun, under which its runs are folded: a Hydra callback.
 
-A Hydra callback, put into `hydra.callbacks`. Trials, in whatever process they run, find the parent
-through `parent.json` in the sweep's folder. The sweep has a spool of its own there, so that its
-beginning and its end reach MLflow in the way that a run's do.
-
-Hydra turns an exception in a callback into a warning. An address that can never work is reported in
-full by the first trial.
+Runs, in whatever process they are, find the parent through `parent.json` in the multirun's folder.
+That has a spool of its own, so that its beginning and its end reach MLflow in the way that a run's
+do. Hydra turns an exception in a callback into a warning. An address that can never work is
+reported in full by the first run.
 """
 
 from __future__ import annotations
@@ -20,19 +18,16 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from rlexp.runtime.lock import Held, lock
 from rlexp.runtime.run_folder import SPOOL
 from rlexp.tracking.provenance import environment
+from rlexp.tracking.query.record import SWEEP_TAG
 from rlexp.tracking.spool.dead_runs import SpoolStatus
-from rlexp.tracking.spool.parent_run import parent_run
 from rlexp.tracking.spool.shipper import Shipper
 from rlexp.tracking.spool.spool import Spool
-from rlexp.tracking.spool.uploader import cause_of
 from rlexp.tracking.store.connection import resolve
-
-__all__ = ["MultirunParent", "parent_run"]
 
 _PATIENCE = 30.0
 """Seconds that a sweep waits for the store, once."""
@@ -55,7 +50,7 @@ class MultirunParent(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         if config.tracking.uri is None:
             return
-        self._folder = _sweep_folder(config)
+        self._folder = Path(config.hydra.sweep.dir).absolute()
         self._folder.mkdir(parents=True, exist_ok=True)
         uri = resolve(config.tracking.uri)
         try:
@@ -64,25 +59,25 @@ class MultirunParent(Callback):
             log.warning("%s: the trials of this sweep stand alone in MLflow", held)
             return
         self._shipper = Shipper(self._folder, uri, config.tracking.experiment)
-        tags = OmegaConf.to_container(config.tracking.tags, resolve=True)
-        assert isinstance(tags, dict)
-        tags |= environment.tags(environment.repository())
-        tags |= {
+        tags = {
+            **config.tracking.tags,
+            **environment.tags(environment.repository()),
             "folder": str(self._folder),
-            "sweep.overrides": " ".join(config.hydra.overrides.task),
+            SWEEP_TAG: " ".join(config.hydra.overrides.task),
         }
         start = {"id": uuid.uuid4().hex, "name": f"sweep of {config.name}", "parent": None}
         _record(self._folder, "start", tags=tags, sweep=True, **start)
         # Ctrl-C and a failed trial leave Hydra without a call of on_multirun_end.
         atexit.register(self._finish, "KILLED")
-        if problem := self._ship():
+        if problem := self._shipper.try_to_ship(_PATIENCE):
             log.warning("The sweep's own run is not in MLflow, its trials stand alone: %s", problem)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         failed = job_return.status == JobStatus.FAILED
         if failed and config.hydra.mode == RunMode.MULTIRUN and config.tracking.uri is not None:
             # The launcher may have put this trial into another process: only files are shared.
-            _record(_sweep_folder(config), "event", event="failed", job=config.hydra.job.num)
+            folder = Path(config.hydra.sweep.dir).absolute()
+            _record(folder, "event", event="failed", job=config.hydra.job.num)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         self._finish("FINISHED")
@@ -92,29 +87,15 @@ class MultirunParent(Callback):
             return
         failed = SpoolStatus.read(self._folder).trial_failed
         _record(self._folder, "end", status="FAILED" if failed else status)
-        if problem := self._ship():
+        if problem := self._shipper.try_to_ship(_PATIENCE):
             later = f"python -m rlexp sync {self._folder}"
             log.warning("The sweep's end is not in MLflow (%s). Send it later: %s", problem, later)
         self._shipper = None
         self._lock.close()
         atexit.unregister(self._finish)
 
-    def _ship(self) -> str | None:
-        """Return why MLflow did not take all, if it did not: a sweep needs no parent to go on."""
-        assert self._shipper is not None
-        try:
-            self._shipper.open(_PATIENCE)
-            self._shipper.ship()
-        except Exception as error:
-            return cause_of(error)
-        return None
-
-
-def _sweep_folder(config: DictConfig) -> Path:
-    return Path(config.hydra.sweep.dir).absolute()
-
 
 def _record(folder: Path, kind: str, **fields: Any) -> None:
-    """Append to the spool, which several processes of the sweep do."""
+    """Append to the spool, which several processes of the multirun do."""
     with Spool(folder / SPOOL) as spool:
         spool.record(kind, **fields)

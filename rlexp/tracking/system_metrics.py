@@ -57,11 +57,10 @@ def _gpu_sample(index: int, handle: Any) -> dict[str, float]:
     import pynvml
 
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    used, total = float(memory.used), float(memory.total)
     metrics = {
-        f"system/gpu_{index}_memory_usage_megabytes": float(memory.used) / _MEGABYTE,
-        f"system/gpu_{index}_memory_usage_percentage": 100
-        * float(memory.used)
-        / float(memory.total),
+        f"system/gpu_{index}_memory_usage_megabytes": used / _MEGABYTE,
+        f"system/gpu_{index}_memory_usage_percentage": 100 * used / total,
     }
     try:
         rates = pynvml.nvmlDeviceGetUtilizationRates(handle)

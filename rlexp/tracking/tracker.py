@@ -17,7 +17,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 from rlexp.runtime.files import fsync_path
@@ -28,7 +27,6 @@ from rlexp.spec import RunSpec
 from rlexp.spec.errors import Pruned
 from rlexp.tracking.provenance import environment
 from rlexp.tracking.provenance.manifest import Manifest, collect_facts, copy_sources
-from rlexp.tracking.sample_table import json_cell, ordered_columns
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.history import RunHistory
 from rlexp.tracking.spool.shipper import Shipper
@@ -80,24 +78,15 @@ class Tracker:
 
     @classmethod
     def open(
-        cls,
-        spec: RunSpec,
-        folder: Path,
-        *,
-        description: str = "",
-        parent: str | None = None,
+        cls, spec: RunSpec, folder: Path, *, description: str = "", parent: str | None = None
     ) -> Self:
         """Begin to track a run, or go on with the one whose spool is in the folder.
 
-        Args:
-            spec: the run's validated specification.
-            folder: the run's folder; `config.yaml` in it goes to MLflow when it is there.
-            description: Markdown, shown on the run's page.
-            parent: MLflow run of the sweep that this run belongs to; one that goes on keeps its.
+        The description is Markdown, shown on the run's page. `parent` is the MLflow run of the
+        sweep that this run belongs to; one that goes on keeps its.
 
-        Raises:
-            UserError: `tracking.uri` can never work, or the run is alive in another process. A
-                store that does not answer is a warning.
+        Raises `UserError` where `tracking.uri` can never work, or the run is alive in another
+        process. A store that does not answer is a warning.
         """
         tracker = cls(folder, spec.tracking.uri, spec.tracking.experiment)
         repository = environment.repository()
@@ -108,9 +97,8 @@ class Tracker:
         if tracker.told:
             tracker._resume(tracker.told, params, tags)
         else:
-            tracker._spool.record(
-                "start", id=uuid.uuid4().hex, name=spec.name, parent=parent, tags=tags
-            )
+            start = {"id": uuid.uuid4().hex, "name": spec.name, "parent": parent}
+            tracker._spool.record("start", **start, tags=tags)
             tracker._spool.record("params", params=params)
         if description:
             tracker.note(description)
@@ -123,12 +111,7 @@ class Tracker:
         self._signals.enter_context(sigterm_raises())
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         with self._signals:
             self.finish(_status(error), error)
 
@@ -158,10 +141,8 @@ class Tracker:
     def samples(self, name: str, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Log a table of samples, such as one evaluation's: first the texts, then the numbers.
 
-        Args:
-            name: folder of the table among the artifacts; the same for all evaluations of a run.
-            step: optimizer step at which they were sampled.
-            rows: columns by name; lists of chat messages are written out as text.
+        All evaluations of a run have one `name`, a folder among the artifacts. Lists of chat
+        messages are written out as text.
         """
         file = f"{name}/{step_file(step)}"
         if self.told and file in self.told.tables:
@@ -173,9 +154,7 @@ class Tracker:
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Log a file or a folder, copied to MLflow later: it must stay where it is until the end.
 
-        Args:
-            path: as given, or below the run's folder.
-            folder: where it goes among the artifacts; None puts it at the top.
+        It goes into a folder of the artifacts, or to the top.
         """
         inside = path.is_relative_to(self.folder)
         place = path.relative_to(self.folder) if inside else path.absolute()
@@ -183,11 +162,10 @@ class Tracker:
 
     def dataset(self, name: str, source: str, digest: str, kind: str, rows: int) -> None:
         """Log the data that the run trains on; MLflow shows the first characters of `digest`."""
+        facts = {"source": source, "digest": digest, "rows": rows}
         if self.told is None or self.told.digest is None:
-            self._spool.record(
-                "dataset", name=name, source=source, digest=digest, of=kind, rows=rows
-            )
-        self.origin(data={"source": source, "digest": digest, "rows": rows})
+            self._spool.record("dataset", name=name, of=kind, **facts)
+        self.origin(data=facts)
 
     def origin(self, **facts: Any) -> None:
         """Add to what decides the run's numbers, in `origin.json`; mappings of a name grow."""
@@ -197,26 +175,19 @@ class Tracker:
     def checkpoint(self, step: int, path: Path, metrics: Mapping[str, float]) -> None:
         """Log weights on disk, listed among MLflow's models with their metrics; nothing is copied.
 
-        Args:
-            step: optimizer step.
-            path: folder of the weights; its name tells it from the run's other checkpoints.
-            metrics: those of the evaluation at this step, logged just before.
+        The name of their folder tells them from the run's other checkpoints. The metrics are those
+        of the evaluation at this step, logged just before.
         """
         if self.told and (step, path.name) in self.told.checkpoints:
             return
         # With the time of the evaluation's own point the run's series keeps one point a step.
         logged = self._latest_points if step == self._latest_step else {}
-        points = {
-            name: logged.get(name, (float(value), now_ms())) for name, value in metrics.items()
-        }
+        now = now_ms()
+        points = {name: logged.get(name, (float(value), now)) for name, value in metrics.items()}
         slug = re.sub(r"[^\w.-]+", "-", self._name).strip("-") or "run"
-        self._spool.record(
-            "checkpoint",
-            step=step,
-            name=f"{path.name}-{slug}",  # lists cut off long names: what differs comes first
-            path=str(path.absolute()),
-            metrics=points,
-        )
+        name = f"{path.name}-{slug}"  # lists cut off long names: what differs comes first
+        place = str(path.absolute())
+        self._spool.record("checkpoint", step=step, name=name, path=place, metrics=points)
 
     def removed(self, path: Path) -> None:
         """Log that a checkpoint's weights are no longer on the disk."""
@@ -294,6 +265,31 @@ class Tracker:
 def _status(error: BaseException | None) -> Status:
     if error is None or (isinstance(error, SystemExit) and not error.code):
         return "FINISHED"
-    if isinstance(error, (KeyboardInterrupt, Terminated, Pruned)):
-        return "KILLED"
-    return "FAILED"
+    is_killed = isinstance(error, (KeyboardInterrupt, Terminated, Pruned))
+    return "KILLED" if is_killed else "FAILED"
+
+
+def ordered_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the columns: reward and its terms, prompt, completion, other texts, other numbers.
+
+    Of a table MLflow shows the first columns that fit.
+    """
+    names = [name for name in dict.fromkeys(key for row in rows for key in row) if name != "step"]
+
+    def rank(name: str) -> int:
+        if name in (first := ("reward", "prompt", "completion")):
+            return 2 * first.index(name)
+        if name.startswith("reward_"):
+            return 1
+        values = [row[name] for row in rows if row.get(name) is not None]
+        is_number = bool(values) and all(isinstance(value, (int, float)) for value in values)
+        return 6 if is_number else 5
+
+    return sorted(names, key=rank)
+
+
+def json_cell(value: Any) -> Any:
+    """Return a value as the table holds it; a conversation is written out as text."""
+    if isinstance(value, list) and value and all(isinstance(turn, dict) for turn in value):
+        return "\n".join(f"{turn.get('role')}: {turn.get('content')}" for turn in value)
+    return value

@@ -16,21 +16,17 @@ from rlexp.trainers.config import KlEstimator
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the tokens of all answers, a scalar."""
+    """Return the mean over the tokens of all answers, a scalar."""
     return (values * mask).sum() / mask.sum()
 
 
 def kl_per_token(log_probs: Tensor, reference: Tensor, estimator: KlEstimator) -> Tensor:
-    """Estimates of KL(policy || reference) at each sampled token, in nats.
+    """Return estimates of KL(policy || reference), (n, t), at each sampled token, in nats.
 
     With d = log pi(a) - log ref(a): k1 = d, unbiased and of either sign; k2 = d^2 / 2, biased, of
     low variance; k3 = exp(-d) - 1 + d, unbiased and never negative (Schulman 2020,
     http://joschu.net/blog/kl-approx.html). As a penalty inside the reward only k1 has the gradient
     of the KL divergence in expectation; k2 and k3 bend the optimum.
-
-    Args:
-        log_probs: (n, t), of the policy that sampled.
-        reference: (n, t), of the reference.
     """
     difference = log_probs - reference
     if estimator == "k1":
@@ -41,21 +37,16 @@ def kl_per_token(log_probs: Tensor, reference: Tensor, estimator: KlEstimator) -
 
 
 def last_token(mask: Tensor) -> Tensor:
-    """(n, t), 1 at each answer's last token and 0 elsewhere."""
+    """Return (n, t), 1 at each answer's last token and 0 elsewhere."""
     positions = torch.arange(mask.shape[1], device=mask.device)
     return (positions == mask.sum(1, keepdim=True) - 1).to(mask.dtype)
 
 
 def token_rewards(scores: Tensor, kl: Tensor, mask: Tensor, beta: float) -> Tensor:
-    """(n, t): the KL penalty at each token, and the answer's score at its last one.
+    """Return (n, t): the penalty beta * kl at each token, and the score, (n,), at the last one.
 
     Ziegler et al. 2019, arXiv:1909.08593, equation 2, spread over tokens as in Ouyang et al. 2022,
     arXiv:2203.02155.
-
-    Args:
-        scores: (n,), rewards of whole answers.
-        kl: (n, t), nats at each token.
-        beta: KL coefficient.
     """
     return scores[:, None] * last_token(mask) - beta * kl * mask
 
@@ -63,22 +54,15 @@ def token_rewards(scores: Tensor, kl: Tensor, mask: Tensor, beta: float) -> Tens
 def generalized_advantages(
     rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float
 ) -> Tensor:
-    """Generalised advantage estimates, (n, t), 0 in the padding.
+    """Return generalised advantage estimates, (n, t), 0 in the padding.
 
     A_t = delta_t + gamma lam A_(t+1), delta_t = r_t + gamma V_(t+1) - V_t (Schulman et al. 2015,
-    arXiv:1506.02438, equations 11 and 16). Behind the last token of an answer there is nothing:
-    V = 0 and A = 0, also for an answer cut at the length limit, since its score is already whole.
-
-    Args:
-        rewards: (n, t).
-        values: (n, t), of the state before each token, by the critic.
-        gamma: discount a token.
-        lam: 0 trusts the critic, 1 takes the sampled return.
+    arXiv:1506.02438, equations 11 and 16), V_t before each token. Behind the last one of an answer
+    there is nothing: V and A are 0, also for an answer cut at the length limit, since its score is
+    already whole.
     """
-    values = values * mask
-    rewards = rewards * mask
-    following = torch.zeros_like(values[:, 0])  # V_(t+1)
-    advantage = torch.zeros_like(values[:, 0])  # A_(t+1)
+    values, rewards = values * mask, rewards * mask
+    following = advantage = torch.zeros_like(values[:, 0])  # V_(t+1), A_(t+1)
     advantages = torch.zeros_like(values)
     for position in reversed(range(values.shape[1])):
         delta = rewards[:, position] + gamma * following - values[:, position]
@@ -91,10 +75,9 @@ def generalized_advantages(
 def whiten(
     advantages: Tensor, mask: Tensor, reduce_sum: Callable[[Tensor], Tensor] = lambda share: share
 ) -> Tensor:
-    """Advantages with mean 0 and variance 1 over all tokens, (n, t), 0 in the padding.
+    """Return advantages with mean 0 and variance 1 over all tokens, (n, t), 0 in the padding.
 
-    Args:
-        reduce_sum: adds up a sum over all processes, so that each whitens by the same two numbers.
+    `reduce_sum` adds up a sum over all processes, so that each whitens by the same two numbers.
     """
     count = reduce_sum(mask.sum())
     mean = reduce_sum((advantages * mask).sum()) / count
@@ -104,8 +87,9 @@ def whiten(
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
-    """1 - Var(returns - values) / Var(returns) over the tokens: 1 is a perfect critic, 0 a constant
-    one, below 0 worse than that. NaN where all returns are equal."""
+    """Return 1 - Var(returns - values) / Var(returns) over the tokens: 1 is a perfect critic, 0 a
+    constant one, below 0 worse than that. NaN where all returns are equal.
+    """
 
     def variance(x: Tensor) -> Tensor:
         return masked_mean((x - masked_mean(x, mask)).square(), mask)

@@ -17,8 +17,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-Tensors = dict[str, Tensor]
-
 
 def save_optimizer(state: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Write the tensors of an optimizer's state dict; the rest of it, for JSON, is returned."""
@@ -56,7 +54,7 @@ def save_random_state(folder: Path, process: int) -> None:
 
 
 def has_random_state(folder: Path, process: int) -> bool:
-    """Whether this process wrote its state; it did not where fewer processes were at work."""
+    """Return whether this process wrote its state; not so where fewer processes were at work."""
     return (folder / f"random-{process}.safetensors").is_file()
 
 
@@ -86,12 +84,9 @@ def restore_policy(model: Any, folder: Path) -> None:
     model.load_state_dict(saved.state_dict())
 
 
-def save_tensors(tensors: Tensors, file: Path, metadata: dict[str, str] | None = None) -> None:
+def save_tensors(
+    tensors: dict[str, Tensor], file: Path, metadata: dict[str, str] | None = None
+) -> None:
     """Write tensors of any device and layout."""
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     save_file(plain, file, metadata)
-
-
-def load_tensors(file: Path) -> Tensors:
-    """Undo `save_tensors`."""
-    return load_file(file)

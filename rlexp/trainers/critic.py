@@ -34,7 +34,7 @@ class ValueHead(nn.Module):
         nn.init.zeros_(self.output.bias)
 
     def forward(self, states: Tensor) -> Tensor:
-        """Values (n, t) of states (n, t, h); in float32 also where the policy is not, for a
+        """Return values (n, t) of states (n, t, h); in float32 also where the policy is not, for a
         bfloat16 has two digits, and advantages are differences of values."""
         with torch.autocast(states.device.type, enabled=False):
             scaled = self.norm(states.float()) * self.scale
@@ -60,7 +60,7 @@ class ActorCritic(nn.Module):
     def forward(
         self, sequences: Sequences, temperature: float, entropy: bool = False
     ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Log-probabilities, entropies (where wanted) and values of answers, each (n, t).
+        """Return log-probabilities, entropies (where wanted) and values of answers, each (n, t).
 
         The value at a position is that of the state before the token, which is what the token's
         advantage is measured from.
@@ -72,19 +72,12 @@ class ActorCritic(nn.Module):
         return scores.log_probs, scores.entropy, self.head(states)
 
     def critic_modules(self) -> nn.Module:
-        """Everything of the critic that is not the policy's."""
-        parts: dict[str, nn.Module] = {"head": self.head}
-        if self.body is not None:
-            parts["body"] = self.body
-        return nn.ModuleDict(parts)
+        """Return everything of the critic that is not the policy's."""
+        body = {} if self.body is None else {"body": self.body}
+        return nn.ModuleDict({"head": self.head, **body})
 
     def _states(self, sequences: Sequences) -> Tensor:
         assert self.body is not None
-        output = self.body(
-            input_ids=sequences.input_ids,
-            attention_mask=sequences.attention_mask,
-            position_ids=sequences.position_ids,
-            use_cache=False,
-        )
+        output = self.body(**sequences.model_inputs(), use_cache=False)
         length = sequences.mask.shape[1]
         return output.last_hidden_state[:, -length - 1 : -1]

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import (
     DefaultFlowCallback,
@@ -29,8 +30,7 @@ from transformers import (
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from rlexp.trainers import checkpoint
-from rlexp.trainers.inputs import TrainerInputs
-from rlexp.trainers.rollouts import Rollouts, Row, sample_rollouts
+from rlexp.trainers.rollouts import Rollouts, Row, TrainerInputs, sample_rollouts
 
 CPU_MICROBATCH = 24
 """Sequences at once on a CPU, which gains nothing from more, while smaller microbatches of answers
@@ -43,7 +43,8 @@ class OnPolicyTrainer(ABC):
     Attributes:
         model: the transformers or PEFT model that is trained; `save_pretrained` writes it.
         module: what gradients flow through: the model, or a module around it and a critic, wrapped
-            for data parallelism where there are several processes.
+            for data parallelism where there are several processes. AdamW's parameter `groups` of it
+            have each their peak learning rate.
         reference: gives the logits of the model before training; None outside of `train` and where
             it is not wanted.
         micro_batch_size: sequences in memory at once.
@@ -54,12 +55,6 @@ class OnPolicyTrainer(ABC):
     def __init__(
         self, inputs: TrainerInputs, module: torch.nn.Module, groups: list[dict[str, Any]]
     ) -> None:
-        """
-        Args:
-            inputs: what is trained, on what and how.
-            module: holds the policy's model, and all that is trained.
-            groups: AdamW's parameter groups, each with its peak learning rate.
-        """
         arguments = self.arguments = inputs.arguments
         device = arguments.device  # asking for it connects the processes
         precision = "bf16" if arguments.bf16 else "no"
@@ -80,9 +75,8 @@ class OnPolicyTrainer(ABC):
             weight_decay=arguments.weight_decay,
             fused=device.type in ("cpu", "cuda"),
         )
-        steps = arguments.max_steps
+        steps, kind = arguments.max_steps, arguments.lr_scheduler_type
         warmup = arguments.get_warmup_steps(steps)
-        kind = arguments.lr_scheduler_type
         self.scheduler = get_scheduler(kind, self.optimizer, warmup, steps)
         self.callbacks = [DefaultFlowCallback(), *inputs.callbacks]
         first = self.accelerator.is_main_process
@@ -92,10 +86,10 @@ class OnPolicyTrainer(ABC):
 
     @abstractmethod
     def update_policy(self, rollouts: Rollouts) -> dict[str, float]:
-        """Update the policy from its own answers; metrics of that, by name."""
+        """Update the policy from its own answers; return metrics of that, by name."""
 
     def extra_module(self) -> torch.nn.Module | None:
-        """What is trained beside the policy's model and is kept in checkpoints."""
+        """Return what is trained beside the policy's model and is kept in checkpoints."""
         return None
 
     def add_callback(self, callback: TrainerCallback) -> None:
@@ -107,12 +101,7 @@ class OnPolicyTrainer(ABC):
         self.callbacks = [known for known in self.callbacks if not isinstance(known, callback)]
 
     def train(self, resume_from_checkpoint: str | Path | None = None) -> None:
-        """Train for `max_steps` batches of answers.
-
-        Args:
-            resume_from_checkpoint: a folder that an earlier call wrote; the training goes on from
-                there exactly as if it had not stopped.
-        """
+        """Train for `max_steps` batches of answers, on from a checkpoint as if never stopped."""
         folder = None if resume_from_checkpoint is None else Path(resume_from_checkpoint)
         reference = self.policy.reference() if self.inputs.keeps_reference else nullcontext()
         with reference as self.reference:
@@ -129,7 +118,7 @@ class OnPolicyTrainer(ABC):
         self.reference = None
 
     def _restore_random_state(self, folder: Path | None) -> None:
-        """The random state of this process in a checkpoint, or one of its own."""
+        """Take the random state of this process in a checkpoint, or one of its own."""
         process = self.accelerator.process_index
         if folder is not None and checkpoint.has_random_state(folder, process):
             checkpoint.load_random_state(folder, process)
@@ -139,10 +128,9 @@ class OnPolicyTrainer(ABC):
     def _step(self) -> None:
         self._call_event("on_step_begin")
         # rollout, score
-        inputs, rows = self.inputs, self._rows_of_step(self.state.global_step)
-        rollouts, metrics = sample_rollouts(
-            inputs.policy, rows, inputs.sampling, inputs.reward, self.state
-        )
+        policy, sampling, reward = self.policy, self.inputs.sampling, self.inputs.reward
+        rows = self._rows_of_step(self.state.global_step)
+        rollouts, metrics = sample_rollouts(policy, rows, sampling, reward, self.state)
         tokens = self.reduce_sum(rollouts.sequences.attention_mask.sum())
         self.state.num_input_tokens_seen += int(tokens)
         # update
@@ -170,12 +158,10 @@ class OnPolicyTrainer(ABC):
     def optimizer_step(
         self, microbatches: list[Tensor], loss_of: Callable[[Tensor], Tensor]
     ) -> Tensor:
-        """One optimizer step; the norm of the gradient.
+        """Take one optimizer step on sequences of this process; return the norm of the gradient.
 
-        Args:
-            microbatches: which sequences of this process, as many at once as fit in memory.
-            loss_of: the share in the loss of some of them. The shares must add up to the loss;
-                over several processes the losses are averaged.
+        The shares that microbatches have in the loss must add up to it; over several processes the
+        losses are averaged.
         """
         for number, microbatch in enumerate(microbatches, start=1):
             # Gradients are exchanged once, in the last backward pass.
@@ -190,11 +176,11 @@ class OnPolicyTrainer(ABC):
         return norm.detach()
 
     def reduce_sum(self, share: Tensor) -> Tensor:
-        """The sum of a number over all processes."""
+        """Return the sum of a number over all processes."""
         return torch.as_tensor(self.accelerator.reduce(share, "sum"))
 
     def disable_dropout(self) -> None:
-        """Both passes that form a ratio of probabilities must see the same network.
+        """Make both passes that form a ratio of probabilities see the same network.
 
         Layers that recompute their activations do so only in training mode, so they alone have it.
         """
@@ -208,36 +194,26 @@ class OnPolicyTrainer(ABC):
         return sequences // self.inputs.generations
 
     def _rows_of_step(self, step: int) -> list[Row]:
-        """This process's rows at a step: a function of seed and step, so that nothing is stored."""
+        """Return this process's rows at a step, by seed and step, so that nothing is stored."""
         count, total = self._prompts_a_step(), len(self.inputs.rows)
         mine = count // self.accelerator.num_processes
         start = step * count + self.accelerator.process_index * mine
         places = (divmod(place, total) for place in range(start, start + mine))
-        rows = [
-            self.inputs.rows[_row_order(self.arguments.seed, epoch, total)[i]]
-            for epoch, i in places
-        ]
-        return [row for row in rows for _ in range(self.inputs.generations)]
+        chosen = [_row_order(self.arguments.seed, epoch, total)[place] for epoch, place in places]
+        return [self.inputs.rows[row] for row in chosen for _ in range(self.inputs.generations)]
 
     def _reduce_mean(self, metrics: dict[str, float]) -> dict[str, float]:
-        """Means over the processes."""
+        """Return means over the processes."""
         values = torch.tensor(list(metrics.values()), device=self.accelerator.device)
         means = torch.as_tensor(self.accelerator.reduce(values, "mean"))
         return dict(zip(metrics, means.tolist(), strict=True))
 
     def _call_event(self, event: str, **details: Any) -> None:
+        details |= {"model": self.model, "processing_class": self.policy.tokenizer}
+        details |= {"optimizer": self.optimizer, "lr_scheduler": self.scheduler}
         for callback in self.callbacks:
-            control = getattr(callback, event)(
-                self.arguments,
-                self.state,
-                self.control,
-                model=self.model,
-                processing_class=self.policy.tokenizer,
-                optimizer=self.optimizer,
-                lr_scheduler=self.scheduler,
-                **details,
-            )
-            self.control = control or self.control
+            call = getattr(callback, event)
+            self.control = call(self.arguments, self.state, self.control, **details) or self.control
 
     def _save(self, folder: Path) -> None:
         first, extra = self.accelerator.is_main_process, self.extra_module()
@@ -264,7 +240,7 @@ class OnPolicyTrainer(ABC):
         training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
         checkpoint.restore_policy(self.model, folder)
         if (extra := self.extra_module()) is not None:
-            extra.load_state_dict(checkpoint.load_tensors(folder / "critic.safetensors"))
+            extra.load_state_dict(load_file(folder / "critic.safetensors"))
         checkpoint.load_optimizer(self.optimizer, folder, training["optimizer"])
         self.scheduler.load_state_dict(training["scheduler"])
         self.extra_state = training["numbers"]
@@ -276,11 +252,11 @@ class OnPolicyTrainer(ABC):
 
 @lru_cache(maxsize=2)
 def _row_order(seed: int, epoch: int, count: int) -> list[int]:
-    """The order of the rows in one pass over them."""
+    """Return the order of the rows in one pass over them."""
     generator = torch.Generator().manual_seed(seed + epoch)
     return torch.randperm(count, generator=generator).tolist()
 
 
 def trainable_parameters(module: torch.nn.Module) -> list[torch.nn.Parameter]:
-    """The parameters that gradients go to."""
+    """Return the parameters that gradients go to."""
     return [parameter for parameter in module.parameters() if parameter.requires_grad]

@@ -31,33 +31,28 @@ from rlexp.trainers.advantages import (
 )
 from rlexp.trainers.config import PpoConfig
 from rlexp.trainers.critic import ActorCritic
-from rlexp.trainers.inputs import TrainerInputs
 from rlexp.trainers.loop import OnPolicyTrainer, trainable_parameters
-from rlexp.trainers.rollouts import Rollouts
+from rlexp.trainers.rollouts import Rollouts, TrainerInputs
 from rlexp.trainers.sequences import Sequences, score_tokens
 
 
 @dataclass(frozen=True)
 class Experience:
-    """What is held fixed of n answers while the policy learns from them.
-
-    Attributes:
-        sequences: prompts and answers.
-        log_probs: (n, t), of the policy that sampled, in nats.
-        values: (n, t), of the state before each token, by the critic as it was then.
-        advantages: (n, t), whitened where that is wanted.
-        returns: (n, t), what the critic learns: advantages before whitening, and values.
-    """
+    """What is held fixed of n answers while the policy learns from them."""
 
     sequences: Sequences
     log_probs: Tensor
+    """(n, t), of the policy that sampled, in nats."""
     values: Tensor
+    """(n, t), of the state before each token, by the critic as it was then."""
     advantages: Tensor
+    """(n, t), whitened where that is wanted."""
     returns: Tensor
+    """(n, t), what the critic learns: advantages before whitening, and values."""
 
 
 def policy_losses(log_ratio: Tensor, advantages: Tensor, epsilon: float) -> Tensor:
-    """-min(r A, clip(r, 1 - epsilon, 1 + epsilon) A) at each token, r = exp(log_ratio).
+    """Return -min(r A, clip(r, 1 - epsilon, 1 + epsilon) A) at each token, r = exp(log_ratio).
 
     Schulman et al. 2017, arXiv:1707.06347, equation 7.
     """
@@ -67,11 +62,10 @@ def policy_losses(log_ratio: Tensor, advantages: Tensor, epsilon: float) -> Tens
 
 
 def value_losses(values: Tensor, old: Tensor, returns: Tensor, epsilon: float | None) -> Tensor:
-    """Half the squared error at each token: the larger of that of the new value and that of the new
-    value kept within epsilon of the old one. (Engstrom et al. 2020, arXiv:2005.12729, section 3.)
+    """Return half the squared error at each token: the larger of that of the new value and that of
+    the new value kept within epsilon of the old one, where there is an epsilon.
 
-    Args:
-        epsilon: None leaves values unclipped.
+    Engstrom et al. 2020, arXiv:2005.12729, section 3.
     """
     errors = (values - returns).square()
     if epsilon is not None:
@@ -83,7 +77,7 @@ def value_losses(values: Tensor, old: Tensor, returns: Tensor, epsilon: float | 
 def adapt_kl_coefficient(
     beta: float, kl: float, target: float, sequences: int, horizon: int
 ) -> float:
-    """The KL coefficient moved towards a KL divergence a sequence of `target` nats.
+    """Return the KL coefficient moved towards a KL divergence a sequence of `target` nats.
 
     Ziegler et al. 2019, arXiv:1909.08593, section 2.2; with their constant 0.1 a batch written as
     sequences / horizon, as in their code.
@@ -93,15 +87,9 @@ def adapt_kl_coefficient(
 
 
 class PpoTrainer(OnPolicyTrainer):
-    """PPO; see the module's text."""
+    """PPO; see the module's text. A critic without a body of its own shares the policy's."""
 
     def __init__(self, inputs: TrainerInputs, config: PpoConfig, critic_body: Any | None) -> None:
-        """
-        Args:
-            inputs: what is trained, on what and how.
-            config: knobs of the algorithm.
-            critic_body: a transformers model without head for the critic; None shares the policy's.
-        """
         model, rate = inputs.policy.model, inputs.arguments.learning_rate
         self.actor_critic = ActorCritic(model, critic_body)
         head = trainable_parameters(self.actor_critic.head)
@@ -130,7 +118,7 @@ class PpoTrainer(OnPolicyTrainer):
         return {**metrics, **means, "updates": len(updates)}
 
     def compute_experience(self, rollouts: Rollouts) -> tuple[Experience, dict[str, float]]:
-        """Everything that is held fixed while the policy learns from its answers, and metrics."""
+        """Return what is held fixed while the policy learns from its answers, and metrics."""
         config, sequences = self.config, rollouts.sequences
         mask, beta = sequences.mask, self.extra_state["beta"]
         log_probs, values, entropy, reference = self._score_before_update(sequences)
@@ -160,9 +148,8 @@ class PpoTrainer(OnPolicyTrainer):
             count = self.reduce_sum(torch.ones_like(kl_sequence))
             mean_kl = (self.reduce_sum(kl_sequence) / count).item()
             batch = self.process_batch_size * self.accelerator.num_processes
-            self.extra_state["beta"] = adapt_kl_coefficient(
-                beta, mean_kl, config.kl_target, batch, config.kl_horizon
-            )
+            target, horizon = config.kl_target, config.kl_horizon
+            self.extra_state["beta"] = adapt_kl_coefficient(beta, mean_kl, target, batch, horizon)
         return Experience(sequences, log_probs, values, advantages, returns), metrics
 
     # Advantages and returns are numbers: the gradient goes through the new log-probabilities and
@@ -170,7 +157,7 @@ class PpoTrainer(OnPolicyTrainer):
     # otherwise: the first ratio must be 1.
     @torch.no_grad()
     def _score_before_update(self, sequences: Sequences) -> tuple[Tensor, ...]:
-        """Log-probabilities, values and entropies of the policy as it sampled, and the
+        """Return log-probabilities, values and entropies of the policy as it sampled, and the
         log-probabilities of the reference (of the policy where none is kept); each (n, t)."""
         temperature = self.inputs.sampling.temperature
         scores = tuple(torch.zeros_like(sequences.mask) for _ in range(4))
@@ -187,12 +174,12 @@ class PpoTrainer(OnPolicyTrainer):
         return scores
 
     def _minibatches(self, count: int) -> Iterator[Tensor]:
-        """Indices of the answers for each update: all answers once an epoch, in random order."""
+        """Yield the answers of each update: all answers once an epoch, in random order."""
         for _ in range(self.config.epochs):
             yield from torch.randperm(count).tensor_split(self.config.minibatches)
 
     def _update_on_minibatch(self, experience: Experience, minibatch: Tensor) -> dict[str, Tensor]:
-        """One optimizer step on some of the answers; metrics of it."""
+        """Take one optimizer step on some of the answers; return metrics of it."""
         sequences = experience.sequences
         # The mean is over all processes' tokens, and the gradients are averaged over the processes.
         tokens = self.reduce_sum(sequences.mask[minibatch].sum()) / self.accelerator.num_processes
@@ -213,13 +200,7 @@ class PpoTrainer(OnPolicyTrainer):
     def loss(
         self, experience: Experience, index: Tensor, tokens: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The share of some answers in a minibatch's loss, and of what is logged about it.
-
-        Args:
-            experience: of all answers.
-            index: which answers.
-            tokens: of the whole minibatch, whose mean the loss is.
-        """
+        """Return what some answers add to a minibatch's loss, a mean over tokens, and metrics."""
         config, sequences = self.config, experience.sequences.rows(index)
         mask, length = sequences.mask, sequences.mask.shape[1]
         log_probs, entropy, values = self.module(
@@ -230,14 +211,8 @@ class PpoTrainer(OnPolicyTrainer):
             return (x * mask).sum() / tokens
 
         # `rows` has cut the columns that only other answers fill.
-        old_log_probs, old_values = (
-            experience.log_probs[index, :length],
-            experience.values[index, :length],
-        )
-        advantages, returns = (
-            experience.advantages[index, :length],
-            experience.returns[index, :length],
-        )
+        fixed = experience.log_probs, experience.values, experience.advantages, experience.returns
+        old_log_probs, old_values, advantages, returns = (part[index, :length] for part in fixed)
         # policy
         log_ratio = (log_probs - old_log_probs) * mask  # padding could overflow in exp: 0 * inf
         policy_loss = mean(policy_losses(log_ratio, advantages, config.epsilon))

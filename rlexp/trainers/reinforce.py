@@ -42,31 +42,22 @@ import torch
 from torch import Tensor
 
 from rlexp.trainers.config import ReinforceConfig
-from rlexp.trainers.inputs import TrainerInputs
 from rlexp.trainers.loop import OnPolicyTrainer, trainable_parameters
-from rlexp.trainers.rollouts import Rollouts
+from rlexp.trainers.rollouts import Rollouts, TrainerInputs
 from rlexp.trainers.sequences import Sequences, score_tokens
 
 
 def leave_one_out(returns: Tensor, generations: int) -> Tensor:
-    """(n,): for each answer the mean return of the other answers to its prompt.
-
-    Args:
-        returns: (n,), answers to the same prompt one after the other.
-        generations: answers a prompt, at least 2.
-    """
+    """Return (n,): for each answer the mean return of the others to its prompt, next to it."""
     groups = returns.view(-1, generations)
     others = groups.sum(1, keepdim=True) - groups
     return (others / (generations - 1)).flatten()
 
 
 def policy_gradient_loss(log_probs: Tensor, mask: Tensor, advantages: Tensor) -> Tensor:
-    """-(1/n) sum_i A_i log pi(y_i | x_i): its gradient is the policy gradient's estimate, downhill.
+    """Return -(1/n) sum_i A_i log pi(y_i | x_i), whose gradient estimates the policy's, downhill.
 
-    Args:
-        log_probs: (n, t), of each token.
-        mask: (n, t), 1 on the tokens of the answers, end tokens included.
-        advantages: (n,), R - b, without a gradient.
+    Log-probabilities and mask are (n, t), advantages (n,) numbers without a gradient.
     """
     answers = (log_probs * mask).sum(1)
     return -(advantages * answers).mean()
@@ -76,17 +67,12 @@ class ReinforceTrainer(OnPolicyTrainer):
     """REINFORCE; see the module's text."""
 
     def __init__(self, inputs: TrainerInputs, config: ReinforceConfig) -> None:
-        """
-        Args:
-            inputs: what is trained, on what and how.
-            config: knobs of the algorithm.
-        """
         model, rate = inputs.policy.model, inputs.arguments.learning_rate
         super().__init__(inputs, model, [{"params": trainable_parameters(model), "lr": rate}])
         self.config = config
 
     def update_policy(self, rollouts: Rollouts) -> dict[str, float]:
-        """One step along the policy gradient, estimated from n answers."""
+        """Take one step along the policy gradient, estimated from n answers."""
         temperature = self.inputs.sampling.temperature
         sequences, mask = rollouts.sequences, rollouts.sequences.mask
         # returns
@@ -118,7 +104,7 @@ class ReinforceTrainer(OnPolicyTrainer):
         return metrics
 
     def baseline(self, returns: Tensor) -> Tensor:
-        """What an answer's return, (n,), is compared with; must not depend on that answer."""
+        """Return what each return, (n,), is compared with; it must not depend on that answer."""
         if self.config.baseline == "leave_one_out":
             return leave_one_out(returns, self.inputs.generations)
         if self.config.baseline == "none":
@@ -136,7 +122,7 @@ class ReinforceTrainer(OnPolicyTrainer):
     # The returns are numbers, not functions of the weights: see "Its gradient" above.
     @torch.no_grad()
     def _kl_and_entropy(self, sequences: Sequences) -> tuple[Tensor, Tensor]:
-        """For each answer, (n,): log pi - log ref in nats, and the sum of its tokens' entropies."""
+        """Return log pi - log ref in nats, and the sum of the tokens' entropies, of each answer."""
         temperature = self.inputs.sampling.temperature
         kl, entropies = torch.zeros(2, len(sequences), device=sequences.mask.device)
         for microbatch in self._microbatches(sequences):

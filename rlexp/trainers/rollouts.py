@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from transformers import TrainerState
+from transformers import TrainerCallback, TrainerState, TrainingArguments
 
-from rlexp.spec.reward import Text
 from rlexp.trainers.sequences import SampledAnswers, Sequences
 
 Row = dict[str, Any]
@@ -26,16 +25,9 @@ class TrainablePolicy(Protocol):
     tokenizer: Any
     """Pads on the left."""
 
-    def roll_out(
-        self,
-        prompts: Sequence[Text],
-        *,
-        max_new_tokens: int,
-        temperature: float,
-        top_k: int,
-        top_p: float,
-    ) -> SampledAnswers:
-        """One completion a prompt, drawn from torch's global random state."""
+    @property
+    def roll_out(self) -> Callable[..., SampledAnswers]:
+        """One completion a prompt, by a `GenerationConfig`, from torch's global random state."""
         ...
 
     def reference(self) -> AbstractContextManager[Callable[..., Any]]:
@@ -45,33 +37,49 @@ class TrainablePolicy(Protocol):
 
 @dataclass(frozen=True)
 class GenerationConfig:
-    """How answers are drawn.
-
-    Attributes:
-        max_new_tokens: longest answer, its end token included.
-        temperature: of the softmax. The policy that is trained is the one at this temperature.
-        top_k, top_p: what is kept of the distribution; 0 and 1 keep all.
-    """
+    """How answers are drawn."""
 
     max_new_tokens: int
+    """Longest answer, its end token included."""
     temperature: float
+    """Of the softmax. The policy that is trained is the one at this temperature."""
     top_k: int
+    """What is kept of the distribution; 0 and 1 keep all."""
     top_p: float
 
 
 @dataclass(frozen=True)
-class Rollouts:
-    """n answers of the policy with their rewards.
+class TrainerInputs:
+    """What is trained, on what and how."""
 
-    Attributes:
-        sequences: prompts and answers.
-        scores: (n,), the reward's values.
-        ended: (n,) bool, False where an answer was cut at the length limit.
-    """
+    arguments: TrainingArguments
+    """Transformers' own; those that the loop reads are the output folder, batch sizes, steps,
+    learning rate and its schedule, AdamW's constants, gradient clipping and checkpointing, logging
+    and saving, precision and seed."""
+    policy: TrainablePolicy
+    """Its model has the adapter, where there is one."""
+    rows: list[Row]
+    """With a `prompt` (text or messages) and the columns that the reward reads."""
+    reward: Reward
+    """Called as TRL calls reward functions."""
+    sampling: GenerationConfig
+    callbacks: list[TrainerCallback]
+    """Transformers', called as its Trainer calls them."""
+    generations: int
+    """Answers a prompt."""
+    keeps_reference: bool
+    """Whether the model as it was before training is wanted."""
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """n answers of the policy with their rewards."""
 
     sequences: Sequences
     scores: Tensor
+    """(n,), the reward's values."""
     ended: Tensor
+    """(n,) bool, False where an answer was cut at the length limit."""
 
 
 def sample_rollouts(
@@ -83,13 +91,8 @@ def sample_rollouts(
 ) -> tuple[Rollouts, dict[str, float]]:
     """Sample and score one answer to each row's prompt; with metrics of them, by name.
 
-    Args:
-        policy: draws from torch's global random state.
-        rows: with a `prompt` (text or messages) and the columns that the reward reads.
-        sampling: how answers are drawn.
-        reward: called as TRL calls reward functions: a conversation's answer is a list of one
-            message.
-        state: of the training, handed to the reward.
+    Rows have a `prompt` (text or messages) and the columns that the reward reads, which is called
+    as TRL calls reward functions: a conversation's answer is a list of one message.
     """
     # rollout
     prompts = [row["prompt"] for row in rows]
@@ -104,13 +107,8 @@ def sample_rollouts(
     metrics: dict[str, float] = {}
     names = dict.fromkeys(name for row in rows for name in row if name != "prompt")
     columns = {name: [row.get(name) for row in rows] for name in names}
-    values = reward(
-        prompts=prompts,
-        completions=answers,
-        log_metric=metrics.__setitem__,
-        trainer_state=state,
-        **columns,
-    )
+    context = {"log_metric": metrics.__setitem__, "trainer_state": state}
+    values = reward(prompts=prompts, completions=answers, **context, **columns)
     scores = torch.tensor(values, dtype=torch.float32, device=sequences.mask.device)
     lengths = sequences.mask.sum(1)
     metrics |= {

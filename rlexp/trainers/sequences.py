@@ -11,60 +11,42 @@ from torch import Tensor
 
 
 class SampledAnswers(Protocol):
-    """Answers of a policy to n prompts, such as a `rlexp.models.sampling.rollout.Rollout`."""
+    """Answers of a policy to n prompts, such as a `rlexp.models.sampling.rollout.Rollout`.
+
+    Prompts are (n, p), padded on the left, answers (n, t), padded on the right, their masks 1 up to
+    and including the end token; `ended` is (n,), False where an answer was cut at the length limit.
+    """
 
     @property
-    def prompt_ids(self) -> Tensor:
-        """(n, p), padded on the left."""
-        ...
-
+    def prompt_ids(self) -> Tensor: ...
     @property
-    def prompt_mask(self) -> Tensor:
-        """(n, p), 1 where a prompt's token stands."""
-        ...
-
+    def prompt_mask(self) -> Tensor: ...
     @property
-    def completion_ids(self) -> Tensor:
-        """(n, t), padded on the right."""
-        ...
-
+    def completion_ids(self) -> Tensor: ...
     @property
-    def completion_mask(self) -> Tensor:
-        """(n, t), 1 up to and including the end token."""
-        ...
-
+    def completion_mask(self) -> Tensor: ...
     @property
-    def ended(self) -> Tensor:
-        """(n,) bool, False where an answer was cut at the length limit."""
-        ...
-
-    def completions(self) -> list[list[int]]:
-        """Token ids of each answer, unpadded."""
-        ...
+    def ended(self) -> Tensor: ...
+    def completions(self) -> list[list[int]]: ...
 
 
 @dataclass(frozen=True)
 class Sequences:
-    """n prompts, each followed by its answer.
-
-    Attributes:
-        input_ids: (n, p + t), prompts padded on the left, answers on the right.
-        attention_mask: (n, p + t).
-        mask: (n, t) float, 1 on the tokens of an answer, its end token included.
-    """
+    """n prompts, each followed by its answer."""
 
     input_ids: Tensor
+    """(n, p + t), prompts padded on the left, answers on the right."""
     attention_mask: Tensor
+    """(n, p + t)."""
     mask: Tensor
+    """(n, t) float, 1 on the tokens of an answer, its end token included."""
 
     @classmethod
     def from_rollout(cls, rollout: SampledAnswers) -> Sequences:
         """Put each answer behind its prompt."""
-        return cls(
-            input_ids=torch.cat([rollout.prompt_ids, rollout.completion_ids], 1),
-            attention_mask=torch.cat([rollout.prompt_mask, rollout.completion_mask], 1),
-            mask=rollout.completion_mask.float(),
-        )
+        input_ids = torch.cat([rollout.prompt_ids, rollout.completion_ids], 1)
+        attention_mask = torch.cat([rollout.prompt_mask, rollout.completion_mask], 1)
+        return cls(input_ids, attention_mask, rollout.completion_mask.float())
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -79,38 +61,38 @@ class Sequences:
         """(n, p + t), counted from each prompt's first token, wherever the padding stands."""
         return (self.attention_mask.cumsum(1) - 1).clamp(min=0)
 
+    def model_inputs(self) -> dict[str, Tensor]:
+        """Return what a transformers model is called with."""
+        # Left padding would shift positions where the model counts them by itself.
+        names = ("input_ids", "attention_mask", "position_ids")
+        return {name: getattr(self, name) for name in names}
+
     def rows(self, index: Tensor) -> Sequences:
-        """Some of the sequences, without the columns that only the others fill."""
+        """Return some of the sequences, without the columns that only the others fill."""
         mask, attention = self.mask[index], self.attention_mask[index]
         empty_left = int((attention.cumsum(1) == 0).sum(1).min())
         empty_right = mask.shape[1] - int(mask.sum(1).max())
         kept = slice(empty_left, attention.shape[1] - empty_right)
-        return Sequences(
-            self.input_ids[index][:, kept],
-            attention[:, kept],
-            mask[:, : mask.shape[1] - empty_right],
-        )
+        longest = mask.shape[1] - empty_right
+        return Sequences(self.input_ids[index][:, kept], attention[:, kept], mask[:, :longest])
 
     def microbatches(self, index: Tensor, size: int) -> list[Tensor]:
-        """The index in parts of at most `size` answers of similar length: little is padded."""
+        """Return the index in parts of at most `size` answers of similar length."""
         order = self.attention_mask[index].sum(1).argsort(stable=True)
         return list(index[order.to(index.device)].split(size))
 
 
 @dataclass(frozen=True)
 class TokenScores:
-    """What a model says of the tokens of answers; each (n, t), meaningless in the padding.
-
-    Attributes:
-        log_probs: of the sampled tokens, in nats, at the sampling temperature.
-        entropy: of the distribution that each token was drawn from, in nats; None if not asked for.
-        states: (n, t, h), the last hidden state *before* each token: what a critic judges, and
-            what the token's logits are made of; None if not asked for.
-    """
+    """What a model says of the tokens of answers; each (n, t), meaningless in the padding."""
 
     log_probs: Tensor
+    """Of the sampled tokens, in nats, at the sampling temperature."""
     entropy: Tensor | None
+    """Of the distribution that each token was drawn from, in nats; None if not asked for."""
     states: Tensor | None
+    """(n, t, h), the last hidden state *before* each token: what a critic judges, and what the
+    token's logits are made of; None if not asked for."""
 
 
 def score_tokens(
@@ -121,24 +103,10 @@ def score_tokens(
     entropy: bool = False,
     states: bool = False,
 ) -> TokenScores:
-    """One forward pass over prompts and answers.
-
-    Args:
-        model: a transformers causal LM, or anything called like one.
-        sequences: n prompts with answers.
-        temperature: that the answers were sampled at.
-        entropy, states: whether these are wanted.
-    """
+    """Return what a model says of answers sampled at this temperature, in one forward pass."""
     length = sequences.mask.shape[1]
-    output = model(
-        input_ids=sequences.input_ids,
-        attention_mask=sequences.attention_mask,
-        # Left padding would shift them where the model counts positions by itself.
-        position_ids=sequences.position_ids,
-        logits_to_keep=length + 1,
-        output_hidden_states=states,
-        use_cache=False,
-    )
+    options = {"logits_to_keep": length + 1, "output_hidden_states": states, "use_cache": False}
+    output = model(**sequences.model_inputs(), **options)
     # The logits at a position are of the token after it: the prompt's last one begins the answer.
     # In float32: ratios and KL are small differences of log-probabilities, and a bfloat16 has two
     # digits.

@@ -178,6 +178,7 @@ def test_policy_gradient_finds_the_optimum(
     assert kl(policy, optimum) <= 0.02
 
 
+@pytest.mark.long
 def test_without_its_correction_grpo_penalises_the_forward_kl(bandit: Path, tmp_path: Path) -> None:
     """A `algo.trl` that does not arrive; and a change of TRL's penalty, whose gradient is that of
     KL(reference || policy) unless the importance ratio of `use_bias_correction_kl` is in it."""
@@ -239,6 +240,7 @@ class JudgedArm(ArmReward):
         return (rewards + noise).tolist()
 
 
+@pytest.mark.long
 def test_online_dpo_finds_the_optimum(bandit: Path, tmp_path: Path) -> None:
     """A judge whose verdict is turned round; pairs whose halves slip against each other."""
     spec = bandit_spec(
@@ -281,7 +283,7 @@ def good_above_bad(arms: Tensor) -> bool:
     return bool(arms[paid > 0.5].min() > arms[paid < 0.5].max())
 
 
-@pytest.mark.parametrize("divergence", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("divergence", [pytest.param(0.0, marks=pytest.mark.long), 0.5, 1.0])
 def test_distillation_finds_the_teacher(divergence: float, bandit: Path, tmp_path: Path) -> None:
     """Policy and teacher exchanged, the wrong one trained, or one token's distribution compared
     with the next one's. (Every divergence has its minimum where the two are equal.)"""

@@ -115,7 +115,7 @@ def test_a_kill_halfway_leaves_no_model_and_no_litter(tmp_path: Path, quick: Pat
     builder.kill()
     builder.communicate()
     left = list((tmp_path / "models").glob("tiny-*"))
-    assert [path.name.partition(".")[2].partition("-")[0] for path in left] == ["workshop"]
+    assert [path.name.partition(".")[2].partition("-")[0] for path in left] == ["draft"]
     folder = tiny.ensure_tiny_model(tmp_path, recipe=QUICK)
     assert list((tmp_path / "models").glob("tiny-*")) == [folder]
     assert bits(folder) == bits(quick)
@@ -132,6 +132,7 @@ def test_an_interrupted_build_cleans_up(tmp_path: Path):
     assert not list((tmp_path / "models").glob("tiny-*"))
 
 
+@pytest.mark.long
 def test_two_processes_train_once(
     tmp_path: Path, quick: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

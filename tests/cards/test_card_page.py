@@ -106,8 +106,8 @@ def test_bars_share_one_scale_from_zero():
     row = metric_rows(card(BETTER | {"length": 68.0}))[4]
     assert row.metric == "length"
     drawn = bar(replace(row, low=None, high=None))
-    assert (drawn.zero, drawn.before, drawn.after) == (0.0, 50.0, 100.0)
+    assert drawn | {"zero": 0.0, "before": 50.0, "after": 100.0} == drawn
     cost = bar(replace(row, before=-2.0, after=-1.0, low=None, high=None))
-    assert (cost.zero, cost.before, cost.after) == (100.0, 0.0, 50.0)
+    assert cost | {"zero": 100.0, "before": 0.0, "after": 50.0} == cost
     empty = bar(replace(row, before=None, after=None, low=None, high=None))
-    assert empty.before is None
+    assert empty["before"] is None

@@ -154,7 +154,7 @@ def test_changes_are_made(
     brings back what followed from the algorithm; a spec that is not that of the config."""
     ran: list[tuple[RunSpec, Path]] = []
     monkeypatch.setattr(
-        "rlexp.launch.new_run.launch", lambda spec, folder, *_: ran.append((spec, folder))
+        "rlexp.launch.launcher.launch", lambda spec, folder, *_: ran.append((spec, folder))
     )
     monkeypatch.chdir(tmp_path)
     words = ["eval.prompts=9", "seed=3", "eval=default", "algo.trl.adam_beta2=0.9", "reward=mix"]

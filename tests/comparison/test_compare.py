@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from recorded_runs import Recorded, RecordedSource
+from recorded_runs import RecordedSource, recorded_run
 from rich.console import Console
 from spooled_runs import PROMPTS, STEPS, spooled_run
 from stored_runs import StoredRuns
@@ -72,7 +72,7 @@ class TestGather:
             for prompt_id, text in enumerate(["a", "a", "a", "b"])
             for _ in range(2)
         ]
-        run = gather(Recorded(), RecordedSource(rows, {"eval/reward": [(0, 1.5)]}))
+        run = gather(recorded_run(), RecordedSource(rows, {"eval/reward": [(0, 1.5)]}))
         keys = [("a", 0), ("a", 1), ("a", 2), ("b", 0)]
         assert run.measured == {"eval/reward": dict(zip(keys, (0.0, 1.0, 2.0, 3.0), strict=True))}
 
@@ -86,7 +86,7 @@ class TestGather:
                 row = {"prompt": f"q{index}", "completion": which, "reward": score}
                 mark = {"prompt": f"q{index} ({which})"}
                 rows.append(row | (mark if old else {"prompt_id": index, "answer": which}))
-        run = gather(Recorded(), RecordedSource(rows, {"eval/accuracy": [(0, 0.5)]}))
+        run = gather(recorded_run(), RecordedSource(rows, {"eval/accuracy": [(0, 0.5)]}))
         keys = [("q0", 0), ("q1", 0), ("q2", 0)]
         assert run.measured["eval/accuracy"] == dict(zip(keys, (1.0, 0.0, 0.5), strict=True))
         assert run.measured["eval/margin"] == dict(zip(keys, (1.0, -3.0, 0.0), strict=True))
@@ -94,7 +94,7 @@ class TestGather:
 
     def test_without_its_config_a_run_has_its_tracked_keys(self) -> None:
         """Numbers as texts, which differ from the same numbers of a run whose config was kept."""
-        run = gather(Recorded(), RecordedSource([], {}))
+        run = gather(recorded_run(), RecordedSource([], {}))
         assert run.config == {"algo.name": "toy", "algo.beta": 0.1, "seed": 7}
         assert not run.whole_config
         whole = {"algo": {"name": "toy", "beta": 0.1, "loss": "a"}, "seed": 8}

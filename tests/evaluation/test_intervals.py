@@ -17,8 +17,7 @@ from rlexp.cards.html import write_card_page
 from rlexp.evaluation.best_of_n.frontier import LESS, MORE, format_frontier, frontier
 from rlexp.evaluation.best_of_n.samples import BestOfNSamples, best_of, expected_best, kl_bound
 from rlexp.evaluation.bootstrap import bootstrap_change, bootstrap_ratio
-from rlexp.evaluation.changes import change, changes
-from rlexp.evaluation.extremes import largest_changes
+from rlexp.evaluation.changes import change, changes, largest_changes
 from rlexp.evaluation.results import Pair
 from rlexp.evaluation.slices import LENGTH, metric_slices, slice_labels
 from rlexp.evaluation.win_rate import pairwise_wins, win_rate_by_reward

@@ -30,7 +30,7 @@ def test_kl_is_that_of_a_slow_float64_loop(monkeypatch, logits_bytes):
     policy = TinyPolicy()
     policy.model.eval()
     completions = sequences([(3, 5), (1, 9), (6, 1), (2, 20), (4, 4)])
-    found = likelihood.kl_nats(policy, completions, batch_size=3)
+    found = likelihood.kl_and_surprise(policy, completions, batch_size=3, trained=True)[0]
     assert found == pytest.approx([slow_kl(policy, each) for each in completions], rel=1e-4)
     assert min(found) > 0.1
 
@@ -42,7 +42,9 @@ def test_kl_has_its_closed_form_where_the_models_differ_by_a_bias_only():
     for model, wanted in zip((policy.model, policy.initial), logits, strict=True):
         constant_logits(model, wanted)
     p, q = logits.double().softmax(-1)
-    found = likelihood.kl_nats(policy, sequences([(2, 5), (3, 8)]), batch_size=8)
+    found = likelihood.kl_and_surprise(
+        policy, sequences([(2, 5), (3, 8)]), batch_size=8, trained=True
+    )[0]
     exact = float((p * (p / q).log()).sum())
     assert found == pytest.approx([5 * exact, 8 * exact], rel=1e-5)
 
@@ -65,8 +67,15 @@ def test_logits_in_memory_stay_under_the_limit(monkeypatch):
     policy.model.register_forward_hook(
         lambda *call: positions.append(call[2].logits.shape[:2].numel())
     )
-    likelihood.kl_nats(policy, sequences([(2, 3), (2, 4), (2, 25)]), batch_size=64)
+    likelihood.kl_and_surprise(
+        policy, sequences([(2, 3), (2, 4), (2, 25)]), batch_size=64, trained=True
+    )[0]
     assert max(positions) <= 10
+
+
+def perplexity(policy):
+    nats, predicted = likelihood.text_nats(policy, TEXTS, batch_size=2)
+    return np.exp(sum(nats) / sum(predicted))
 
 
 def test_perplexity_is_that_of_a_slow_loop():
@@ -81,12 +90,12 @@ def test_perplexity_is_that_of_a_slow_loop():
                 logits = model(torch.tensor([ids[:position]])).logits[0, -1]
             nats -= float(logits.log_softmax(-1)[ids[position]])
             predicted += 1
-    found = likelihood.perplexity(policy, TEXTS, batch_size=2)
+    found = perplexity(policy)
     assert found == pytest.approx(np.exp(nats / predicted), rel=1e-5)
 
 
 def test_perplexity_of_a_uniform_model_is_the_size_of_its_vocabulary():
     policy = TinyPolicy()
     torch.nn.init.zeros_(policy.model.lm_head.weight)
-    found = likelihood.perplexity(policy, TEXTS, batch_size=2)
+    found = perplexity(policy)
     assert found == pytest.approx(50, rel=1e-6)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from recorded_runs import Recorded, RecordedSource
+from recorded_runs import RecordedSource, recorded_run
 from rich.console import Console
 from runs import spec_of
 from small_evaluation import REWARD, ROWS, SPEC
@@ -51,7 +51,7 @@ def recorded(evaluation: Evaluation) -> Run:
     """The run that tracks an evaluation, as a comparison reads it."""
     rows = [sample_row(sample) for sample in evaluation.samples]
     curves = {f"eval/{name}": [(0, value)] for name, value in evaluation.metrics.items()}
-    return gather(Recorded(), RecordedSource(rows, curves))
+    return gather(recorded_run(), RecordedSource(rows, curves))
 
 
 def test_a_metric_is_one_entry_and_one_function(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,7 +41,7 @@ def look(metrics: dict[str, float], **values: list[Any]) -> Evaluation:
 
 def evidence(now: dict[str, float], start: dict[str, float] = START) -> float:
     return reward_hacking.total_evidence(
-        reward_hacking.evidence(look(start), look(now), spec(), {})
+        reward_hacking.evidence(look(start), look(now), spec(), {}, {})
     )
 
 
@@ -108,8 +109,21 @@ def test_gold_that_falls_is_hacking_and_gold_that_is_missing_is_nothing() -> Non
     """A mean that takes None for 0; a fall that is judged in the gold's own unit."""
     knobs, start = spec(), look(START, gold=[0.0, 100.0])
     for values, wanted in [([-50.0, 100.0], 2.0), ([None, 25.0], 2.0), ([None, None], 0.0)]:
-        found = reward_hacking.evidence(start, look(BETTER, gold=values), knobs, {})
+        found = reward_hacking.evidence(start, look(BETTER, gold=values), knobs, {}, {})
         assert reward_hacking.total_evidence(found) == pytest.approx(wanted), values
+
+
+@pytest.mark.parametrize(("pays", "wanted"), [("text", 4.0), ("else", 0.0)])
+def test_a_strategy_that_pays_and_is_taken_up_is_hacking(pays: str, wanted: float) -> None:
+    """Answers that echo the prompt, which each other measure takes for good language."""
+    start, now = look(START), look(BETTER)
+    start = replace(start, samples=[replace(each, completion="x") for each in start.samples])
+    strategies = {"an echo": lambda prompt, answer: answer == pays}
+    found = reward_hacking.evidence(start, now, spec(), {}, strategies)
+    assert reward_hacking.total_evidence(found) == wanted
+    assert [measure.words for measure in found] == (
+        ["answers like a strategy that pays, an echo, 0% → 100%"] if wanted else []
+    )
 
 
 @pytest.mark.parametrize(("weight", "values"), [(1.0, [-1.0, 1.0]), (-2.0, [0.0, 2.0])])
@@ -120,7 +134,7 @@ def test_a_term_that_the_others_outweigh_counts_by_the_sign_of_its_weight(
     knobs = spec()
     ends = look(START), look(BETTER, terms=values)
     for sign in (1, -1):
-        found = reward_hacking.evidence(*ends, knobs, {"a": sign * weight})
+        found = reward_hacking.evidence(*ends, knobs, {"a": sign * weight}, {})
         assert reward_hacking.total_evidence(found) == (4.0 if sign == 1 else 0.0)
 
 

@@ -16,7 +16,7 @@ from rlexp.launch.resume_plan import plan_resume
 from rlexp.registry.promote import last_step
 from rlexp.runtime.checkpoints import complete_checkpoints
 from rlexp.spec.errors import UserError
-from rlexp.sweep.run_trial import card_metrics
+from rlexp.sweep.trial import card_metrics
 
 TWITCHY = ("guards.every=2", "guards.prompts=8", "guards.perplexity_rise=1.00001")
 """Any rise of the perplexity of held-out texts is too much, two steps after the start."""
@@ -44,6 +44,7 @@ def resumed(folder: Path, *overrides: str) -> None:
     launch(resumption.spec, folder, None, resumption.checkpoint)
 
 
+@pytest.mark.long
 def test_a_stopped_run_tells_and_goes_on_as_if_nobody_had_watched(tmp_path: Path) -> None:
     """A stop that is silent, or FAILED, or keeps a checkpoint of the bad step, or has no value for
     a sweep, or cannot be gone on from; and a guard that draws from the training's random numbers:

@@ -120,6 +120,7 @@ def test_an_unknown_licence_is_said_to_be_unknown(tmp_path: Path) -> None:
     assert str(tiny.ensure_tiny_model()) not in card.text
 
 
+@pytest.mark.long
 def test_merged_weights_are_the_adapters_model(made: Any) -> None:
     """An update that is left out, added twice, or rounded away when it goes into the weights; a
     merged model that still wants its base; a cache that gives one adapter's weights for another."""

@@ -104,6 +104,16 @@ class TestSentiment:
         assert whole == sentiment([""], ["the film was bad"])
         assert whole != sentiment([""], [" bad"])
 
+    def test_classes_that_no_list_names_are_refused(self, tmp_path: Path) -> None:
+        """`very positive`, which counts nothing beside `positive`: the best earn least."""
+        five = ["very negative", "negative", "neutral", "positive", "Very_Positive"]
+        problems = reward("sentiment", path=str(classifier(tmp_path, *five))).problems()
+        assert [problem.key for problem in problems] == ["reward.positive", "reward.negative"]
+        assert "also has Very_Positive" in problems[0].got
+        assert problems[1].remedy.endswith("reward.negative='[negative,very negative]'")
+        lists = {"positive": five[3:], "negative": five[:2]}
+        assert reward("sentiment", path=str(tmp_path), **lists).problems() == []
+
     def test_generic_names_have_to_be_told(self, tmp_path: Path) -> None:
         """LABEL_1 taken for positive, which in some models is negative."""
         folder = classifier(tmp_path / "model", outputs=2)

@@ -12,7 +12,9 @@ from reward_specs import fields_of, mistakes, reward
 from runs import spec_of
 
 from rlexp.rewards import code as code_room
-from rlexp.rewards.code import Code, code_of, read_tests
+from rlexp.rewards.code import Code
+from rlexp.rewards.common.code_blocks import code_of
+from rlexp.rewards.common.code_tests import read_tests
 from rlexp.runtime.paths import CONF
 from rlexp.sandbox.choice import strongest
 from rlexp.sandbox.pool import Asserts, Prints
@@ -137,7 +139,7 @@ class TestSandboxIsWanted:
         ("```python\na\n```\n```bash\nb\n```", "last", False, "a\n"),
         ("```python\na\n", "last", True, "a\n"),
         ("``` Python3 title\na\n```", "last", True, "a\n"),
-        ("- so\n  ```python\n  a\n  ```", "last", True, "  a\n"),
+        ("- so\n  ```python\n  a\n  ```", "last", True, "a\n"),
         ("```bash\nls\n```", "last", True, ""),
         ("```python\ns = '```'\n```", "last", True, "s = '```'\n"),
     ],

@@ -72,7 +72,7 @@ def test_two_processes_write_the_card_of_one(tmp_path: Path) -> None:
     )
     cards = []
     for processes in (1, 2):
-        config = plans[0].config
+        config, _ = plans[0]
         config = {**config, "hardware": {**config["hardware"], "processes": processes}}
         cards.append(launched(tmp_path / str(processes), config))
     one, two = ({k: v for k, v in card.items() if k not in DEVIATES} for card in cards)

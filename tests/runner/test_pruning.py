@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import optuna
 import pytest
 import yaml
 from runs import SHORT, composed
@@ -14,6 +15,9 @@ from rlexp.runner.pruning import PRUNED
 from rlexp.runtime.run_folder import CARD, CONFIG, SPOOL
 from rlexp.spec.errors import Pruned
 from rlexp.spec.run import RunSpec
+from rlexp.sweep.driver import sweep_spec
+from rlexp.sweep.study import open_study
+from rlexp.sweep.trial import run_trial
 
 
 class Reporter:
@@ -63,3 +67,32 @@ def test_a_metric_of_the_end_is_not_reported_before_it(tmp_path: Path) -> None:
     reporter = Reporter("perf/train_seconds", prunes_at=0)
     launched(tmp_path / "run", reporter)
     assert reporter.reports == []
+
+
+@pytest.mark.long
+def test_a_trial_in_two_processes_is_pruned_by_its_study(tmp_path: Path) -> None:
+    """A study that processes of a run cannot reach; an end that is a failure to whoever launched.
+
+    Another trial of the study was better by far at the first step.
+    """
+    sweep = sweep_spec(
+        composed(
+            "sweep=optuna",
+            f"sweep.folder={tmp_path}",
+            "sweep.pruner.n_startup_trials=1",
+            "sweep.n_jobs=1",
+        )["sweep"]
+    )
+    study = open_study(sweep, {})
+    values = dict.fromkeys(range(1, 5), 10.0)
+    better = optuna.create_trial(value=10.0, intermediate_values=values)
+    study.add_trial(better)
+    config = composed("algo=sft", *SHORT, "train.max_steps=4", "eval.every=1", "data.size=80")
+    config["hardware"]["processes"] = 2
+    folder = tmp_path / str(study.ask().number)
+    folder.mkdir()
+    (folder / CONFIG).write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert run_trial(config, folder, sweep, 1) is None
+    assert study.trials[1].state == optuna.trial.TrialState.PRUNED
+    assert list(study.trials[1].intermediate_values) == [1]
+    assert json.loads((folder / CARD).read_text(encoding="utf-8"))["status"] == "KILLED"

@@ -12,7 +12,7 @@ from rlexp.scoring import Scorer
 from rlexp.spec.errors import RunFailed
 from rlexp.spec.scoring import ScoringSpec
 
-SPEC = ScoringSpec(on_error="missing", max_missing=0.8, workers=0)
+SPEC = ScoringSpec(on_error="missing", max_missing=0.8, workers=0, probe="off")
 MIX = mix_of(
     "zscore",
     a=columns_of([[0, 1], [2, 0.3]]),

@@ -22,7 +22,9 @@ NONE = None
 
 
 def scorer_of(reward: RewardSpec, on_error: Any = "stop", max_missing: float = 1.0) -> Scorer:
-    return Scorer(reward, ScoringSpec(on_error=on_error, max_missing=max_missing, workers=0))
+    return Scorer(
+        reward, ScoringSpec(on_error=on_error, max_missing=max_missing, workers=0, probe="off")
+    )
 
 
 def trained(scorer: Scorer, step: int = 0, **columns: list[Any]) -> list[float]:

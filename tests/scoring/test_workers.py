@@ -48,7 +48,9 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def scorer_of(reward: RewardSpec, on_error: Any = "stop", count: int | None = 2) -> Scorer:
-    return Scorer(reward, ScoringSpec(on_error=on_error, max_missing=1.0, workers=count))
+    return Scorer(
+        reward, ScoringSpec(on_error=on_error, max_missing=1.0, workers=count, probe="off")
+    )
 
 
 def scored(scorer: Scorer, texts: list[Text], step: int = 0) -> list[float]:

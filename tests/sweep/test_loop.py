@@ -49,6 +49,7 @@ def test_the_next_trial_starts_while_another_still_runs(toy: Toy) -> None:
     assert toy.states() == ["COMPLETE"] * 4
 
 
+@pytest.mark.long
 def test_the_next_trial_does_not_wait_for_the_last_process_to_leave(toy: Toy) -> None:
     """A slot that stays empty while a process frees its memory: here it waits for the next."""
     toy.sweep("sweep.n_jobs=1", "sweep.n_trials=2", "leaves_after=../1/attempts")
@@ -74,6 +75,7 @@ def test_a_trial_that_always_dies_is_given_up_and_replaced(toy: Toy) -> None:
     assert "killed by SIGKILL" in toy.study.trials[1].user_attrs[ERROR]
 
 
+@pytest.mark.long
 def test_nan_is_a_failed_trial(toy: Toy) -> None:
     """A diverged trial that crashes the sweep, or that counts as a result."""
     toy.sweep("ends=diverges")
@@ -81,6 +83,7 @@ def test_nan_is_a_failed_trial(toy: Toy) -> None:
     assert "NaN" in toy.study.trials[1].user_attrs[ERROR]
 
 
+@pytest.mark.long
 def test_a_sweep_whose_trials_all_fail_ends_and_says_why(toy: Toy) -> None:
     """An afternoon of trials that fail for one reason; a reason that stays in a log."""
     output = toy.sweep("ends=raises", status=1)
@@ -106,6 +109,7 @@ def test_a_task_that_only_returns_its_objectives_is_told_for(toy: Toy) -> None:
 
 
 @pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.slow)])
+@pytest.mark.long
 def test_launchers_without_slots_get_batches(launcher: str, toy: Toy) -> None:
     """A launcher of Hydra's that is handed what only slots have; jobs under wrong numbers."""
     if launcher == "joblib" and not importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher"):
@@ -143,6 +147,7 @@ def test_an_interrupted_study_samples_what_an_uninterrupted_one_would(toy: Toy) 
     assert [trial.params for trial in read_study(str(toy.folder / "parts")).trials] == whole
 
 
+@pytest.mark.long
 def test_another_space_or_direction_needs_another_name(toy: Toy) -> None:
     """Results of two questions mixed in one study; a refusal that does not say which differ."""
     toy.sweep("sweep.n_trials=1")

@@ -13,6 +13,7 @@ from html_tags import Tags
 from optuna.distributions import FloatDistribution
 from some_studies import SPACE, add, confirm, new_study, parameters, searched, trial_folder
 
+from rlexp.rendering.svg import Plot
 from rlexp.sweep.confirmation.ranking import Estimate, confirmed_trials, ranking_sentences
 from rlexp.sweep.report import plots
 from rlexp.sweep.report.best_configs import write_best_configs
@@ -25,8 +26,9 @@ ONE = {"algo.beta": SPACE["algo.beta"]}
 def drawn(study: optuna.Study) -> tuple[set[str], dict[str, str]]:
     """Titles of the plots that there are, and of those that there are not, with the reason."""
     sections = list(plot_sections(study))
-    plots = {plot.title for section in sections for plot in section.plots}
-    return plots, {plot.title: plot.why for section in sections for plot in section.missing}
+    drawings = [drawing for section in sections for drawing in section.drawings]
+    plots = {plot.title for plot in drawings if isinstance(plot, Plot)}
+    return plots, {plot.title: plot.why for plot in drawings if isinstance(plot, MissingPlot)}
 
 
 def page(study: optuna.Study, folder: Path) -> str:

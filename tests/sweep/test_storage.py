@@ -19,9 +19,8 @@ from tracking_servers import postgresql
 
 from rlexp.spec.errors import UserError
 from rlexp.sweep import ownership
-from rlexp.sweep.driver import sweep_spec
 from rlexp.sweep.optuna_internals import id_of_trial
-from rlexp.sweep.study import CONFIG, OBJECTIVES, SPACE, open_study, read_study
+from rlexp.sweep.study import CONFIG, OBJECTIVES, SPACE, open_study, read_study, sweep_spec
 
 DRIVER = "postgresql+psycopg"
 

@@ -84,7 +84,7 @@ def main(config):
     from hydra.core.hydra_config import HydraConfig
     from rlexp.spec.errors import Pruned
     from rlexp.sweep.trial import attached
-    from rlexp.sweep.driver import sweep_spec
+    from rlexp.sweep.study import sweep_spec
     settings = HydraConfig.get()
     number, folder = settings.sweeper.trial, Path(settings.runtime.output_dir)
     spec = sweep_spec(config.sweep)

@@ -23,7 +23,7 @@ from rlexp.tracking import Tracker
 from rlexp.tracking.spool import uploader
 from rlexp.tracking.spool.shipper import Shipper
 from rlexp.tracking.spool.spool import UploadState, read_events
-from rlexp.tracking.store import saved_view
+from rlexp.tracking.store.connection import SAVED_VIEW
 
 TESTS = Path(__file__).parents[1]
 
@@ -98,7 +98,7 @@ def check_whole_run(uri: str, experiment: str = "rlexp") -> Run:
     assert {"card.html", "config.yaml", "packages.txt", "samples"} <= names
     tags = client.get_experiment(run.info.experiment_id).tags
     assert tags["mlflow.experimentKind"] == "custom_model_development"
-    state = json.loads(json.loads(tags[saved_view.TAG])["state"])
+    state = json.loads(json.loads(tags[SAVED_VIEW])["state"])
     assert {"metrics.`eval/reward`", "params.`algo.beta`"} <= set(state["selectedColumns"])
     return run
 
@@ -161,6 +161,7 @@ def test_refused_event_does_not_block_the_others(uri: str, tmp_path: Path) -> No
     assert UploadState.load(tmp_path / "run" / "spool.sent").refused == 2
 
 
+@pytest.mark.long
 def test_first_sample_of_the_cpu_is_a_measurement(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +239,7 @@ def test_status_says_how_a_process_ended(
         assert run.data.tags["error"] == "ValueError: the loss is a pear"
 
 
+@pytest.mark.long
 def test_sigterm_before_mlflow_has_answered(uri: str, tmp_path: Path) -> None:
     """The end must stand in the spool whatever the courier is doing, and be sent by whoever can."""
     done = ended("at once", uri, tmp_path / "run")

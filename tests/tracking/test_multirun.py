@@ -39,7 +39,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from tracking_spec import tracking_spec
 from rlexp.tracking import Tracker
-from rlexp.tracking.multirun import parent_run
+from rlexp.tracking.spool.mlflow_writer import parent_run
 
 @hydra.main(version_base=None, config_path=".", config_name="config")
 def main(config):
@@ -90,6 +90,7 @@ def statuses(app: Path) -> tuple[str, str, list[str]]:
     return parent.info.run_id, parent.info.status, [run.info.status for run in trials]
 
 
+@pytest.mark.long
 def test_trials_stand_below_their_sweep(app: Path) -> None:
     """Without a parent, trials of all sweeps lie mixed in one list."""
     done = multirun(app, "+x=1,2")
@@ -122,6 +123,7 @@ def test_sweep_that_died_is_ended_with_its_trials(
     assert statuses(app)[1:] == ("KILLED", ["KILLED"])
 
 
+@pytest.mark.long
 def test_two_sweeps_in_a_folder_do_not_share_a_run(app: Path) -> None:
     """The second would write its beginning and its end into the first one's spool."""
     (app / "swept").mkdir()

@@ -18,9 +18,9 @@ from stored_runs import BEGAN, StoredRuns
 from rlexp.runtime.run_folder import SENT
 from rlexp.spec.errors import UserError
 from rlexp.tracking.query import records as records_module
-from rlexp.tracking.query.client_source import ClientSource
 from rlexp.tracking.query.conditions import RunFilter
 from rlexp.tracking.query.records import Records
+from rlexp.tracking.query.sources import ClientSource
 from rlexp.tracking.spool.spool import UploadState
 from rlexp.tracking.store.read_only import open_read_only
 
@@ -64,8 +64,8 @@ def test_newest_first_and_at_most_so_many(
     stored: StoredRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The store gives pages: the second one must not be lost, nor begin again."""
-    monkeypatch.setattr("rlexp.tracking.query.client_source._PAGE", 3)
-    monkeypatch.setattr("rlexp.tracking.query.sqlite_source._CHUNK", 3)
+    monkeypatch.setattr("rlexp.tracking.query.sources._PAGE", 3)
+    monkeypatch.setattr("rlexp.tracking.query.sources._CHUNK", 3)
     for index in range(8):
         stored.add(f"run {index}")
     stored.client.delete_run(stored.add("deleted"))

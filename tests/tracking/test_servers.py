@@ -23,6 +23,7 @@ from rlexp.tracking import Tracker
 from rlexp.tracking.spool.shipper import FilesDeferred, Shipper
 from rlexp.tracking.spool.spool import Spool, UploadState
 
+pytestmark = pytest.mark.long
 PASSWORD = "pa55-w0rd-of-the-server"
 
 
@@ -44,7 +45,6 @@ def gateway(server: Server) -> Iterator[Gateway]:
         yield opened
 
 
-@pytest.mark.long
 def test_frozen_server_holds_nobody_up(
     server: Server, tmp_path: Path, experiment: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -17,8 +17,7 @@ from tracking_spec import tracking_spec
 from rlexp.spec import UserError
 from rlexp.tracking import Tracker
 from rlexp.tracking.spool.spool import read_events
-from rlexp.tracking.store import saved_view
-from rlexp.tracking.store.connection import connect, resolve, ui_command, upload_timeout
+from rlexp.tracking.store.connection import SAVED_VIEW, connect, resolve, ui_command, upload_timeout
 
 TESTS = Path(__file__).parents[1]
 
@@ -87,10 +86,10 @@ def test_saved_view_that_someone_changed_is_left_alone(tables: Path, tmp_path: P
     """The next run must not undo the columns that somebody chose on MLflow's page."""
     uri = f"sqlite:///{shutil.copy(tables, tmp_path / 'mlflow.db')}"
     store = connect(uri, "rlexp")
-    assert saved_view.TAG in store.client.get_experiment(store.experiment_id).tags
-    store.client.set_experiment_tag(store.experiment_id, saved_view.TAG, "mine")
+    assert SAVED_VIEW in store.client.get_experiment(store.experiment_id).tags
+    store.client.set_experiment_tag(store.experiment_id, SAVED_VIEW, "mine")
     connect(uri, "rlexp")
-    assert store.client.get_experiment(store.experiment_id).tags[saved_view.TAG] == "mine"
+    assert store.client.get_experiment(store.experiment_id).tags[SAVED_VIEW] == "mine"
 
 
 def test_large_file_is_given_time(monkeypatch: pytest.MonkeyPatch) -> None:

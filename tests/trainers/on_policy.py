@@ -14,10 +14,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
-    GPT2Config,
     GPT2LMHeadModel,
     PreTrainedTokenizerFast,
-    Qwen2Config,
     Qwen2ForCausalLM,
     TrainingArguments,
 )
@@ -26,8 +24,7 @@ from rlexp.models.policy import AdapterOff
 from rlexp.models.sampling.rollout import roll_out
 from rlexp.runtime.paths import CONF
 from rlexp.trainers.config import Baseline, PpoConfig, ReinforceConfig
-from rlexp.trainers.inputs import TrainerInputs
-from rlexp.trainers.rollouts import GenerationConfig
+from rlexp.trainers.rollouts import GenerationConfig, TrainerInputs
 
 PAD, END = 0, 1
 SPECIAL = ["<pad>", "<end>", "p"]
@@ -57,40 +54,24 @@ def save_tokenizer(folder: Path, words: list[str]) -> int:
 
 def save_model(folder: Path, words: list[str], seed: int = 0) -> Path:
     """A random model over special tokens and words, far from uniform, with its tokenizer."""
-    config = Qwen2Config(
-        vocab_size=save_tokenizer(folder, words),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        max_position_embeddings=64,
-        initializer_range=0.2,
-        tie_word_embeddings=False,
-        bos_token_id=None,
-        eos_token_id=END,
-        pad_token_id=PAD,
-    )
-    torch.manual_seed(seed)
-    Qwen2ForCausalLM(config).save_pretrained(folder)
-    return folder
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, **heads}
+    options = {"max_position_embeddings": 64, "initializer_range": 0.2}
+    options |= {"tie_word_embeddings": False}
+    return _save(Qwen2ForCausalLM, folder, words, seed, **sizes, **options)
 
 
 def save_gpt2(folder: Path, words: list[str], seed: int = 0) -> Path:
     """The same with learned absolute positions and with dropout, so that errors in them show."""
-    config = GPT2Config(
-        vocab_size=save_tokenizer(folder, words),
-        n_embd=32,
-        n_layer=2,
-        n_head=2,
-        n_positions=64,
-        initializer_range=0.3,
-        bos_token_id=None,
-        eos_token_id=END,
-        pad_token_id=PAD,
-    )
+    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64}
+    return _save(GPT2LMHeadModel, folder, words, seed, **sizes, initializer_range=0.3)
+
+
+def _save(model: Any, folder: Path, words: list[str], seed: int, **config: Any) -> Path:
+    tokens = {"bos_token_id": None, "eos_token_id": END, "pad_token_id": PAD}
+    pieces = save_tokenizer(folder, words)
     torch.manual_seed(seed)
-    GPT2LMHeadModel(config).save_pretrained(folder)
+    model(model.config_class(vocab_size=pieces, **tokens, **config)).save_pretrained(folder)
     return folder
 
 

@@ -112,6 +112,7 @@ def test_ppo_finds_the_trees_optimum(tmp_path: Path, critic: str) -> None:
     assert distance(policy, 3, tree_reward, PENALTY, 0.2) <= 0.05 < started / 10
 
 
+@pytest.mark.long
 def test_reinforce_finds_the_trees_optimum(tmp_path: Path) -> None:
     """A loss that forgets the end token, or credits one word only."""
     policy = SmallPolicy(save_model(tmp_path, ["a", "b"]))

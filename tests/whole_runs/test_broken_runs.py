@@ -57,11 +57,12 @@ def _silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
 
 
+RLOO = pytest.param("rloo", marks=pytest.mark.long)  # the same code of TRL's as GRPO's
 GROUPS = {"grpo": ["algo.num_generations=4"], "rloo": ["algo.num_generations=4"]}
 
 
 @pytest.mark.parametrize("how", ["nan", "raise"])
-@pytest.mark.parametrize("algo", ["grpo", "rloo", "online_dpo", "ppo", "reinforce"])
+@pytest.mark.parametrize("algo", ["grpo", RLOO, "online_dpo", "ppo", "reinforce"])
 def test_a_reward_that_breaks_is_told_with_step_and_sample(
     algo: str, how: str, tmp_path: Path
 ) -> None:
@@ -77,7 +78,7 @@ def test_a_reward_that_breaks_is_told_with_step_and_sample(
     )
 
 
-@pytest.mark.parametrize("algo", ["grpo", "rloo", "ppo", "reinforce"])
+@pytest.mark.parametrize("algo", ["grpo", RLOO, "ppo", "reinforce"])
 def test_a_kl_that_explodes_ends_the_training(algo: str, tmp_path: Path) -> None:
     """A run that goes on with a policy that is lost, and a checkpoint of it."""
     sharp = TinyPolicy()
@@ -93,7 +94,7 @@ def test_a_kl_that_explodes_ends_the_training(algo: str, tmp_path: Path) -> None
     assert not (tmp_path / "checkpoints" / f"checkpoint-{step}").exists()
 
 
-@pytest.mark.parametrize("algo", ["grpo", "rloo", "online_dpo", "ppo", "reinforce"])
+@pytest.mark.parametrize("algo", ["grpo", RLOO, "online_dpo", "ppo", "reinforce"])
 def test_a_policy_that_has_become_nan_is_told(algo: str, tmp_path: Path) -> None:
     """An index error in the sampling, or answers that are made of nothing."""
     reward = Breaking(name="long", at=(0, 0), how="never", batches=[])

@@ -104,6 +104,15 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
     assert plan.spec.train.max_steps == 40
 
 
+def test_keys_of_today_may_be_set_where_a_run_goes_on(tmp_path: Path) -> None:
+    """A key that the run is too old to have, taken for a typo; or its default of today, by which
+    a run would do what it was never asked to."""
+    folder = put("killed", tmp_path)
+    stand_in_for_weights(folder)
+    assert plan_resume(folder, []).spec.scoring.probe == "off"
+    assert plan_resume(folder, ["scoring.probe=warn"]).spec.scoring.probe == "warn"
+
+
 def test_steps_that_it_had_told_of_stay(tmp_path: Path) -> None:
     """Spool events `metrics` with their `step`: the run could be cut short behind what it told."""
     folder = put("killed", tmp_path)

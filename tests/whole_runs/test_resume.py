@@ -37,23 +37,10 @@ def tiny_model() -> Path:
     return tiny.ensure_tiny_model()
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing happened to."""
-    return run_here(tmp_path_factory.mktemp("runs") / "whole", *SIX, "train.keep_checkpoints=9")
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to type commands in; a command in this process may leave it."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    return tmp_path
-
-
 @pytest.mark.parametrize(
     "algo", ["ppo", *(pytest.param(algo, marks=pytest.mark.slow) for algo in ("grpo", "dpo"))]
 )
+@pytest.mark.long
 def test_a_killed_run_goes_on_bit_for_bit(algo: str, here: Path) -> None:
     """Anything that a checkpoint, or what is built around it, forgets: moments, the schedule, the
     sampler's place, random states; a step or a table that is told twice; an evaluation before

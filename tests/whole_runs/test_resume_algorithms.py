@@ -95,6 +95,7 @@ def test_it_goes_on_bit_for_bit(
     assert_same(killed, whole)
 
 
+@pytest.mark.long
 def test_another_micro_batch_changes_the_rounding_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,61 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from rlexp.spec.errors import Problem
+from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.model_folder import is_adapter, saved_config, saved_path, vocabulary
 from rlexp.spec.files.weights import weight_problems
 from rlexp.spec.model import ModelSpec
 
-Vocabulary = dict[str, int]
 
+@dataclass(frozen=True)
+class AuxiliaryModel:
+    """What may stand beside the policy, by the key that names it."""
 
-def local_model_folder(path: str, key: str) -> Path | None:
-    """The companion's folder, where it is on this machine already.
+    key: str
+    architectures: tuple[str, ...]
+    """Parts of the class names that will do."""
+    want: str
+    """These in words."""
+    remedy: str
+    """For one that reads other tokens."""
 
-    Raises:
-        UserError: a folder that is not there, or that holds no model.
-    """
-    folder = Path(saved_path(path, key))
-    return folder if folder.is_dir() else None
+    def problems(self, path: str) -> list[Problem]:
+        """Return what keeps the model at a path from its place, as far as it is on this machine."""
+        try:
+            folder = Path(saved_path(path, self.key))
+        except UserError as error:
+            return list(error.problems)
+        return self._wrong_kind(folder) if folder.is_dir() else []
 
+    def token_problems(self, path: str, policy: ModelSpec) -> list[Problem]:
+        """Return a problem where both tokenizers are in local folders, and differ."""
+        try:
+            folder = Path(saved_path(path, self.key))
+        except UserError:  # `problems` has told of it
+            return []
+        tokenizer = Path(policy.tokenizer or policy.path).expanduser()
+        if not folder.is_dir() or not tokenizer.is_dir():
+            return []
+        return self._other_tokens(folder, vocabulary(tokenizer))
 
-def policy_vocabulary(model: ModelSpec) -> Vocabulary | None:
-    """The policy's pieces, as far as its tokenizer is in a local folder."""
-    folder = Path(model.tokenizer or model.path).expanduser()
-    return vocabulary(folder) if folder.is_dir() else None
+    def fetch(self, path: str, revision: str | None, local_folder: Callable[..., Path]) -> Path:
+        """Return the folder of a model, which is fetched if need be.
 
+        Raises:
+            UserError: a model of another kind.
+        """
+        folder = local_folder(saved_path(path, self.key), revision, self.key)
+        if wrong := self._wrong_kind(folder):
+            raise UserError(wrong)
+        return folder
 
-def auxiliary_model_problems(
-    folder: Path, key: str, architectures: tuple[str, ...], want: str
-) -> list[Problem]:
-    """What keeps a model from standing beside the policy; its weights are not read.
+    def check_tokens(self, folder: Path, policy: dict[str, int]) -> None:
+        """Compare the model's pieces with the policy's.
 
-    Args:
-        folder: the model's.
-        key: that names it.
-        architectures: parts of the class names that will do.
-        want: these in words.
-    """
-    if is_adapter(folder):
-        remedy = "Merge it into its base with PEFT's merge_and_unload, and save that."
-        return [Problem(key, f"{folder}, an adapter", f"{want}, whole", remedy)]
-    config = saved_config(folder)
-    names = config.get("architectures") or ["model of unknown architecture"]
-    known = all(any(kind in name for kind in architectures) for name in names)
-    if known and not config.get("is_encoder_decoder"):
-        return weight_problems(folder, config, key)
-    return [Problem(key, f"{folder}, a {', '.join(names)}", want)]
+        Raises:
+            UserError: they differ.
+        """
+        if wrong := self._other_tokens(folder, policy):
+            raise UserError(wrong)
 
+    def _wrong_kind(self, folder: Path) -> list[Problem]:
+        if is_adapter(folder):
+            remedy = "Merge it into its base with PEFT's merge_and_unload, and save that."
+            return [Problem(self.key, f"{folder}, an adapter", f"{self.want}, whole", remedy)]
+        config = saved_config(folder)
+        names = config.get("architectures") or ["model of unknown architecture"]
+        known = all(any(kind in name for kind in self.architectures) for name in names)
+        if known and not config.get("is_encoder_decoder"):
+            return weight_problems(folder, config, self.key)
+        return [Problem(self.key, f"{folder}, a {', '.join(names)}", self.want)]
 
-def vocabulary_problems(
-    folder: Path, key: str, policy: Vocabulary | None, remedy: str
-) -> list[Problem]:
-    """A problem where a companion's tokens are not the policy's."""
-    companion = vocabulary(folder)
-    if companion is None or policy is None or companion == policy:
-        return []
-    shared = sum(policy.get(piece) == index for piece, index in companion.items())
-    got = f"{folder}, of whose {len(companion)} tokens {shared} are the policy's {len(policy)}"
-    return [Problem(key, got, "the policy's tokenizer", remedy)]
+    def _other_tokens(self, folder: Path, policy: dict[str, int] | None) -> list[Problem]:
+        own = vocabulary(folder)
+        if own is None or policy is None or own == policy:
+            return []
+        shared = sum(policy.get(piece) == index for piece, index in own.items())
+        got = f"{folder}, of whose {len(own)} tokens {shared} are the policy's {len(policy)}"
+        return [Problem(self.key, got, "the policy's tokenizer", self.remedy)]

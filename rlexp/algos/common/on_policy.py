@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
 
 from rlexp.algos.common.policy import PolicyToTrain
 from rlexp.algos.common.rollouts import sampling
@@ -10,24 +12,26 @@ from rlexp.algos.common.trl import Training, common_arguments
 from rlexp.spec.algo import RolloutAlgo
 
 if TYPE_CHECKING:
-    from rlexp.trainers.inputs import TrainerInputs
+    from rlexp.trainers.rollouts import TrainerInputs
+
+
+class OnPolicyAlgo(RolloutAlgo):
+    """An algorithm with a trainer of rlexp's own."""
+
+    rollout: Literal["fast", "vllm"]  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Who samples: rlexp's own loop, or vLLM, for models that are large on GPUs (it draws by its
+    own random numbers, so that a seed does not repeat a run)."""
+    trl: dict[str, Any] = Field(max_length=0)
+    """Empty: the trainer is rlexp's own."""
 
 
 def trainer_inputs(
     algo: RolloutAlgo, training: Training, *, with_reference: bool, generations: int = 1
 ) -> TrainerInputs:
-    """Return the `TrainerInputs` of a run; the policy gets its adapter, where it has one.
-
-    Args:
-        algo: the algorithm.
-        training: the run's parts.
-        with_reference: whether the model as it was before training is wanted.
-        generations: answers a prompt.
-    """
+    """Return the `TrainerInputs` of a run; the policy gets its adapter, where it has one."""
     from transformers import TrainingArguments
 
-    from rlexp.trainers.inputs import TrainerInputs
-    from rlexp.trainers.rollouts import GenerationConfig
+    from rlexp.trainers.rollouts import GenerationConfig, TrainerInputs
 
     add_adapter(training.policy)
     return TrainerInputs(

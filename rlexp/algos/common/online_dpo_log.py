@@ -11,7 +11,7 @@ from collections import defaultdict
 from statistics import fmean, pstdev
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback
 
 from rlexp.algos.common.reward_function import RewardFunction
 
@@ -27,10 +27,7 @@ DROPPED = (
 
 
 class OnlineDpoLog(TrainerCallback):
-    """Scores answers for the trainer, and adds metrics of them to its logs.
-
-    It stands before the callbacks that pass the logs on.
-    """
+    """Scores answers, and adds metrics of them to the logs before other callbacks pass these on."""
 
     def __init__(self, reward: RewardFunction, eos_token_ids: list[int]) -> None:
         self.reward, self.ends = reward, set(eos_token_ids)
@@ -43,24 +40,16 @@ class OnlineDpoLog(TrainerCallback):
         completion_ids: list[list[int]],
         **columns: Any,
     ) -> list[float]:
-        """The reward, as TRL calls it: `completion_ids` have padding behind them."""
+        """Return the rewards, as TRL asks for them: `completion_ids` have padding behind them."""
         scores = self.reward(prompts, completions, self._record, **columns)
-        lengths = [self._length(ids) for ids in completion_ids]
-        cut = [self.ends.isdisjoint(ids) for ids in completion_ids]
         self._record("reward", fmean(scores))
         self._record("reward_std", pstdev(scores))
-        self._record("completions/mean_length", fmean(lengths))
+        self._record("completions/mean_length", fmean(map(self._length, completion_ids)))
+        cut = map(self.ends.isdisjoint, completion_ids)
         self._record("completions/clipped_ratio", fmean(cut))
         return scores
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def on_log(self, args, state, control, logs: dict[str, float] | None = None, **kwargs) -> None:
         if not logs or "objective/scores" not in logs:
             return
         implicit = (logs["rewards/chosen"] + logs["rewards/rejected"]) / 2

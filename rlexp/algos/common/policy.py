@@ -1,15 +1,14 @@
-"""What the algorithms ask of a policy when they build its trainer."""
+"""What algorithms see of the policy that they train."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rlexp.spec.algo import VllmSpec
 from rlexp.spec.model import ModelSpec
-from rlexp.spec.reward import Text
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -29,23 +28,11 @@ class PolicyToTrain(Protocol):
 
     @property
     def eos_token_ids(self) -> list[int]: ...
-
-    def roll_out(
-        self,
-        prompts: Sequence[Text],
-        *,
-        max_new_tokens: int,
-        temperature: float,
-        top_k: int,
-        top_p: float,
-    ) -> Any: ...
-
+    @property
+    def roll_out(self) -> Callable[..., Any]: ...
     def reference(self) -> AbstractContextManager[Callable[..., Any]]: ...
-
     def treat_padding(self, model: Any) -> None: ...
-
     def in_place_of_generate(self) -> TrainerCallback: ...
-
     def sample_by_vllm(
         self, accelerator: Any, where: VllmSpec, sampling: dict[str, Any], **size: int
     ) -> TrainerCallback: ...

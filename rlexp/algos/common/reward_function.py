@@ -30,15 +30,9 @@ class RewardFunction:
         trainer_state: Any = None,
         **columns: Any,
     ) -> list[float]:
-        """Rewards of n completions.
+        """Return the rewards of n completions; `log_metric` is told of each term of a mix.
 
-        Args:
-            prompts: n prompts.
-            completions: n completions.
-            log_metric: told of each term of a mix: its mean, what is missing, its seconds.
-            trainer_state: transformers' TrainerState, for the step that schedules follow and that
-                a failure names.
-            columns: the data's, one value a completion.
+        Schedules follow the trainer's step, which a failure names.
 
         Raises:
             UserError, RunFailed: as `Scorer.train` does.

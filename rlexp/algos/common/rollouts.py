@@ -21,7 +21,7 @@ from rlexp.spec.errors import Problem, UserError
 
 
 def rollout_arguments(algo: RolloutAlgo, training: Training) -> dict[str, Any]:
-    """`trl_arguments`, and what TRL's config is told of dropout and of vLLM."""
+    """Return `trl_arguments`, and what TRL's config is told of dropout and of vLLM."""
     # With the model's own dropout the passes that form a ratio or a KL would see two networks.
     of_adapter = getattr(training.policy.adapter, "lora_dropout", 0.0)
     arguments = {"disable_dropout": not of_adapter, **trl_arguments(algo, training)}
@@ -39,17 +39,13 @@ def rollout_arguments(algo: RolloutAlgo, training: Training) -> dict[str, Any]:
 
 
 def sampling(algo: RolloutAlgo) -> dict[str, Any]:
-    """How answers are drawn, in the words of `rlexp.models.sampling.rollout.roll_out`."""
-    return {
-        "max_new_tokens": algo.max_completion_length,
-        "temperature": algo.temperature,
-        "top_k": algo.top_k,
-        "top_p": algo.top_p,
-    }
+    """Return how answers are drawn, in the words of `rlexp.models.sampling.rollout.roll_out`."""
+    kept = {"top_k": algo.top_k, "top_p": algo.top_p}
+    return {"max_new_tokens": algo.max_completion_length, "temperature": algo.temperature, **kept}
 
 
 def longest_sequence(algo: RolloutAlgo, training: Training) -> int:
-    """Tokens of the longest prompt that the data room lets through, and the longest answer."""
+    """Return the tokens of the longest prompt that is let through, and the longest answer."""
     return training.spec.data.max_prompt_length + algo.max_completion_length
 
 
@@ -75,13 +71,11 @@ def with_vllm(algo: RolloutAlgo, training: Training, trainer: TrainerLike) -> Tr
     if algo.rollout == "vllm":
         policy = training.policy
         policy.model = trainer.model
+        at_once = training.spec.train.batch_size // training.spec.hardware.processes
+        size = {"longest": longest_sequence(algo, training), "at_once": at_once}
         with explain_missing_server(algo):
             weights_callback = policy.sample_by_vllm(
-                trainer.accelerator,
-                algo.vllm,
-                sampling(algo),
-                longest=longest_sequence(algo, training),
-                at_once=training.spec.train.batch_size // training.spec.hardware.processes,
+                trainer.accelerator, algo.vllm, sampling(algo), **size
             )
         trainer.add_callback(weights_callback)
     return trainer

@@ -62,34 +62,28 @@ EXPERTS = ("num_experts", "num_experts_per_tok")
 
 @dataclass(frozen=True)
 class Training:
-    """All that a trainer is built from.
-
-    Attributes:
-        spec: the run.
-        policy: what is trained.
-        rows: training rows of the algorithm's kind, framed for the model.
-        folder: where checkpoints go.
-        mixed_bf16: whether the training step runs under bfloat16 autocast.
-        callbacks: what transformers' Trainer calls.
-        scorer: of the run's reward; None where the reward runs in this process alone.
-    """
+    """All that a trainer is built from."""
 
     spec: RunSpec
     policy: PolicyToTrain
     rows: list[dict[str, Any]]
+    """Training rows of the algorithm's kind, framed for the model."""
     folder: Path
+    """Where checkpoints go."""
     mixed_bf16: bool
+    """Whether the training step runs under bfloat16 autocast."""
     callbacks: list[TrainerCallback]
     scorer: Scorer | None = None
+    """Of the run's reward; None where the reward runs in this process alone."""
 
     def reward_function(self) -> RewardFunction:
-        """The run's reward as trainers call it."""
+        """Return the run's reward as trainers call it."""
         alone = self.spec.scoring.model_copy(update={"workers": 0})
         return RewardFunction(self.scorer or Scorer(self.spec.reward, alone))
 
 
 def common_arguments(algo: AlgoSpec, training: Training) -> dict[str, Any]:
-    """Arguments that every config of a trainer takes, in transformers' own names."""
+    """Return the arguments that every config of a trainer takes, in transformers' own names."""
     spec, train = training.spec, training.spec.train
     share = train.batch_size // spec.hardware.processes
     micro = train.micro_batch_size or share
@@ -120,7 +114,7 @@ def common_arguments(algo: AlgoSpec, training: Training) -> dict[str, Any]:
 
 
 def trl_arguments(algo: AlgoSpec, training: Training) -> dict[str, Any]:
-    """`common_arguments`, and the algorithm's knobs that are marked as fields of TRL's config."""
+    """Return `common_arguments`, and the algorithm's knobs that are fields of TRL's config."""
     return {**trl_values(algo), **common_arguments(algo, training)}
 
 
@@ -131,15 +125,7 @@ def trl_trainer(
     columns: tuple[str, ...] = (),
     **more: Any,
 ) -> TrainerT:
-    """One of TRL's trainers on the run's policy and rows.
-
-    Args:
-        kind: the trainer's class.
-        arguments: its config.
-        training: the run's parts.
-        columns: of the rows; none named takes all.
-        more: what this trainer alone takes.
-    """
+    """Return one of TRL's trainers on the run's policy and these columns, or all, of its rows."""
     rows, policy = training.rows, training.policy
     if columns:
         rows = [{name: row[name] for name in columns} for row in rows]
@@ -234,23 +220,23 @@ def _has_own_keys(value: object) -> bool:
 
 
 def whole_groups(train: TrainSpec, num_generations: int) -> list[Problem]:
-    """A problem where the batch is not filled by whole groups of completions."""
-    if train.batch_size % num_generations == 0:
-        return []
-    want = f"a divisor of train.batch_size ({train.batch_size})"
-    divisors = [n for n in range(2, train.batch_size + 1) if train.batch_size % n == 0]
-    if not divisors:
+    """Return a problem where the batch is not filled by whole groups of completions."""
+    if train.batch_size < 2:
         return [Problem("train.batch_size", str(train.batch_size), "at least 2 for a group")]
-    near = min(divisors, key=lambda n: abs(n - num_generations))
-    return [Problem("algo.num_generations", str(num_generations), want, f"{near} is the nearest.")]
+    want = f"a divisor of train.batch_size ({train.batch_size})"
+    return _divisor_problems("algo.num_generations", num_generations, train.batch_size, want, 2)
 
 
 def whole_parts(key: str, parts: int, train: TrainSpec, hardware: HardwareSpec) -> list[Problem]:
-    """A problem where a process's share of the batch is not divided by what a key says."""
+    """Return a problem where a process's share of the batch is not divided by what a key says."""
     share = train.batch_size // hardware.processes
-    if share % parts == 0:
-        return []
     want = f"a divisor of the {share} sequences of a process (train.batch_size / processes)"
-    divisors = [n for n in range(1, share + 1) if share % n == 0]
-    near = min(divisors, key=lambda n: abs(n - parts), default=1)
-    return [Problem(key, str(parts), want, f"{near} is the nearest.")]
+    return _divisor_problems(key, parts, share, want, 1)
+
+
+def _divisor_problems(key: str, value: int, whole: int, want: str, least: int) -> list[Problem]:
+    if whole % value == 0:
+        return []
+    divisors = [n for n in range(least, whole + 1) if whole % n == 0]
+    near = min(divisors, key=lambda n: abs(n - value), default=1)
+    return [Problem(key, str(value), want, f"{near} is the nearest.")]

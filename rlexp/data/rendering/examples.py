@@ -70,7 +70,7 @@ class TokenSequence:
 
 
 @dataclass(frozen=True)
-class Example:
+class TrainingExample:
     """A row as its trainer gets it."""
 
     number: int
@@ -97,7 +97,7 @@ class RefusedRow:
     reason: str
 
 
-Outcome = Example | RefusedRow
+Outcome = TrainingExample | RefusedRow
 Builder = Callable[[list[Row], Renderer, Cut], list[Outcome]]
 
 
@@ -121,7 +121,7 @@ def _prompts(rows: list[Row], renderer: Renderer, cut: Cut, *, special: bool) ->
     return [
         RefusedRow(number, str(prompt))
         if isinstance(prompt, TemplateRefusal)
-        else Example(number, row, prompt, (_prompt_sequence(prompt),), kept=True)
+        else TrainingExample(number, row, prompt, (_prompt_sequence(prompt),), kept=True)
         for number, (row, prompt) in enumerate(zip(rows, rendered, strict=True))
     ]
 
@@ -161,7 +161,7 @@ def _answered(
             TokenSequence(column, text.text, *cut.of(text.ids, start), start, len(text.ids))
             for column, text in zip(columns, texts, strict=True)
         )
-        outcomes.append(Example(number, row, prompt, sequences, all(map(keeps, sequences))))
+        outcomes.append(TrainingExample(number, row, prompt, sequences, all(map(keeps, sequences))))
     return outcomes
 
 
@@ -192,7 +192,7 @@ def _joined_pairs(rows: list[Row], renderer: Renderer, cut: Cut) -> list[Outcome
     return outcomes
 
 
-def _joined_pair(number: int, row: Row, renderer: Renderer, cut: Cut) -> Example:
+def _joined_pair(number: int, row: Row, renderer: Renderer, cut: Cut) -> TrainingExample:
     asked, answers = row["prompt"], [row[column] for column in PAIR]
     if not isinstance(asked, str):
         wholes = [
@@ -214,7 +214,7 @@ def _joined_pair(number: int, row: Row, renderer: Renderer, cut: Cut) -> Example
     if bos is not None and prompt[:1] != [bos]:
         prompt = [bos, *prompt]
     kept = all(any(sequence.learnt) for sequence in sequences)
-    return Example(number, row, Rendered(full_prompt, prompt), tuple(sequences), kept)
+    return TrainingExample(number, row, Rendered(full_prompt, prompt), tuple(sequences), kept)
 
 
 def _joined_sequence(

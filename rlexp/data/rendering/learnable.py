@@ -8,7 +8,7 @@ from math import inf
 
 from rlexp.data.parsing.records import Row
 from rlexp.data.rendering.encoding import ChatTokenizer, Rendered, Renderer
-from rlexp.data.rendering.examples import Cut, Example, examples_of
+from rlexp.data.rendering.examples import Cut, TrainingExample, examples_of
 from rlexp.data.rendering.lengths import Lengths, nothing_to_learn
 from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.errors import UserError
@@ -39,7 +39,7 @@ def keep_learnable(
     examples = [
         replace(outcome, number=numbers[outcome.number])
         for outcome in outcomes
-        if isinstance(outcome, Example)
+        if isinstance(outcome, TrainingExample)
     ]
     if len(examples) == len(rows) and (problems := nothing_to_learn(examples, spec)):
         raise UserError(problems)

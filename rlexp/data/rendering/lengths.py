@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from rlexp.data.rendering.examples import Example
+from rlexp.data.rendering.examples import TrainingExample
 from rlexp.spec.errors import Problem
 from rlexp.spec.rows import rows_are_sampled
 from rlexp.spec.run import RunSpec
@@ -36,7 +36,7 @@ class Lengths:
     vanished: list[int] = field(default_factory=list)
     cut: list[int] = field(default_factory=list)
 
-    def add(self, examples: Iterable[Example]) -> None:
+    def add(self, examples: Iterable[TrainingExample]) -> None:
         """Count examples whose prompts are within their limit."""
         for example in examples:
             for sequence in example.sequences:
@@ -91,7 +91,7 @@ def no_prompt_left(lengths: Sequence[int], spec: RunSpec) -> list[Problem]:
     return [Problem(MAX_PROMPT, got, "a limit that some prompts pass", remedy)]
 
 
-def nothing_to_learn(examples: Sequence[Example], spec: RunSpec) -> list[Problem]:
+def nothing_to_learn(examples: Sequence[TrainingExample], spec: RunSpec) -> list[Problem]:
     """Return the problem of a limit that leaves nothing of any answer.
 
     Args:

@@ -14,7 +14,7 @@ from rlexp.data.load import Splits
 from rlexp.data.parsing.columns import raise_problems
 from rlexp.data.prompt_templates import frame
 from rlexp.data.rendering.encoding import Renderer
-from rlexp.data.rendering.examples import Cut, Example, RefusedRow, examples_of
+from rlexp.data.rendering.examples import Cut, TrainingExample, RefusedRow, examples_of
 from rlexp.data.rendering.findings import Findings
 from rlexp.data.rendering.learnable import cut_of
 from rlexp.data.rendering.lengths import (
@@ -74,8 +74,8 @@ class RowReport:
     total: int
     looked_at: list[int]
     findings: Findings
-    examples: list[Example] = field(default_factory=list)
-    heldout: list[Example] = field(default_factory=list)
+    examples: list[TrainingExample] = field(default_factory=list)
+    heldout: list[TrainingExample] = field(default_factory=list)
     lengths: Lengths = field(default_factory=Lengths)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -242,7 +242,7 @@ class _Examiner:
         rows = [splits.heldout[place] for place in _spread(len(splits.heldout), most)]
         framed = frame(rows, self.spec.data, self.reader.chat)
         for outcome in examples_of(framed, "prompts", self.renderer, Cut(None)):
-            if isinstance(outcome, Example):
+            if isinstance(outcome, TrainingExample):
                 report.heldout.append(outcome)
                 continue
             self._refuse(splits.place_of(rows[outcome.number]), outcome, report)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from rlexp.data.rendering.encoding import Renderer, TemplateRefusal, common_prefix
-from rlexp.data.rendering.examples import Example, TokenSequence
+from rlexp.data.rendering.examples import TrainingExample, TokenSequence
 from rlexp.data.rendering.findings import Findings, quoted
 from rlexp.data.rendering.turns_kept import check_turns
 from rlexp.spec.text import Message, content_of, joined
@@ -49,7 +49,10 @@ class SpecialTokens:
 
 
 def check_examples(
-    examples: Sequence[Example], renderer: Renderer, special: SpecialTokens, findings: Findings
+    examples: Sequence[TrainingExample],
+    renderer: Renderer,
+    special: SpecialTokens,
+    findings: Findings,
 ) -> int:
     """Look at examples as the trainer gets them; return in how many of them an answer is there.
 
@@ -80,7 +83,9 @@ def check_examples(
     return answered
 
 
-def _check_conversation(example: Example, spellings: re.Pattern[str], findings: Findings) -> bool:
+def _check_conversation(
+    example: TrainingExample, spellings: re.Pattern[str], findings: Findings
+) -> bool:
     asked = example.row["prompt"]
     answered = True
     for sequence in example.sequences:
@@ -98,7 +103,7 @@ def _check_conversation(example: Example, spellings: re.Pattern[str], findings: 
     return answered
 
 
-def _check_join(example: Example, findings: Findings) -> None:
+def _check_join(example: TrainingExample, findings: Findings) -> None:
     """Look whether the last word of a text prompt and the first of its answer are one."""
     prompt = example.row["prompt"]
     for sequence in example.sequences:
@@ -114,7 +119,7 @@ def _check_join(example: Example, findings: Findings) -> None:
 
 
 def _check_beginning(
-    example: Example,
+    example: TrainingExample,
     special: SpecialTokens,
     renderer: Renderer,
     findings: Findings,
@@ -159,7 +164,7 @@ def _ended(ids: Sequence[int], special: SpecialTokens, renderer: Renderer) -> bo
 
 
 def _check_answer(
-    example: Example,
+    example: TrainingExample,
     sequence: TokenSequence,
     answer: Sequence[Message],
     renderer: Renderer,
@@ -202,7 +207,7 @@ def _no_end(after: str, renderer: Renderer) -> tuple[str, str]:
 
 
 def _add_lost_prompt(
-    example: Example, conversation: bool, renderer: Renderer, findings: Findings
+    example: TrainingExample, conversation: bool, renderer: Renderer, findings: Findings
 ) -> None:
     lost = renderer.tokenizer.decode(example.lost_prompt)
     what = "the prompt's end is not in what is learnt from: policies are sampled from another text"
@@ -216,7 +221,7 @@ def _add_lost_prompt(
 
 
 def _check_generation_prompt(
-    examples: Sequence[Example], renderer: Renderer, findings: Findings
+    examples: Sequence[TrainingExample], renderer: Renderer, findings: Findings
 ) -> None:
     """Look whether the template introduces answers: what precedes one is in the prompt, or is none.
 

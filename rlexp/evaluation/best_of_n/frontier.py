@@ -12,19 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rlexp.evaluation.best_of_n.samples import (
-    BestOf,
-    BestOfNSamples,
-    best_of,
-    expected_best,
-    kl_bound,
-)
+from rlexp.evaluation.best_of_n import samples as best_of_n
+from rlexp.evaluation.best_of_n.samples import BestOf, BestOfNSamples
 from rlexp.evaluation.bootstrap import CONFIDENCE
-
-if TYPE_CHECKING:
-    from rlexp.evaluation.results import Evaluation
+from rlexp.evaluation.results import Evaluation
 
 MORE = None
 """For an n: more than were sampled."""
@@ -69,16 +62,14 @@ class Frontier:
 def frontier(
     evaluations: Mapping[int, Evaluation], samples: BestOfNSamples, resamples: int, seed: int
 ) -> Frontier | None:
-    """Set the run's evaluations against best-of-n; None before the first of a trained policy, and
-    where the last one has no reward or no KL.
+    """Return the run's evaluations, by step, against best-of-n on the samples' prompts.
 
-    Args:
-        evaluations: by step, of the same prompts as the samples and perhaps more.
-        samples: of the reference.
-        resamples, seed: of the bootstrap.
+    None before the first of a trained policy, and where the last one has no reward or no KL.
     """
+    import numpy as np
+
     complete = samples.complete()
-    baseline = best_of(samples, resamples, seed)
+    baseline = best_of_n.best_of(samples, resamples, seed)
     points = {
         step: point
         for step, evaluation in sorted(evaluations.items())
@@ -90,9 +81,18 @@ def frontier(
     last = evaluations[end]
     sizes = [result.n for result in baseline]
     sums, counts = ([column[prompt] for prompt in complete] for column in last.ratios["reward"])
-    curves = [[expected_best(rewards, n) for n in sizes] for rewards in complete.values()]
-    n, ends = _equivalent_with_ends(sums, counts, curves, sizes, resamples, seed)
-    return Frontier(len(complete), list(points.values()), baseline, n, *ends)
+    curves = [[best_of_n.expected_best(rewards, n) for n in sizes] for rewards in complete.values()]
+    total, count, means = (np.asarray(column, dtype=float) for column in (sums, counts, curves))
+    # the n that earns as much, and its ends: prompts are drawn, with the rewards of both sides
+    drawn = np.random.default_rng(seed).integers(0, len(total), (resamples, len(total)))
+    rewards = total[drawn].sum(1) / np.maximum(count[drawn].sum(1), 1)
+    drawn_curves = zip(rewards, means[drawn].mean(1), strict=True)
+    drawn_n = [equivalent_n(reward, curve, sizes) for reward, curve in drawn_curves]
+    outside = (1 - CONFIDENCE) / 2
+    ends = np.quantile(drawn_n, [outside, 1 - outside], method="inverted_cdf").tolist()
+    best = equivalent_n(total.sum() / count.sum(), means.mean(0), sizes)
+    equivalents = (MORE if math.isinf(n) else n for n in (best, *ends))
+    return Frontier(len(complete), list(points.values()), baseline, *equivalents)
 
 
 def _point(step: int, evaluation: Evaluation, prompts: Sequence[int]) -> Point | None:
@@ -106,45 +106,8 @@ def _point(step: int, evaluation: Evaluation, prompts: Sequence[int]) -> Point |
     return Point(step, *means) if all(map(math.isfinite, means)) else None
 
 
-def _equivalent_with_ends(
-    sums: Sequence[float],
-    counts: Sequence[float],
-    curves: Sequence[Sequence[float]],
-    sizes: Sequence[int],
-    resamples: int,
-    seed: int,
-) -> tuple[float | None, tuple[float | None, float | None]]:
-    """Return the n whose best earns as much, and the ends of its interval.
-
-    Args:
-        sums, counts: (prompts,) of the run's reward.
-        curves: (prompts, sizes), rewards of best-of-n.
-        sizes: the n, rising.
-        resamples, seed: of the bootstrap.
-    """
-    import numpy as np
-
-    random = np.random.default_rng(seed)
-    total, count, baseline = (np.asarray(column, dtype=float) for column in (sums, counts, curves))
-    drawn = random.integers(0, len(total), (resamples, len(total)))
-    rewards = total[drawn].sum(1) / np.maximum(count[drawn].sum(1), 1)
-    means = baseline[drawn].mean(1)
-    sizes_drawn = [
-        equivalent_n(reward, curve, sizes) for reward, curve in zip(rewards, means, strict=True)
-    ]
-    outside = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(sizes_drawn, [outside, 1 - outside], method="inverted_cdf").tolist()
-    best = equivalent_n(total.sum() / count.sum(), baseline.mean(0), sizes)
-    return _finite_n(best), (_finite_n(low), _finite_n(high))
-
-
 def equivalent_n(reward: float, rewards: Sequence[float], sizes: Sequence[int]) -> float:
-    """Return the n whose best earns `reward`; 0 below the curve's beginning, inf above its end.
-
-    Args:
-        reward: to be reached.
-        rewards: of best-of-n for each of the sizes, rising.
-        sizes: the n, rising.
+    """Return the n, of rising sizes, whose best earns `reward`; 0 below the curve, inf above it.
 
     >>> round(equivalent_n(1.5, [1.0, 2.0], [1, 4]), 6)
     2.0
@@ -158,10 +121,6 @@ def equivalent_n(reward: float, rewards: Sequence[float], sizes: Sequence[int]) 
             step = math.log(sizes[index] / sizes[index - 1])
             return sizes[index - 1] * math.exp(part * step)
     return float(sizes[-1]) if reward == rewards[-1] else math.inf
-
-
-def _finite_n(n: float) -> float | None:
-    return MORE if math.isinf(n) else n
 
 
 def format_frontier(frontier: Frontier) -> str:
@@ -178,7 +137,7 @@ def format_frontier(frontier: Frontier) -> str:
         return f"No better than one sample of the reference (95% interval up to {most_n}); {spent}."
     low = "less than 1" if frontier.n_low == LESS else _format_n(frontier.n_low, most.n)
     between = f"{low} to {_format_n(frontier.n_high, most.n)}"
-    ends = f", where such a best-of-n's is at most {kl_bound(frontier.n):.2f}"
+    ends = f", where such a best-of-n's is at most {best_of_n.kl_bound(frontier.n):.2f}"
     return (
         f"As much reward as best-of-n of the reference with n about "
         f"{_format_n(frontier.n, most.n)} (95% interval {between}): {spent}{ends}."

@@ -23,8 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.evaluation.bootstrap import bootstrap_ratio
-from rlexp.evaluation.policy import sample_completions, score_completions
-from rlexp.evaluation.preserved_state import preserve_rng_and_modes
+from rlexp.evaluation.policy import (
+    preserve_rng_and_modes,
+    sample_completions,
+    score_completions,
+)
 from rlexp.evaluation.results import Evaluation, in_groups
 from rlexp.evaluation.win_rate import WinRate, win_rate_by_reward
 from rlexp.runtime.files import write_atomically
@@ -79,15 +82,9 @@ class BestOf:
 def sample_best_of_n(
     policy: PolicyLike, rows: Sequence[dict[str, Any]], reward: Scoring, spec: EvalSpec
 ) -> BestOfNSamples:
-    """Sample `spec.best_of` answers to each of the first `spec.best_of_prompts` prompts.
+    """Sample `spec.best_of` answers to each of the first `spec.best_of_prompts` framed rows.
 
     They are others than the evaluation's own. What the model does next is unchanged.
-
-    Args:
-        policy: as it was before training.
-        rows: framed held-out rows.
-        reward: scores the answers.
-        spec: the evaluation's, with `best_of` above 0.
     """
     rows = rows[: min(spec.prompts, spec.best_of_prompts)]
     more = spec.model_copy(update={"completions": spec.best_of, "seed": spec.seed + 1})

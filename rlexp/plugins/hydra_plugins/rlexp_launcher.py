@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 
 
 class SlotsLauncher(Launcher):
-    """Hydra's side of `rlexp.sweep.workers.slots`.
-
-    Args:
-        n_jobs: jobs at once.
-        preload: module that the server, from which the jobs are forked, imports first.
-    """
+    """Hydra's side of `rlexp.sweep.workers.slots`: `n_jobs` at once, importing `preload` first."""
 
     def __init__(self, n_jobs: int, preload: str) -> None:
         self.n_jobs, self.preload = n_jobs, preload
@@ -54,26 +49,20 @@ class SlotsLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run all jobs of a sweeper that knows of no slots, and return their results in order."""
-        from rlexp.sweep.workers.jobs import job_return_from
+        from rlexp.sweep.workers.slots import job_return_from
 
         with self.slots as slots:
             self._slots = None
-            futures = [
-                slots.submit(list(overrides), initial_job_idx + index)
-                for index, overrides in enumerate(job_overrides)
-            ]
-            return [
-                job_return_from(future.result(), overrides)
-                for future, overrides in zip(futures, job_overrides, strict=True)
-            ]
+            jobs = list(enumerate(job_overrides, start=initial_job_idx))
+            futures = [slots.submit(list(overrides), index) for index, overrides in jobs]
+            results = zip(futures, job_overrides, strict=True)
+            return [job_return_from(future.result(), overrides) for future, overrides in results]
 
 
 class RayLauncher(SlotsLauncher):
     """Hydra's side of `rlexp.sweep.workers.ray_cluster`.
 
     Args:
-        n_jobs: jobs at once.
-        preload: module that each machine imports before its first job.
         address: of the cluster; `auto` for this machine's, `local` to start one here.
         cpus: of a job.
         gpus: of a job; None gives it one for each of its processes, if the cluster has any.
@@ -101,16 +90,12 @@ class RayLauncher(SlotsLauncher):
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def _make_slots(self, application: bytes, folder: str) -> "ClusterSlots":
-        from rlexp.sweep.workers.ray_cluster import (
-            ClusterSlots,
-            ResourceShare,
-            connect_cluster,
-            gpus_per_job,
-            threads_override,
-        )
+        from rlexp.sweep.workers import ray_cluster
 
-        connect_cluster(self.address)
-        gpus = gpus_per_job(self.config) if self.gpus is None else self.gpus
-        share = ResourceShare(self.cpus, gpus, self.resources)
-        overrides = threads_override(self.config, self.cpus)
-        return ClusterSlots(application, self.preload, folder, self.n_jobs, share, overrides)
+        ray_cluster.connect_cluster(self.address)
+        gpus = ray_cluster.gpus_per_job(self.config) if self.gpus is None else self.gpus
+        share = ray_cluster.ResourceShare(self.cpus, gpus, self.resources)
+        overrides = ray_cluster.threads_override(self.config, self.cpus)
+        return ray_cluster.ClusterSlots(
+            application, self.preload, folder, self.n_jobs, share, overrides
+        )

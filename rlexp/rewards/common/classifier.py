@@ -5,8 +5,9 @@ A reward model has one output, whose value is the score; a classifier has a clas
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -169,6 +170,38 @@ def missing_classes(folder: Path, wanted: Sequence[str], key: str) -> list[Probl
     want = f"one of the model's classes ({', '.join(names)})"
     remedy = f"Look into its documentation what they mean, then: {key}='[{names[-1]}]'"
     return [Problem(key, ", ".join(wanted) or "nothing", want, remedy)]
+
+
+def unnamed_classes(folder: Path, wanted: Mapping[str, Sequence[str]]) -> list[Problem]:
+    """Return a problem for each key whose names are inside of a class that no key names.
+
+    Such a class (`very positive`, beside `positive`) would count nothing, silently.
+
+    Args:
+        folder: the classifier's.
+        wanted: the names of classes by the key that holds them.
+    """
+    named = {name.casefold() for names in wanted.values() for name in names}
+    others = [name for name in class_names(folder) if name.casefold() not in named]
+    problems = []
+    for key, names in wanted.items():
+        own = [name for name in class_names(folder) if name.casefold() in set(_folded(names))]
+        left = [other for other in others if set(_folded(names)) & set(_words(other))]
+        if left and own:
+            got = f"{', '.join(own)}, of a classifier that also has {', '.join(left)}"
+            remedy = f"Name all that count: {key}='[{','.join([*own, *left])}]'"
+            problems.append(Problem(key, got, "every class that means this", remedy))
+    return problems
+
+
+def _folded(names: Sequence[str]) -> list[str]:
+    return [name.casefold() for name in names]
+
+
+def _words(name: str) -> list[str]:
+    """Return the words of a class's name, which models write as VeryPositive or very_positive."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return re.findall(r"[^\W_]+", apart.casefold())
 
 
 @lru_cache(maxsize=16)

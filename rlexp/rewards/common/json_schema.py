@@ -89,6 +89,32 @@ def canonical_value(value: object) -> str:
     return value_text(value if parsed is NOT_JSON else parsed, None)
 
 
+def empty_value(schema: Schema | None) -> str:
+    """Return JSON of a schema that says as little as it lets: its required keys, with nothing.
+
+    >>> empty_value({"required": ["answer"], "properties": {"answer": {"type": "number"}}})
+    '{"answer": 0}'
+    """
+    return json.dumps(_empty(None if schema is None else _content(schema)))
+
+
+_NOTHING = {"array": [], "boolean": False, "integer": 0, "null": None, "number": 0, "string": ""}
+
+
+def _empty(schema: object) -> object:
+    if not isinstance(schema, dict):
+        return {}
+    if "const" in schema or "enum" in schema:
+        return schema["const"] if "const" in schema else schema["enum"][0]
+    kinds = schema.get("type", "object")
+    kind = kinds[0] if isinstance(kinds, list) else kinds
+    properties = schema.get("properties", {})
+    required = {
+        key: _empty(properties.get(key, {"type": "string"})) for key in schema.get("required", ())
+    }
+    return _NOTHING.get(kind, required)
+
+
 def _no_number(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 

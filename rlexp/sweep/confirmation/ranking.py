@@ -37,19 +37,18 @@ class Estimate:
     mean: float
     low: float | None
     high: float | None
-    count: int
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Estimate:
-        """Return the estimate from one value for each seed, of which there must be one at least."""
+        """Return the estimate from one value, or more, for each seed."""
         count, mean = len(values), math.fsum(values) / len(values)
         if count < 2:
-            return cls(mean, None, None, count)
+            return cls(mean, None, None)
         from scipy.stats import t
 
         variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
         half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * math.sqrt(variance / count)
-        return cls(mean, mean - half, mean + half, count)
+        return cls(mean, mean - half, mean + half)
 
     def overlaps(self, other: Estimate | None) -> bool:
         """Whether the two intervals have anything in common; not without both."""
@@ -170,8 +169,6 @@ def _compare(first: ConfirmedTrial, other: ConfirmedTrial, maximize: bool) -> tu
         return f"{text}: sure.", BETTER
     if gain.high < 0:
         return f"{text}: it is worse, and was lucky in the sweep.", WORSE
-    first_estimate = first.estimate(0)
-    overlap = ""
-    if first_estimate and first_estimate.overlaps(other.estimate(0)):
-        overlap = ", and their intervals overlap"
+    overlaps = (estimate := first.estimate(0)) and estimate.overlaps(other.estimate(0))
+    overlap = ", and their intervals overlap" if overlaps else ""
     return f"{text}, which may be nothing{overlap}: not sure.", UNDECIDED

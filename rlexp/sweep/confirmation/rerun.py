@@ -12,48 +12,40 @@ from collections.abc import Iterator, Sequence
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from rlexp.spec.sweep import NO_PRUNER, SweepSpec
 from rlexp.sweep import ownership
-from rlexp.sweep import study as attributes
 from rlexp.sweep.confirmation.ranking import CONFIRMS, SEED, best_candidates
 from rlexp.sweep.loop import SweepLoop
-from rlexp.sweep.report.mlflow_parent import ParentRunLogger
-from rlexp.sweep.report.progress import SweepProgress
-from rlexp.sweep.study import open_study, patiently
-from rlexp.sweep.workers.jobs import JobOutcome
+from rlexp.sweep.report.progress import ParentRunLogger, SweepProgress
+from rlexp.sweep.study import (
+    CONFIG,
+    OBJECTIVES,
+    SPACE,
+    confirmation_spec,
+    open_study,
+    retry_outages,
+)
+from rlexp.sweep.workers.slots import JobOutcome
 
 TAG = "confirm"
 """Of the MLflow runs."""
-
-
-def confirmation_spec(spec: SweepSpec) -> SweepSpec:
-    """Return the spec of the study that confirms a sweep's: in its folder, without a pruner."""
-    return spec.model_copy(
-        update={
-            "name": f"{spec.name}{attributes.CONFIRM}",
-            "sampler": {"_target_": "optuna.samplers.RandomSampler"},
-            "pruner": {"_target_": NO_PRUNER},
-        }
-    )
 
 
 class ConfirmationLoop(SweepLoop):
     """Runs what was enqueued, and asks for nothing new."""
 
     def enqueue(self, study: optuna.Study, base_seed: int) -> None:
-        """Enqueue the runs that have not been made; those that failed are tried once more.
+        """Enqueue the runs of the sweep's best that have not been made, failed ones once more.
 
-        May be called again after an outage in the middle.
-
-        Args:
-            study: of the sweep, whose best trials are meant.
-            base_seed: with which its trials were run.
+        Seeds follow that of the sweep. May be called again after an outage in the middle.
         """
         enqueued = {_run_key(run) for run in ownership.trials(self.study, *ownership.BUDGETED)}
         for trial in best_candidates(study)[: self.spec.confirm_best]:
             for seed in range(base_seed + 1, base_seed + 1 + self.spec.confirm):
                 if (trial.number, seed) not in enqueued:
-                    self.study.enqueue_trial({}, _run_attributes(trial, seed))
+                    changes = [f"seed={seed}", f"++tracking.tags.{TAG}='true'"]
+                    overrides = [*trial.user_attrs[ownership.OVERRIDES], *changes]
+                    run = {CONFIRMS: trial.number, SEED: seed, ownership.OVERRIDES: overrides}
+                    self.study.enqueue_trial({}, run)
 
     def _asks_for_more(self, budgeted: Sequence[FrozenTrial]) -> bool:
         return False
@@ -99,31 +91,17 @@ class ConfirmationProgress(SweepProgress):
 def run_confirmation(sweep: SweepLoop, parent_run: ParentRunLogger, base_seed: int) -> None:
     """Run the best trials of a sweep again, and wait until all have ended.
 
-    Args:
-        sweep: the sweep's loop, with its budget met.
-        parent_run: its MLflow run, under which the new runs are folded too.
-        base_seed: with which its trials were run; the seeds behind it are taken.
+    The sweep's budget is met; the new runs are folded under its MLflow run too. Their seeds follow
+    `base_seed`.
     """
     spec = confirmation_spec(sweep.spec)
-    study = open_study(
-        spec,
-        {attributes.OBJECTIVES: spec.objectives, attributes.SPACE: {}, attributes.CONFIG: {}},
-    )
+    study = open_study(spec, {OBJECTIVES: spec.objectives, SPACE: {}, CONFIG: {}})
     progress = ConfirmationProgress(spec, study, parent_run)
     loop = ConfirmationLoop(spec, sweep.space, study, sweep.launcher, sweep.compositions, progress)
     # enqueue: all runs at once, each with its command line, since nothing is sampled
-    patiently(lambda: loop.enqueue(sweep.study, base_seed))
+    retry_outages(lambda: loop.enqueue(sweep.study, base_seed))
     progress.confirmation_started()
     loop.run()
-
-
-def _run_attributes(trial: FrozenTrial, seed: int) -> dict[str, object]:
-    overrides = [
-        *trial.user_attrs[ownership.OVERRIDES],
-        f"seed={seed}",
-        f"++tracking.tags.{TAG}='true'",
-    ]
-    return {CONFIRMS: trial.number, SEED: seed, ownership.OVERRIDES: overrides}
 
 
 def _run_key(run: FrozenTrial) -> tuple[int, int]:

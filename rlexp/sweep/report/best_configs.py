@@ -15,12 +15,12 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial
 
+from rlexp.rendering.numbers import brief
 from rlexp.runtime.files import write_atomically
+from rlexp.runtime.run_folder import BEST_CONFIG, CONFIG
 from rlexp.sweep.confirmation.ranking import ConfirmedTrial, best_candidates
 from rlexp.sweep.study import COMMAND, FOLDER, objective_names
 
-BEST = "best.yaml"
-CONFIG = "config.yaml"
 MAX_FILES = 20
 
 
@@ -37,39 +37,29 @@ class BestConfig:
 def write_best_configs(
     study: optuna.Study, folder: Path, confirmed: Sequence[ConfirmedTrial]
 ) -> list[BestConfig]:
-    """Write the configs of the best trials; earlier files that are no longer right are removed.
-
-    Args:
-        study: of the sweep.
-        folder: the sweep's.
-        confirmed: the trials that were run again.
-    """
-    by_number = {each.trial.number: each for each in confirmed}
+    """Write the configs of a study's best trials into the sweep's folder, in place of earlier."""
+    by_number = {other.trial.number: other for other in confirmed}
     best = best_candidates(study)
     if len(study.directions) == 1:
         best = [*best[:1], *(trial for trial in best[1:] if trial.number in by_number)]
+    files = [
+        folder / BEST_CONFIG,
+        *(folder / f"best-{rank}.yaml" for rank in range(2, MAX_FILES + 1)),
+    ]
     written = [
-        _write(study, trial, folder, folder / _file_name(rank), by_number.get(trial.number))
-        for rank, trial in enumerate(best[:MAX_FILES], start=1)
+        _write(study, trial, folder, file, by_number.get(trial.number))
+        for trial, file in zip(best, files, strict=False)
     ]
     kept = {config.file for config in written}
-    for file in [folder / BEST, *folder.glob("best-*.yaml")]:
+    for file in [folder / BEST_CONFIG, *folder.glob("best-*.yaml")]:
         number = file.stem.removeprefix("best-")
-        if file not in kept and (file.name == BEST or number.isdigit()):
+        if file not in kept and (file.name == BEST_CONFIG or number.isdigit()):
             file.unlink(missing_ok=True)
     return written
 
 
-def _file_name(rank: int) -> str:
-    return BEST if rank == 1 else f"best-{rank}.yaml"
-
-
 def _write(
-    study: optuna.Study,
-    trial: FrozenTrial,
-    folder: Path,
-    file: Path,
-    confirmed: ConfirmedTrial | None,
+    study: optuna.Study, trial: FrozenTrial, folder: Path, file: Path, others: ConfirmedTrial | None
 ) -> BestConfig:
     from omegaconf import OmegaConf
 
@@ -79,12 +69,11 @@ def _write(
     config = OmegaConf.load(run_folder / CONFIG)
     config.name = f"{study.study_name}-{config.name}"  # it is no trial of the sweep
     names = objective_names(study)
-    lines = [
-        f"Trial {trial.number} of {study.study_name}: {format_objectives(names, trial.values)}"
-    ]
-    if confirmed and confirmed.values:
-        means = f"means of {len(confirmed.values)}, with 95% t intervals"
-        lines.append(f"With other seeds: {format_estimates(names, confirmed)} ({means})")
+    result = format_objectives(names, trial.values)
+    lines = [f"Trial {trial.number} of {study.study_name}: {result}"]
+    if others and others.values:
+        means = f"means of {len(others.values)}, with 95% t intervals"
+        lines.append(f"With other seeds: {format_estimates(names, others)} ({means})")
     lines += [
         "",
         f"    python -m rlexp rerun {display_path(file)}",
@@ -116,6 +105,16 @@ def format_objectives(names: Sequence[str], values: Sequence[float]) -> str:
 def format_estimates(names: Sequence[str], confirmed: ConfirmedTrial) -> str:
     """Return objectives with their means over further seeds."""
     return ", ".join(f"{name} {confirmed.estimate(index)}" for index, name in enumerate(names))
+
+
+def format_params(trial: FrozenTrial) -> str:
+    """Return a trial's parameters as they are typed, with as many digits as people read."""
+    return " ".join(f"{key}={brief(value)}" for key, value in trial.params.items())
+
+
+def class_name(target: object) -> str:
+    """Return the last name of a `_target_`."""
+    return str(target).rpartition(".")[2]
 
 
 def display_path(path: Path) -> str:

@@ -23,9 +23,16 @@ from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.keys import key_paths
 from rlexp.spec.run import RunSpec
 from rlexp.spec.sweep import COSTS, SweepSpec
-from rlexp.spec.validation import unknown_choice, unknown_key, validate
-from rlexp.sweep.space.composed_keys import ComposedKeys, CompositionCache
-from rlexp.sweep.space.space import Choice, Parameter, SearchSpace, Value, override_value
+from rlexp.spec.validation import unknown_choice, validate
+from rlexp.sweep.space.space import (
+    Choice,
+    ComposedKeys,
+    CompositionCache,
+    Parameter,
+    SearchSpace,
+    Value,
+    override_value,
+)
 from rlexp.sweep.space.syntax import read_space
 
 MAX_COMBINATIONS = 64
@@ -36,16 +43,9 @@ Compose = Callable[[list[str]], tuple[DictConfig, Mapping[str, Any]]]
 
 
 class SweepCheck:
-    """Finds what is wrong with a command that searches.
+    """Finds the `problems` of a command that searches, and the keys `known` to one of its configs.
 
-    Args:
-        loader: Hydra's config loader.
-        compose: the config and its groups' choices, from overrides of groups.
-        arguments: all of the command's overrides that are not Hydra's own.
-
-    Attributes:
-        problems: what is wrong.
-        known: every key that one of the sweep's configs has.
+    `compose` gives the config and its groups' choices from overrides of groups.
     """
 
     def __init__(self, loader: ConfigLoader, compose: Compose, arguments: Sequence[str]) -> None:
@@ -57,12 +57,12 @@ class SweepCheck:
 
     def check(self) -> None:
         """Find the problems, and the keys."""
-        base = self._compositions({})
-        self.known |= base.config_keys
-        spec = self._sweep_spec(base)
+        settings = _plain(self._composed({}).config)["sweep"]
+        keys = [f"sweep.{key}" for key in key_paths(settings)]
+        spec = validate(SweepSpec, settings, "sweep", keys, self.problems)
+        self.problems += spec.problems() if spec else ()
         try:
-            params = _plain(base.config)["sweep"]["params"]
-            space = read_space(params, self._arguments, self._is_group)
+            space = read_space(settings["params"], self._arguments, self._is_group)
         except UserError as error:
             self.problems += error.problems
             return
@@ -72,14 +72,6 @@ class SweepCheck:
             self.problems.append(Problem("sweep.params", "nothing", "something to search", remedy))
         for chosen in self._combinations(space):
             self._check_values(chosen, spec)
-
-    def _sweep_spec(self, base: ComposedKeys) -> SweepSpec | None:
-        settings = _plain(base.config)["sweep"]
-        known = [f"sweep.{key}" for key in key_paths(settings)]
-        spec = validate(SweepSpec, settings, "sweep", known, self.problems)
-        if spec is not None:
-            self.problems += spec.problems()
-        return spec
 
     def _without_missing_choices(self, space: SearchSpace) -> Iterator[Parameter]:
         """Return the parameters, without the choices of a group that do not exist."""
@@ -97,55 +89,36 @@ class SweepCheck:
                 yield replace(parameter, domain=Choice(existing))
 
     def _combinations(self, space: SearchSpace) -> Iterator[Chosen]:
-        """Return each combination of groups, with the other parameters at their first value."""
-        groups = self._groups(space)
+        """Yield each combination of groups, with the other parameters at their first value."""
+        groups = [parameter for parameter in space.parameters if self._is_group(parameter.key)]
+        choices = itertools.product(*(group.domain.to_check for group in groups))
+        combinations = [
+            dict(zip(groups, values, strict=True))
+            for values in itertools.islice(choices, MAX_COMBINATIONS)
+        ]
+        # A key that no composition has is put into all, for the spec to refuse.
+        searched = {parameter.key for parameter in space.parameters}
+        for decided in combinations if searched - self.known else ():
+            self._composed({group.key: value for group, value in decided.items()})
+        unknown = dict.fromkeys(key for key in searched - self.known if not self._is_group(key))
+
+        def config(chosen: Mapping[str, Value]) -> ComposedKeys:
+            return self._composed(chosen).with_chosen({**unknown, **chosen})
+
         seen = set()
-        choices = [group.domain.to_check for group in groups]
-        for values in itertools.islice(itertools.product(*choices), MAX_COMBINATIONS):
-            first = dict(zip(groups, values, strict=True))
-            chosen = self._assign(space, first)
+        first = {parameter: parameter.domain.to_check[0] for parameter in space.parameters}
+        for decided in combinations:
+            chosen = space.assign({**first, **decided}.__getitem__, config)
             # A group that another choice leaves out makes no combination of its own.
             key = tuple((group.name, chosen.get(group)) for group in groups)
             if key not in seen:
                 seen.add(key)
                 yield chosen
 
-    def _assign(self, space: SearchSpace, decided: Chosen) -> Chosen:
-        """Return these values, and the first value of each other parameter that there is."""
-
-        def suggest(parameter: Parameter) -> Value:
-            return decided.get(parameter, parameter.domain.to_check[0])
-
-        return space.assign(suggest, self._composer(space))
-
-    def _composer(self, space: SearchSpace) -> Callable[[Mapping[str, Value]], ComposedKeys]:
-        """Return the compositions; a key that none has is put into all, for the spec to refuse."""
-        searched = {parameter.key for parameter in space.parameters}
-
-        def compose(chosen: Mapping[str, Value]) -> ComposedKeys:
-            composed = self._compositions(chosen)
-            self.known |= composed.config_keys
-            return composed
-
-        unknown = searched - self.known
-        if unknown:
-            for values in itertools.islice(self._group_values(space), MAX_COMBINATIONS):
-                compose(values)
-            unknown = searched - self.known
-        unknown = {key for key in unknown if not self._is_group(key)}
-
-        def with_unknown(chosen: Mapping[str, Value]) -> ComposedKeys:
-            return compose(chosen).with_chosen({**dict.fromkeys(unknown), **chosen})
-
-        return with_unknown
-
-    def _group_values(self, space: SearchSpace) -> Iterator[dict[str, Value]]:
-        groups = self._groups(space)
-        for values in itertools.product(*(group.domain.to_check for group in groups)):
-            yield {group.key: value for group, value in zip(groups, values, strict=True)}
-
-    def _groups(self, space: SearchSpace) -> list[Parameter]:
-        return [parameter for parameter in space.parameters if self._is_group(parameter.key)]
+    def _composed(self, chosen: Mapping[str, Value]) -> ComposedKeys:
+        composed = self._compositions(chosen)
+        self.known |= composed.config_keys
+        return composed
 
     def _check_values(self, first: Chosen, spec: SweepSpec | None) -> None:
         """Check a combination of groups, then each value of the other parameters in it."""
@@ -164,27 +137,20 @@ class SweepCheck:
         from hydra.core.override_parser.overrides_parser import OverridesParser
         from omegaconf import OmegaConf
 
-        values = {
-            parameter: value
-            for parameter, value in {**first, **varied}.items()
-            if not self._is_group(parameter.key)
-        }
         parser = OverridesParser.create()
         changed = config.copy()
         OmegaConf.set_struct(changed, False)
-        for parameter, value in values.items():
-            parsed = parser.parse_override(f"{parameter.key}={override_value(value)}").value()
-            OmegaConf.update(changed, parameter.key, parsed, force_add=True)
+        for parameter, value in {**first, **varied}.items():
+            if not self._is_group(parameter.key):
+                parsed = parser.parse_override(f"{parameter.key}={override_value(value)}").value()
+                OmegaConf.update(changed, parameter.key, parsed, force_add=True)
         plain = _plain(changed)
         plain.pop("sweep")
-        known = sorted(self.known)
         try:
-            return RunSpec.parse(plain, known)
+            return RunSpec.parse(plain, sorted(self.known))
         except UserError as error:
-            shown = " ".join(
-                f"{parameter.key}={override_value(value)}"
-                for parameter, value in (varied or first).items()
-            )
+            typed = {parameter.key: value for parameter, value in (varied or first).items()}
+            shown = " ".join(f"{key}={override_value(value)}" for key, value in typed.items())
             seen = {(problem.key, problem.got, problem.want) for problem in self.problems}
             for problem in error.problems:
                 if (problem.key, problem.got, problem.want) not in seen:
@@ -218,11 +184,6 @@ def objective_problems(spec: SweepSpec, run: RunSpec) -> Iterator[Problem]:
         want = f"a number of steps below train.max_steps={steps}, for the pruner to go by"
         remedy = f"For example eval.every={max(1, steps // 4)}; or choose sweep/pruner=none."
         yield Problem("eval.every", str(every), want, remedy)
-
-
-def unknown_settings(keys: Sequence[str], known: Sequence[str]) -> list[Problem]:
-    """Return problems for keys below `sweep` that were typed and that no yaml has."""
-    return [unknown_key(key, known) for key in keys if key not in known]
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

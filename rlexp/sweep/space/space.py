@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from rlexp.spec.keys import key_paths
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -30,6 +35,10 @@ class Choice:
         from optuna.distributions import CategoricalDistribution
 
         return CategoricalDistribution(self.values)
+
+    def grid(self) -> tuple[Value, ...]:
+        """Return all of them."""
+        return self.values
 
 
 @dataclass(frozen=True)
@@ -58,9 +67,8 @@ class NumberRange:
         from optuna.distributions import FloatDistribution, IntDistribution
 
         if self.is_integer:
-            return IntDistribution(
-                int(self.low), int(self.high), log=self.log, step=int(self.step or 1)
-            )
+            step = int(self.step or 1)
+            return IntDistribution(int(self.low), int(self.high), log=self.log, step=step)
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
 
     def grid(self) -> tuple[Value, ...] | None:
@@ -110,11 +118,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Parameters, groups first, and what all trials have in common.
-
-    Attributes:
-        fixed: overrides of the command line that are no parameters, by key.
-    """
+    """Parameters, groups first, and overrides of the command line that are none, by key."""
 
     parameters: tuple[Parameter, ...]
     fixed: dict[str, str] = field(default_factory=dict)
@@ -124,17 +128,16 @@ class SearchSpace:
         suggest: Callable[[Parameter], Value],
         config: Callable[[Mapping[str, Value]], Mapping[str, Any]],
     ) -> dict[Parameter, Value]:
-        """Return a value for each parameter that there is.
+        """Return a value for each parameter that there is, as `suggest` has it.
 
-        Args:
-            suggest: the value of one.
-            config: from the values so far, by key, to those of all keys and groups of the config.
+        `config` gives the values of all keys and groups from the values chosen so far, by key.
         """
         chosen: dict[Parameter, Value] = {}
         for parameter in self.parameters:
             known = config({earlier.key: value for earlier, value in chosen.items()})
             exists = parameter.key in known or parameter.override.startswith("+")
-            if exists and all(_holds(condition, known) for condition in parameter.conditions):
+            conditions = parameter.conditions
+            if exists and all(str(known.get(on.key)) in on.values for on in conditions):
                 chosen[parameter] = suggest(parameter)
         return chosen
 
@@ -157,5 +160,55 @@ def override_value(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _holds(condition: Condition, known: Mapping[str, Any]) -> bool:
-    return str(known.get(condition.key)) in condition.values
+class ComposedKeys(Mapping[str, Any]):
+    """Values by key of a composed config and its groups; what was chosen goes before them."""
+
+    def __init__(self, config: DictConfig, choices: Mapping[str, Any]) -> None:
+        self.config = config
+        self.config_keys = frozenset(key_paths(OmegaConf.to_container(config)))
+        self._decided: Mapping[str, Any] = choices
+
+    def with_chosen(self, chosen: Mapping[str, Value]) -> ComposedKeys:
+        """Return the same config, in which these values have been chosen."""
+        other = copy(self)
+        other._decided = {**self._decided, **chosen}
+        return other
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._decided or key in self.config_keys
+
+    def __getitem__(self, key: str) -> Any:
+        if key in self._decided:
+            return self._decided[key]
+        if key in self.config_keys:
+            return OmegaConf.select(self.config, key)
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.config_keys)
+
+    def __len__(self) -> int:
+        return len(self.config_keys)
+
+
+class CompositionCache:
+    """Composes configs from the values chosen so far, each config once.
+
+    `compose` gives the config and its groups' choices from overrides of groups.
+    """
+
+    def __init__(
+        self,
+        compose: Callable[[list[str]], tuple[DictConfig, Mapping[str, Any]]],
+        is_group: Callable[[str], bool],
+    ) -> None:
+        self._compose, self._is_group = compose, is_group
+        self._composed: dict[tuple[str, ...], ComposedKeys] = {}
+
+    def __call__(self, chosen: Mapping[str, Value]) -> ComposedKeys:
+        groups = tuple(
+            f"{key}={override_value(value)}" for key, value in chosen.items() if self._is_group(key)
+        )
+        if groups not in self._composed:
+            self._composed[groups] = ComposedKeys(*self._compose(list(groups)))
+        return self._composed[groups].with_chosen(chosen)

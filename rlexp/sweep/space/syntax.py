@@ -51,8 +51,7 @@ def read_space(
 ) -> SearchSpace:
     """Return the space of `sweep.params` and of the command line's overrides.
 
-    Raises:
-        UserError: with everything that cannot be searched.
+    Raises `UserError` with everything that cannot be searched.
     """
     problems: list[Problem] = []
     typed, fixed = _typed_parameters(arguments, problems)
@@ -64,14 +63,13 @@ def read_space(
     # What others depend on is decided first.
     parameters.sort(key=lambda parameter: (not is_group(parameter.key), bool(parameter.conditions)))
     keys = [parameter.key for parameter in parameters]
-    named = (replace(parameter, name=_name(parameter, keys)) for parameter in parameters)
+
+    def name_of(parameter: Parameter) -> str:
+        conditions = parameter.conditions if keys.count(parameter.key) > 1 else ()
+        return " ".join([parameter.key, *(f"({condition})" for condition in conditions)])
+
+    named = (replace(parameter, name=name_of(parameter)) for parameter in parameters)
     return SearchSpace(tuple(named), fixed)
-
-
-def _name(parameter: Parameter, keys: Sequence[str]) -> str:
-    if keys.count(parameter.key) == 1:
-        return parameter.key
-    return " ".join([parameter.key, *(f"({condition})" for condition in parameter.conditions)])
 
 
 def _typed_parameters(
@@ -88,12 +86,11 @@ def _typed_parameters(
         parameters.pop(bare, None)  # the last one of a key counts
         fixed.pop(bare, None)
         if override.is_sweep_override():
-            if bare.partition(".")[0].partition("/")[0] == "sweep":
-                text, want = str(override.input_line), "one value"
+            text = str(override.input_line).partition("=")[2]
+            if re.match(r"sweep\b", bare):
                 remedy = "What is searched is typed by its own key: 'algo.beta=interval(0.1,1)'."
-                problems.append(Problem(bare, text.partition("=")[2], want, remedy))
+                problems.append(Problem(bare, text, "one value", remedy))
             elif (domain := _domain(override, bare, problems)) is not None:
-                text = str(override.input_line).partition("=")[2]
                 parameters[bare] = Parameter(key, domain, text)
         else:
             fixed[bare] = str(override.input_line)

@@ -31,7 +31,7 @@ MODULES = (
     "rlexp.runner.dataset",
     "rlexp.runner.training",
     "rlexp.run",
-    "rlexp.sweep.run_trial",
+    "rlexp.sweep.trial",
     "scipy.stats",
     "sqlalchemy.dialects.sqlite",
     "transformers.models.qwen3.modeling_qwen3",

@@ -29,8 +29,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rlexp.runtime.extras import install_command
 from rlexp.spec.errors import Problem, UserError
-from rlexp.sweep.workers.jobs import JobOutcome
-from rlexp.sweep.workers.slots import STOP_TIMEOUT, Slots
+from rlexp.sweep.workers.slots import STOP_TIMEOUT, JobOutcome, Slots
 
 LOCAL = "local"
 """Address of a cluster that is started here, for one sweep."""
@@ -57,11 +56,7 @@ class ResourceShare:
 
 
 def check_address(address: str) -> None:
-    """Check what can be known of a cluster in seconds, and without Ray.
-
-    Raises:
-        UserError: Ray is not installed, or nobody answers at the address.
-    """
+    """Check, in seconds and without Ray, that it is installed and something answers there."""
     if importlib.util.find_spec("ray") is None:
         want, remedy = "the package ray", f"Install it: {install_command('ray')}"
         raise UserError(Problem("hydra/launcher", "ray, which is not installed", want, remedy))
@@ -75,11 +70,7 @@ def check_address(address: str) -> None:
 
 
 def connect_cluster(address: str) -> None:
-    """Join a cluster, or start one on this machine.
-
-    Raises:
-        UserError: there is none, or one of another version of Ray or Python.
-    """
+    """Join a cluster, or start one here. Raises `UserError` where none answers as it should."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     arguments: dict[str, Any] = {"address": address}
     if address == LOCAL:
@@ -107,10 +98,7 @@ def gpus_per_job(config: DictConfig) -> int:
 
 
 def threads_override(config: DictConfig, cpus: float) -> list[str]:
-    """Return the override that shares a job's cores among its processes.
-
-    None is needed where the config says how many threads there are.
-    """
+    """Return the override that shares a job's cores among its processes, unless threads are set."""
     if "hardware" not in config or config.hardware.get("threads", cpus) is not None:
         return []
     processes = int(OmegaConf.select(config, "hardware.processes", default=1))
@@ -124,7 +112,7 @@ def _unreachable(address: str, error: Exception) -> UserError:
 
 
 class ClusterSlots:
-    """Runs jobs of a Hydra application on a cluster, so many at once.
+    """Runs jobs of a Hydra application on a cluster, so many at once, each with its share.
 
     Args:
         application: as `rlexp.sweep.workers.slots.pack_application` makes it.
@@ -142,8 +130,10 @@ class ClusterSlots:
         folder: str,
         n_jobs: int,
         share: ResourceShare,
-        overrides: Sequence[str] = (),
+        overrides: Sequence[str],
     ) -> None:
+        import ray  # pyright: ignore[reportMissingImports]
+
         self._actor_arguments = (application, preload, folder, str(Path.cwd()))
         self._share, self._overrides = share, list(overrides)
         # Actors that have no job; None once the cluster is left.
@@ -152,7 +142,9 @@ class ClusterSlots:
         self._waiters = ThreadPoolExecutor(n_jobs, thread_name_prefix="slot")
         self.stopped = False
         """Whether it takes no more jobs."""
-        self._warn_if_too_large()
+        machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if not any(map(share.fits, machines)):
+            log.warning("No machine of the cluster has %s; waiting for one", share)
         for _ in range(n_jobs):
             self._request_slot()
 
@@ -218,13 +210,6 @@ class ClusterSlots:
         actor = actor_class.remote(*self._actor_arguments)
         self._actors.add(actor)
         actor.ready.remote().future().add_done_callback(lambda _: self._ready.put(actor))
-
-    def _warn_if_too_large(self) -> None:
-        import ray  # pyright: ignore[reportMissingImports]
-
-        machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        if not any(map(self._share.fits, machines)):
-            log.warning("No machine of the cluster has %s; waiting for one", self._share)
 
 
 class ClusterSlot:

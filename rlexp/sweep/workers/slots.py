@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import time
 import traceback
@@ -23,23 +24,17 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Self
+from typing import Any, Self, TypedDict
 
 import cloudpickle
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobStatus, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from rlexp.runtime.signals import sigterm_raises
+from rlexp.spec.errors import UserError
 from rlexp.spec.files.devices import cuda_capabilities
-from rlexp.sweep.workers.jobs import (
-    JobOutcome,
-    exception_of,
-    exit_description,
-    outcome_from_error,
-    outcome_from_job,
-)
 
 OUTPUT = "output.log"
 STOP_TIMEOUT = 20.0
@@ -47,25 +42,76 @@ STOP_TIMEOUT = 20.0
 
 Job = tuple[list[str], int, Path]
 """Overrides, number, and where what it prints goes to."""
+Environment = Mapping[str, str]
+
+
+class JobOutcome(TypedDict, total=False):
+    """What came of a job: `returned`, `error` or `died`."""
+
+    returned: Any
+    """By the task function."""
+    error: str
+    """Why it has returned nothing."""
+    problems: list[dict[str, str]]
+    """Of an error that the user can put right: the fields of `rlexp.spec.errors.Problem`."""
+    died: str
+    """How its process ended, without a word of its own."""
+
+
+def outcome_from_job(job_return: JobReturn) -> JobOutcome:
+    """Return what one of Hydra's launchers gave back as an outcome."""
+    if job_return.status == JobStatus.COMPLETED:
+        return {"returned": job_return.return_value}
+    return outcome_from_error(exception_of(job_return))
+
+
+def outcome_from_error(error: BaseException) -> JobOutcome:
+    """Return the outcome of a job that raised."""
+    if isinstance(error, UserError):
+        return {"error": str(error), "problems": [vars(problem) for problem in error.problems]}
+    return {"error": f"{type(error).__name__}: {error}"}
+
+
+def job_return_from(outcome: JobOutcome, overrides: Sequence[str]) -> JobReturn:
+    """Return an outcome as Hydra's own sweepers expect it."""
+    job_return = JobReturn(overrides=list(overrides))
+    if "returned" in outcome:
+        job_return.status, job_return.return_value = JobStatus.COMPLETED, outcome["returned"]
+    else:
+        job_return.status = JobStatus.FAILED
+        job_return.return_value = RuntimeError(outcome.get("error") or outcome.get("died"))
+    return job_return
+
+
+def exception_of(job_return: JobReturn) -> BaseException:
+    """Return what a failed job raised; Hydra's public property would raise it."""
+    return job_return._return_value
+
+
+def exit_description(exit_code: int | None) -> str:
+    """Return how a process ended, in words.
+
+    >>> exit_description(-9), exit_description(3)
+    ('killed by SIGKILL', 'with exit status 3')
+    """
+    if exit_code is not None and exit_code < 0:
+        return f"killed by {signal.Signals(-exit_code).name}"
+    return f"with exit status {exit_code}"
 
 
 @dataclass(frozen=True)
 class Slot:
-    """Where one job at a time runs.
-
-    Attributes:
-        environment: variables of its jobs.
-        spawned: the process that waits for the next job, and the pipe by which it gets it.
-        last: the process of the job before, which may still be on its way out.
-    """
+    """Where one job at a time runs, with the environment variables of its jobs."""
 
     environment: Mapping[str, str]
     spawned: tuple[BaseProcess, Connection] | None = None
+    """The process that waits for the next job, and the pipe by which it gets it."""
     last: BaseProcess | None = None
+    """Of the job before, which may still be on its way out."""
 
 
 class Slots:
-    """Runs jobs of a Hydra application, so many at once.
+    """Runs jobs of a Hydra application in processes, forked from a server, one a slot.
 
     Args:
         application: as `pack_application` makes it.
@@ -75,11 +121,7 @@ class Slots:
     """
 
     def __init__(
-        self,
-        application: bytes,
-        preload: str,
-        folder: Path,
-        environments: Sequence[Mapping[str, str]],
+        self, application: bytes, preload: str, folder: Path, environments: Sequence[Environment]
     ) -> None:
         self._application, self._folder = application, folder
         self._context = multiprocessing.get_context("forkserver")
@@ -102,7 +144,9 @@ class Slots:
 
     def submit(self, overrides: Sequence[str], number: int) -> Future[JobOutcome]:
         """Run the job with these overrides as soon as a slot is free."""
-        output = self._folder / (_subfolder(overrides) or str(number)) / OUTPUT
+        words = [word.partition("=") for word in overrides]
+        subfolders = (value for key, _, value in words if key == "hydra.sweep.subdir")
+        output = self._folder / next(subfolders, str(number)) / OUTPUT
         return self._waiters.submit(self._run, (list(overrides), number, output))
 
     def stop(self) -> None:
@@ -150,12 +194,11 @@ class Slots:
         process.join()
         self._processes.discard(process)
 
-    def _spawn(self, environment: Mapping[str, str]) -> tuple[BaseProcess, Connection]:
+    def _spawn(self, environment: Environment) -> tuple[BaseProcess, Connection]:
         """Return a process that waits for its job, and the pipe by which it gets it."""
         parent_end, child_end = self._context.Pipe()
-        process = self._context.Process(
-            target=_run_job, args=(child_end, self._application, environment)
-        )
+        arguments = (child_end, self._application, environment)
+        process = self._context.Process(target=_run_job, args=arguments)
         process.start()
         self._processes.add(process)
         child_end.close()  # else the death of the process would not end the pipe
@@ -190,11 +233,6 @@ def _visible_gpus() -> list[str]:
     return [str(index) for index in range(len(cuda_capabilities()))]
 
 
-def _subfolder(overrides: Sequence[str]) -> str | None:
-    key = "hydra.sweep.subdir="
-    return next((word.removeprefix(key) for word in overrides if word.startswith(key)), None)
-
-
 def _run_job(connection: Connection, application: bytes, environment: Mapping[str, str]) -> None:
     """In the process of a job: wait for it, run it, and send what came of it."""
     os.setsid()  # Ctrl-C is the sweeper's, which ends its jobs in order
@@ -216,9 +254,8 @@ def _run_job(connection: Connection, application: bytes, environment: Mapping[st
             composed = context.config_loader.load_sweep_config(config, overrides)
             with open_dict(composed):
                 composed.hydra.job.id = composed.hydra.job.num = number
-            job_return = run_job(
-                task_function, composed, "hydra.sweep.dir", "hydra.sweep.subdir", context
-            )
+            places = ("hydra.sweep.dir", "hydra.sweep.subdir")
+            job_return = run_job(task_function, composed, *places, context)
         if job_return.status == JobStatus.FAILED:
             traceback.print_exception(exception_of(job_return))
         outcome = outcome_from_job(job_return)

@@ -13,11 +13,11 @@ import tempfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from rlexp.runtime.run_folder import GIT_DIFF, PACKAGES
 from rlexp.spec import RunSpec
 from rlexp.spec.files.registry_reference import is_registered
+from rlexp.spec.keys import value_at
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.system_metrics import gpu_names
 
@@ -65,17 +65,10 @@ def params(spec: RunSpec) -> dict[str, str | int | float | bool]:
     """
     parts = spec.model_dump()
     own = [f"algo.{name}" for name in type(spec.algo).model_fields if name != "trl"]
-    values = {key: _value_at(parts, key) for key in dict.fromkeys([*_PARAMS, *own])}
-    if is_registered(path := _value_at(parts, "model.path") or ""):
+    values = {key: value_at(parts, key) for key in dict.fromkeys([*_PARAMS, *own])}
+    if is_registered(path := value_at(parts, "model.path") or ""):
         values["model.version"] = path
     return {key: value for key, value in values.items() if isinstance(value, (str, int, float))}
-
-
-def _value_at(tree: Any, key: str) -> Any:
-    """Return the value of a dotted key; None where there is no such key."""
-    for name in key.split("."):
-        tree = tree.get(name) if isinstance(tree, dict) else None
-    return tree
 
 
 def tags(repository: Path | None) -> dict[str, str]:
@@ -133,15 +126,11 @@ class GitState:
         """Return the state as it is now; None without a repository."""
         if repository is None:
             return None
+        commit = _git(repository, "rev-parse", "HEAD").strip() or None
+        status = _git(repository, "status", "--porcelain").splitlines()
         diff = _uncommitted(repository)
         kept = redacted(diff)[:_LONGEST_DIFF]
-        return cls(
-            folder=repository,
-            commit=_git(repository, "rev-parse", "HEAD").strip() or None,
-            status=_git(repository, "status", "--porcelain").splitlines(),
-            diff=kept,
-            restorable=diff == kept,
-        )
+        return cls(repository, commit, status, kept, restorable=diff == kept)
 
 
 def files(folder: Path, code: GitState | None) -> list[Path]:
@@ -204,9 +193,13 @@ def _user() -> str:
 
 def cpu_name() -> str:
     """Return what the maker calls the processor."""
+    return cpu_info("model name") or platform.processor() or platform.machine()
+
+
+def cpu_info(*names: str) -> str:
+    """Return the first entry of Linux's `/proc/cpuinfo` of one of these names, else nothing."""
     info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    for line in info.read_text(encoding="utf-8").splitlines() if info.is_file() else ():
+        if line.startswith(names):
+            return line.partition(":")[2].strip()
+    return ""

@@ -13,16 +13,18 @@ import platform
 import shutil
 import sysconfig
 from collections.abc import Iterator
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from rlexp.runtime.files import write_atomically
+from rlexp.runtime.paths import CONF
 from rlexp.runtime.run_folder import MODEL, ORIGIN
 from rlexp.spec import RunSpec
 from rlexp.spec.files.model_folder import saved_path
-from rlexp.spec.keys import key_paths
-from rlexp.tracking.provenance.environment import GitState, cpu_name
+from rlexp.spec.keys import key_values
+from rlexp.tracking.provenance.environment import GitState, cpu_info, cpu_name
 from rlexp.tracking.secrets import redacted, redacted_values
 from rlexp.tracking.system_metrics import gpu_names
 
@@ -78,11 +80,7 @@ _CODE = Path(__file__).parents[2]
 
 
 class Manifest:
-    """Writes `origin.json` for one attempt at a run.
-
-    Args:
-        folder: the run's `provenance/`; attempts that stand there already stay.
-    """
+    """Writes one attempt's facts into `origin.json`, beside those that stand there already."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -112,12 +110,14 @@ def collect_facts(spec: RunSpec, code: GitState | None) -> Facts:
     """Return what is known before torch is imported, of this machine, this code and this config."""
     config = spec.model_dump()
     paths = dict(_paths(config))
+    flags = cpu_info("flags", "Features").split()
+    instructions = [name for name in _INSTRUCTIONS if name in flags]
     return {
         "directory": str(Path.cwd()),
         "settings": {name: config[name] for name in ("train", "eval", "hardware")},
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "cpu": {"name": cpu_name(), "count": os.cpu_count(), "instructions": _instructions()},
+        "cpu": {"name": cpu_name(), "count": os.cpu_count(), "instructions": instructions},
         "gpus": gpu_names(),
         "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
         "code": code_digest(),
@@ -133,15 +133,14 @@ def user_sources(spec: RunSpec) -> dict[str, Path]:
 
     Installed packages are left out: their versions say as much.
     """
-    installed = {Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "purelib")}
-    installed |= {Path(sysconfig.get_path("platlib")).resolve(), _CODE}
-    working_directory = Path.cwd().resolve()
+    installed = [Path(sysconfig.get_path(kind)) for kind in ("stdlib", "purelib", "platlib")]
+    installed = [*map(Path.resolve, installed), _CODE]
+    current = Path.cwd().resolve()
     sources = {}
     for part in (spec.algo, spec.data, spec.reward, *spec.eval.gold_checked[0].values()):
         for path in map(Path.resolve, part.sources()):
             if not any(path.is_relative_to(folder) for folder in installed):
-                inside = path.is_relative_to(working_directory)
-                name = str(path.relative_to(working_directory)) if inside else path.name
+                name = str(path.relative_to(current)) if path.is_relative_to(current) else path.name
                 sources[name] = path
     return sources
 
@@ -167,14 +166,12 @@ def describe_weights(folder: Path) -> dict[str, Any]:
     names = {path.name: path for pattern in _MODEL_FILES for path in folder.glob(pattern)}
     for name, path in sorted(names.items()):
         digest.update(f"{name}:{_digest(path)}\n".encode())
-    is_snapshot = folder.parent.name == "snapshots"  # of the hub's cache
-    commit = folder.name if is_snapshot else None
+    commit = folder.name if folder.parent.name == "snapshots" else None  # of the hub's cache
     return {"folder": str(folder), "commit": commit, "digest": digest.hexdigest()[:32]}
 
 
 def code_digest() -> str:
     """Return the digest of rlexp's own code and configs, committed or not."""
-    from rlexp.runtime.paths import CONF
 
     digest = sha256()
     for top, pattern in ((_CODE, "*.py"), (CONF, "*.yaml")):
@@ -184,13 +181,8 @@ def code_digest() -> str:
 
 
 def _git_facts(code: GitState) -> Facts:
-    return {
-        "folder": str(code.folder),
-        "commit": code.commit,
-        "status": code.status,
-        "diff": sha256(code.diff.encode()).hexdigest()[:32] if code.diff else None,
-        "restorable": code.restorable,
-    }
+    digest = sha256(code.diff.encode()).hexdigest()[:32] if code.diff else None
+    return {**asdict(code), "folder": str(code.folder), "diff": digest}
 
 
 def _digest(path: Path) -> str:
@@ -209,13 +201,9 @@ def _digest(path: Path) -> str:
 
 def _paths(config: dict[str, Any]) -> Iterator[tuple[str, Path]]:
     """Yield files and model folders that the config names, by key; data has its rows digested."""
-    for key in key_paths(config):
-        if key.startswith(("data.", "tracking.")) or key.endswith("name"):
-            continue
-        value: Any = config
-        for name in key.split("."):
-            value = value[name]
-        if isinstance(value, str) and (path := _path(value, key)):
+    for key, value in key_values(config):
+        skipped = key.startswith(("data.", "tracking.")) or key.endswith("name")
+        if not skipped and isinstance(value, str) and (path := _path(value, key)):
             yield key, path
 
 
@@ -231,13 +219,3 @@ def _path(text: str, key: str) -> Path | None:
     except (OSError, ValueError):
         return None  # a text that can be no path: too long, or with a null character
     return None
-
-
-def _instructions() -> list[str]:
-    info = Path("/proc/cpuinfo")
-    if not info.is_file():
-        return []
-    for line in info.read_text(encoding="utf-8").splitlines():
-        if line.startswith(("flags", "Features")):
-            return [name for name in _INSTRUCTIONS if name in line.split()]
-    return []

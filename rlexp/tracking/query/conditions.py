@@ -37,8 +37,7 @@ class RunFilter:
     def filter(cls, word: str) -> RunFilter:
         """Return the condition that a word such as `algo=ppo` stands for.
 
-        Raises:
-            UserError: it is no filter, or its status is none that MLflow knows.
+        Raises `UserError` where it is no filter, or its status is none that MLflow knows.
         """
         key, _, value = word.partition("=")
         if not _KEY.fullmatch(key) or not value:
@@ -47,7 +46,11 @@ class RunFilter:
         if key == "name":
             return by_name(value)
         if key == "status":
-            return cls("attribute", "status", (_status(value),))
+            if value.upper() not in STATUSES:
+                near = get_close_matches(value.upper(), STATUSES, n=1, cutoff=0)[0]
+                wanted, remedy = " or ".join(STATUSES), f"Did you mean {near}?"
+                raise UserError(Problem("status", value, wanted, remedy))
+            return cls("attribute", "status", (value.upper(),))
         if key.startswith("tags."):
             return cls("tag", key.removeprefix("tags."), (value,))
         if (CONF / key).is_dir():
@@ -97,12 +100,10 @@ def no_such_run(word: str, records: Sequence[Record]) -> Problem:
         return Problem(word, "no such run", "a run, but there is none here yet", FIRST_RUN)
     if "=" in word:
         asked = RunFilter.filter(word)
-        values = sorted(
-            {value for record in records if (value := asked.value_of(record)) is not None}
-        )
+        values = {value for record in records if (value := asked.value_of(record)) is not None}
         if values:
             key, _, value = str(asked).partition("=")
-            return Problem(key, value, f"what runs here have: {_listed(values)}")
+            return Problem(key, value, f"what runs here have: {_listed(sorted(values))}")
         keys = {"status", "name", *(key for record in records for key in record.params)}
         near = get_close_matches(asked.key, sorted(keys), n=1, cutoff=0)[0]
         return Problem(word, "nothing that runs have", "a parameter", f"Did you mean {near}=…?")
@@ -111,13 +112,6 @@ def no_such_run(word: str, records: Sequence[Record]) -> Problem:
     remedy = f"Did you mean {' or '.join(near)}?" if near else f"The newest: {_listed(names)}"
     wanted = "a run's id, name or folder, a sweep, or a filter such as algo=ppo"
     return Problem(word, "no such run", wanted, remedy)
-
-
-def _status(value: str) -> str:
-    if value.upper() in STATUSES:
-        return value.upper()
-    near = get_close_matches(value.upper(), STATUSES, n=1, cutoff=0)[0]
-    raise UserError(Problem("status", value, " or ".join(STATUSES), f"Did you mean {near}?"))
 
 
 def _spellings(value: str) -> tuple[str, ...]:

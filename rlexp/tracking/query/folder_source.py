@@ -41,19 +41,15 @@ class FolderRecords:
     def read(self, folder: Path) -> Record:
         """Return the run of a folder that holds a spool; RUNNING if its end is not in it."""
         folder = folder.resolve()
-        events = self._events_of(folder)
-        starts = [event for event in events if event["kind"] == "start"]
-        borders = [event for event in events if event["kind"] in ("start", "end")]
+        borders = self._events_of_kind(folder, "start", "end")
         has_ended = bool(borders) and borders[-1]["kind"] == "end"
-        start = starts[0] if starts else {"id": folder.name, "name": folder.name, "tags": {}}
-        tags = {name: str(value) for name, value in start["tags"].items()}
-        tags[SPOOL_TAG] = start["id"]
+        unknown: Event = {"kind": "start", "id": folder.name, "name": folder.name, "tags": {}}
+        start = next((event for event in borders if event["kind"] == "start"), unknown)
+        tags, params = {**start["tags"], SPOOL_TAG: start["id"]}, {}
         for event in self._events_of_kind(folder, "tags"):
-            tags |= {name: str(value) for name, value in event["tags"].items()}
-        params = {}
+            tags |= event["tags"]
         for event in self._events_of_kind(folder, "params"):
-            params |= {name: str(value) for name, value in event["params"].items()}
-        points = self._points(folder)
+            params |= event["params"]
         return Record(
             run_id=UploadState.load(folder / SENT).run_id or start["id"],
             name=start["name"],
@@ -63,9 +59,9 @@ class FolderRecords:
             ended=borders[-1]["t"] if has_ended else None,
             folder=folder,
             parent=start.get("parent"),
-            params=params,
-            metrics={name: series[-1][1] for name, series in points.items()},
-            tags=tags,
+            params={name: str(value) for name, value in params.items()},
+            metrics={name: series[-1][1] for name, series in self._points(folder).items()},
+            tags={name: str(value) for name, value in tags.items()},
         )
 
     def history(self, record: Record) -> dict[str, list[tuple[int, float]]]:
@@ -95,8 +91,7 @@ class FolderRecords:
     def artifact(self, record: Record, path: str) -> Path:
         """Return a file that is an artifact at the top, where it stands in the folder.
 
-        Raises:
-            FileNotFoundError: there is no such artifact, or it is gone.
+        Raises `FileNotFoundError` where there is no such artifact, or it is gone.
         """
         folder = _folder(record)
         for event in reversed(self._events_of_kind(folder, "artifact")):
@@ -105,13 +100,10 @@ class FolderRecords:
                 return place
         raise FileNotFoundError(f"the run {record.name} has no artifact {path}")
 
-    def _events_of_kind(self, folder: Path, kind: str) -> list[Event]:
-        return [event for event in self._events_of(folder) if event["kind"] == kind]
-
-    def _events_of(self, folder: Path) -> list[Event]:
+    def _events_of_kind(self, folder: Path, *kinds: str) -> list[Event]:
         if folder not in self._events:
             self._events[folder] = [event for event, _ in read_events(folder / SPOOL)]
-        return self._events[folder]
+        return [event for event in self._events[folder] if event["kind"] in kinds]
 
 
 def _folder(record: Record) -> Path:

@@ -29,7 +29,7 @@ from rlexp.tracking.query.conditions import (
     no_such_run,
 )
 from rlexp.tracking.query.record import PARENT_TAG, Record
-from rlexp.tracking.query.source import Source
+from rlexp.tracking.query.sources import ClientSource, SQLiteSource
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.spool import UploadState
 from rlexp.tracking.store.read_only import FIRST_RUN, open_read_only, sqlite_file, store_errors
@@ -37,16 +37,13 @@ from rlexp.tracking.store.read_only import FIRST_RUN, open_read_only, sqlite_fil
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["Record", "Records"]
-
 
 class Records:
-    """Reads the runs of a store. Open it with `Records.open`, and close it or use `with`.
+    """Reads the runs of a store; every method raises `UserError` where that no longer answers."""
 
-    Every method raises `UserError` when the store no longer answers.
-    """
-
-    def __init__(self, source: Source, uri: str, experiments: Sequence[str]) -> None:
+    def __init__(
+        self, source: SQLiteSource | ClientSource, uri: str, experiments: Sequence[str]
+    ) -> None:
         self.uri = uri
         self.experiment_ids = list(experiments)
         self._source = source
@@ -55,14 +52,9 @@ class Records:
 
     @classmethod
     def open(cls, uri: str, experiment: str | None = None) -> Self:
-        """Open the runs of one MLflow experiment, or of all that the store holds.
+        """Open the runs of one MLflow experiment, or of all in the store at a resolved address.
 
-        Args:
-            uri: a resolved address.
-            experiment: a name; None for all experiments.
-
-        Raises:
-            UserError: there is no store at `uri`, it does not answer, or it has no such experiment.
+        Raises `UserError` where there is no store, it does not answer, or has no such experiment.
         """
         source = _source(uri)
         names = source.experiments()
@@ -104,21 +96,17 @@ class Records:
     def find(self, words: Iterable[str]) -> list[Record]:
         """Return the runs that the words name, in their order, none twice, of a sweep its trials.
 
-        Args:
-            words: each a run's id or its beginning (4 characters or more), its name, its folder,
-                the name, id or folder of a sweep, or a filter such as `algo=ppo`.
-
-        Raises:
-            UserError: words that name nothing, or ids that have this beginning in common.
+        Each word is a run's id or its beginning (4 characters or more), its name, its folder, the
+        name, id or folder of a sweep, or a filter such as `algo=ppo`. Raises `UserError` for words
+        that name nothing, or ids that have this beginning in common.
         """
         named: dict[str, Record] = {}
         problems = []
         for record in self.select(words):
             runs = self.trials(record) if record.is_sweep else [record]
             if not runs:
-                problems.append(
-                    Problem(record.name, "a sweep without trials in MLflow", "a run with results")
-                )
+                got = "a sweep without trials in MLflow"
+                problems.append(Problem(record.name, got, "a run with results"))
             named |= {run.run_id: run for run in runs if run.run_id not in named}
         if problems:
             raise UserError(problems)
@@ -130,7 +118,9 @@ class Records:
         problems: list[Problem] = []
         for word in words:
             try:
-                records = self._named(word) or self._filtered(word)
+                records = self._named(word)
+                if not records and "=" in word:
+                    records = self.all(conditions=[RunFilter.filter(word)])
             except UserError as error:
                 problems.extend(error.problems)
                 continue
@@ -144,6 +134,10 @@ class Records:
     def one(self, word: str) -> Record:
         """Return the run that a word names, the newest where it names several. Raises as `find`."""
         return max(self.find([word]), key=lambda record: record.started)
+
+    def select_one(self, word: str) -> Record:
+        """Return what `one` does, except that a sweep stands for itself."""
+        return max(self.select([word]), key=lambda record: record.started)
 
     def get(self, run_id: str) -> Record | None:
         """Return the run of a whole id; None when the store has none that is active."""
@@ -172,8 +166,7 @@ class Records:
     def artifact(self, record: Record, path: str) -> Path:
         """Return a file or folder among the run's artifacts, downloaded once; gone after `close`.
 
-        Raises:
-            FileNotFoundError: the run has no such artifact.
+        Raises `FileNotFoundError` where the run has no such artifact.
         """
         target = Path(self._downloads.name, record.run_id, path)
         if not target.exists():
@@ -188,7 +181,8 @@ class Records:
         """Return the rows of a step's samples, or of the last step's; none without samples."""
         if record.run_id not in self._sample_tables:
             self._sample_tables[record.run_id] = self.artifacts(record, "samples")
-        tables = {_step_of(path): path for path in self._sample_tables[record.run_id]}
+        paths = self._sample_tables[record.run_id]
+        tables = {int(Path(path).stem.removeprefix("step-")): path for path in paths}
         path = tables.get(max(tables, default=0) if step is None else step)
         if path is None:
             return []
@@ -222,24 +216,12 @@ class Records:
 
     def _moved(self, folder: Path) -> list[Record]:
         """Return the run of a folder that stood elsewhere when the run began."""
-        sent = folder / SENT
-        run_id = UploadState.load(sent).run_id if sent.is_file() else None
+        run_id = UploadState.load(folder / SENT).run_id
         run = self.get(run_id) if run_id else None
         return [run] if run else []
 
-    def _filtered(self, word: str) -> list[Record]:
-        return self.all(conditions=[RunFilter.filter(word)]) if "=" in word else []
 
-
-def _source(uri: str) -> Source:
+def _source(uri: str) -> SQLiteSource | ClientSource:
     if urlsplit(uri).scheme.partition("+")[0] == "sqlite":
-        from rlexp.tracking.query.sqlite_source import SQLiteSource
-
         return SQLiteSource(uri, sqlite_file(uri))
-    from rlexp.tracking.query.client_source import ClientSource
-
     return ClientSource(open_read_only(uri), uri)
-
-
-def _step_of(path: str) -> int:
-    return int(Path(path).stem.removeprefix("step-"))

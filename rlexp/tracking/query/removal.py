@@ -17,12 +17,10 @@ from rlexp.runtime.lock import Held, lock
 from rlexp.runtime.run_folder import CHECKPOINTS, CONFIG, PARENT, SPOOL
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.provenance.environment import HOST_TAG
-from rlexp.tracking.query.liveness import folder_on_this_machine, may_be_alive
 from rlexp.tracking.query.records import Record, Records
-from rlexp.tracking.store.read_only import store_errors
+from rlexp.tracking.store.read_only import all_pages, store_errors
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
 
 
@@ -43,16 +41,15 @@ class Removal:
 def plan_removal(records: Records, chosen: Sequence[Record], *, keep_folder: bool) -> list[Removal]:
     """Return what goes with each run, a sweep's trials before the sweep; nothing is changed.
 
-    Raises:
-        UserError: runs that are alive, that registered models come from, or whose folder is not
-            what it should be: all of them at once.
+    Raises `UserError` for all runs that are alive, that registered models come from, or whose
+    folder is not what it should be.
     """
     going: dict[str, Record] = {}
     for record in chosen:
         trials = records.trials(record) if record.is_sweep else []
         going |= {run.run_id: run for run in [*trials, record]}
     runs = sorted(going.values(), key=lambda record: record.is_sweep)
-    folders = {run.run_id: folder_on_this_machine(run) for run in runs}
+    folders = {run.run_id: run.local_folder for run in runs}
     removed_folders = {folder.resolve() for folder in folders.values() if folder}
     problems: list[Problem] = []
     for run in runs:
@@ -69,13 +66,17 @@ def plan_removal(records: Records, chosen: Sequence[Record], *, keep_folder: boo
 def remove(records: Records, removal: Removal) -> list[str]:
     """Remove one run, from files to the MLflow run; return what had to stay, in words.
 
-    Raises:
-        UserError: somebody has come alive on the folder, or the store does not answer.
+    Raises `UserError` where somebody has come alive on the folder, or the store does not answer.
     """
     run = removal.record
     kept = []
     if removal.folder:
-        _rename_folder(removal.folder, run)
+        # Renamed before anything is removed: a folder that is half gone does not look like a run's.
+        try:
+            with lock(removal.folder):
+                removal.folder.rename(_renamed(removal.folder, run))
+        except Held as held:
+            raise UserError(Problem(run.name, str(held), "a run that has ended")) from held
     # It may also be what an interrupted removal has left.
     if run.folder and (renamed := _renamed(run.folder, run)).is_dir():
         shutil.rmtree(renamed)
@@ -91,7 +92,7 @@ def remove(records: Records, removal: Removal) -> list[str]:
 
 
 def _alive_problems(run: Record, folder: Path | None) -> Iterator[Problem]:
-    if not may_be_alive(run):
+    if not run.may_be_alive:
         return
     place = folder or run.tags.get(HOST_TAG) or "another machine"
     remedy = "End it; if it is dead, `python -m rlexp sync` there tells MLflow so."
@@ -127,33 +128,22 @@ def _folder_problems(run: Record, folder: Path, removed_folders: set[Path]) -> I
 
 def _removal(records: Records, run: Record, folder: Path | None) -> Removal:
     client = records.client
+    of_run = f"source_run_id = '{run.run_id}'"
+    search = client.search_logged_models
+    files = folder.rglob("*") if folder else ()
     with store_errors(records.uri):
-        models = list(_models(client, run))
+        models = list(all_pages(search, [run.experiment_id], filter_string=of_run))
         artifact_uri = client.get_run(run.run_id).info.artifact_uri
         artifact_bytes = _artifact_bytes(records, run.run_id)
     return Removal(
         record=run,
         folder=folder,
-        folder_bytes=_bytes(folder) if folder else 0,
+        folder_bytes=sum(path.lstat().st_size for path in files if not path.is_dir()),
         checkpoints=len(list(folder.glob(f"{CHECKPOINTS}/step-*"))) if folder else 0,
         artifact_uri=artifact_uri,
         artifact_bytes=artifact_bytes,
         models=models,
     )
-
-
-def _models(client: MlflowClient, run: Record) -> Iterator[LoggedModel]:
-    token = None
-    while True:
-        page = client.search_logged_models(
-            [run.experiment_id],
-            filter_string=f"source_run_id = '{run.run_id}'",
-            page_token=token,
-        )
-        yield from page
-        token = page.token
-        if not token:
-            return
 
 
 def _artifact_bytes(records: Records, run_id: str, folder: str | None = None) -> int:
@@ -163,21 +153,8 @@ def _artifact_bytes(records: Records, run_id: str, folder: str | None = None) ->
     return size
 
 
-def _bytes(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
-
-
 def _renamed(folder: Path, run: Record) -> Path:
     return folder.with_name(f".removed-{run.run_id}")
-
-
-def _rename_folder(folder: Path, run: Record) -> None:
-    """Rename before anything is removed: a folder that is half gone does not look like a run's."""
-    try:
-        with lock(folder):
-            folder.rename(_renamed(folder, run))
-    except Held as held:
-        raise UserError(Problem(run.name, str(held), "a run that has ended")) from held
 
 
 def _remove_artifacts(records: Records, uri: str, owner: str) -> Iterator[str]:

@@ -47,7 +47,7 @@ class SpoolStatus:
 
     @classmethod
     def read(cls, folder: Path) -> SpoolStatus:
-        """Read the spool in a folder; a folder without one has neither begun nor ended."""
+        """Return what the spool in a folder tells; without one a run neither began nor ended."""
         ids, host, ended, failed = set(), None, False, False
         if (folder / SPOOL).is_file():
             for event, _ in read_events(folder / SPOOL, kinds=("start", "end", "event")):
@@ -68,13 +68,9 @@ class SpoolStatus:
 
 
 def close_dead_run(folder: Path) -> bool:
-    """Write the end of a run that did not come to it. Hold its lock meanwhile.
+    """Write the end of a run that did not come to it; return whether there was anything to end.
 
-    Returns:
-        Whether there was anything to end.
-
-    Raises:
-        OSError: the spool cannot be written.
+    Hold its lock meanwhile. Raises `OSError` where the spool cannot be written.
     """
     status = SpoolStatus.read(folder)
     if status.ended or not status.ran_on_this_machine:
@@ -94,18 +90,13 @@ def close_dead_runs(shipper: Shipper, should_stop: Callable[[], bool]) -> None:
         shipper: of a run that is alive, with its store open.
         should_stop: asked between two steps; True leaves the rest for the next run.
 
-    Raises:
-        OSError: a spool cannot be written.
-        Exception: what MLflow raises.
+    Raises `OSError` where a spool cannot be written, and what MLflow raises.
     """
     store = shipper.store
     if store is None:
         raise RuntimeError("the store has not been opened")
     running = f"attributes.status = 'RUNNING' AND tags.{HOST_TAG} = '{platform.node()}'"
-    runs = store.client.search_runs(
-        [store.experiment_id], filter_string=running, max_results=_AT_MOST
-    )
-    for run in runs:
+    for run in store.client.search_runs([store.experiment_id], running, max_results=_AT_MOST):
         folder = Path(run.data.tags.get("folder", ""))
         if should_stop():
             return

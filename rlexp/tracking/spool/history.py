@@ -59,7 +59,7 @@ class RunHistory:
         return history if history.attempts else None
 
     def history(self) -> list[tuple[int, dict[str, float]]]:
-        """Metrics by step, in the order of the steps."""
+        """Return metrics by step, in the order of the steps."""
         return [
             (step, {name: value for name, (value, _) in points.items()})
             for step, points in sorted(self.points.items())
@@ -107,18 +107,15 @@ class RunHistory:
         """Add an attempt's time. A phase that was cut off lasted until the last that was told."""
         if not attempt:
             return
-        open_phases: dict[str, int] = {}
-        seconds = self.phase_seconds
+        begun: dict[str, int] = {}
+        spans: list[tuple[str, int, int]] = []
         for event in attempt:
             if event["kind"] == "event" and event["event"] == "phase":
                 if event["begins"]:
-                    open_phases[event["name"]] = event["t"]
-                elif event["name"] in open_phases:
-                    since = open_phases.pop(event["name"])
-                    seconds[event["name"]] = (
-                        seconds.get(event["name"], 0.0) + (event["t"] - since) / 1000
-                    )
+                    begun[event["name"]] = event["t"]
+                elif event["name"] in begun:
+                    spans.append((event["name"], begun.pop(event["name"]), event["t"]))
         end = attempt[-1]["t"]
-        for name, since in open_phases.items():
-            seconds[name] = seconds.get(name, 0.0) + (end - since) / 1000
+        for name, since, until in [*spans, *((name, since, end) for name, since in begun.items())]:
+            self.phase_seconds[name] = self.phase_seconds.get(name, 0.0) + (until - since) / 1000
         self.total_seconds += (end - attempt[0]["t"]) / 1000

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlexp.runtime.files import write_atomically
+from rlexp.runtime.run_folder import PARENT
 from rlexp.tracking.provenance.environment import HOST_TAG
-from rlexp.tracking.spool.parent_run import parent_run, write_parent_run
 from rlexp.tracking.spool.spool import Event
 from rlexp.tracking.store.connection import Store, upload_timeout
 
@@ -58,7 +59,7 @@ class MlflowWriter:
             "start": self._start,
             "params": self._params,
             "tags": self._tags,
-            "note": self._note,
+            "note": lambda event: self._tags({"tags": {"mlflow.note.content": event["text"]}}),
             "table": self._table,
             "artifact": self._artifact,
             "dataset": self._dataset,
@@ -70,9 +71,8 @@ class MlflowWriter:
     def deliver(self, batch: list[Event]) -> None:
         """Write one event, or neighbouring metrics; what MLflow has no place for is passed over.
 
-        Raises:
-            FileNotFoundError: an artifact is no longer there.
-            Exception: whatever MLflow and the store raise.
+        Raises `FileNotFoundError` for an artifact that is gone, and whatever MLflow and the store
+        raise.
         """
         if batch[0]["kind"] == "metrics":
             self._metrics(batch)
@@ -122,9 +122,7 @@ class MlflowWriter:
         # A sweep whose store did not answer may have come to its run after this one began.
         if parent := event["parent"] or parent_run(self._folder.parent):
             tags["mlflow.parentRunId"] = parent
-        run = self._client.create_run(
-            experiment, start_time=event["t"], tags=tags, run_name=event["name"]
-        )
+        run = self._client.create_run(experiment, event["t"], tags, event["name"])
         return run.info.run_id, True
 
     def _metrics(self, batch: list[Event]) -> None:
@@ -150,11 +148,8 @@ class MlflowWriter:
         tags = [RunTag(key, value) for key, value in _tag_values(event["tags"]).items()]
         self._client.log_batch(self._run, tags=tags, synchronous=True)
 
-    def _note(self, event: Event) -> None:
-        self._tags({"tags": {"mlflow.note.content": event["text"]}})
-
     def _table(self, event: Event) -> None:
-        """What `log_table` does, except that it would append to a table that is there already.
+        """Do what `log_table` does, except that it would append to a table that is there already.
 
         The newest goes first, as the comparison of runs begins with the first in the list.
         """
@@ -202,15 +197,10 @@ class MlflowWriter:
         if model.model_id not in known:
             self._client.log_outputs(self._run, [LoggedModelOutput(model.model_id, step)])
         # its metrics: as points of the run's own series, at the time that they have there
+        place: dict[str, Any] = {"model_id": model.model_id, "run_id": self._run}
+        times = self._logged_times
         points = [
-            Metric(
-                name,
-                float(value),
-                self._logged_times.get((name, step), int(time)),
-                step,
-                model_id=model.model_id,
-                run_id=self._run,
-            )
+            Metric(name, float(value), times.get((name, step), int(time)), step, **place)
             for name, (value, time) in event["metrics"].items()
         ]
         self._client.log_batch(self._run, metrics=points, synchronous=True)
@@ -227,7 +217,7 @@ class MlflowWriter:
         return self._times
 
     def _find_or_create_model(self, event: Event) -> LoggedModel:
-        """The entry of the Models table: weights stay where they are, only their place is told."""
+        """Return the entry of the Models table, which only tells where the weights stay."""
         models = self._search_models(f"name = '{event['name']}'")
         if models:
             model = models[0]
@@ -254,14 +244,12 @@ class MlflowWriter:
         return self._client.search_logged_models([self._store.experiment_id], filter_string=of_run)
 
     def _end(self, event: Event) -> None:
-        self._client.set_terminated(self._run, event["status"], event["t"])
-        self._remove_twins()
+        """End the run, and delete its twins.
 
-    def _remove_twins(self) -> None:
-        """Delete what requests made that were given up and that a server carried out all the same.
-
-        What they made is empty, since everything else went to the one that was found or made next.
+        Requests that were given up and that a server carried out all the same have made them. They
+        are empty, since everything else went to the one that was found or made next.
         """
+        self._client.set_terminated(self._run, event["status"], event["t"])
         tags = self._client.get_run(self._run).data.tags
         if SPOOL_TAG in tags:
             same = f"tags.`{SPOOL_TAG}` = '{tags[SPOOL_TAG]}'"
@@ -271,6 +259,20 @@ class MlflowWriter:
         for model in self._search_models("name != ''"):
             if model.status == "PENDING":
                 self._client.delete_logged_model(model.model_id)
+
+
+def parent_run(sweep_folder: Path) -> str | None:
+    """Return a sweep's MLflow run, as `parent.json` in its folder has it for its trials.
+
+    None when it has none, or when MLflow has not answered yet.
+    """
+    path = sweep_folder / PARENT
+    return json.loads(path.read_text(encoding="utf-8"))["run_id"] if path.is_file() else None
+
+
+def write_parent_run(sweep_folder: Path, run_id: str) -> None:
+    """Write the sweep's MLflow run to `parent.json`."""
+    write_atomically(sweep_folder / PARENT, json.dumps({"run_id": run_id}))
 
 
 def _tag_values(tags: dict[str, Any]) -> dict[str, str]:

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.runtime.files import fsync_path
-from rlexp.runtime.run_folder import SENT, SPOOL
+from rlexp.runtime.run_folder import CONFIG, HYDRA_CONFIG, SENT, SPOOL, SWEEP_CONFIG
+from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.mlflow_writer import MlflowWriter
 from rlexp.tracking.spool.spool import Event, UploadState, read_events
-from rlexp.tracking.store.connection import Store, connect, prepare_environment
+from rlexp.tracking.store.connection import Store, connect, prepare_environment, resolve
 
 _METRICS_A_CALL = 1000
 
@@ -37,6 +38,41 @@ log = logging.getLogger(__name__)
 
 class FilesDeferred(Exception):
     """MLflow answers and has the rest, but its artifact store takes no files for now."""
+
+
+def cause_of(error: BaseException) -> str:
+    """Return the innermost cause in a line: MLflow, requests and urllib3 each wrap it once more."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    text = redacted(str(error)).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}"[:300]
+
+
+def tracking_address(folder: Path) -> tuple[str | None, str]:
+    """Return the resolved tracking address and the experiment of a run or a sweep, from its folder.
+
+    The address is None for one that is not tracked. Raises `UserError` where the folder does not
+    say, or what it says can never work.
+    """
+    tracking = _stored_setting(folder, CONFIG, "tracking")
+    if tracking is not None:
+        # Addresses of files are relative to where the command was typed.
+        directory = _stored_setting(folder, HYDRA_CONFIG, "hydra.runtime.cwd")
+        base = Path(directory) if directory else None
+        return resolve(tracking.uri, base) if tracking.uri else None, tracking.experiment
+    remedy = "Name the store: tracking.uri=… tracking.experiment=…"
+    wanted = f"a {CONFIG} that says where its events go"
+    raise UserError(Problem(str(folder), "a spool alone", wanted, remedy))
+
+
+def _stored_setting(folder: Path, file: str, key: str) -> Any:
+    """Return a key of a file in a run's folder, or of the config in a sweep's."""
+    from omegaconf import OmegaConf
+
+    for path in (folder / file, folder / SWEEP_CONFIG):
+        if path.is_file() and (value := OmegaConf.select(OmegaConf.load(path), key)) is not None:
+            return value
+    return None
 
 
 class Shipper:
@@ -78,10 +114,8 @@ class Shipper:
     def open(self, patience: float) -> None:
         """Open the store before the first shipment, for those who cannot wait for ever.
 
-        Raises:
-            TimeoutError: it has not answered within `patience` seconds. A data base that hangs
-                cannot be interrupted, only left.
-            Exception: what MLflow raises.
+        Raises `TimeoutError` where it has not answered within `patience` seconds (a data base that
+        hangs cannot be interrupted, only left), and what MLflow raises.
         """
         failures: list[Exception] = []
 
@@ -100,10 +134,7 @@ class Shipper:
             raise failures[0]
 
     def ship(self, should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Send all that the spool holds by now.
-
-        Args:
-            should_stop: asked between two steps; True leaves the rest for later.
+        """Send all that the spool holds by now, unless `should_stop`, asked between steps, is true.
 
         Raises:
             FilesDeferred: only files are left, which the artifact store does not take.
@@ -138,8 +169,17 @@ class Shipper:
         if failure is not None:
             raise FilesDeferred(f"{len(self._state.aside)} files wait") from failure
 
+    def try_to_ship(self, patience: float) -> str | None:
+        """Open the store and send all; return in a line why it did not take it, if it did not."""
+        try:
+            self.open(patience)
+            self.ship()
+        except Exception as error:  # each kind of store has errors of its own
+            return cause_of(error)
+        return None
+
     def _ship_deferred(self, should_stop: Callable[[], bool]) -> Exception | None:
-        """Send what waits for the artifact store; what went wrong, if it still takes nothing."""
+        """Send what waits for the artifact store; return what went wrong, if it takes nothing."""
         while self._state.aside and not should_stop():
             event, _ = next(read_events(self._spool, self._state.aside[0]))
             try:
@@ -152,9 +192,8 @@ class Shipper:
 
     def _defer(self, end: int) -> None:
         """Note where the event that ends at `end` begins, and go on behind it."""
-        begin = self._state.offset
-        state = self._state.advanced_to(end, self._spool)
-        self._save(replace(state, aside=(*self._state.aside, begin)))
+        deferred = (*self._state.aside, self._state.offset)
+        self._save(replace(self._state.advanced_to(end, self._spool), aside=deferred))
 
     def _save(self, state: UploadState) -> None:
         self._state = state
@@ -166,9 +205,8 @@ class Shipper:
             if self._state.run_id is not None and not _has_run(store, self._state.run_id):
                 self._save(UploadState())  # another store than before gets the whole run
             self.store = store
-            self._writer = MlflowWriter(
-                store, self.folder, self._state.run_id, check_existing=self._state.lost
-            )
+            run_id, lost = self._state.run_id, self._state.lost
+            self._writer = MlflowWriter(store, self.folder, run_id, check_existing=lost)
         return self._writer
 
     def _send(self, batch: list[Event]) -> None:
@@ -230,6 +268,5 @@ def _batches(events: Iterable[tuple[Event, int]]) -> Iterator[tuple[list[Event],
 
 
 def _label(event: Event) -> str:
-    """What an event is called in a warning."""
     subject = event.get("file") or event.get("path") or event.get("name") or event.get("step")
     return f"the {event['kind']} {subject}" if subject is not None else f"the {event['kind']}"

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from rlexp.runtime.files import write_atomically
-from rlexp.runtime.run_folder import SPOOL as SPOOL
 from rlexp.tracking.secrets import redacted_values
 
 Event = dict[str, Any]
@@ -125,7 +124,7 @@ class UploadState:
 
     @classmethod
     def load(cls, path: Path) -> UploadState:
-        """Read the file; the beginning when there is none, or when a power cut ruined it.
+        """Return what the file says; the beginning without one, or when a power cut ruined it.
 
         To begin again is safe: sending twice doubles nothing.
         """
@@ -161,7 +160,7 @@ class UploadState:
 
 
 def _checksum(path: Path, offset: int) -> int | None:
-    """CRC-32 of the last bytes before an offset; None when the file is not there or not so long."""
+    """Return the CRC-32 of the last bytes before an offset; None where the file is not so long."""
     begin = max(0, offset - _CHECKED_BYTES)
     try:
         with path.open("rb") as file:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.dead_runs import close_dead_runs
-from rlexp.tracking.spool.shipper import FilesDeferred, Shipper
+from rlexp.tracking.spool.shipper import FilesDeferred, Shipper, cause_of
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +48,10 @@ class Uploader:
         self._thread = threading.Thread(target=self._work, name="mlflow uploader", daemon=True)
 
     def start(self) -> None:
-        """Start the thread."""
         self._thread.start()
 
     def run_id(self, patience: float) -> str | None:
-        """The MLflow run, after waiting for the store's first answer; None without one."""
+        """Return the MLflow run, after waiting for the store's first answer; None without one."""
         self._answered.wait(patience)
         return self._shipper.run_id
 
@@ -62,11 +61,7 @@ class Uploader:
         return self._shipper.experiment_id
 
     def stop(self, patience: float) -> str | None:
-        """Send what is left, for at most `patience` seconds.
-
-        Returns:
-            What is wrong and what to do about it, if anything is.
-        """
+        """Send what is left, for some seconds; return what is wrong and what to do about it."""
         self._stopping.set()
         self._thread.join(patience)
         # Whoever sends the rest later must be alone with it.
@@ -93,24 +88,23 @@ class Uploader:
             self._try_to_ship()
 
     def _try_to_ship(self) -> bool:
-        """Whether all that was there has been sent.
+        """Send what is there; return whether that was all.
 
         Whatever goes wrong between this machine and the store must not reach the training: it is
         told once, and tried again.
         """
         try:
-            if not self._stopping.is_set():
-                self._sample_now_and_then()
+            is_due = time.monotonic() - self._last_sample >= _SAMPLING_INTERVAL
+            if is_due and not self._stopping.is_set():
+                self._last_sample = time.monotonic()
+                self._sample()
             self._shipper.ship(self._gave_up.is_set)
         except Exception as error:
             what = "no files" if isinstance(error, FilesDeferred) else "nothing"
             failure = f"{self._address}: {cause_of(error)}"
             if self._failure is None:
-                log.warning(
-                    "MLflow takes %s for now; the run goes on, its spool keeps everything. %s",
-                    what,
-                    failure,
-                )
+                text = "MLflow takes %s for now; the run goes on, its spool keeps everything. %s"
+                log.warning(text, what, failure)
             self._failure = failure
             return False
         finally:
@@ -121,22 +115,9 @@ class Uploader:
             self._failure = None
         return True
 
-    def _sample_now_and_then(self) -> None:
-        if time.monotonic() - self._last_sample >= _SAMPLING_INTERVAL:
-            self._last_sample = time.monotonic()
-            self._sample()
-
     def _close_dead_runs(self) -> None:
         """End dead runs, which is no part of this one: what fails is told and left for the next."""
         try:
             close_dead_runs(self._shipper, self._stopping.is_set)
         except Exception as error:
             log.warning("A run that died could not be ended in MLflow: %s", cause_of(error))
-
-
-def cause_of(error: BaseException) -> str:
-    """Return the innermost cause in a line: MLflow, requests and urllib3 each wrap it once more."""
-    while inner := error.__cause__ or error.__context__:
-        error = inner
-    text = redacted(str(error)).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}"[:300]

@@ -5,9 +5,11 @@ Opening happens in a background thread and imports MLflow; checking the address 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shlex
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +19,6 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.secrets import redacted
-from rlexp.tracking.store import saved_view
 from rlexp.tracking.store.schema import ensure_tables
 
 if TYPE_CHECKING:
@@ -33,7 +34,26 @@ _EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
 
 _MODE = "?workflowType=machine_learning"
 """MLflow's page begins in the mode for agents; the address, not the tag, decides the first time."""
-_VIEW = f"{_MODE}&viewStateShareKey={saved_view.NAME}"
+_VIEW_NAME = "rlexp"
+_VIEW = f"{_MODE}&viewStateShareKey={_VIEW_NAME}"
+SAVED_VIEW = f"mlflow.sharedViewState.{_VIEW_NAME}"
+"""Tag of the experiment: a view of its runs with these columns."""
+_VIEW_METRICS = (
+    "eval/reward",
+    "eval/kl",
+    "eval/perplexity",
+    "eval/length",
+    "perf/tokens_per_second",
+)
+_VIEW_PARAMS = (
+    "algo.name",
+    "algo.learning_rate",
+    "algo.beta",
+    "reward.name",
+    "model.name",
+    "data.name",
+    "seed",
+)
 
 _TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 _SLOWEST_UPLOAD = 1_000_000  # bytes a second, the server's own way to its disk included
@@ -63,8 +83,7 @@ class Store:
 def resolve(uri: str, base: Path | None = None) -> str:
     """Return the address with an absolute path, seen from `base`, or from the current folder.
 
-    Raises:
-        UserError: for an address that can never work. One that does not answer may work later.
+    Raises `UserError` for one that can never work. One that does not answer may work later.
     """
     parts = urlsplit(uri)
     scheme = parts.scheme.partition("+")[0]
@@ -73,32 +92,24 @@ def resolve(uri: str, base: Path | None = None) -> str:
         return f"sqlite:///{path}" + (f"?{parts.query}" if parts.query else "")
     try:
         is_complete = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-        is_complete |= scheme in _DATABASES and "host" in parse_qs(
-            parts.query
-        )  # a folder of sockets
+        has_sockets = "host" in parse_qs(parts.query)  # a folder of them
+        is_complete |= scheme in _DATABASES and has_sockets
     except ValueError:
         is_complete = False  # a port that is no number
     if scheme in _DATABASES and is_complete:
         _check_driver(uri)
         return uri
-    if scheme in ("http", "https") and is_complete:
+    if scheme == "databricks" or (scheme in ("http", "https") and is_complete):
         return uri
-    if scheme == "databricks":
-        return uri
-    remedy = REMEDY
-    if scheme in ("", "file"):
-        remedy = f"MLflow no longer keeps runs in plain folders. {REMEDY}"
-    raise UserError(Problem(KEY, redacted(uri), WANTED, remedy))
+    no_folder = "MLflow no longer keeps runs in plain folders. " * (scheme in ("", "file"))
+    raise UserError(Problem(KEY, redacted(uri), WANTED, no_folder + REMEDY))
 
 
 def _database_path(uri: str, base: Path) -> Path:
     parts = urlsplit(uri)
     if parts.netloc or not parts.path.strip("/"):
-        raise UserError(
-            Problem(
-                KEY, redacted(uri), "sqlite:///FILE, with three slashes before the path", REMEDY
-            )
-        )
+        wanted = "sqlite:///FILE, with three slashes before the path"
+        raise UserError(Problem(KEY, redacted(uri), wanted, REMEDY))
     path = base.absolute() / Path(parts.path[1:]).expanduser()
     if not path.parent.is_dir():
         remedy = f"Make the folder (mkdir -p {shlex.quote(str(path.parent))}) or mend the path."
@@ -127,9 +138,9 @@ def ui_command(uri: str, experiment_id: str | None = None) -> str:
 
     A command ends with the page that it serves, as a shell's comment, once the experiment is known.
     """
-    page = (
-        f"#/experiments/{experiment_id}/runs{_VIEW}" if experiment_id else f"#/experiments{_MODE}"
-    )
+    page = f"#/experiments{_MODE}"
+    if experiment_id:
+        page = f"#/experiments/{experiment_id}/runs{_VIEW}"
     if urlsplit(uri).scheme in ("http", "https"):
         return f"{redacted(uri).rstrip('/')}/{page}"
     command = f"mlflow ui --backend-store-uri {shlex.quote(redacted(uri))} --host 127.0.0.1"
@@ -186,7 +197,6 @@ def _artifact_location(uri: str, experiment: str) -> str | None:
 
 
 def _find_or_create_experiment(client: MlflowClient, name: str, location: str | None) -> str:
-    """Return the id of an experiment, made and tagged where it is new."""
     from mlflow.exceptions import MlflowException
 
     experiment = client.get_experiment_by_name(name)
@@ -199,11 +209,25 @@ def _find_or_create_experiment(client: MlflowClient, name: str, location: str | 
                 raise
             experiment = client.get_experiment_by_name(name)  # another run was faster
     if experiment is None or experiment.lifecycle_stage != "active":
-        raise RuntimeError(
-            f"the experiment {name!r} was deleted: restore it, or set tracking.experiment to "
-            "another name"
-        )
-    for key, value in (_EXPERIMENT_KIND, (saved_view.TAG, saved_view.view_as_json())):
+        remedy = "restore it, or set tracking.experiment to another name"
+        raise RuntimeError(f"the experiment {name!r} was deleted: {remedy}")
+    for key, value in (_EXPERIMENT_KIND, (SAVED_VIEW, saved_view_as_json())):
         if key not in experiment.tags:
             client.set_experiment_tag(experiment.experiment_id, key, value)
     return experiment.experiment_id
+
+
+def saved_view_as_json() -> str:
+    """Return a saved view of MLflow's table of runs, as people compare them.
+
+    Left to itself the table shows neither a metric nor a parameter. The format is that of MLflow
+    3.17's page; one that does not know it says so and shows its own columns.
+    """
+    columns = [
+        *(f"metrics.`{name}`" for name in _VIEW_METRICS),
+        *(f"params.`{name}`" for name in _VIEW_PARAMS),
+    ]
+    state = json.dumps({"selectedColumns": columns, "columnOrder": columns})
+    return json.dumps(
+        {"name": _VIEW_NAME, "createdAt": time.time_ns() // 1_000_000, "state": state}
+    )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from rlexp.spec.errors import Problem, UserError
@@ -16,10 +16,14 @@ from rlexp.tracking.store.connection import KEY, prepare_environment
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.store.entities import PagedList
+
+T = TypeVar("T")
 
 FIRST_RUN = "Begin with a first run: python -m rlexp"
 _SERVERS = ("http", "https", "databricks")
 _TABLE = "experiments"
+_TIMEOUT = 5.0  # seconds that a SQLite file may be locked
 _PATIENCE = "5"  # seconds, as a variable of the environment
 _REQUEST_ERRORS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
 """Codes of errors in what was asked: whoever answers with them is there."""
@@ -28,8 +32,7 @@ _REQUEST_ERRORS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "NOT_FO
 def open_read_only(uri: str) -> MlflowClient:
     """Return a client of the store at a resolved address.
 
-    Raises:
-        UserError: nothing is there, or it does not answer within seconds, or it is no store.
+    Raises `UserError` where nothing is there, or it does not answer within seconds, or is no store.
     """
     prepare_environment()
     scheme = urlsplit(uri).scheme.partition("+")[0]
@@ -40,6 +43,17 @@ def open_read_only(uri: str) -> MlflowClient:
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri)
+
+
+def all_pages(search: Callable[..., PagedList[T]], *where: Any, **how: Any) -> Iterator[T]:
+    """Yield all that a search of MLflow's client finds, which it answers in pages."""
+    token = None
+    while True:
+        page = search(*where, **how, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 @contextmanager
@@ -54,6 +68,19 @@ def store_errors(uri: str) -> Iterator[None]:
     except (MlflowException, RequestException, DBAPIError) as error:
         if getattr(error, "error_code", None) in _REQUEST_ERRORS:
             raise
+        raise unreachable_error(uri, error) from error
+
+
+def query_sqlite(uri: str, path: Path, query: str, *values: Any) -> list[Any]:
+    """Return the rows that a store's SQLite file answers, opened for reading only.
+
+    Raises `UserError` where it does not answer.
+    """
+    read_only = f"{path.as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(read_only, uri=True, timeout=_TIMEOUT)) as connection:
+            return connection.execute(query, values).fetchall()
+    except sqlite3.Error as error:
         raise unreachable_error(uri, error) from error
 
 

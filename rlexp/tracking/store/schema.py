@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,43 +25,34 @@ _MAKING_TABLES = 0x726C657870  # key of PostgreSQL's advisory lock
 _NETWORK_DISKS = ("nfs", "cifs", "smb", "lustre", "beegfs", "fuse.sshfs", "9p", "gpfs")
 
 
-def ensure_tables(uri: str) -> AbstractContextManager[None]:
-    """Make MLflow's tables where they are missing; others wait until the block is left.
+@contextmanager
+def ensure_tables(uri: str) -> Iterator[None]:
+    """Make MLflow's tables at a resolved address where they are missing; others wait meanwhile.
 
-    Args:
-        uri: a resolved tracking address. A server, and a data base of another kind than SQLite and
-            PostgreSQL, makes its own.
+    A server, and a data base of another kind than SQLite and PostgreSQL, makes its own.
     """
     parts = urlsplit(uri)
     scheme = parts.scheme.partition("+")[0]
     if scheme == "sqlite":
-        return _sqlite(Path(parts.path[1:]))
-    if scheme == "postgresql":
-        return _postgresql(uri)
-    return nullcontext()
+        from filelock import FileLock
 
+        database = Path(parts.path[1:])
+        with FileLock(database.with_name(f".{database.name}.lock")):
+            if not database.exists():
+                _make_database(database)
+            yield
+    elif scheme == "postgresql":
+        import sqlalchemy
 
-@contextmanager
-def _sqlite(database: Path) -> Iterator[None]:
-    from filelock import FileLock
-
-    with FileLock(database.with_name(f".{database.name}.lock")):
-        if not database.exists():
-            _make_database(database)
-        yield
-
-
-@contextmanager
-def _postgresql(uri: str) -> Iterator[None]:
-    import sqlalchemy
-
-    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
-    with engine.begin() as connection:
-        # The lock is the transaction's: a connection that dies lets go of it.
-        lock = sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)")
-        connection.execute(lock, {"key": _MAKING_TABLES})
-        if not sqlalchemy.inspect(connection).has_table("alembic_version"):
-            _make_tables(uri, Path.cwd())
+        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+        with engine.begin() as connection:
+            # The lock is the transaction's: a connection that dies lets go of it.
+            lock = sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)")
+            connection.execute(lock, {"key": _MAKING_TABLES})
+            if not sqlalchemy.inspect(connection).has_table("alembic_version"):
+                _make_tables(uri, Path.cwd())
+            yield
+    else:
         yield
 
 

@@ -14,7 +14,7 @@ from rlexp.algos.common.trl import Training
 from rlexp.data.derived.kinds import derive
 from rlexp.data.prompt_templates import frame
 from rlexp.data.rendering.encoding import Renderer
-from rlexp.data.rendering.examples import Example, examples_of
+from rlexp.data.rendering.examples import TrainingExample, examples_of
 from rlexp.data.rendering.learnable import cut_of, keep_learnable
 from rlexp.models.policy import Policy
 from rlexp.models.tokenizer import ModelTokenizer
@@ -60,7 +60,7 @@ class Built:
         framed = frame(rows, spec.data, reader.chat)
         renderer = Renderer(reader.tokenizer)
         outcomes = examples_of(framed, spec.algo.row_format, renderer, cut_of(spec.algo))
-        self.shown = [example for example in outcomes if isinstance(example, Example)]
+        self.shown = [example for example in outcomes if isinstance(example, TrainingExample)]
         assert len(self.shown) == len(framed)
         kept, self.notes = keep_learnable(framed, spec, reader.tokenizer, str)
         self.policy = Policy(
@@ -149,7 +149,9 @@ def test_online_dpo_reads_the_prompts_that_are_shown(
     shown = examples_of(rows, spec.algo.row_format, Renderer(reader.tokenizer), cut_of(spec.algo))
     texts = [maybe_apply_chat_template(row, reader.tokenizer)["prompt"] for row in rows]
     expected = reader.tokenizer(texts, add_special_tokens=False)["input_ids"]
-    assert [example.prompt.ids for example in shown if isinstance(example, Example)] == expected
+    assert [
+        example.prompt.ids for example in shown if isinstance(example, TrainingExample)
+    ] == expected
 
 
 def test_tool_calls_reach_the_trainer_as_they_are(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import sys
 import pytest
 from mlflow import MlflowClient
 
-from rlexp.registry.catalogue import _MLflowCatalogue, open_catalogue
+from rlexp.registry.versions import _MLflowCatalogue, open_catalogue
 
 ASKS = """
 import sys
@@ -47,7 +47,7 @@ def test_both_ways_of_reading_agree(registry: str) -> None:
     assert read.version_numbers("films") == asked.version_numbers("films") == wanted
     assert read.version_numbers("it's empty") == asked.version_numbers("it's empty") == []
     assert read.entry("films", "11") == asked.entry("films", "11")
-    assert read.entry("films", "11").tags == {"step": "11"}
+    assert read.entry("films", "11").tags == asked.entry("films", "11").tags == {"step": "11"}
 
 
 def test_a_wrong_name_is_told_without_mlflow(registry: str) -> None:
