@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.text import Text as RichText
 
     from rlexp.data.load import Splits
-    from rlexp.data.rendering.examples import TrainingExample, TokenSequence
+    from rlexp.data.rendering.examples import TokenSequence, TrainingExample
     from rlexp.data.rendering.row_report import RowReport
     from rlexp.models.tokenizer import ModelTokenizer
     from rlexp.rendering.token_text import TokenRun

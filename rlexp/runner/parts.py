@@ -174,11 +174,7 @@ def set_up(
             stack.enter_context(card.on_failure())
         stack.enter_context(explain_failures(spec))
         stack.enter_context(explain_full_disk(folder))  # while it can still be recorded
-        # device and processes
-        from accelerate import PartialState
-
-        device = prepare(spec.hardware, spec.seed)
-        processes = PartialState(cpu=device.type == "cpu")
+        device, processes = _device_and_processes(spec)
         yield RunParts(
             spec,
             folder,
@@ -192,6 +188,13 @@ def set_up(
             stack,
             reader,
         )
+
+
+def _device_and_processes(spec: RunSpec) -> tuple[torch.device, PartialState]:
+    from accelerate import PartialState
+
+    device = prepare(spec.hardware, spec.seed)
+    return device, PartialState(cpu=device.type == "cpu")
 
 
 def _read_data(

@@ -14,7 +14,7 @@ from rlexp.data.load import Splits
 from rlexp.data.parsing.columns import raise_problems
 from rlexp.data.prompt_templates import frame
 from rlexp.data.rendering.encoding import Renderer
-from rlexp.data.rendering.examples import Cut, TrainingExample, RefusedRow, examples_of
+from rlexp.data.rendering.examples import Cut, RefusedRow, TrainingExample, examples_of
 from rlexp.data.rendering.findings import Findings
 from rlexp.data.rendering.learnable import cut_of
 from rlexp.data.rendering.lengths import (

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from rlexp.data.rendering.encoding import Renderer, TemplateRefusal, common_prefix
-from rlexp.data.rendering.examples import TrainingExample, TokenSequence
+from rlexp.data.rendering.examples import TokenSequence, TrainingExample
 from rlexp.data.rendering.findings import Findings, quoted
 from rlexp.data.rendering.turns_kept import check_turns
 from rlexp.spec.text import Message, content_of, joined
