@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from difflib import get_close_matches
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 
 COMMANDS = Path(__file__).parent / "commands"
@@ -18,6 +19,9 @@ def verbs() -> list[str]:
 def main(argv: list[str] | None = None) -> int:
     """Do what the command line (without the program's name) asks; the exit status."""
     arguments = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a run must not end for a dash that is not in ASCII
+            stream.reconfigure(errors="replace")
     first = arguments[0] if arguments else ""
     if first in verbs():
         return _run(first, arguments[1:])

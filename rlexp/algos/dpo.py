@@ -37,6 +37,7 @@ Loss = Literal[
 class Dpo(PairAlgo):
     """A policy trained on pairs of a chosen and a rejected answer, without a reward model."""
 
+    adapts_head: ClassVar[bool] = False
     trl_config: ClassVar[tuple[str, str]] = ("trainer/dpo_config.py", "DPOConfig")
     owned: ClassVar[dict[str, str]] = OWNED
 

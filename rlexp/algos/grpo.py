@@ -53,6 +53,7 @@ class Grpo(RolloutAlgo):
     """Policy gradient with the group's mean as baseline."""
 
     trl_runs_vllm: ClassVar[bool] = True
+    adapts_head: ClassVar[bool] = False
     trl_config: ClassVar[tuple[str, str]] = ("trainer/grpo_config.py", "GRPOConfig")
     owned: ClassVar[dict[str, str]] = OWNED_OF_ROLLOUTS
 

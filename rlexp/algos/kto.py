@@ -27,6 +27,7 @@ class Kto(AlgoSpec):
 
     needs: ClassVar[Kind] = "unpaired"
     row_format: ClassVar[RowFormat] = "labelled"
+    adapts_head: ClassVar[bool] = False
     trl_config: ClassVar[tuple[str, str]] = ("trainer/kto_config.py", "KTOConfig")
     owned: ClassVar[dict[str, str]] = OWNED
 

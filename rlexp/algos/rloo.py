@@ -23,6 +23,7 @@ class Rloo(RolloutAlgo):
     """Policy gradient on whole answers, each compared with the others to the same prompt."""
 
     trl_runs_vllm: ClassVar[bool] = True
+    adapts_head: ClassVar[bool] = False
     trl_config: ClassVar[tuple[str, str]] = ("trainer/rloo_config.py", "RLOOConfig")
     owned: ClassVar[dict[str, str]] = OWNED_OF_ROLLOUTS
 

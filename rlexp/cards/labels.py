@@ -9,7 +9,7 @@ from rlexp.evaluation.best_of_n.frontier import format_frontier
 from rlexp.evaluation.changes import Change
 from rlexp.evaluation.metrics import find_metric, in_card_order, without_lone_term
 from rlexp.evaluation.slices import Slice
-from rlexp.rendering.numbers import duration, memory, number, share
+from rlexp.rendering.numbers import duration, memory, number, share, short
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ def card_headline(card: Card) -> str:
         ends = " → ".join(number(side.get("accuracy")) for side in sides)
         return f"pairs in the right order {ends}"
     if after is not None and not card.before:
-        return f"reward {after:.2f}"
+        return f"reward {short(after)}"
     if before is None or after is None:
         ends = (number(side.get("perplexity")) for side in (card.before, card.after))
         return f"perplexity {' → '.join(ends)}"
-    return f"reward {before:.2f} → {after:.2f}"
+    return f"reward {short(before)} → {short(after)}"
 
 
 def format_verdicts(card: Card) -> list[str]:

@@ -13,7 +13,7 @@ from rlexp.cards import labels
 from rlexp.cards.card import Card
 from rlexp.evaluation.results import Pair
 from rlexp.guards.alert import GuardAlert
-from rlexp.rendering.numbers import NOTHING, interval, number
+from rlexp.rendering.numbers import NOTHING, interval, number, short
 
 SHOWN_CHARACTERS = 320
 EXTREMES = 2
@@ -95,7 +95,7 @@ def _print_pair(name: str, pair: Pair, console: Console) -> None:
     grid.add_row(name, Text(_short(pair.shown_prompt), style="italic"))
     sides = (pair.before, pair.reward_before), (pair.after, pair.reward_after)
     for when, (text, reward) in zip(("before", "after"), sides, strict=True):
-        label = when if reward is None else f"{when} {reward:+.2f}"
+        label = when if reward is None else f"{when} {short(reward, '+')}"
         grid.add_row(f"  {label}", Text(NOTHING if text is None else _short(text)))
     console.print(grid)
 
@@ -108,7 +108,7 @@ def _print_alert(alert: GuardAlert, console: Console) -> None:
     console.print(Text(f"What {alert.guard.replace('_', ' ')} looks like at step {alert.step}"))
     grid = _grid()
     for sample in alert.samples:
-        label = "" if sample.reward is None else f"  {sample.reward:+.2f}"
+        label = "" if sample.reward is None else f"  {short(sample.reward, '+')}"
         grid.add_row(label, Text(_short(f"{sample.prompt.strip()} … {sample.completion.strip()}")))
     console.print(grid)
 

@@ -17,7 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlexp.config.hydra import config_loader, group_choices
+from rlexp.cli.composition import composition_problem
+from rlexp.config.hydra import config_loader, group_choices, parse_override
 from rlexp.config.registry_choices import pin_versions, register_choice
 from rlexp.config.stored import Config
 from rlexp.runtime.paths import CONF
@@ -41,50 +42,55 @@ class Command:
     """The overrides of one command line, as Hydra's own parser has them, sorted by what they do."""
 
     def __init__(self, arguments: Namespace) -> None:
-        from hydra.core.override_parser.overrides_parser import OverridesParser
-        from hydra.errors import OverrideParseException
-
         self.config_dir = Path(arguments.config_path).resolve() if arguments.config_path else CONF
         self.config_name = arguments.config_name or "config"
         self.search_path = Path(arguments.config_dir).resolve() if arguments.config_dir else None
         self.multirun = bool(arguments.multirun)
+        self.shows = arguments.cfg is not None
         self.problems: list[Problem] = []
         self.parsed: list[Override] = []
-        parser = OverridesParser.create()
         for text in arguments.overrides:
             try:
-                self.parsed += parser.parse_overrides([text])
-            except OverrideParseException as error:
-                first_line = str(error).splitlines()[0]
-                remedy = f"{first_line}. Quote values with special characters: 'key=\"a,b\"'."
-                self.problems.append(Problem(text, "an override", "key=value", remedy))
+                self.parsed.append(parse_override(text))
+            except UserError as error:
+                self.problems += error.problems
 
     def check(self) -> list[str]:
         """Return the overrides to hand to Hydra. Raises `UserError` with every mistake in them."""
         with config_loader(self.config_dir, self.search_path) as loader:
-            of_run = [o for o in self.parsed if not o.is_hydra_override()]
-            groups = [
-                o for o in of_run if loader.get_group_options(o.key_or_group.partition("@")[0])
-            ]
-            values = [o for o in of_run if o not in groups]
-            groups = [o for o in groups if self._choice_exists(loader, o)]
-            groups = [o for o in groups if self._register_models(o, groups, values)]
-            sweeps = [o for o in groups if o.key_or_group == "sweep"]
-            if sweeps and self.multirun:
-                known = self._check_sweep(loader, groups, values)
-            for group_job in self._combinations(groups) if not sweeps else ():
-                config = self._compose(group_job)
-                known = list(key_paths(config))
-                for value_job in self._combinations(values, known):
-                    job = [*group_job, *value_job]
-                    self._check_job(job, known, None if value_job else config)
-            if sweeps and not self.multirun:
-                want, remedy = "a multirun", "Add -m: python -m rlexp -m sweep=…"
-                self.problems.append(Problem("sweep", str(sweeps[0].input_line), want, remedy))
+            try:
+                known, values = self._checked(loader)
+            except UserError as error:  # what cannot be composed hides all that would come later
+                raise UserError([*self.problems, *error.problems]) from error
         if self.problems:
             raise UserError(self.problems)
         of_hydra = {id(o): self._hydra_form(o, known) for o in values}
         return [of_hydra.get(id(o), str(o.input_line)) for o in self.parsed]
+
+    def _checked(self, loader: ConfigLoader) -> tuple[list[str], list[Override]]:
+        """Add what is wrong to the problems; return all keys, and the overrides of values."""
+        of_run = [o for o in self.parsed if not o.is_hydra_override()]
+        groups = [o for o in of_run if self._is_group(loader, o.key_or_group)]
+        values = [o for o in of_run if o not in groups]
+        groups = [o for o in groups if self._choice_exists(loader, o)]
+        groups = [o for o in groups if self._register_models(o, groups, values)]
+        sweeps = [o for o in groups if o.key_or_group == "sweep"]
+        known: list[str] = []
+        if of_hydra := [str(o.input_line) for o in self.parsed if o.is_hydra_override()]:
+            self._composed(of_hydra, hydra=True)
+        if sweeps and (self.multirun or self.shows):
+            known = self._check_sweep(loader, groups, values)
+        elif sweeps:
+            want, typed = "a multirun", str(sweeps[0].input_line)
+            remedy = f"Add -m: python -m rlexp -m {typed}"
+            self.problems.append(Problem("sweep", typed, want, remedy))
+        for group_job in self._combinations(groups) if not sweeps else ():
+            config = self._compose(group_job)
+            known = list(key_paths(config))
+            for value_job in self._combinations(values, known):
+                job = [*group_job, *value_job]
+                self._check_job(job, known, None if value_job else config)
+        return known, values
 
     def _check_sweep(
         self, loader: ConfigLoader, groups: list[Override], values: list[Override]
@@ -121,8 +127,8 @@ class Command:
         if override.is_delete():
             return True
         group = override.key_or_group.partition("@")[0]
-        known = {"null", *(options := group_choices(loader, group))}
-        missing = [name for name in self._choices(override) if name not in known]
+        options = group_choices(loader, group)
+        missing = [name for name in self._choices(override) if name not in options]
         if group == "model":
             missing = [name for name in missing if not is_registered(name)]
         self.problems += [unknown_choice(group, name, options) for name in missing]
@@ -183,24 +189,18 @@ class Command:
         try:
             return OmegaConf.to_container(config, resolve=True)  # pyright: ignore[reportReturnType]
         except OmegaConfBaseException as error:
-            raise self._composition_error(overrides, error) from error
+            raise UserError(composition_problem(overrides, error)) from error
 
     def _composed(self, overrides: list[str], *, hydra: bool = False) -> DictConfig:
         from hydra import compose
         from hydra.errors import HydraException
         from omegaconf.errors import OmegaConfBaseException
+        from yaml import YAMLError
 
         try:
             return compose(self.config_name, overrides, return_hydra_config=hydra)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise self._composition_error(overrides, error) from error
-
-    def _composition_error(self, overrides: list[str], error: Exception) -> UserError:
-        shown = ", ".join(overrides) or "the config"
-        cause = str(error).splitlines()[0]
-        remedy = "`--cfg job` shows the config, `--help` the groups."
-        self.problems.append(Problem(shown, cause, "a config that composes", remedy))
-        return UserError(self.problems)
+        except (HydraException, OmegaConfBaseException, YAMLError) as error:
+            raise UserError(composition_problem(overrides, error)) from error
 
     def _check_job(self, job: list[str], known: list[str], config: Config | None) -> None:
         """Add what is wrong with a job's config to the problems; None: it is yet to be composed."""
@@ -256,8 +256,23 @@ def check_command(arguments: Namespace) -> list[str]:
     command = Command(arguments)
     if any(o.is_hydra_override() and o.key_or_group == "hydra.mode" for o in command.parsed):
         command.multirun = True
-    sweeps = [o for o in command.parsed if o.is_sweep_override() and not command.multirun]
-    for o in sweeps:
-        text = str(o.input_line).partition("=")[2]
-        command.problems.append(Problem(o.key_or_group, text, "one value", "Add -m for a sweep."))
+    sweeps = [o for o in command.parsed if o.is_sweep_override()]
+    if command.shows:
+        command.problems += [_one_to_show(o) for o in sweeps]
+    elif not command.multirun:
+        command.problems += [_one_to_run(o) for o in sweeps]
     return command.check()
+
+
+def _one_to_run(override: Override) -> Problem:
+    """Return the problem of a sweep's values without a sweep."""
+    key, _, values = str(override.input_line).partition("=")
+    remedy = f"Add -m for a sweep; a text with commas goes in quotes: '{key}=\"{values}\"'"
+    return Problem(override.key_or_group, values, "one value", remedy)
+
+
+def _one_to_show(override: Override) -> Problem:
+    """Return the problem of a sweep's values where one config is to be shown."""
+    key, _, values = str(override.input_line).partition("=")
+    first = next(iter(override.sweep_string_iterator())) if override.is_discrete_sweep() else "…"
+    return Problem(override.key_or_group, values, "one value with --cfg", f"Type {key}={first}")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.query.folder_source import FolderRecords, run_folders
 from rlexp.tracking.query.record import Record
 from rlexp.tracking.query.records import Records
+from rlexp.tracking.secrets import redacted_values
 
 if TYPE_CHECKING:
     from rlexp.comparison.gather import RunSource
@@ -62,6 +64,8 @@ def run(argv: list[str]) -> int:
         from rlexp.comparison.terminal import print_comparison
 
         runs = [gather(run, source, "DEAD" if run.is_dead else None) for run, source in records]
+        # A page is passed on, and a folder's config has the addresses with their passwords.
+        runs = [replace(run, config=redacted_values(run.config)) for run in runs]
     metrics = _full_names(options.metric, runs)
     comparison = compare(runs, metrics)
     console = console_of_width()

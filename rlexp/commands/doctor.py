@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -33,6 +32,7 @@ from rlexp.spec.files.devices import cuda_capabilities, has_bf16
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.store.connection import prepare_environment, resolve
 from rlexp.tracking.store.read_only import all_pages
+from rlexp.tracking.store.schema import sqlite_path
 
 MIB, GIB = 2**20, 2**30
 FREE_DISK_WANTED = 2 * GIB
@@ -217,7 +217,7 @@ def tracking_store(uri: str | None) -> Iterator[Check]:
     try:
         resolved = resolve(uri)
         if resolved.startswith("sqlite:"):
-            yield Check(shown, _runs_in_file(Path(urlsplit(resolved).path[1:])))
+            yield Check(shown, _runs_in_file(sqlite_path(resolved)))
         else:
             yield Check(shown, f"answers, {_runs_on_server(resolved)} runs")
     except UserError as error:

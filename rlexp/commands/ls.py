@@ -17,6 +17,7 @@ from datetime import datetime
 from itertools import islice
 
 from rlexp.cli.arguments import Parser, console_of_width, store_of
+from rlexp.rendering.numbers import short
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.query.conditions import RunFilter, no_such_run
 from rlexp.tracking.query.records import Record, Records
@@ -151,12 +152,12 @@ def _change(records: Records, record: Record) -> str:
         return UNKNOWN
     points = records.points(record, REWARD)
     ends = [points[0], points[-1]] if len(points) > 1 else points
-    return "→".join(f"{value:.2f}" for _, value in ends)
+    return "→".join(short(value) for _, value in ends)
 
 
 def _best(trials: Sequence[Record]) -> str:
     rewards = [trial.metrics[REWARD] for trial in trials if REWARD in trial.metrics]
-    return f"best {max(rewards):.2f}" if rewards else UNKNOWN
+    return f"best {short(max(rewards))}" if rewards else UNKNOWN
 
 
 def _duration(seconds: float) -> str:

@@ -15,7 +15,7 @@ from rlexp.comparison.configs import ConfigDifference
 from rlexp.comparison.curves import curve_names, finite_points
 from rlexp.comparison.run_data import Points, Run, letter
 from rlexp.comparison.wording import short_name, value_cell
-from rlexp.rendering.numbers import NOTHING, number
+from rlexp.rendering.numbers import NOTHING, number, short
 
 COLUMNS = 4
 """Runs that have a column each; more of them have a line each."""
@@ -197,7 +197,8 @@ def _print_prompt(prompt: Prompt, console: Console) -> None:
     grid.add_row("prompt", Text(_short(prompt.text), style="italic"))
     for side in prompt.sides[:COLUMNS]:
         sample = side.samples[0]
-        label = side.letter if sample.reward is None else f"{side.letter} {sample.reward:+.2f}"
+        reward = "" if sample.reward is None else f" {short(sample.reward, '+')}"
+        label = f"{side.letter}{reward}"
         grid.add_row(f"  {label}", Text(_short(sample.completion)))
     console.print(grid)
 

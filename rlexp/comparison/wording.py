@@ -65,7 +65,7 @@ def format_difference(value: float) -> str:
     """Return a difference with its sign.
 
     >>> format_difference(0.0312), format_difference(-12.04)
-    ('+0.031', '-12.0')
+    ('+0.0312', '-12.0')
     """
     return number(value) if value < 0 else f"+{number(value)}"
 

@@ -5,20 +5,26 @@ Hydra's own main composes once more what the command line's check has composed; 
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlexp.runtime.paths import CONF
+from rlexp.spec.errors import Problem, UserError
 
 if TYPE_CHECKING:
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra.core.config_loader import ConfigLoader
+    from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
 BASE = "_"
 """Names of yaml files that others inherit from begin so; they are no choices."""
+_BROKEN_OFF = re.compile(r"""[\[{'"]|\w+\(""")
+"""Begins a list, a mapping, a quoted text or a function."""
 
 
 @contextmanager
@@ -60,3 +66,37 @@ def choice_files(group: str) -> list[Path]:
     """Return the yaml files of a group's choices in `conf/`, by name."""
     files = sorted((CONF / group).glob("*.yaml"))
     return [file for file in files if not file.stem.startswith(BASE)]
+
+
+def parse_override(text: str) -> Override:
+    """Return an override as Hydra's grammar has it; what the grammar has no place for is a text.
+
+    So `name=größe`, `data.path=~/a=b.csv` and a regular expression need no quotes beside the
+    shell's. A list, a mapping, a function or a quote that is broken off is a mistake.
+
+    Raises:
+        UserError: neither.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Quote, QuotedString
+    from hydra.errors import OverrideParseException
+
+    parser = OverridesParser.create()
+    try:
+        return parser.parse_overrides([text])[0]
+    except OverrideParseException as error:
+        key, equals, value = text.partition("=")
+        cause = str(error).splitlines()[0]
+        try:
+            quoted = f"{key}={QuotedString(value, Quote.double).with_quotes()}"
+            as_text = parser.parse_overrides([quoted])[0]
+        except OverrideParseException:
+            want, remedy = "a key such as algo.beta", "`python -m rlexp --cfg job` shows all keys."
+            raise UserError(Problem(text, cause, want, remedy)) from error
+        if not equals:
+            remedy = f"Type {text}=VALUE"
+            raise UserError(Problem(text, "a key alone", "key=value", remedy)) from error
+        if _BROKEN_OFF.match(value):
+            remedy = f"If it is a text: {shlex.quote(quoted)}"
+            raise UserError(Problem(text, cause, "key=value", remedy)) from error
+        return as_text

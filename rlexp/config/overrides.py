@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
-from rlexp.config.hydra import choice_files, composed_config
+from rlexp.config.hydra import choice_files, composed_config, parse_override
 from rlexp.config.stored import Config
 from rlexp.runtime.paths import CONF
-from rlexp.spec.errors import Problem
+from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.keys import key_paths
 from rlexp.spec.validation import unknown_choice, unknown_key
 
 if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
 
@@ -34,25 +35,21 @@ def overridden(
     come first. A key that the config does not have is added where it `may_be_new`. Mistakes go to
     `problems`; what the values are worth is for the spec to judge.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import OverrideParseException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     config = OmegaConf.create(before)
     known = list(key_paths(before))
-    parser = OverridesParser.create()
-    parsed = []
+    parsed: list[Override] = []
     for text in overrides:
         try:
-            parsed.append(parser.parse_override(text))
-        except OverrideParseException as error:
-            first_line = str(error).splitlines()[0]
-            problems.append(Problem(text, "an override", "key=value", f"{first_line}."))
+            parsed.append(parse_override(text))
+        except UserError as error:
+            problems += error.problems
     for override in sorted(parsed, key=lambda override: not _is_group(override.key_or_group)):
         key = override.key_or_group
         if override.is_delete() or override.is_sweep_override() or override.is_hydra_override():
-            problems.append(Problem(key, override.input_line, "key=value: it is one run"))
+            problems.append(Problem(key, str(override.input_line), "key=value: it is one run"))
         elif _is_group(key):
             _choose(config, key, str(override.value()), groups, problems)
         elif key in known or may_be_new(key):

@@ -1,8 +1,10 @@
-"""Registered models in a config: as choices of the group `model`, and held to their versions."""
+"""Models in a config by name: registered ones as choices of the group `model` and held to their
+versions, and that of an earlier run by its folder."""
 
 from __future__ import annotations
 
 from rlexp.config.stored import Config
+from rlexp.spec.files.model_folder import model_of_run
 from rlexp.spec.files.registry_reference import is_registered
 from rlexp.spec.keys import key_values
 from rlexp.spec.run import RunSpec
@@ -23,7 +25,7 @@ def register_choice(choice: str, registry: str | None) -> None:
 
 
 def parse_pinned(config: Config, known: list[str] | None = None) -> tuple[Config, RunSpec]:
-    """Return the composed, resolved config with versions in place of aliases, and its spec.
+    """Return the config with versions in place of aliases and folders of runs' names, and its spec.
 
     `known` are full paths of all keys that exist, for the nearest right name.
 
@@ -36,10 +38,14 @@ def parse_pinned(config: Config, known: list[str] | None = None) -> tuple[Config
 
 
 def pin_versions(config: Config) -> Config:
-    """Return the composed config with versions in place of aliases of registered models.
+    """Return the composed config with versions in place of aliases of registered models, and the
+    model's folder in place of the run that left it: what is stored means the same elsewhere.
 
-    Raises `UserError` where a registered model is not there.
+    Raises `UserError` where a registered model is not there, or a run has no model.
     """
+    path = config["model"]["path"]
+    if isinstance(path, str) and (folder := model_of_run(path, "model.path")):
+        config = {**config, "model": {**config["model"], "path": str(folder)}}
     if not any(isinstance(value, str) and is_registered(value) for _, value in key_values(config)):
         return config
     from rlexp.registry.versions import pin_references

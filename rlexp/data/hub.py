@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 from rlexp.data.parsing.columns import ReadingLog, Table, raise_problems
 from rlexp.data.parsing.layouts import Layout
 from rlexp.data.parsing.values import Row
+from rlexp.runtime.waiting import announced_wait
 from rlexp.spec.data import Kind, Rows
 from rlexp.spec.errors import Problem, UserError
 
@@ -75,7 +76,8 @@ class Hub(Table):
         splits = [self.split] if self.heldout_split is None else [self.split, self.heldout_split]
         arguments, notes = self._arguments()
         try:
-            with _without_network(self._local_copy is None):
+            waits = announced_wait(f"the data set {self.path}")
+            with _without_network(self._local_copy is None), waits:
                 tables = load_dataset(**arguments, split=splits)
         except ConnectionError as error:
             raise UserError(self._unreachable()) from error

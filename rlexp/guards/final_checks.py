@@ -6,8 +6,9 @@ that look at the same while a run trains.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
+from statistics import fmean
 
 from rlexp.evaluation.changes import finite_values
 from rlexp.guards import training_health as health
@@ -17,6 +18,7 @@ from rlexp.spec.guards import GuardsSpec
 Metrics = Mapping[str, float | None]
 Interval = tuple[float, float]
 
+CUT_SHARE = "rollout/cut_share"
 ENDED_FLOOR = 0.5
 """Below it most completions are cut, and metrics describe beginnings only."""
 
@@ -42,6 +44,21 @@ def final_warnings(
 
     warnings = [check(ends, after, guards) for check, guard in CHECKS.items() if guard in watched]
     return [warning for warning in [*warnings, _no_gain(win_rate)] if warning]
+
+
+def masked_notes(history: Iterable[tuple[int, Metrics]]) -> list[str]:
+    """Return a note where most completions were cut, and hence left out of the loss.
+
+    Args:
+        history: tracked metrics by step, of a training with `mask_truncated_completions`.
+    """
+    shares = [share for _, metrics in history if (share := metrics.get(CUT_SHARE)) is not None]
+    if not shares or fmean(shares) <= 1 - ENDED_FLOOR:
+        return []
+    return [
+        f"{fmean(shares):.0%} of the rollouts were cut, and so left out of the loss: raise "
+        "algo.max_completion_length, or set algo.mask_truncated_completions=false"
+    ]
 
 
 def _hacking(ends: Ends, after: Metrics, guards: GuardsSpec) -> str | None:

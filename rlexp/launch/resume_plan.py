@@ -7,6 +7,7 @@ computes.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from rlexp.config.stored import Config, read_config
 from rlexp.runtime.checkpoints import complete_checkpoints, remove_cut_off
 from rlexp.runtime.run_folder import CHECKPOINTS, CONFIG, SPOOL
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.keys import LATER_KEYS, key_paths, key_values
+from rlexp.spec.keys import key_paths, key_values
 from rlexp.spec.run import RunSpec
 from rlexp.tracking.spool.history import RunHistory
 
@@ -71,13 +72,7 @@ def plan_resume(folder: Path, overrides: Sequence[str]) -> Resumption:
         raise UserError(Problem(str(folder), "a folder in which no run has begun", want))
     before = read_config(folder / CONFIG)
     problems: list[Problem] = []
-    config = overridden(
-        before,
-        overrides,
-        GROUPS,
-        lambda key: key.startswith("tracking.tags.") or key in LATER_KEYS,
-        problems,
-    )
+    config = overridden(before, overrides, GROUPS, _may_change, problems)
     problems += _forbidden_changes(before, config, folder)
     spec = None
     try:
@@ -94,15 +89,19 @@ def plan_resume(folder: Path, overrides: Sequence[str]) -> Resumption:
     return Resumption(spec, config, checkpoints[-1] if checkpoints else None, cut_off)
 
 
+def _may_change(key: str) -> bool:
+    """Whether a key may have another value, or be one that the run is too old to have."""
+    return any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE)
+
+
 def _forbidden_changes(before: Config, after: Config, folder: Path) -> Iterator[Problem]:
     """Yield each key that has another value and would make it another run."""
     old, new = dict(key_values(before)), dict(key_values(after))
-    restart = f"python -m rlexp model=local model.path={folder / CHECKPOINTS}/step-…"
     for key in dict.fromkeys([*old, *new]):
-        may_change = any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE)
-        if old.get(key) != new.get(key) and not may_change:
+        if old.get(key) != new.get(key) and not _may_change(key):
             want = f"{old.get(key)}, with which the run began"
-            remedy = f"With another value start a new run: {restart} {key}={new.get(key)} …"
+            words = shlex.join(["rerun", str(folder), f"{key}={new.get(key)}"])
+            remedy = f"With another value it is a new run: python -m rlexp {words}"
             yield Problem(key, str(new.get(key)), want, remedy)
 
 

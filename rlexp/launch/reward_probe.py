@@ -17,6 +17,7 @@ from rlexp.rendering.progress import Terminal
 from rlexp.runner.parts import model_folder_resolver
 from rlexp.runtime.device import prepare
 from rlexp.runtime.environment import hub_closed, share_cores, silence_libraries
+from rlexp.spec.checks.model import heads_needed
 from rlexp.spec.files.devices import likely_device
 from rlexp.spec.model_kind import KINDS
 from rlexp.spec.rows import rows_read
@@ -48,7 +49,7 @@ def probe_run(
     resolve = model_folder_resolver(spec)
     policy, device = None, likely_device(spec.hardware.device)
     if with_model:
-        fetch(spec.model, resolve)
+        fetch(spec.model, resolve, heads_needed(spec.algo, spec.data))
         device = prepare(spec.hardware, spec.seed)
         with terminal.bar("pre-training") as advance:
             policy = load_policy(

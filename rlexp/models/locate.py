@@ -11,6 +11,7 @@ from typing import Protocol
 
 from rlexp.models.adapters import ADAPTER_CONFIG, BASE, base_of
 from rlexp.runtime.cache import cache_folder, make_once
+from rlexp.runtime.waiting import announced_wait
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.model_folder import is_adapter
 from rlexp.spec.files.model_problems import folder_problems
@@ -123,7 +124,8 @@ def local_folder(
         assert registry is not None  # whoever lets such paths through says where the registry is
         version = registry(path, key)
         target = cache_folder() / "registry" / version.identity
-        return make_once(target, lambda draft: _download(version, draft, target))
+        with announced_wait(f"the registry, for {path}"):
+            return make_once(target, lambda draft: _download(version, draft, target))
     local = Path(path).expanduser()
     if local.is_dir():
         return local.resolve()
@@ -158,7 +160,8 @@ def hub_folder(repository: str, revision: str | None, with_code: bool, key: str)
 
     patterns = [*WEIGHTS, *COMPANIONS, *(["*.py"] if with_code else [])]
     try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
+        with announced_wait(f"the hub, for {repository}"):
+            return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
     except GatedRepoError as error:
         remedy = "Accept its licence on its page, then log in with `hf auth login`."
         raise UserError(Problem(key, f"{repository}, gated", "access", remedy)) from error

@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
+import math
+
 NOTHING = "–"
 
 
+SCIENTIFIC = 1e-5
+"""Below it numbers are written with an exponent."""
+
+
 def number(value: float | None) -> str:
-    """Return a number to three decimals below ten, fewer above: as much as evaluations can tell.
+    """Return a number to three decimals below ten, or three digits where it is near 0; fewer above.
 
     >>> number(0.9412), number(47.31), number(12345.6), number(None)
     ('0.941', '47.3', '12346', '–')
+    >>> number(0.0), number(0.0543), number(-0.00043219), number(0.00000012345)
+    ('0.000', '0.0543', '-0.000432', '1.23e-07')
     """
     if value is None:
         return NOTHING
-    decimals = 3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
-    return f"{value:.{decimals}f}"
+    if abs(value) < 10:
+        return _near_zero(value, 3)
+    return f"{value:.{1 if abs(value) < 1000 else 0}f}"
+
+
+def short(value: float, sign: str = "") -> str:
+    """Return a number to two decimals, or two digits where it is near 0; `+` shows every sign.
+
+    >>> short(0.9412), short(0.0043), short(0.05, "+"), short(0.0)
+    ('0.94', '0.0043', '+0.05', '0.00')
+    """
+    if not abs(value) < 0.01:  # also where it is no number
+        return f"{value:{sign}.2f}"
+    text = _near_zero(value, 2)
+    return f"+{text}" if sign and not text.startswith("-") else text
+
+
+def _near_zero(value: float, digits: int) -> str:
+    """Return a number below ten with so many decimals, and no fewer significant digits."""
+    if value == 0:
+        return f"{0:.{digits}f}"
+    if abs(value) < SCIENTIFIC:
+        return f"{value:.{digits - 1}e}"
+    return f"{value:.{max(digits, digits - 1 - math.floor(math.log10(abs(value))))}f}"
 
 
 def brief(value: object) -> str:

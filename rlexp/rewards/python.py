@@ -14,6 +14,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import field_validator
 
@@ -33,11 +34,15 @@ class Python(RewardSpec):
     {'data'}
     """
 
+    killable: ClassVar[bool] = True
+
     function: str
     """`module:function`; the module is looked for in the current folder first."""
     parallel: bool
     """Whether slow calls may be shared out over worker processes, each with some completions of a
-    batch: for a function that judges each completion by itself and remembers nothing."""
+    batch: for a function that judges each completion by itself and remembers nothing. Without it
+    the function runs in the run's own process, or, where `scoring.timeout` limits its calls, in
+    one process of its own."""
 
     @field_validator("function")
     @classmethod

@@ -17,6 +17,7 @@ from rlexp.evaluation.results import Evaluation
 from rlexp.guards.divergence import check_numbers
 from rlexp.guards.monitor import GuardMonitor
 from rlexp.guards.probes import Probe, serve_probes
+from rlexp.rendering.numbers import number
 from rlexp.runner.judge_costs import JudgeUsage
 from rlexp.runtime.checkpoints import seal
 from rlexp.runtime.collective import broadcast
@@ -182,6 +183,6 @@ class ProgressBar(TrainerCallback):
 
     def on_log(self, args, state, control, logs: Logs = None, **kwargs) -> None:
         shown = {name: (logs or {}).get(name) for name in ("reward", "loss", "kl")}
-        words = [f"{name} {value:.3f}" for name, value in shown.items() if value is not None]
+        words = [f"{name} {number(value)}" for name, value in shown.items() if value is not None]
         if words:
             self.advance(state.global_step, state.max_steps, "  ".join(words))

@@ -25,6 +25,7 @@ from rlexp.runner.recorder import RunRecorder
 from rlexp.runtime.run_folder import CARD, CARD_PAGE, CHECKPOINTS, CONFIG, MODEL, SPOOL
 from rlexp.spec.errors import Pruned
 from rlexp.spec.files.model_folder import is_adapter
+from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.history import RunHistory
 
 
@@ -127,7 +128,7 @@ class CardWriter:
         """Leave what came of the run in its folder and in MLflow."""
         folder, tracker = self.folder, self.recorder.tracker
         card.to_json(folder / CARD)
-        text = (folder / CONFIG).read_text(encoding="utf-8")
+        text = redacted((folder / CONFIG).read_text(encoding="utf-8"))
         sides = {"before": self.evaluator.initial, "after": final}
         write_card_page(card, folder / CARD_PAGE, tracker.history, text, **sides)
         for name in (CARD, CARD_PAGE):

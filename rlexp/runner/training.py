@@ -9,6 +9,7 @@ from typing import Any
 from transformers import PrinterCallback, TrainerCallback
 
 from rlexp.algos.common.trl import Training
+from rlexp.guards.final_checks import masked_notes
 from rlexp.models.policy import Policy
 from rlexp.models.saving import name_base, save_policy
 from rlexp.runner import callbacks as between_steps
@@ -52,6 +53,8 @@ def train(parts: RunParts, policy: Policy, rows: Rows, scorer: Scorer, resume: P
             _train_from(resume, trainer, spec.train.max_steps)
         if evaluate.pruned_at is not None:
             raise Pruned(evaluate.pruned_at)
+    if parts.recording and getattr(spec.algo, "mask_truncated_completions", False):
+        recorder.notes += masked_notes(parts.recording.recorder.tracker.history)
     # Accelerate's autocast stays on the model's forward: an evaluation after training would
     # otherwise be in another precision than the one before.
     policy.model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from rlexp.runtime.waiting import announced_wait
 from rlexp.spec.errors import Problem, UserError
 
 
@@ -28,7 +29,8 @@ def make_once(
     from filelock import FileLock
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.parent / f"{family or folder.name}.lock"):
+    waits = announced_wait(f"{folder}, which is made or fetched")
+    with waits, FileLock(folder.parent / f"{family or folder.name}.lock"):
         if not is_whole(folder):
             makers = f"{family}-*" if family else folder.name
             for leftover in folder.parent.glob(f"{makers}.draft-*"):

@@ -18,6 +18,10 @@ QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
 }
 
+SPINS = "1000"
+"""Turns of a waiting thread, some ten microseconds: as many as libgomp itself allows where it knows
+of more threads than cores. Its count otherwise is 300,000."""
+
 
 def silence_libraries() -> None:
     """Turn telemetry and library chatter off, before the libraries are imported.
@@ -31,13 +35,16 @@ def silence_libraries() -> None:
 
 
 def share_cores() -> None:
-    """Let waiting threads sleep where the machine is busy already; before torch is imported.
+    """Let threads that wait for each other sleep soon; before torch is imported.
 
-    A thread that spins while it waits takes a core from the one it waits for, which can make steps
-    several times longer; where cores are free, spinning is the faster way to wait.
+    torch's OpenMP on Linux is libgomp, whose threads turn in a loop for milliseconds before they
+    sleep. Where another run, or anything else, wants the cores, the one that turns keeps its core
+    from the one that it waits for, and steps take many times as long (`benchmarks/threads.py`).
+    Waits in the middle of a step are shorter than the turns that are left. What the user has set
+    in the environment stands.
     """
-    if os.getloadavg()[0] > 2 * (os.cpu_count() or 1):
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -18,23 +19,31 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
-from rlexp.scoring.term_call import Batch, TermResult
+from rlexp.scoring.term_call import Batch, Failure, TermResult, join_results
 from rlexp.spec.errors import RunFailed
 from rlexp.spec.reward import RewardSpec
 
 REMEDY = "set scoring.workers=0, which runs all terms in the run's own process"
 
 
+class TookTooLong(Exception):
+    """A call that went on beyond its time; its worker is dead."""
+
+
 class WorkerPool:
     """Worker processes that have loaded the same terms, a third of a second after they begin.
+
+    A call may take `timeout` seconds; None sets no limit.
 
     Raises:
         RunFailed: a term that cannot be pickled.
     """
 
-    def __init__(self, terms: Mapping[str, RewardSpec], workers: int) -> None:
-        pickled = _pickled(terms)
-        self._workers = [_Worker(pickled) for _ in range(workers)]
+    def __init__(
+        self, terms: Mapping[str, RewardSpec], workers: int, timeout: float | None = None
+    ) -> None:
+        self._pickled, self._timeout = _pickled(terms), timeout
+        self._workers = [_Worker(self._pickled) for _ in range(workers)]
         self._free: SimpleQueue[_Worker] = SimpleQueue()
         for worker in self._workers:
             self._free.put(worker)
@@ -61,11 +70,41 @@ class WorkerPool:
             worker.pipe.close()
 
     def _call(self, name: str, batch: Batch, allow_missing: bool) -> TermResult:
+        """Call a term; where that takes too long and is forgiven, for each completion by itself."""
+        try:
+            return self._call_within_limit(name, batch, allow_missing)
+        except TookTooLong as error:
+            if not allow_missing:
+                raise self._too_long(batch) from error
+        if len(batch) > 1:
+            alone = [batch.part(index, index + 1) for index in range(len(batch))]
+            results = [self._call(name, part, allow_missing) for part in alone]
+            return join_results((index, result) for index, result in enumerate(results))
+        error = self._too_long(batch)
+        failure = Failure(0, error.what, error.cause, error.remedy)
+        return TermResult([None], [failure], self._timeout or 0.0)
+
+    def _call_within_limit(self, name: str, batch: Batch, allow_missing: bool) -> TermResult:
         worker = self._free.get()
         try:
-            return worker.call(name, batch, allow_missing)
+            return worker.call(name, batch, allow_missing, self._timeout)
+        except TookTooLong:
+            self._workers.remove(worker)
+            worker.pipe.close()
+            worker = _Worker(self._pickled)
+            self._workers.append(worker)
+            raise
         finally:
             self._free.put(worker)
+
+    def _too_long(self, batch: Batch) -> RunFailed:
+        return RunFailed(
+            f"took longer than scoring.timeout={self._timeout:g} s for {len(batch)} completions, "
+            f"the first of them {batch.completions[0]!r:.200}",
+            "a loop without an end, a program or a server that it waits for, or too little time",
+            "mend the reward, or give it more time with scoring.timeout=SECONDS; or set "
+            "scoring.on_error=missing, which leaves such completions out",
+        )
 
 
 class _Worker:
@@ -94,11 +133,16 @@ class _Worker:
             self._ready = True
         return self._ready
 
-    def call(self, name: str, batch: Batch, allow_missing: bool) -> TermResult:
+    def call(
+        self, name: str, batch: Batch, allow_missing: bool, timeout: float | None
+    ) -> TermResult:
         self.ready(wait=True)
         task = f"scoring {len(batch)} completions, the first of them {batch.completions[0]!r:.200}"
         with suppress(BrokenPipeError):  # it died between two batches; `_answer` says how
             self.pipe.send((name, batch, allow_missing))
+        if not self.pipe.poll(timeout):
+            self.end()
+            raise TookTooLong
         answer = self._answer(task)
         if isinstance(answer, Exception):
             raise answer
@@ -115,7 +159,9 @@ class _Worker:
             ) from error
 
     def end(self) -> None:
-        self.process.kill()  # it holds nothing that would have to be saved
+        if self.process.poll() is None:
+            # With what it started; nothing there would have to be saved.
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 

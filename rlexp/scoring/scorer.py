@@ -63,7 +63,9 @@ class Scorer(AbstractContextManager["Scorer"]):
         self._first_values: dict[str, list[float]] = {}  # of the first evaluation, ascending
         self._gathering = gathering or SingleProcess()
         forgiving = spec.on_error == "missing"
-        self._dispatch = Dispatch(self.terms, spec.workers, processes, allow_missing=forgiving)
+        self._dispatch = Dispatch(
+            self.terms, spec.workers, processes, allow_missing=forgiving, timeout=spec.timeout
+        )
 
     def __exit__(self, *raised: object) -> None:
         self.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -135,6 +135,16 @@ def _one_by_one(
         if failures and not allow_missing:
             break
     return values, failures
+
+
+def join_results(parts: Iterable[tuple[int, TermResult]]) -> TermResult:
+    """Return the result of a batch from those of its parts, each with its first place in it."""
+    results = [result.offset_by(start) for start, result in parts]
+    return TermResult(
+        [value for result in results for value in result.values],
+        [failure for result in results for failure in result.failures],
+        sum(result.seconds for result in results),
+    )
 
 
 def error_text(error: Exception) -> str:

@@ -113,6 +113,8 @@ class AlgoSpec(Component):
     """Where TRL keeps its config: file inside the package, class."""
     head: ClassVar[Head] = "language"
     """What the model's last layer gives."""
+    adapts_head: ClassVar[bool] = True
+    """Whether an adapter may sit on the last layer; some of TRL's trainers read its bare weight."""
     trains: ClassVar[bool] = True
     """False where models are only evaluated."""
     owned: ClassVar[dict[str, str]] = {}

@@ -60,12 +60,14 @@ def component_class(config: Any, base: type[C], key: str) -> type[C]:
         UserError: no target, no such module or class, or a class of another base.
     """
     if not isinstance(config, dict):
-        raise UserError(Problem(key, repr(config), f"a choice of the group: {key}=NAME"))
+        raise UserError(Problem(key, repr(config), f"a choice of the group: {_choosing(key)}=NAME"))
     target = config.get("_target_")
     where = f"{key}._target_"
     wanted = f"module.Class of a {base.__name__}"
     if not isinstance(target, str) or "." not in target:
-        raise UserError(Problem(where, repr(target), wanted, f"Choose one with {key}=NAME."))
+        raise UserError(
+            Problem(where, repr(target), wanted, f"Choose one with {_choosing(key)}=NAME.")
+        )
     module_name, _, class_name = target.rpartition(".")
     try:
         module = importlib.import_module(module_name)
@@ -75,7 +77,18 @@ def component_class(config: Any, base: type[C], key: str) -> type[C]:
         ) from error
     kind = getattr(module, class_name, None)
     if not (isinstance(kind, type) and issubclass(kind, base)):
-        near = get_close_matches(class_name, [n for n in vars(module) if n[0].isupper()], n=1)
-        remedy = f"Did you mean {module_name}.{near[0]}?" if near else ""
+        fitting = [
+            name
+            for name, other in vars(module).items()
+            if isinstance(other, type) and issubclass(other, base) and other is not base
+        ]
+        near = get_close_matches(class_name, fitting, n=1, cutoff=0)
+        other = f"Choose another one with {_choosing(key)}=NAME."
+        remedy = f"Did you mean {module_name}.{near[0]}?" if near else other
         raise UserError(Problem(where, target, wanted, remedy))
     return kind
+
+
+def _choosing(key: str) -> str:
+    """Return what is typed before `=NAME` to choose a component: rewards stand in many places."""
+    return f"+reward@{key}" if "." in key else key

@@ -7,7 +7,7 @@ from typing import Any
 
 RENAMED = {"guards.together": "guards.threshold"}
 """Keys that configs of earlier runs have under another name: the old one, and today's."""
-LATER_KEYS = {"scoring.probe": "off"}
+LATER_KEYS = {"scoring.probe": "off", "scoring.timeout": None}
 """Keys that configs of earlier runs lack, with what was the case then. They may not decide a run's
 numbers: a sweep of before goes on with them."""
 
@@ -88,7 +88,7 @@ def with_later_keys(config: dict[str, Any]) -> dict[str, Any]:
     """Return a config with the keys of `LATER_KEYS` that it lacks, where it has their part.
 
     >>> with_later_keys({"scoring": {"workers": 0}, "seed": 0})
-    {'scoring': {'probe': 'off', 'workers': 0}, 'seed': 0}
+    {'scoring': {'timeout': None, 'probe': 'off', 'workers': 0}, 'seed': 0}
     """
     for key, value in LATER_KEYS.items():
         part, _, name = key.partition(".")

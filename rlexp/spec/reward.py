@@ -120,6 +120,9 @@ class RewardSpec(Component):
     of a batch; for what is picklable and judges each completion by itself. `here`: in this process
     with the whole batch; for a model on the device. `threads`: in a thread with the whole batch,
     while the others run; for what waits."""
+    killable: ClassVar[bool] = False
+    """Whether a reward that runs `here` may run in one process of its own instead, which can be
+    killed: it needs no device. Those for `workers` always may."""
 
     def columns(self) -> set[str]:
         """Data columns that it reads beside prompt and completion."""

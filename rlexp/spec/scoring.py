@@ -26,3 +26,8 @@ class ScoringSpec(Part):
     are scored on a few held-out rows before a training learns from the reward, and what follows
     where one of them earns more than half of what the data's reference answers earn: a line on the
     terminal and in the card, or no training."""
+    timeout: float | None = Field(gt=0)
+    """Seconds that a call of a pure-Python term may take, for a batch or a worker's part of it:
+    beyond them the call is killed, and counts as an error. Such terms then run in processes of
+    their own from the first batch on; null sets no limit. A judge has its own
+    (`reward.timeout`), and a model on the device none."""

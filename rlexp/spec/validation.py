@@ -46,11 +46,22 @@ def _problem(prefix: str, detail: ErrorDetails, known: list[str]) -> Problem:
         return unknown_key(key, known)
     if detail["type"] == "missing":
         return Problem(key, "nothing", "a value", f"Set {key}=….")
-    return Problem(key, repr(detail.get("input")), _wants(detail))
+    value, remedy = detail.get("input"), ""
+    if detail["type"] == "string_type" and isinstance(value, int | float):
+        remedy = (
+            f"A text that looks like a number or a word of yaml goes in quotes: '{key}=\"{value}\"'"
+        )
+    return Problem(key, repr(value), _wants(detail), remedy)
 
 
 def unknown_key(key: str, known: Iterable[str]) -> Problem:
     """Return the problem of a key that no part has, with the nearest right one."""
+    if key.partition(".")[0] == "experiment":  # what a file of the group becomes without that line
+        remedy = (
+            "Begin the experiment's file with the line `# @package _global_`; on the command line "
+            "type the key itself, without `experiment.`."
+        )
+        return Problem(key, "an unknown key", "keys of the run's config", remedy)
     near = RENAMED.get(key) or nearest(key, known)
     remedy = f"Did you mean {near}?" if near else "`--cfg job` shows all keys."
     return Problem(key, "an unknown key", "a key of the config", remedy)
@@ -60,12 +71,15 @@ def unknown_choice(group: str, choice: str, options: list[str]) -> Problem:
     """Return the problem of a choice that a config group does not have, with the nearest one."""
     near = get_close_matches(choice, options, n=1)
     remedy = f"Did you mean {group}={near[0]}?" if near else ""
+    if choice == "null":
+        none = f"type {group}=none" if "none" in options else "name one"
+        remedy = f"Leave {group}=null away, or {none}."
     return Problem(group, choice, f"one of {', '.join(options)}", remedy)
 
 
 def nearest(key: str, known: Iterable[str]) -> str | None:
     """Return the known key that was meant: the same name elsewhere, or one spelled alike."""
-    names = [name for name in known if name != key]
+    names = [name for name in known if name != key and not name.endswith("_target_")]
     leaf = key.rpartition(".")[2]
     parent = key.rpartition(".")[0]
     siblings = {

@@ -22,6 +22,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from rlexp.runtime.run_folder import STUDY
+from rlexp.runtime.waiting import announced_wait
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.keys import LATER_KEYS, with_current_names
 from rlexp.spec.sweep import NO_PRUNER, SweepSpec
@@ -77,14 +78,15 @@ def open_storage(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         try:
-            return RDBStorage(
-                url,
-                engine_kwargs={"connect_args": waits, "pool_pre_ping": True},
-                heartbeat_interval=heartbeat,
-                grace_period=3 * heartbeat if heartbeat else None,
-                skip_compatibility_check=checked,
-                skip_table_creation=checked,
-            )
+            with announced_wait(f"the study's data base {redacted(url)}"):
+                return RDBStorage(
+                    url,
+                    engine_kwargs={"connect_args": waits, "pool_pre_ping": True},
+                    heartbeat_interval=heartbeat,
+                    grace_period=3 * heartbeat if heartbeat else None,
+                    skip_compatibility_check=checked,
+                    skip_table_creation=checked,
+                )
         except ImportError as error:
             want = f"the Python package that talks to {scheme}"
             remedy = "Install it: python -m pip install 'psycopg[binary]' for postgresql+psycopg://"
@@ -98,7 +100,7 @@ def _storage_errors_as_problems(storage: str) -> Iterator[None]:
     """Turn an error of the data base inside the block into what the user can do."""
     try:
         yield
-    except (*OUTAGE, RuntimeError) as error:
+    except (*OUTAGE, RuntimeError, OSError) as error:
         innermost: BaseException = error
         while innermost.__cause__ is not None:
             innermost = innermost.__cause__
@@ -172,10 +174,10 @@ def open_study(spec: SweepSpec, attributes: Mapping[str, Any]) -> optuna.Study:
 
     Raises `UserError` where the data base does not answer, or holds another study of this name.
     """
-    if urlsplit(spec.storage).scheme.startswith("sqlite"):
-        file = Path(storage_url(spec.storage).partition(":///")[2])
-        file.parent.mkdir(parents=True, exist_ok=True)
     with _storage_errors_as_problems(spec.storage):
+        if urlsplit(spec.storage).scheme.startswith("sqlite"):
+            file = Path(storage_url(spec.storage).partition(":///")[2])
+            file.parent.mkdir(parents=True, exist_ok=True)
         storage = _storage_with_tables(spec)
         if spec.name in optuna.get_all_study_names(storage):
             stored = optuna.load_study(study_name=spec.name, storage=storage)
@@ -240,8 +242,19 @@ def retry_outages(ask: Callable[[], T]) -> T:
 
     Raises `RunFailed` where that has not answered for `PATIENCE` seconds.
     """
-    since, warned = time.monotonic(), False
+    try:
+        return ask()
+    except OUTAGE as error:
+        cause = redacted(str(error)).splitlines()[0]
+        log.warning("The study's data base does not answer; waiting for it: %s", cause)
+    with announced_wait("the study's data base"):
+        return _asked_again(ask)
+
+
+def _asked_again(ask: Callable[[], T]) -> T:
+    since = time.monotonic()
     while True:
+        time.sleep(1.0)
         try:
             return ask()
         except OUTAGE as error:
@@ -251,7 +264,3 @@ def retry_outages(ask: Callable[[], T]) -> T:
                     redacted(str(error)).splitlines()[0],
                     "the same command goes on with all that was told; start the data base first",
                 ) from error
-            if not warned:
-                log.warning("The study's data base does not answer; waiting for it: %s", error)
-            warned = True
-            time.sleep(1.0)

@@ -132,7 +132,7 @@ def test_each_algorithm_takes_each_model(algo: str, tiny_model: Path) -> None:
         (["algo=cpo", "+algo.trl.cpo_alpha=2"], "algo.trl.cpo_alpha", "algo.nll_weight"),
         (["algo=distill"], "algo.teacher", "got nothing"),
         (["algo=distill", "algo.teacher=./no/where"], "algo.teacher", "not there"),
-        (["algo=distill", "algo.teacher=run:1234"], "algo.teacher", "of the 0 finished runs"),
+        (["algo=distill", "algo.teacher=run:1234"], "algo.teacher", "names no finished run here"),
     ],
 )
 def test_mistakes_are_found_before_anything_is_loaded(

@@ -13,6 +13,7 @@ from rlexp.cards.card import Card, build_card
 from rlexp.cards.cost import Clock, host_memory_mib
 from rlexp.cards.html import write_card_page
 from rlexp.cards.labels import metric_rows
+from rlexp.evaluation.changes import Change
 from rlexp.evaluation.results import ANSWERS, Evaluation, Sample
 
 
@@ -194,3 +195,19 @@ def test_peak_memory_remembers_what_was_given_back():
     del block
     assert host_memory_mib() > 300
     assert host_memory_mib() >= psutil.Process().memory_info().rss / 2**20
+
+
+def test_small_numbers_keep_three_digits_and_80_columns():
+    """`0.000 [+0.000, +0.000] rose`, or a table that is cut for the digits."""
+    small = replace(
+        card(),
+        before=SOUND | {"reward": 0.00041, "margin": 0.0},
+        after=SOUND | {"reward": 0.00052, "margin": 0.000001},
+        changes={"reward": Change(0.00011, 0.0001, 0.0001204)},
+    )
+    lines = shown(small).splitlines()
+    assert "reward 0.00041 → 0.00052" in lines[0]
+    told = {line[:28].strip(): line[28:].split() for line in lines}
+    assert told["reward"] == ["0.000410", "0.000520", "[+0.000100,", "+0.000120]", "rose"]
+    assert told["margin, chosen above rejecte"][1:] == ["0.000", "1.00e-06"]
+    assert max(map(len, lines)) <= 80

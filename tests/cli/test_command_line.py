@@ -34,12 +34,29 @@ from typed_commands import typed
         ),
         pytest.param(["+algo.trl.epsilom=1"], ["GRPOConfig", "algo.epsilon?"], id="TRL field"),
         pytest.param(["algo.trl.seed=1"], ["seed instead"], id="owned TRL field"),
+        pytest.param(
+            ["reward=mix", "algo.trl.multi_objective_aggregation=normalize_then_sum"],
+            ["reward=mix and reward.normalize=zscore instead"],
+            id="aggregation of rewards that TRL does not see",
+        ),
         pytest.param(["algo=dpo", "algo.loss_type=[sigmod]"], ["'sigmoid'"], id="loss"),
         pytest.param(["model=local"], ["model.path: got nothing"], id="no path"),
         pytest.param(["model=local", "model.path=./no/where"], ["save_pretrained"], id="path"),
         pytest.param(["seed=1,2"], ["Add -m for a sweep"], id="sweep without -m"),
-        pytest.param(["seed=[1"], ["an override"], id="syntax"),
+        pytest.param(["seed=[1"], ["wants key=value", 'seed="[1"'], id="syntax"),
+        pytest.param(["name=a,b"], ["one value", "'name=\"a,b\"'"], id="text with a comma"),
+        pytest.param(["-m", "seed=3,4", "--cfg", "job"], ["Type seed=3"], id="values to show"),
+        pytest.param(["-m", "--info"], ["one of them", "Leave --multirun"], id="two actions"),
+        pytest.param(["--resolve"], ["Add --cfg job"], id="nothing to resolve"),
+        pytest.param(["--config-dir", "mine"], ["mkdir -p 'mine'"], id="no folder of configs"),
+        pytest.param(["--config-name", "confg"], ["--config-name config"], id="no config"),
+        pytest.param(["sweep=dpo_basics"], ["rlexp -m sweep=dpo_basics"], id="search without -m"),
         pytest.param(["hardware.device=cuda"], ["shows no NVIDIA GPU"], id="no GPU"),
+        pytest.param(
+            ["peft=lora", "peft.target_modules=[lm_head]"],
+            ["peft.target_modules", "lm_head", "all-linear"],
+            id="an adapter that is never trained",
+        ),
         pytest.param(["peft=qlora"], ["rlexp[quant]", "NVIDIA"], id="no extra"),
         pytest.param(
             ["reward=format", "reward.column=answer"], ["column 'answer'"], id="no column"
@@ -123,3 +140,14 @@ def test_open_mappings_need_no_plus(tmp_path: Path) -> None:
     """`algo.trl.…` refused by Hydra because the yaml does not list it."""
     done = typed("algo.trl.adam_beta2=0.95", "--cfg", "job", folder=tmp_path)
     assert "adam_beta2: 0.95" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("flags", [["-m"], ["--multirun"], []])
+def test_a_sweep_shows_what_its_trials_have_in_common(flags: list[str], tmp_path: Path) -> None:
+    """Hydra's traceback on two flags that people type together, or trials that begin."""
+    asked = [*flags, "sweep=dpo_basics", "algo.beta=0.3", "--cfg", "job"]
+    done = typed(*asked, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "beta: 0.3" in done.stdout
+    assert "n_trials: " in done.stdout
+    assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,16 @@ class TestMain:
         assert (
             f"Did you mean {'doctor' if typed == 'docter' else 'help'}?" in capsys.readouterr().err
         )
+
+    def test_a_terminal_of_ascii_gets_all_that_it_can_show(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A run that ends in UnicodeEncodeError when it prints its card."""
+        terminal = TextIOWrapper(BytesIO(), encoding="ascii")
+        monkeypatch.setattr(sys, "stdout", terminal)
+        assert main(["docter"]) == 2
+        print("reward 0.05 → 0.94", flush=True)
+        assert b"reward 0.05 ? 0.94" in terminal.buffer.getvalue()
 
     @pytest.mark.parametrize(
         "arguments", [[], ["algo=dpo"], ["-m", "seed=1,2"], ["~reward"], ["+x=1"], ["--cfg", "job"]]

@@ -292,7 +292,7 @@ class TestTerminal:
         assert comparison.metrics == ["train/loss", "eval/length"]
         assert [tested.metric for tested in comparison.tested] == ["eval/length"]
         text = shown(comparison)
-        assert re.search(r"^train/loss +0\.033 +0\.033", text, re.MULTILINE)
+        assert re.search(r"^train/loss +0\.0333 +0\.0333", text, re.MULTILINE)
 
 
 def test_runs_of_a_sweep_go_by_number(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from some_card import BETTER, GUARDS, HACKED, SOUND, card, shown
 
-from rlexp.guards.final_checks import final_warnings
+from rlexp.guards.final_checks import final_warnings, masked_notes
 
 
 def warnings(before: Any, after: Any, win_rate: Any = None, **guards: Any) -> list[str]:
@@ -100,3 +100,18 @@ def test_limits_are_those_of_the_guards(
     slight = {name: (value + 9 * BETTER[name]) / 10 for name, value in change.items()}
     assert warnings(SOUND, BETTER | slight) == []
     assert len(warnings(SOUND, BETTER | slight, **{knob: tighter})) == 1
+
+
+@pytest.mark.parametrize(("shares", "told"), [([1.0, 1.0], "100%"), ([0.6, 0.5], "55%")])
+def test_rollouts_that_nothing_is_learnt_from_are_told(shares: list[float], told: str) -> None:
+    """A training whose answers are all cut, and masked: its loss is 0 and nobody says why."""
+    history = [(step, {"rollout/cut_share": share}) for step, share in enumerate(shares)]
+    (note,) = masked_notes([*history, (9, {"eval/reward": 1.0})])
+    assert note.startswith(told)
+    assert "algo.max_completion_length" in note
+
+
+@pytest.mark.parametrize("shares", [[], [0.0, 0.3]])
+def test_few_cut_rollouts_are_no_note(shares: list[float]) -> None:
+    """A note on every run with a few long answers."""
+    assert masked_notes([(1, {"rollout/cut_share": share}) for share in shares]) == []

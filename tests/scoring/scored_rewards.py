@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from typing import Any, ClassVar, Literal
 
 from rlexp.rewards.mix import Mix
@@ -37,6 +38,15 @@ class Process(RewardSpec):
         sum(number * number for number in range(self.rounds * len(completions)))
         alone = "scored_rewards" in sys.modules and "torch" not in sys.modules
         return [float(os.getpid()) if alone else 0.0 for _ in completions]
+
+
+class Hangs(RewardSpec):
+    """1, and no end for the completion "hang"."""
+
+    def __call__(self, prompts, completions, **columns):
+        if "hang" in completions:
+            threading.Event().wait()
+        return [1.0] * len(completions)
 
 
 class Waits(RewardSpec):

@@ -13,8 +13,9 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from scored_rewards import Inverse, Process, mix_of, of
+from scored_rewards import Hangs, Inverse, Process, mix_of, of
 
+from rlexp.rewards.python import Python
 from rlexp.rewards.sentiment import Sentiment
 from rlexp.runtime.paths import CONF
 from rlexp.scoring import Scorer, dispatch
@@ -177,3 +178,55 @@ def test_a_reward_of_the_house_is_scored_by_a_worker() -> None:
         pool.close()
     assert result.values == call(reward, batch, False).values
     assert torch.tensor(result.values).unique().numel() > 5
+
+
+def limited(reward: RewardSpec, on_error: Any = "stop", count: int | None = 0) -> Scorer:
+    """A scorer whose calls may take half a second."""
+    spec = ScoringSpec(on_error=on_error, max_missing=1.0, workers=count, timeout=0.5)
+    return Scorer(reward, spec)
+
+
+class TestTimeLimit:
+    """`scoring.timeout`: a call without an end is killed, named, and may be forgiven."""
+
+    @pytest.mark.parametrize("count", [0, 2])
+    def test_a_reward_that_hangs_ends_the_run(self, count: int) -> None:
+        """A run that waits for ever, or a limit that holds for workers that were asked for only."""
+        with limited(mix_of(slow=of("Hangs")), count=count) as scorer:
+            with pytest.raises(RunFailed, match=r"term slow took longer than .*0\.5 s") as caught:
+                scored(scorer, ["fine", "hang"], step=3)
+            assert "at step 4" in caught.value.what
+            assert "scoring.timeout=" in caught.value.remedy
+        assert workers() == []
+
+    def test_what_hangs_is_missing_where_that_is_forgiven(self) -> None:
+        """A whole batch lost for one completion; a pool without its killed worker."""
+        with limited(Hangs(name="slow"), "missing") as scorer:
+            scores = scorer.once(["p"] * 3, ["fine", "hang", "fine"], {})
+            assert scores.total == [1.0, None, 1.0]
+            assert scorer.once(["p"], ["fine"], {}).total == [1.0]
+            assert len(workers()) == 1
+
+    def test_a_function_that_remembers_stays_in_one_process(self, here: Path) -> None:
+        """`parallel=false` whose batches are scored by processes without a common memory."""
+        (here / "remembers.py").write_text(
+            "calls = []\ndef score(prompts, completions):\n"
+            "    calls.append(len(completions))\n    return [sum(calls)] * len(completions)\n"
+        )
+        reward = Python(name="mine", function="remembers:score", parallel=False)
+        with limited(reward, count=2) as scorer:
+            assert [scored(scorer, TEXTS)[0] for _ in range(3)] == [40.0, 80.0, 120.0]
+            assert len(workers()) == 1
+
+    def test_what_a_killed_call_has_started_ends_with_it(self, here: Path) -> None:
+        """A program that a reward waits for, and that goes on behind the run."""
+        (here / "starts.py").write_text(
+            "import subprocess\ndef score(prompts, completions):\n"
+            "    child = subprocess.Popen(['sleep', '600'])\n"
+            "    open('child', 'w').write(str(child.pid))\n    child.wait()\n"
+        )
+        reward = Python(name="mine", function="starts:score", parallel=True)
+        with limited(reward) as scorer, pytest.raises(RunFailed, match="took longer"):
+            scored(scorer, TEXTS)
+        child = int((here / "child").read_text())
+        assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"

@@ -135,6 +135,15 @@ def test_a_study_that_is_only_read_is_not_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("storage", ["sqlite:////proc/none/study.db", "sqlite:///broken.db"])
+def test_a_storage_that_cannot_be_used_is_a_mistake(storage: str, here: Path) -> None:
+    """A traceback in a folder where nobody may write, or of a file that is no data base."""
+    (here / "broken.db").write_bytes(b"no data base " * 99)
+    spec = sweep_spec(composed("sweep=optuna")["sweep"] | {"storage": storage})
+    with pytest.raises(UserError, match=r"sweep\.storage: got sqlite"):
+        open_study(spec, {})
+
+
 def test_a_study_of_before_a_renaming_is_gone_on_with(tmp_path: Path) -> None:
     """A study that is refused for a key that has another name now, and the same value."""
     settings = composed("sweep=optuna")["sweep"] | {"storage": f"sqlite:///{tmp_path}/study.db"}

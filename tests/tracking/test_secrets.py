@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from runs import SHORT, run_here
 from tracking_spec import tracking_spec
 
+from rlexp.__main__ import main
 from rlexp.spec import UserError
 from rlexp.tracking import Tracker
 from rlexp.tracking.provenance import environment
@@ -111,3 +113,21 @@ def test_params_are_few_single_values_of_the_run() -> None:
     assert "algo.clip" not in params
     assert "algo.trl" not in params
     assert len(params) < 25
+
+
+@pytest.mark.long
+def test_the_pages_of_a_run_have_no_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A card, or a comparison, that is passed on with the address of the store in its config."""
+    monkeypatch.chdir(tmp_path)
+    folders = [tmp_path / name for name in "ab"]
+    for number, folder in enumerate(folders):
+        address = f"http://ann:pass-{number}-word@127.0.0.1:9"
+        words = [word for word in SHORT if word != "tracking=none"]
+        run_here(folder, *words, f'tracking.uri="{address}"')
+        pages = {file.name: file.read_text() for file in folder.glob("card.*")}
+        assert [name for name, text in pages.items() if "-word" in text] == []
+        assert address in (folder / "config.yaml").read_text()  # resuming needs it
+    assert main(["compare", *map(str, folders), "--html", "two.html"]) == 0
+    assert "-word" not in Path("two.html").read_text()

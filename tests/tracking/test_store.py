@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
+from mlflow.exceptions import MlflowException
 from tracking_spec import tracking_spec
 
 from rlexp.spec import UserError
 from rlexp.tracking import Tracker
+from rlexp.tracking.query.records import Records
+from rlexp.tracking.spool.shipper import cause_of
 from rlexp.tracking.spool.spool import read_events
 from rlexp.tracking.store.connection import SAVED_VIEW, connect, resolve, ui_command, upload_timeout
 
@@ -80,6 +83,38 @@ def test_relative_store_lies_where_the_command_was_typed(
     assert ui_command(absolute, "7") == f"{expected}  # http://127.0.0.1:5000/{page}"
     assert ui_command("http://host:5000/").startswith("http://host:5000/#/experiments?")
     assert ui_command("http://host:5000/", "7") == f"http://host:5000/{page}"
+
+
+def test_a_store_lies_in_a_folder_of_any_name(
+    tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs that go to another file, since the folder's name has what an address gives a meaning."""
+    folder = tmp_path / "50% a#b?c%20 ä"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    shutil.copy(tables, folder / "mlflow.db")
+    address = resolve("sqlite:///mlflow.db")
+    assert resolve(address) == address
+    connect(address, "mine")
+    with Records.open(address, "mine") as records:
+        assert records.all() == []
+    elsewhere = [path for path in tmp_path.rglob("*") if folder not in path.parents]
+    assert [path for path in elsewhere if path.is_file()] == []
+
+
+def test_what_was_deleted_there_is_told_with_what_brings_it_back(uri: str) -> None:
+    """Advice to send events later to a run, or an experiment, that will never take them."""
+    store = connect(uri, "mine")
+    run = store.client.create_run(store.experiment_id).info.run_id
+    store.client.delete_run(run)
+    with pytest.raises(MlflowException) as caught:
+        store.client.log_metric(run, "x", 1.0)
+    assert f"mlflow runs restore --run-id {run}" in cause_of(caught.value)
+    store.client.delete_experiment(store.experiment_id)
+    with pytest.raises(RuntimeError) as deleted:
+        connect(uri, "mine")
+    restore = f"mlflow experiments restore --experiment-id {store.experiment_id}"
+    assert restore in cause_of(deleted.value)
 
 
 def test_saved_view_that_someone_changed_is_left_alone(tables: Path, tmp_path: Path) -> None:

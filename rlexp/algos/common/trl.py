@@ -51,6 +51,8 @@ OWNED = {
 OWNED_OF_ROLLOUTS = {
     **OWNED,
     "reward_weights": "reward=mix and reward.terms.<name>.weight",
+    # TRL sees one reward, in which a mix has already put its terms on one scale.
+    "multi_objective_aggregation": "reward=mix and reward.normalize=zscore",
     "use_vllm": "algo.rollout=vllm",
     **trl_names(VllmSpec, "algo.vllm"),
 }

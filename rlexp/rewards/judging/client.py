@@ -28,6 +28,7 @@ from rlexp.rewards.judging.answer_cache import (
     take_turn,
 )
 from rlexp.rewards.judging.usage import record_usage
+from rlexp.runtime.waiting import announced_wait
 from rlexp.spec.errors import Problem, RunFailed, UserError
 from rlexp.spec.text import content_of
 
@@ -95,7 +96,8 @@ class Endpoint:
                     return key, self._request(client, by_key[key], stop.wait)
 
                 # Its threads are daemons: an interrupted run does not wait for a server that hangs.
-                with ThreadPool(min(self.at_once, len(missing))) as pool, _stoppable(stop):
+                waits = announced_wait(f"{len(missing)} answers of {self.base_url}")
+                with ThreadPool(min(self.at_once, len(missing))) as pool, _stoppable(stop), waits:
                     for key, answer in _results(stop, pool.imap_unordered(answer_one, missing)):
                         answers[key] = store_answer(cache, key, answer)
         return [answers[key] for key in keys]

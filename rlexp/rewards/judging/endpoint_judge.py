@@ -238,7 +238,8 @@ class EndpointJudge(JudgeSpec):
         elif not valid:
             yield Problem(key, self.base_url, want)
         elif self.base_url.rstrip("/").endswith("/completions"):
-            remedy = "Leave /chat/completions out: it is added to the address."
+            address = self.base_url.rstrip("/").removesuffix("/completions").removesuffix("/chat")
+            remedy = f"The rest is added to the address: reward.base_url={address}"
             yield Problem(key, self.base_url, want, remedy)
 
     def _key_problems(self) -> Iterator[Problem]:
@@ -252,7 +253,7 @@ class EndpointJudge(JudgeSpec):
         elif not (value := os.environ.get(name, "").strip()) or not value.isascii():
             got = f"{name}, which {'holds letters that no key has' if value else 'is not set'}"
             want = "a variable that holds the endpoint's key"
-            yield Problem(key, got, want, f"Set it: export {name}=…")
+            yield Problem(key, got, want, f"Set it: export {name}=VALUE")
 
     def _request_problems(self) -> Iterator[Problem]:
         for name in RESERVED_FIELDS:

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rlexp.spec.checks.algo import algo_fits, algo_fits_model, reference_can_follow, vllm_is_there
+from rlexp.spec.checks.algo import (
+    adapter_is_trained,
+    algo_fits,
+    algo_fits_model,
+    reference_can_follow,
+    vllm_is_there,
+)
 from rlexp.spec.checks.algo_data import (
     algo_has_reward,
     data_feeds_algo,
@@ -62,4 +68,5 @@ CHECKS: list[tuple[tuple[str, ...], Callable[..., Problems]]] = [
     (("algo", "model"), algo_fits_model),
     (("algo", "hardware"), vllm_is_there),
     (("algo", "peft"), reference_can_follow),
+    (("algo", "peft"), adapter_is_trained),
 ]

@@ -41,6 +41,16 @@ def vllm_is_there(algo: AlgoSpec, hardware: HardwareSpec) -> Problems:
     return problems
 
 
+def adapter_is_trained(algo: AlgoSpec, peft: PeftSpec) -> Problems:
+    """Where the head's bare weight is read, an adapter on it would never be trained."""
+    modules = getattr(peft, "target_modules", None)
+    if algo.adapts_head or modules is None or "lm_head" not in modules:
+        return []
+    want = f"modules without lm_head, whose bare weight algo={algo.name} reads"
+    remedy = "Set peft.target_modules=all-linear."
+    return [Problem("peft.target_modules", str(modules), want, remedy)]
+
+
 def reference_can_follow(algo: AlgoSpec, peft: PeftSpec) -> Problems:
     """`sync_ref_model` moves a reference that is held in memory; not every run has one."""
     key, want = "algo.trl.sync_ref_model", "a reference in memory that can follow the policy"

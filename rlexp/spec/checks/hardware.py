@@ -29,7 +29,9 @@ def batch_divides(train: TrainSpec, hardware: HardwareSpec) -> Problems:
 def device_exists(hardware: HardwareSpec) -> Problems:
     if hardware.device == "cuda" and not cuda_capabilities():
         got = "cuda, but this machine shows no NVIDIA GPU"
-        return [Problem("hardware.device", got, "a device that is here", "Set hardware=auto.")]
+        return [
+            Problem("hardware.device", got, "a device that is here", "Set hardware.device=auto.")
+        ]
     many = hardware.processes > len(cuda_capabilities())
     if hardware.device == "cuda" and many:
         got, want = str(hardware.processes), f"at most {len(cuda_capabilities())}, one a GPU"

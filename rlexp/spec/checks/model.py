@@ -8,9 +8,9 @@ from pathlib import Path
 from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.checks.new_model import MADE_HERE
 from rlexp.spec.data import DataSpec
-from rlexp.spec.errors import Problem, Problems
+from rlexp.spec.errors import Problem, Problems, UserError
 from rlexp.spec.files.devices import likely_device
-from rlexp.spec.files.model_folder import is_adapter
+from rlexp.spec.files.model_folder import is_adapter, model_of_run
 from rlexp.spec.files.model_problems import folder_problems
 from rlexp.spec.files.registry_reference import is_registered
 from rlexp.spec.files.rounding import rounding_problems
@@ -29,9 +29,16 @@ def model_is_there(model: ModelSpec) -> Problems:
     if model.path.partition(":")[0] == "builtin":
         wrong = model.path not in MADE_HERE
         return [Problem("model.path", model.path, " or ".join(MADE_HERE))] if wrong else []
+    try:
+        path = model_of_run(model.path, "model.path") or path
+    except UserError as error:
+        return list(error.problems)
     looks_local = model.path.startswith(("/", ".", "~")) or model.path.count("/") > 1
     if not path.exists():
-        remedy = "Give the path of a folder that save_pretrained wrote, or a hub id owner/name."
+        remedy = (
+            "Give the path of a folder that save_pretrained wrote, a run's folder or name, or a "
+            "hub id owner/name."
+        )
         return [Problem("model.path", model.path, "a folder", remedy)] if looks_local else []
     if not (path / "config.json").is_file() and not is_adapter(path):
         return [

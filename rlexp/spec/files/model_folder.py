@@ -1,12 +1,14 @@
 """Models that a run or somebody else saved, looked at without loading them.
 
-A model is named by its folder, by the folder of a run (its `model/` is meant), by `run:` and the id
-of a run below the current folder, by `registry:` and its name in MLflow's registry, or by a hub id.
+A model is named by its folder, by a run (its `model/` is meant: the run's folder, or the name or id
+of one below the current folder, with `run:` before it or not), by `registry:` and its name in
+MLflow's registry, or by a hub id.
 """
 
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.registry_reference import Reference, is_registered
 
 RUNS = ("outputs/*/*/card.json", "multirun/*/*/card.json")
+SHORTEST_ID = 4
+"""Characters of an id that can name a run."""
 
 
 def saved_path(path: str, key: str) -> str:
@@ -25,19 +29,54 @@ def saved_path(path: str, key: str) -> str:
     if is_registered(path):
         Reference.parse(path, key)
         return path
-    run = path.removeprefix("run:")
-    folder = _run_folder(run, key) if run != path else Path(path).expanduser()
+    if (of_run := model_of_run(path, key)) is not None:
+        return str(of_run)
+    folder = Path(path).expanduser()
     is_hub_id = path.count("/") == 1 and not path.startswith(("/", ".", "~"))
     if not folder.is_dir():
         if is_hub_id:
             return path
-        remedy = "Give a model's folder, a run's folder, run:ID, registry:NAME or a hub id."
+        remedy = "Give a model's folder, a run's folder, name or id, registry:NAME or a hub id."
         raise UserError(Problem(key, f"{path}, which is not there", "a folder", remedy))
-    inside = [place for place in (folder, folder / "model") if _config_file(place).is_file()]
-    if not inside:
-        remedy = "Did the run finish? Its model/ is written at its end."
+    if not _config_file(folder).is_file():
+        remedy = f"Give a folder that save_pretrained wrote: {key}=FOLDER"
         raise UserError(Problem(key, f"{folder}, without a model", "a model's folder", remedy))
-    return str(inside[0].resolve())
+    return str(folder.resolve())
+
+
+def model_of_run(path: str, key: str) -> Path | None:
+    """Return the folder of the model that a run left; None where the path names no run.
+
+    Args:
+        path: a run's folder, or the name or id of a finished run in `outputs/` or `multirun/`; of
+            several runs of one name the newest is meant.
+        key: of the config, for the error.
+
+    Raises:
+        UserError: a run without a model, or `run:` and what names no run.
+    """
+    run = Path(path).expanduser()
+    if run.is_dir():
+        if _config_file(run).is_file() or not (run / "config.yaml").is_file():
+            return None
+    elif path.startswith("run:") or "/" not in path:
+        named = _named_run(path.removeprefix("run:"))
+        if named is None and path.startswith("run:"):
+            got = f"{path}, which names no finished run here"
+            remedy = "`python -m rlexp ls` lists the runs; or give the run's folder."
+            want = "the name or id of a run in outputs/ or multirun/"
+            raise UserError(Problem(key, got, want, remedy))
+        if named is None:
+            return None
+        run = named
+    else:
+        return None
+    model = run / "model"
+    if not _config_file(model).is_file():
+        got = f"{path}, a run without a model: it is written at the run's end"
+        remedy = f"Let it end: python -m rlexp resume {shlex.quote(str(run))}"
+        raise UserError(Problem(key, got, "a run that has ended", remedy))
+    return model.resolve()
 
 
 def saved_config(folder: Path) -> dict[str, Any]:
@@ -66,12 +105,14 @@ def _config_file(folder: Path) -> Path:
     return folder / ("adapter_config.json" if is_adapter(folder) else "config.json")
 
 
-def _run_folder(run: str, key: str) -> Path:
-    cards = [card for pattern in RUNS for card in sorted(Path().glob(pattern))]
-    known = {json.loads(card.read_text(encoding="utf-8"))["run_id"]: card.parent for card in cards}
-    folders = [place for run_id, place in known.items() if run and run_id.startswith(run)]
-    if len(folders) == 1:
-        return folders[0]
-    got = f"run:{run}, the beginning of {len(folders)} of the {len(known)} finished runs here"
-    remedy = "Type it in the folder where the run was started, or give the run's folder."
-    raise UserError(Problem(key, got, "the id of one run in outputs/ or multirun/", remedy))
+def _named_run(word: str) -> Path | None:
+    """Return the newest run here of a name or of an id's beginning; those with a model first."""
+    named: list[Path] = []
+    cards = [card for pattern in RUNS for card in Path().glob(pattern)]
+    for card in sorted(cards, key=lambda card: card.stat().st_mtime, reverse=True):
+        content = json.loads(card.read_text(encoding="utf-8"))
+        is_id = len(word) >= SHORTEST_ID and str(content["run_id"]).startswith(word)
+        if word == content["name"] or is_id:
+            named.append(card.parent)
+    whole = [run for run in named if _config_file(run / "model").is_file()]
+    return next(iter([*whole, *named]), None)

@@ -24,6 +24,7 @@ from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.mlflow_writer import MlflowWriter
 from rlexp.tracking.spool.spool import Event, UploadState, read_events
 from rlexp.tracking.store.connection import Store, connect, prepare_environment, resolve
+from rlexp.tracking.store.explanations import explained
 
 _METRICS_A_CALL = 1000
 
@@ -45,6 +46,8 @@ def cause_of(error: BaseException) -> str:
     while inner := error.__cause__ or error.__context__:
         error = inner
     text = redacted(str(error)).strip()
+    if words := explained(text):
+        return words
     return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no message'}"[:300]
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from rlexp.runtime.waiting import announced_wait
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.dead_runs import close_dead_runs
 from rlexp.tracking.spool.shipper import FilesDeferred, Shipper, cause_of
@@ -63,7 +64,8 @@ class Uploader:
     def stop(self, patience: float) -> str | None:
         """Send what is left, for some seconds; return what is wrong and what to do about it."""
         self._stopping.set()
-        self._thread.join(patience)
+        with announced_wait(f"MLflow at {self._address}, to take what is left"):
+            self._thread.join(patience)
         # Whoever sends the rest later must be alone with it.
         self._gave_up.set()
         unsent = self._shipper.pending()

@@ -19,14 +19,14 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.secrets import redacted
-from rlexp.tracking.store.schema import ensure_tables
+from rlexp.tracking.store.schema import ensure_tables, sqlite_path, sqlite_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 KEY = "tracking.uri"
 WANTED = "sqlite:///FILE, http(s)://HOST:PORT, a data base that MLflow knows, or null"
-REMEDY = "Set tracking.uri=sqlite:///mlflow.db for a file here, or tracking=none."
+REMEDY = "Set tracking.uri=sqlite:///mlflow.db for a file here, or tracking.uri=null."
 
 _DATABASES = ("postgresql", "mysql", "mssql")
 _EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
@@ -89,7 +89,7 @@ def resolve(uri: str, base: Path | None = None) -> str:
     scheme = parts.scheme.partition("+")[0]
     if scheme == "sqlite":
         path = _database_path(uri, base or Path.cwd())
-        return f"sqlite:///{path}" + (f"?{parts.query}" if parts.query else "")
+        return sqlite_uri(path) + (f"?{parts.query}" if parts.query else "")
     try:
         is_complete = bool(parts.hostname) and (parts.port is None or parts.port > 0)
         has_sockets = "host" in parse_qs(parts.query)  # a folder of them
@@ -110,7 +110,7 @@ def _database_path(uri: str, base: Path) -> Path:
     if parts.netloc or not parts.path.strip("/"):
         wanted = "sqlite:///FILE, with three slashes before the path"
         raise UserError(Problem(KEY, redacted(uri), wanted, REMEDY))
-    path = base.absolute() / Path(parts.path[1:]).expanduser()
+    path = base.absolute() / sqlite_path(uri).expanduser()
     if not path.parent.is_dir():
         remedy = f"Make the folder (mkdir -p {shlex.quote(str(path.parent))}) or mend the path."
         raise UserError(Problem(KEY, uri, f"a folder that exists, not {path.parent}", remedy))
@@ -192,7 +192,7 @@ def _artifact_location(uri: str, experiment: str) -> str | None:
     scheme = parts.scheme.partition("+")[0]
     if scheme not in ("sqlite", *_DATABASES):
         return None
-    home = Path(parts.path[1:]).parent if scheme == "sqlite" else Path.cwd()
+    home = sqlite_path(uri).parent if scheme == "sqlite" else Path.cwd()
     return (home / "mlartifacts" / quote(experiment, safe=" ")).as_uri()
 
 
@@ -208,9 +208,9 @@ def _find_or_create_experiment(client: MlflowClient, name: str, location: str | 
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
             experiment = client.get_experiment_by_name(name)  # another run was faster
-    if experiment is None or experiment.lifecycle_stage != "active":
-        remedy = "restore it, or set tracking.experiment to another name"
-        raise RuntimeError(f"the experiment {name!r} was deleted: {remedy}")
+    assert experiment is not None  # it has just been made, by whomever
+    if experiment.lifecycle_stage != "active":
+        raise RuntimeError(f"the experiment {experiment.experiment_id} was deleted")
     for key, value in (_EXPERIMENT_KIND, (SAVED_VIEW, saved_view_as_json())):
         if key not in experiment.tags:
             client.set_experiment_tag(experiment.experiment_id, key, value)

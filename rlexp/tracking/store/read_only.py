@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from rlexp.runtime.waiting import announced_wait
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.store.connection import KEY, prepare_environment
+from rlexp.tracking.store.explanations import explained
+from rlexp.tracking.store.schema import sqlite_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -64,7 +67,8 @@ def store_errors(uri: str) -> Iterator[None]:
     from sqlalchemy.exc import DBAPIError
 
     try:
-        yield
+        with announced_wait(f"MLflow at {redacted(uri)}"):
+            yield
     except (MlflowException, RequestException, DBAPIError) as error:
         if getattr(error, "error_code", None) in _REQUEST_ERRORS:
             raise
@@ -86,7 +90,8 @@ def query_sqlite(uri: str, path: Path, query: str, *values: Any) -> list[Any]:
 
 def unreachable_error(uri: str, error: Exception) -> UserError:
     """Return the error for a store that does not answer, or not as a store."""
-    cause = redacted(str(error)).strip().partition("\n")[0][:300]
+    text = redacted(str(error)).strip()
+    cause = explained(text) or text.partition("\n")[0][:300]
     got = f"{redacted(uri)}, which does not answer: {cause}"
     remedy = "Start the server, mend the address, or name another one with tracking.uri=…"
     return UserError(Problem(KEY, got, "a tracking store that answers", remedy))
@@ -94,7 +99,7 @@ def unreachable_error(uri: str, error: Exception) -> UserError:
 
 def sqlite_file(uri: str) -> Path:
     """Return the SQLite file of an address. Raises `UserError` if it is none of MLflow's."""
-    path = Path(urlsplit(uri).path[1:])
+    path = sqlite_path(uri)
     if not path.exists():
         wanted = f"a store that is there: no run has been tracked in {path} yet"
         raise UserError(Problem(KEY, uri, wanted, f"{FIRST_RUN}, or name one: tracking.uri=…"))

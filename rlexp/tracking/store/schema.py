@@ -7,13 +7,14 @@ leave a data base that none of them takes any more.
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from rlexp.tracking.secrets import redacted
 
@@ -23,6 +24,24 @@ _CREATE = "from mlflow import MlflowClient; MlflowClient().search_experiments(ma
 _MAKING_TABLES = 0x726C657870  # key of PostgreSQL's advisory lock
 
 _NETWORK_DISKS = ("nfs", "cifs", "smb", "lustre", "beegfs", "fuse.sshfs", "9p", "gpfs")
+
+
+def sqlite_uri(path: Path) -> str:
+    """Return the address of a SQLite file; what would mean something in it is quoted.
+
+    >>> sqlite_uri(Path("/runs/50% #1?/my store.db"))
+    'sqlite:////runs/50%25 %231%3F/my store.db'
+    """
+    return f"sqlite:///{re.sub('[%?#]', lambda match: quote(match[0]), str(path))}"
+
+
+def sqlite_path(uri: str) -> Path:
+    """Return the file of a `sqlite:///` address.
+
+    >>> sqlite_path("sqlite:////runs/50%25 %231%3F/my store.db?timeout=9")
+    PosixPath('/runs/50% #1?/my store.db')
+    """
+    return Path(unquote(urlsplit(uri).path[1:]))
 
 
 @contextmanager
@@ -36,7 +55,7 @@ def ensure_tables(uri: str) -> Iterator[None]:
     if scheme == "sqlite":
         from filelock import FileLock
 
-        database = Path(parts.path[1:])
+        database = sqlite_path(uri)
         with FileLock(database.with_name(f".{database.name}.lock")):
             if not database.exists():
                 _make_database(database)
@@ -60,7 +79,7 @@ def _make_database(database: Path) -> None:
     """Make the tables elsewhere and move the file into place: a kill half-way leaves no ruin."""
     draft = database.with_name(f".{database.name}.new")
     draft.unlink(missing_ok=True)
-    _make_tables(f"sqlite:///{draft}", database.parent)
+    _make_tables(sqlite_uri(draft), database.parent)
     draft.replace(database)
     if not _on_network_disk(database):
         # Halves the cost of a write, and the UI can read meanwhile; unsafe over a network.
