@@ -70,7 +70,7 @@ class Command:
     def _checked(self, loader: ConfigLoader) -> tuple[list[str], list[Override]]:
         """Add what is wrong to the problems; return all keys, and the overrides of values."""
         of_run = [o for o in self.parsed if not o.is_hydra_override()]
-        groups = [o for o in of_run if self._is_group(loader, o.key_or_group)]
+        groups = [o for o in of_run if loader.get_group_options(o.key_or_group.partition("@")[0])]
         values = [o for o in of_run if o not in groups]
         groups = [o for o in groups if self._choice_exists(loader, o)]
         groups = [o for o in groups if self._register_models(o, groups, values)]
