@@ -12,13 +12,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from rlexp.algos.common.trl import OWNED, Training, trl_arguments, trl_trainer
-from rlexp.spec.algo import PairAlgo, TrainerLike, TrlField
+from rlexp.spec.algo import PairAlgo, RowFormat, TrainerLike, TrlField
 from rlexp.spec.data import KIND_COLUMNS
 
 
 class Cpo(PairAlgo):
     """A policy trained on pairs without a reference."""
 
+    row_format: ClassVar[RowFormat] = "joined_pairs"
     trl_config: ClassVar[tuple[str, str]] = ("experimental/cpo/cpo_config.py", "CPOConfig")
     owned: ClassVar[dict[str, str]] = OWNED
 

@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from rlexp.algos.common.trl import OWNED, Training, trl_arguments, trl_trainer
-from rlexp.spec.algo import AlgoSpec, PreferenceSampling, TrainerLike, TrlField
+from rlexp.spec.algo import AlgoSpec, PreferenceSampling, RowFormat, TrainerLike, TrlField
 from rlexp.spec.data import KIND_COLUMNS, Kind
 from rlexp.spec.errors import Problem
 from rlexp.spec.hardware import HardwareSpec
@@ -26,6 +26,7 @@ class Kto(AlgoSpec):
     """A policy trained on answers labelled good or bad."""
 
     needs: ClassVar[Kind] = "unpaired"
+    row_format: ClassVar[RowFormat] = "labelled"
     adapts_head: ClassVar[bool] = False
     trl_config: ClassVar[tuple[str, str]] = ("trainer/kto_config.py", "KTOConfig")
     owned: ClassVar[dict[str, str]] = OWNED

@@ -14,12 +14,13 @@ from pydantic import Field
 
 from rlexp.algos.common.rollouts import longest_sequence, rollout_arguments, with_rollouts
 from rlexp.algos.common.trl import OWNED_OF_ROLLOUTS, Training, trl_trainer
-from rlexp.spec.algo import RolloutAlgo, TrainerLike, TrlField
+from rlexp.spec.algo import RolloutAlgo, RowFormat, TrainerLike, TrlField
 
 
 class OnlineDpo(RolloutAlgo):
     """DPO on pairs that the policy samples and the reward judges while it trains."""
 
+    row_format: ClassVar[RowFormat] = "bare_prompts"
     trl_config: ClassVar[tuple[str, str]] = (
         "experimental/online_dpo/online_dpo_config.py",
         "OnlineDPOConfig",

@@ -12,13 +12,14 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from rlexp.algos.common.trl import OWNED, Training, trl_arguments, trl_trainer
-from rlexp.spec.algo import PairAlgo, TrainerLike, TrlField
+from rlexp.spec.algo import PairAlgo, RowFormat, TrainerLike, TrlField
 from rlexp.spec.data import KIND_COLUMNS
 
 
 class Orpo(PairAlgo):
     """Supervised fine-tuning on chosen answers that pushes away from rejected ones as well."""
 
+    row_format: ClassVar[RowFormat] = "joined_pairs"
     trl_config: ClassVar[tuple[str, str]] = ("experimental/orpo/orpo_config.py", "ORPOConfig")
     owned: ClassVar[dict[str, str]] = OWNED
 

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from rlexp.algos.common.trl import OWNED, Training, trl_arguments, trl_trainer
-from rlexp.spec.algo import PairAlgo, TrainerLike, TrlField
+from rlexp.spec.algo import PairAlgo, RowFormat, TrainerLike, TrlField
 from rlexp.spec.data import KIND_COLUMNS
 from rlexp.spec.model_kind import Head
 
@@ -19,6 +19,7 @@ from rlexp.spec.model_kind import Head
 class RewardModel(PairAlgo):
     """A model that scores texts; its card tells how often it puts held-out pairs in order."""
 
+    row_format: ClassVar[RowFormat] = "scored_pairs"
     trl_config: ClassVar[tuple[str, str]] = ("trainer/reward_config.py", "RewardConfig")
     head: ClassVar[Head] = "reward"
     owned: ClassVar[dict[str, str]] = {

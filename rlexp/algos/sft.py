@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from rlexp.algos.common.trl import OWNED, Training, trl_arguments, trl_trainer
-from rlexp.spec.algo import AlgoSpec, TrainerLike, TrlField
+from rlexp.spec.algo import AlgoSpec, RowFormat, TrainerLike, TrlField
 from rlexp.spec.data import KIND_COLUMNS, Kind
 
 
@@ -15,6 +15,7 @@ class Sft(AlgoSpec):
     """Cross-entropy on the completions of demonstrations."""
 
     needs: ClassVar[Kind] = "demonstrations"
+    row_format: ClassVar[RowFormat] = "demonstrations"
     trl_config: ClassVar[tuple[str, str]] = ("trainer/sft_config.py", "SFTConfig")
     owned: ClassVar[dict[str, str]] = OWNED
 

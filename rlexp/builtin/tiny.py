@@ -35,6 +35,12 @@ def ensure_tiny_model(
     return make_once(folder, make, _complete, family="tiny")
 
 
+def made_tiny_model() -> Path | None:
+    """Return the folder of the usual tiny model; None where the cache does not hold it yet."""
+    folder = cache_folder() / "models" / f"tiny-{_fingerprint(Recipe())}"
+    return folder if _complete(folder) else None
+
+
 def _fingerprint(recipe: Recipe) -> str:
     """Return a name of all that makes the model; some texts stand for how rules become texts."""
     texts = [review.text for review in grammar.sample_reviews(20, seed=0)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -40,6 +40,8 @@ class Splits:
     """The held-out rows with their answers, in the same order, where these are pairs; else none."""
     heldout_labelled: list[Row]
     """The same where the answers are labelled."""
+    heldout_demonstrations: list[Row]
+    """The same where they are demonstrations."""
     corpus: Callable[[], list[str]] = field(compare=False, repr=False)
     """The training texts, as `texts` has the held-out ones; where the data has prompts only, these:
     what a new model's tokenizer is trained on."""
@@ -51,6 +53,12 @@ class Splits:
     """Of all rows, before `max_rows`: 32 hex digits of SHA-256."""
     notes: list[str]
     """What was done to the rows, in words for the card."""
+    places: Mapping[int, str] = field(default_factory=dict, compare=False, repr=False)
+    """Where the rows stand, by `id` of their prompts: what is made of a row keeps its prompt."""
+
+    def place_of(self, row: Row) -> str:
+        """Return where a row stands, as `file:line`; the source's name where that is not known."""
+        return self.places.get(id(row["prompt"]), self.source)
 
 
 def load_data(data: DataSpec, needs: Kind) -> Splits:
@@ -89,12 +97,20 @@ def load_data(data: DataSpec, needs: Kind) -> Splits:
         references=[_good_answer(row) for row in heldout],
         heldout_pairs=heldout if kind == "pairs" else [],
         heldout_labelled=heldout if kind == "unpaired" else [],
+        heldout_demonstrations=heldout if kind == "demonstrations" else [],
         corpus=lambda: [_full_text(row, data) or plain_text(row["prompt"]) for row in source_rows],
         texts=[text for row in heldout if (text := _full_text(row, data)) is not None],
         source=rows.source,
         digest=digest,
         notes=[*rows.notes, *notes, *(warning for warning in warnings if warning)],
+        places=_places(rows),
     )
+
+
+def _places(rows: Rows) -> dict[int, str]:
+    placed = [*zip(rows.train, rows.places, strict=False)]
+    placed += zip(rows.heldout or (), rows.heldout_places, strict=False)
+    return {id(row["prompt"]): place for row, place in placed}
 
 
 def _good_answer(row: Row) -> Text | None:

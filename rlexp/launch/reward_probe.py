@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rlexp.data.load import load_data
-from rlexp.models.load import has_own_template, load_policy
+from rlexp.models.load import load_policy
 from rlexp.models.locate import fetch, model_folder
-from rlexp.models.tokenizer import frames_as_chat
+from rlexp.models.tokenizer import frames_as_chat, has_own_template
 from rlexp.probing.before_training import held_out_material
 from rlexp.probing.earnings import RewardProbe
 from rlexp.probing.material import END_TOKEN

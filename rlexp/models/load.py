@@ -10,7 +10,7 @@ from rlexp.models.locate import FolderOf, local_folder, model_folder
 from rlexp.models.memory import available_bytes, full_training_bytes, parameter_count
 from rlexp.models.padding.treatment import PaddingTreatment
 from rlexp.models.policy import Policy, adapter_config, hide_router_losses, load_weights
-from rlexp.models.tokenizer import PLAIN, frames_as_chat, load_tokenizer
+from rlexp.models.tokenizer import ModelTokenizer
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.devices import has_bf16
 from rlexp.spec.files.model_folder import vocabulary
@@ -35,6 +35,7 @@ def load_policy(
     progress: Callable[[int, int, float], None],
     folder_of: FolderOf = local_folder,
     corpus: Callable[[], Sequence[str]] | None = None,
+    reader: ModelTokenizer | None = None,
 ) -> Policy:
     """The policy of a run on a torch device.
 
@@ -45,6 +46,7 @@ def load_policy(
         progress: told of each step while the embedded model is made.
         folder_of: as `local_folder`.
         corpus: gives the texts that a new model's tokenizer is trained on.
+        reader: the model's tokenizer, where it has been loaded.
 
     Raises:
         TypeError: a new model without a corpus.
@@ -58,7 +60,9 @@ def load_policy(
     else:
         folder = _new_model(spec, corpus(), notes)
     peft = _choose_adapter(spec, folder, device, notes)
-    tokenizer = load_tokenizer(spec.model, folder)
+    reader = reader or ModelTokenizer.load(spec.model, folder)
+    tokenizer = reader.tokenizer
+    notes += reader.notes
     quantization = _four_bits(peft) if isinstance(peft, QloraPeft) else None
     whole = isinstance(peft, NoPeft) and spec.algo.trains
     if whole and (problems := rounding_problems(spec.algo.learning_rate, spec.model)):
@@ -73,13 +77,12 @@ def load_policy(
         raise UserError(Problem("model.tokenizer", got, "the model's own tokenizer (null)"))
     getattr(model, KINDS[head].padding).pad_token_id = tokenizer.pad_token_id
     padding = _padding(spec, model, notes) if KINDS[head].writes else PaddingTreatment()
-    had_template = spec.model.chat_template is not None or has_own_template(folder)
     return Policy(
         model=model,
         tokenizer=tokenizer,
         folder=folder,
         spec=spec.model,
-        chat=frames_as_chat(spec.model, had_template),
+        chat=reader.chat,
         adapter=None if isinstance(peft, NoPeft) else adapter_config(peft, head),
         learning_rate_factor=1.0 if isinstance(peft, NoPeft) else peft.learning_rate_factor,
         notes=notes,
@@ -168,12 +171,3 @@ def _four_bits(peft: QloraPeft) -> BitsAndBytesConfig:
         bnb_4bit_use_double_quant=peft.double_quant,
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
-
-
-def has_own_template(folder: Path) -> bool:
-    """Return whether the tokenizer in a folder brought a chat template of its own."""
-    template = folder / "chat_template.jinja"
-    if template.is_file():
-        return template.read_text(encoding="utf-8") != PLAIN  # lent by an earlier run
-    config = folder / "tokenizer_config.json"
-    return config.is_file() and '"chat_template"' in config.read_text(encoding="utf-8")

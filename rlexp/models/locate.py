@@ -67,6 +67,18 @@ def model_folder(
     return merged_weights(folder, folder_of(base, revision, "model.path"))
 
 
+def made_folder(model: ModelSpec, folder_of: FolderOf) -> Path | None:
+    """Return `model_folder` where it is there already; None where it is yet to be made."""
+    if model.path == "builtin:tiny":
+        from rlexp.builtin import tiny
+
+        return tiny.made_tiny_model()
+    if model.path.startswith("builtin:"):
+        return None
+    folder = folder_of(model.path, model.revision, "model.path", model.trust_remote_code)
+    return None if is_adapter(folder) else folder
+
+
 def fetch(model: ModelSpec, folder_of: FolderOf, heads: Iterable[Head]) -> None:
     """Have the files of a model here, whole; what rlexp makes itself is made later.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlexp.models.tokenizer import encode_prompts
 from rlexp.spec.algo import VllmSpec
 from rlexp.spec.model import ModelSpec
 from rlexp.spec.model_kind import KINDS, Head
@@ -69,17 +70,7 @@ class Policy:
 
     def encode(self, prompts: Sequence[Text]) -> list[list[int]]:
         """Token ids of each prompt; conversations go through the chat template."""
-        texts = [prompt for prompt in prompts if isinstance(prompt, str)]
-        if len(texts) == len(prompts):
-            return self.tokenizer(texts)["input_ids"] if texts else []
-        return [
-            self.tokenizer(prompt)["input_ids"]
-            if isinstance(prompt, str)
-            else self.tokenizer.apply_chat_template(
-                prompt, add_generation_prompt=True, tokenize=True, return_dict=True
-            )["input_ids"]
-            for prompt in prompts
-        ]
+        return encode_prompts(self.tokenizer, prompts)
 
     def complete(
         self,

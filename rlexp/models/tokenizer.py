@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rlexp.models.appended_tokens import stop_appending
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.files.end_tokens import declared_end_tokens
+from rlexp.spec.files.model_folder import saved_config
+from rlexp.spec.files.positions import position_limit
 from rlexp.spec.model import ModelSpec
+from rlexp.spec.text import Text
 
 PLAIN = (
     "{% for message in messages %}"
@@ -26,8 +33,68 @@ CHATML = (
 """OpenAI's ChatML; its markers must be tokens of the vocabulary to mean anything."""
 
 
-def load_tokenizer(model: ModelSpec, folder: Path) -> Any:
+@dataclass(frozen=True)
+class ModelTokenizer:
+    """A model's tokenizer, with what its folder says of how it reads and writes.
+
+    Attributes:
+        tokenizer: of transformers; pads on the left, has a chat template.
+        chat: whether plain prompts are framed as a chat.
+        has_template: whether the chat template is the model's or the user's, not one that is lent.
+        end_token_ids: every token that ends an answer.
+        positions: most tokens that the model reads; None without a limit.
+        notes: what was done to the tokenizer, in words for the card.
+    """
+
+    tokenizer: Any
+    chat: bool
+    has_template: bool
+    end_token_ids: list[int]
+    positions: int | None
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def load(cls, model: ModelSpec, folder: Path) -> ModelTokenizer:
+        """Return that of a model whose files are in a folder; its weights are not looked at.
+
+        Raises:
+            UserError: as `load_tokenizer` does.
+        """
+        notes: list[str] = []
+        tokenizer = load_tokenizer(model, folder, notes)
+        has_template = model.chat_template is not None or has_own_template(folder)
+        ends = dict.fromkeys([tokenizer.eos_token_id, *declared_end_tokens(folder)])
+        positions = position_limit(saved_config(folder))
+        chat = frames_as_chat(model, has_template)
+        return cls(tokenizer, chat, has_template, list(ends), positions, notes)
+
+    def encode(self, prompts: Sequence[Text]) -> list[list[int]]:
+        """Return the token ids of each prompt, as `encode_prompts` does."""
+        return encode_prompts(self.tokenizer, prompts)
+
+
+def encode_prompts(tokenizer: Any, prompts: Sequence[Text]) -> list[list[int]]:
+    """Return the token ids of each prompt; conversations go through the chat template."""
+    texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+    if len(texts) == len(prompts):
+        return tokenizer(texts)["input_ids"] if texts else []
+    return [
+        tokenizer(prompt)["input_ids"]
+        if isinstance(prompt, str)
+        else tokenizer.apply_chat_template(
+            prompt, add_generation_prompt=True, tokenize=True, return_dict=True
+        )["input_ids"]
+        for prompt in prompts
+    ]
+
+
+def load_tokenizer(model: ModelSpec, folder: Path, notes: list[str] | None = None) -> Any:
     """The tokenizer: pads on the left, has an end and a padding token, and a chat template.
+
+    Args:
+        model: which tokens and template are asked for.
+        folder: of the model.
+        notes: where what was changed is added.
 
     Raises:
         UserError: a named token or template that the tokenizer cannot take.
@@ -46,6 +113,8 @@ def load_tokenizer(model: ModelSpec, folder: Path) -> Any:
         tokenizer.pad_token = _known_token(tokenizer, model.pad_token, "model.pad_token")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if (appended := stop_appending(tokenizer)) and notes is not None:
+        notes.append(f"the tokenizer appended {appended} to every text, prompts too: not any more")
     template = _template(model, tokenizer)
     if template is not None:
         tokenizer.chat_template = template
@@ -73,3 +142,12 @@ def _template(model: ModelSpec, tokenizer: Any) -> str | None:
     if model.chat_template is not None:
         return Path(model.chat_template).expanduser().read_text(encoding="utf-8")
     return None if tokenizer.chat_template else PLAIN
+
+
+def has_own_template(folder: Path) -> bool:
+    """Return whether the tokenizer in a folder brought a chat template of its own."""
+    template = folder / "chat_template.jinja"
+    if template.is_file():
+        return template.read_text(encoding="utf-8") != PLAIN  # lent by an earlier run
+    config = folder / "tokenizer_config.json"
+    return config.is_file() and '"chat_template"' in config.read_text(encoding="utf-8")

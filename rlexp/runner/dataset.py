@@ -17,11 +17,13 @@ from rlexp.data.derived.label_pairs import label_pairs
 from rlexp.data.derived.preference_sampling import sample_rows
 from rlexp.data.load import Splits
 from rlexp.data.prompt_templates import frame
+from rlexp.data.rendering.learnable import keep_learnable
+from rlexp.data.rendering.lengths import no_prompt_left, over_prompt_note
 from rlexp.models.policy import Policy
 from rlexp.runner.parts import RunParts
 from rlexp.runtime.collective import broadcast, compute_on_first
 from rlexp.scoring import Scorer
-from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.errors import UserError
 from rlexp.spec.model_kind import ModelKind
 from rlexp.spec.policy import Completion
 from rlexp.spec.reward import Text, Value
@@ -57,24 +59,41 @@ class DatasetBuilder:
         return self._cached_rows("heldout.jsonl", prompts, "held out: ")
 
     def training_rows(self) -> Rows:
-        """Return rows of the kind that the algorithm needs, framed for the model."""
+        """Return rows of the kind that the algorithm needs, framed for the model.
+
+        Raises:
+            UserError: `algo.max_length` leaves nothing of them.
+        """
+        rows, places = self._needed_rows()
+        kept, notes = keep_learnable(rows, self.spec, self.policy.tokenizer, places.__getitem__)
+        self.recorder.notes += notes
+        return kept
+
+    def _needed_rows(self) -> tuple[Rows, list[str]]:
+        """Return rows and where they stand; those that are made, not read, are numbered."""
         spec, splits = self.spec, self.splits
-        rows = self._framed(splits.train)
+        rows, places = self._framed_with_places(splits.train, self.recorder.notes)
         if splits.kind == spec.algo.needs:
             if splits.kind == "unpaired" and spec.reward.scores_anything:
                 self.recorder.notes.append(compute_on_first(lambda: self._agreement(rows)))
-            return rows
+            return rows, places
         if pairs_are_matched(spec.algo, spec.data):
             wanted = spec.train.max_steps * spec.train.batch_size
-            pairs, note = label_pairs(rows, spec.seed, wanted)
+            made, note = label_pairs(rows, spec.seed, wanted)
             self.recorder.notes.append(note)
-            return pairs
-        return self._cached_rows(f"{spec.algo.needs}.jsonl", self._as_many_as_needed(rows))
+        else:
+            name = f"{spec.algo.needs}.jsonl"
+            made = self._cached_rows(name, self._as_many_as_needed(rows))
+        return made, [f"row {number}" for number in range(1, len(made) + 1)]
 
     def _framed(self, rows: Rows, *, told: bool = True) -> Rows:
+        return self._framed_with_places(rows, self.recorder.notes if told else [])[0]
+
+    def _framed_with_places(self, rows: Rows, notes: list[str]) -> tuple[Rows, list[str]]:
         framed = frame(rows, self.spec.data, self.policy.chat)
-        notes = self.recorder.notes if told else []
-        return _short_enough([framed], [self.policy], self.spec, notes)[0]
+        kept = _short_enough([framed], [self.policy], self.spec, notes)
+        places = [self.splits.place_of(row) for row in compress(rows, kept)]
+        return list(compress(framed, kept)), places
 
     def _cached_rows(self, name: str, prompts: Rows, prefix: str = "") -> Rows:
         """Return rows that are sampled once for all attempts at a run.
@@ -155,23 +174,21 @@ def shared_prompts(
 ) -> list[Rows]:
     """Return the held-out prompts as each policy reads them: those short enough for all."""
     framed = [frame(splits.heldout, spec.data, policy.chat) for policy in policies]
-    return _short_enough(framed, policies, spec, notes)
+    kept = _short_enough(framed, policies, spec, notes)
+    return [list(compress(rows, kept)) for rows in framed]
 
 
 def _short_enough(
     framed: Sequence[Rows], policies: Sequence[Policy], spec: RunSpec, notes: list[str]
-) -> list[Rows]:
-    """Return the rows, framed for each policy, whose prompts are short enough for all of them."""
-    limit = spec.data.max_prompt_length
+) -> list[bool]:
+    """Return which rows, framed for each policy, have prompts that are short enough for all."""
     longest = [0] * len(framed[0])
     for rows, policy in zip(framed, policies, strict=True):
         lengths = [len(ids) for ids in policy.encode([row["prompt"] for row in rows])]
-        if all(length > limit for length in lengths):
-            got = f"{limit} tokens; the shortest prompt has {min(lengths)}"
-            want = "a limit that some prompts pass"
-            raise UserError(Problem("data.max_prompt_length", got, want))
+        if problems := no_prompt_left(lengths, spec):
+            raise UserError(problems)
         longest = [max(pair) for pair in zip(longest, lengths, strict=True)]
-    if dropped := sum(length > limit for length in longest):
-        notes.append(f"{dropped} prompts longer than {limit} tokens were left out")
-    kept = [length <= limit for length in longest]
-    return [list(compress(rows, kept)) for rows in framed]
+    kept = [length <= spec.data.max_prompt_length for length in longest]
+    if dropped := kept.count(False):
+        notes.append(over_prompt_note(dropped, spec))
+    return kept

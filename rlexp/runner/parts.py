@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 from rlexp.config.stored import read_config
 from rlexp.data.load import Splits, load_data
 from rlexp.data.perplexity_texts import with_texts_of
-from rlexp.models.locate import fetch, local_folder
+from rlexp.data.rendering.row_report import check_rows
+from rlexp.models.locate import fetch, local_folder, made_folder
+from rlexp.models.tokenizer import ModelTokenizer
 from rlexp.registry.versions import find_version
 from rlexp.runner.checks.reward_rows import check_reward_rows
 from rlexp.runner.error_messages import explain_failures, explain_full_disk
@@ -61,10 +63,15 @@ class RunParts:
     card: CardWriter | None
     """The first process's, with its recorder and guards; None in the others."""
     stack: ExitStack
+    reader: ModelTokenizer | None
+    """The model's tokenizer, by which rows are checked; None where the model is yet to be made."""
 
     def load(self, kind: ModelKind) -> Policy:
         """Load the run's policy, with what algorithm and rewards bring along; people are told."""
         policy = self.load_policy(kind, self.spec.model, self._prepare_components)
+        if self.reader is None:
+            self.reader = ModelTokenizer.load(self.spec.model, policy.folder)
+            tell(self.recorder, check_rows(self.spec, self.splits, self.reader))
         self.recorder.notes += [*policy.notes, *self.spec.reward.notes()]
         self.recorder.provenance(**resolved_settings(self.spec, policy))
         return policy
@@ -85,6 +92,7 @@ class RunParts:
                 lambda step, steps, loss: advance(step, steps, f"loss {loss:.3f}"),
                 model_folder_resolver(spec),
                 self.splits.corpus,
+                self.reader if model == self.spec.model else None,
             )
             then()
         return policy
@@ -141,12 +149,7 @@ def set_up(
     """
     silence_libraries()
     share_cores()
-    # data, and what must be fetched
-    splits = load_data(spec.data, rows_read(spec.algo, spec.data))
-    check_reward_rows(spec, splits)
-    splits = with_texts_of(splits, spec.eval.texts_path)
-    for model in models:
-        fetch(model, model_folder_resolver(spec), heads_needed(spec.algo, spec.data))
+    splits, reader, warnings = _read_data(spec, models)
 
     from rlexp.cards.mlflow_note import note_at_start
     from rlexp.guards.monitor import GuardMonitor
@@ -160,6 +163,7 @@ def set_up(
         stack.enter_context(explain_full_disk(folder))
         description = note_at_start(read_config(folder / CONFIG), folder)
         recorder = stack.enter_context(open_recorder(spec, folder, splits, description, parent))
+        tell(recorder, warnings)
         evaluator = Evaluator(spec, folder, splits.texts, recorder, reporter)
         baseline = BestOfNBaseline(evaluator)
         card = None
@@ -170,14 +174,49 @@ def set_up(
             stack.enter_context(card.on_failure())
         stack.enter_context(explain_failures(spec))
         stack.enter_context(explain_full_disk(folder))  # while it can still be recorded
-        # device and processes
-        from accelerate import PartialState
-
-        device = prepare(spec.hardware, spec.seed)
-        processes = PartialState(cpu=device.type == "cpu")
+        device, processes = _device_and_processes(spec)
         yield RunParts(
-            spec, folder, splits, device, processes, recorder, evaluator, baseline, card, stack
+            spec,
+            folder,
+            splits,
+            device,
+            processes,
+            recorder,
+            evaluator,
+            baseline,
+            card,
+            stack,
+            reader,
         )
+
+
+def _device_and_processes(spec: RunSpec) -> tuple[torch.device, PartialState]:
+    from accelerate import PartialState
+
+    device = prepare(spec.hardware, spec.seed)
+    return device, PartialState(cpu=device.type == "cpu")
+
+
+def _read_data(
+    spec: RunSpec, models: Sequence[ModelSpec]
+) -> tuple[Splits, ModelTokenizer | None, list[str]]:
+    """Return the data, the tokenizer where the model is here, and what is worth knowing of rows."""
+    splits = load_data(spec.data, rows_read(spec.algo, spec.data))
+    check_reward_rows(spec, splits)
+    splits = with_texts_of(splits, spec.eval.texts_path)
+    for model in models:
+        fetch(model, model_folder_resolver(spec), heads_needed(spec.algo, spec.data))
+    # what the rows become, by tokenizer and template alone
+    folder = made_folder(spec.model, model_folder_resolver(spec))
+    reader = ModelTokenizer.load(spec.model, folder) if folder else None
+    return splits, reader, check_rows(spec, splits, reader) if reader else []
+
+
+def tell(recorder: Recorder, warnings: Sequence[str]) -> None:
+    """Print warnings about the rows, and keep them for the card."""
+    for warning in warnings:
+        recorder.say(f"{'rows':12} {warning}")
+    recorder.notes += warnings
 
 
 def model_folder_resolver(spec: RunSpec) -> Callable[..., Path]:

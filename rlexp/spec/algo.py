@@ -16,6 +16,17 @@ from rlexp.spec.model_kind import KINDS, Head, ModelKind
 from rlexp.spec.part import Component, Part
 from rlexp.spec.train import TrainSpec
 
+RowFormat = Literal[
+    "prompts",  # a prompt, as it is sampled from
+    "bare_prompts",  # the same without the tokens that a tokenizer puts around a text
+    "demonstrations",  # prompt and completion
+    "labelled",  # the same, good or bad
+    "pairs",  # a prompt with two answers
+    "scored_pairs",  # two whole texts
+    "joined_pairs",  # a prompt with two answers, tokenized as TRL's older trainers do
+]
+"""How a trainer makes token ids of a row."""
+
 
 @dataclass(frozen=True)
 class TrlField:
@@ -94,6 +105,8 @@ class AlgoSpec(Component):
 
     needs: ClassVar[Kind]
     """The kind of rows that it trains on."""
+    row_format: ClassVar[RowFormat] = "prompts"
+    """How its trainer makes token ids of them."""
     needs_reward: ClassVar[bool] = False
     """Whether a reward is called while it trains."""
     trl_config: ClassVar[tuple[str, str]]
@@ -117,6 +130,11 @@ class AlgoSpec(Component):
     def model_kind(self) -> ModelKind:
         """What it trains, by its head."""
         return KINDS[self.head]
+
+    @property
+    def longest_example(self) -> int | None:
+        """Most tokens of a training example; None where the rollouts' lengths bound it."""
+        return getattr(self, "max_length", None)
 
     @property
     def sampling(self) -> PreferenceSampling | None:
@@ -150,6 +168,7 @@ class PairAlgo(AlgoSpec):
     """An algorithm that learns from pairs, which can be sampled where the data has none."""
 
     needs: ClassVar[Kind] = "pairs"
+    row_format: ClassVar[RowFormat] = "pairs"
 
     pairs: PreferenceSampling
     """How pairs are made where the data has none."""

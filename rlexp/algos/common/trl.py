@@ -19,6 +19,7 @@ from rlexp.spec.run import RunSpec
 from rlexp.spec.train import TrainSpec
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import TrainerCallback, TrainingArguments
 
 TrainerT = TypeVar("TrainerT")
@@ -127,8 +128,6 @@ def trl_trainer(
     **more: Any,
 ) -> TrainerT:
     """Return one of TRL's trainers on the run's policy and these columns, or all, of its rows."""
-    from datasets import Dataset
-
     rows, policy = training.rows, training.policy
     if columns:
         rows = [{name: row[name] for name in columns} for row in rows]
@@ -136,8 +135,7 @@ def trl_trainer(
         trainer = kind(
             model=policy.model,
             args=arguments,
-            # A column for rewards may hold values of any types, and tool calls any arguments.
-            train_dataset=Dataset.from_list(rows, on_mixed_types="use_json"),
+            train_dataset=as_dataset(rows),
             processing_class=policy.tokenizer,
             peft_config=policy.adapter,
             callbacks=training.callbacks,
@@ -192,6 +190,35 @@ def _router_losses_as_saved(policy: PolicyToTrain) -> Iterator[None]:
         yield
     finally:
         config.output_router_logits = False
+
+
+def as_dataset(rows: list[dict[str, Any]]) -> Dataset:
+    """Return rows as a dataset of the library `datasets`.
+
+    Its tables have one type a column: turns with keys of their own (tool calls with different
+    arguments) would all get the keys of all, with nulls, which a chat template writes down. Such
+    columns are kept as JSON, and so are those for rewards whose values are of several types.
+    """
+    from datasets import Dataset, Features, Json, List
+
+    mixed = [name for name in rows[0] if any(_has_own_keys(row.get(name)) for row in rows)]
+    if not mixed:
+        return Dataset.from_list(rows, on_mixed_types="use_json")
+    others = [{name: row[name] for name in row if name not in mixed} for row in rows]
+    features = Features(
+        {
+            **(Dataset.from_list(others, on_mixed_types="use_json").features if others[0] else {}),
+            **{name: List(Json()) for name in mixed},
+        }
+    )
+    return Dataset.from_list(rows, features=features)
+
+
+def _has_own_keys(value: object) -> bool:
+    """Whether a value is turns of which one has more than a role and a content."""
+    return isinstance(value, list) and any(
+        isinstance(turn, dict) and turn.keys() - {"role", "content"} for turn in value
+    )
 
 
 def whole_groups(train: TrainSpec, num_generations: int) -> list[Problem]:
