@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rlexp.data.load import load_data
-from rlexp.models.load import load_policy
 from rlexp.models.locate import fetch, model_folder
 from rlexp.models.tokenizer import frames_as_chat, has_own_template
 from rlexp.probing.before_training import held_out_material
@@ -49,6 +48,8 @@ def probe_run(
     resolve = model_folder_resolver(spec)
     policy, device = None, likely_device(spec.hardware.device)
     if with_model:
+        from rlexp.models.load import load_policy
+
         fetch(spec.model, resolve, heads_needed(spec.algo, spec.data))
         device = prepare(spec.hardware, spec.seed)
         with terminal.bar("pre-training") as advance:

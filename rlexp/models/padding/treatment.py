@@ -114,9 +114,7 @@ def padding_treatment(model: Any) -> PaddingTreatment:
         if forward is None:
             does = "which reads padding as if it were text, whatever its mask says"
             raise UnfitModel(does, "a model that can be trained on texts of several lengths")
-        cached: Iterator[Sampling] = (
-            way for way in rows.samplings() if rows.sampled(way) <= limit
-        )
+        cached: Iterator[Sampling] = (way for way in rows.samplings() if rows.sampled(way) <= limit)
         sampling = next(cached, None)
     return PaddingTreatment(forward, sampling or "reread")
 
