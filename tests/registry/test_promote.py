@@ -23,7 +23,7 @@ from rlexp.models.load import load_policy
 from rlexp.models.locate import local_folder
 from rlexp.registry import versions
 from rlexp.runner.parts import model_folder_resolver
-from rlexp.spec.errors import UserError
+from rlexp.spec.errors import RunFailed, UserError
 from rlexp.spec.run import RunSpec
 from rlexp.tracking.store.connection import connect, prepare_environment
 
@@ -41,8 +41,9 @@ def uri(tables: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     best = ["eval.every=1", "train.best_metric=eval/perplexity", "train.best_mode=min"]
     run_here(place / "whole", "algo=dpo", "name=whole", *best, *store)
     run_here(place / "adapter", "algo=sft", "peft=lora", "name=adapter", *store)
-    with pytest.raises(UserError):
-        run_here(place / "failed", "name=failed", "data.max_prompt_length=1", *store)
+    breaks = ["reward=python", "reward.function=posixpath:samefile"]
+    with pytest.raises(RunFailed):
+        run_here(place / "failed", "name=failed", *breaks, *store)
     return uri
 
 

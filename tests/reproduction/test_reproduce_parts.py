@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from runs import spec_of
 from safetensors.numpy import save_file
 
+from rlexp.builtin import tiny
 from rlexp.reproduction.matching import compare_metrics, match_metric, overall_verdict
 from rlexp.tracking.provenance import manifest
 from rlexp.tracking.provenance.environment import GitState
@@ -146,7 +148,7 @@ def test_files_and_folders_that_the_config_names(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "grpo").mkdir()
     (tmp_path / "chat.jinja").write_text("{{ messages }}")
-    folder = model(tmp_path / "m", seed=0)
+    folder = Path(shutil.copytree(tiny.ensure_tiny_model(), tmp_path / "m"))
     spec = spec_of("model=local", "model.path=m", "model.chat_template=chat.jinja", "tracking=none")
     found = manifest.collect_facts(spec, None)
     assert set(found["files"]) == {"model.chat_template"}

@@ -210,7 +210,10 @@ def wrong(kind: type[Any], choice: str, **changes: Any) -> list[Problem]:
     ("changes", "parts"),
     [
         ({"base_url": "localhost:8000"}, ["reward.base_url", "http://127.0.0.1:8000/v1"]),
-        ({"base_url": "http://127.0.0.1:9/v1/chat/completions"}, ["Leave /chat/completions out"]),
+        (
+            {"base_url": "http://127.0.0.1:9/v1/chat/completions"},
+            ["reward.base_url=http://127.0.0.1:9/v1"],
+        ),
         ({"base_url": "https://me:pass-word@host/v1"}, ["reward.base_url", "api_key_env"]),
         ({"api_key_env": "NOT_SET_KEY"}, ["reward.api_key_env", "not set", "export NOT_SET_KEY"]),
         ({"api_key_env": "pass-word-1234"}, ["reward.api_key_env", "ends with KEY"]),

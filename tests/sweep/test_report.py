@@ -235,7 +235,7 @@ class TestCertainty:
     def test_pairs_are_by_seed(self) -> None:
         """Two groups of numbers compared as if seeds had nothing in common: they overlap."""
         text = self.sentences({0: [0.5, 0.7, 0.9], 1: [0.4, 0.6, 0.81]})
-        assert "Trial 0 is better than trial 1 in 3 of 3 seeds, by 0.097" in text
+        assert "Trial 0 is better than trial 1 in 3 of 3 seeds, by 0.0967" in text
         assert text.endswith("So the ranking is sure: trial 0 is the best of these.")
 
     def test_overlap_and_doubt_are_told(self) -> None:
