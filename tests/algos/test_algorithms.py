@@ -149,6 +149,7 @@ def test_sampling_needs_no_labels_in_the_data() -> None:
 
 
 class TestDistillation:
+    @pytest.mark.long
     def test_it_moves_towards_the_teacher(self, tiny_model: Path, tmp_path: Path) -> None:
         """Policy and teacher exchanged, or a divergence with the wrong sign."""
         student = noisy_copy(tiny_model, tmp_path / "student")

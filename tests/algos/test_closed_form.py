@@ -212,6 +212,7 @@ def drawn_pairs(arms: Tensor, count: int, sharpness: float = 1.0) -> list[dict[s
     return [{"prompt": "p", "chosen": good, "rejected": bad} for good, bad in answers[:count]]
 
 
+@pytest.mark.long
 def test_dpo_finds_the_optimum(bandit: Path, tmp_path: Path) -> None:
     """A loss in which chosen and rejected, or policy and reference, are swapped, or the end token
     is left out of one. (The optimum is that of the joint probability: DPO says nothing of what

@@ -109,6 +109,7 @@ def test_progress_tells_every_step_and_the_caller_notices_nothing(tmp_path: Path
     assert seen[-1][2] < seen[0][2]
 
 
+@pytest.mark.long
 def test_a_kill_halfway_leaves_no_model_and_no_litter(tmp_path: Path, quick: Path):
     """Catches a half-made folder that passes for a model, and a lock that outlives its holder."""
     builder = start_builder(tmp_path)

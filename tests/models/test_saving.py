@@ -147,6 +147,7 @@ def test_checkpoints_load_like_the_model(kind: str, made: Any) -> None:
     assert not torch.equal(first, last)
 
 
+@pytest.mark.long
 def test_tokenizer_and_template_are_those_of_the_training(made: Any) -> None:
     """A tokenizer that splits otherwise after saving; a chat template that is lost, or one lent to
     a model without chat, which makes the next run frame its prompts."""
@@ -160,6 +161,7 @@ def test_tokenizer_and_template_are_those_of_the_training(made: Any) -> None:
     assert generation.eos_token_id == trained.eos_token_id
 
 
+@pytest.mark.long
 def test_an_adapters_folder_begins_another_run(made: Any, tmp_path: Path) -> None:
     """A run that takes the base for the adapter: as its policy, or as the reference of its KL."""
     folder = made("adapter")

@@ -127,6 +127,7 @@ def test_another_seed_parts_at_the_first_step(
     assert left["metrics"]["eval/reward"]["parted"] == 2
 
 
+@pytest.mark.long
 def test_changed_data_is_refused_before_torch(
     at_home: Recorded, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

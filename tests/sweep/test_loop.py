@@ -56,6 +56,7 @@ def test_the_next_trial_does_not_wait_for_the_last_process_to_leave(toy: Toy) ->
     assert toy.states() == ["COMPLETE"] * 2
 
 
+@pytest.mark.long
 def test_a_killed_trial_is_gone_on_with_in_its_own_folder(toy: Toy) -> None:
     """A dead trial that is lost, that is sampled anew, or that takes the sweep with it."""
     output = toy.sweep("ends=killed once")
@@ -121,6 +122,7 @@ def test_launchers_without_slots_get_batches(launcher: str, toy: Toy) -> None:
         assert float(x) == trial.params["x"]
 
 
+@pytest.mark.long
 def test_a_grid_is_tried_once(toy: Toy) -> None:
     """A grid whose order changes between trials repeats some combinations and misses others."""
     toy.sweep("sweep/sampler=grid", "x=0.1,0.2,0.3", "sweep.n_trials=9")

@@ -100,6 +100,7 @@ def test_trials_stand_below_their_sweep(app: Path) -> None:
     assert json.loads((app / "swept" / "parent.json").read_text()) == {"run_id": parent}
 
 
+@pytest.mark.long
 def test_sweep_with_a_failed_trial_has_failed(app: Path) -> None:
     """Hydra leaves at once, without on_multirun_end: the parent would stay RUNNING for ever."""
     done = multirun(app, "fail=false,true")
@@ -134,6 +135,7 @@ def test_two_sweeps_in_a_folder_do_not_share_a_run(app: Path) -> None:
     assert not (app / "swept" / "spool.jsonl").exists()
 
 
+@pytest.mark.long
 def test_unreachable_store_does_not_stop_a_sweep(app: Path) -> None:
     """The sweep's own run is a convenience; its trials must run without it."""
     done = multirun(app, "+x=1", "tracking.uri='http://127.0.0.1:9'")

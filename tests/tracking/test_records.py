@@ -263,6 +263,7 @@ def test_unknown_experiment(stored: StoredRuns) -> None:
 
 
 @pytest.mark.parametrize("way", ["file"], indirect=True)  # a server has one way only
+@pytest.mark.long
 def test_silent_and_absent_servers(tmp_path: Path) -> None:
     """MLflow's defaults wait for minutes, for each call, with a warning for each try."""
     with socket.socket() as hung:

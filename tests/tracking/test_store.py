@@ -142,6 +142,7 @@ def test_postgresql_over_a_socket(tmp_path: Path) -> None:
     assert resolve(uri) == uri
 
 
+@pytest.mark.long
 def test_server_that_hangs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

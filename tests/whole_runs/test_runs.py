@@ -69,6 +69,7 @@ def metrics_of(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return found
 
 
+@pytest.mark.long
 def test_the_default_run_needs_no_network(tmp_path: Path) -> None:
     """A connection that a library tries behind our back, telemetry first of all; and the card, the
     checkpoints and the plain model folder that every run must leave."""
@@ -235,6 +236,7 @@ def test_lora_where_memory_asks_for_it(tmp_path: Path, monkeypatch: pytest.Monke
     assert any("LoRA" in note for note in json.loads((folder / "card.json").read_text())["notes"])
 
 
+@pytest.mark.long
 def test_a_chat_model_is_asked_in_its_template(tmp_path: Path) -> None:
     """Prompts that reach a chat model bare, or a reward that judges the instruction as well."""
     model = ["model=local", f"model.path={tiny.ensure_tiny_model()}", "model.chat=true"]
