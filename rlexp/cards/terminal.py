@@ -75,7 +75,7 @@ def _slices(card: Card) -> Table:
 
 def _table(rows: str, numbers: Sequence[str], interval: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column(rows, overflow="ellipsis", no_wrap=True)
+    table.add_column(rows)  # wraps where the numbers need its room
     for heading in numbers:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column(interval, no_wrap=True)

@@ -514,7 +514,7 @@ def test_question_and_answer_are_proposed_not_guessed(tmp_path: Path) -> None:
 NOTES: dict[str, tuple[list[Record], str]] = {
     "left out": (
         [{"prompt": "q", "topic": "t", "id": 1}],
-        "columns that are no part of prompt or answer: topic, id. data.columns.input=NAME",
+        "columns that only rewards may read, being no part of prompt or answer: topic, id. ",
     ),
     "earlier answers": (
         [{"messages": [*ASKED, assistant("x"), user("y"), *ANSWERED]}],
@@ -547,7 +547,7 @@ NOTES: dict[str, tuple[list[Record], str]] = {
     ),
     "a system beside whole texts": (
         [{"text": "one two three four five", "system": "S"}],
-        "columns that are no part of prompt or answer: system.",
+        "columns that only rewards may read, being no part of prompt or answer: system.",
     ),
     "others' words": (
         [{"prompt": ASKED, "completion": [assistant("x"), user("y"), *ANSWERED]}],

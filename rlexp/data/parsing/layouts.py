@@ -90,8 +90,8 @@ class Layout:
             return None
         names = ", ".join(self.unused)
         return (
-            f"columns that are no part of prompt or answer: {names}. data.columns.input=NAME joins "
-            "one to the prompt; data.extra=[NAME,…] says which are for rewards"
+            f"columns that only rewards may read, being no part of prompt or answer: {names}. "
+            "data.columns.input=NAME joins one to the prompt"
         )
 
 
