@@ -39,6 +39,7 @@ _ASSIGNED = re.compile(r"(?:[a-zA-Z]|[a-zA-Z]\(\w\))\s*(?:=|\\in(?![a-z]))\s*")
 
 _TINY = 1e-6
 _ENDS_IN_UNKNOWN = re.compile(r"[\d})][a-zA-Z]$")
+_LISTED = re.compile(r"(?<=[\d)}$]),?\s+(?:or|and)\s+(?=(?:[a-z]\s*=\s*)?[-+\\$(\d])")
 _IN_BRACKETS = re.compile(r"\(\s*([-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?)\s*\)")
 
 
@@ -106,8 +107,10 @@ class Math(RewardSpec):
         reference = None if cell is None else _right_answer(str(cell), seconds)
         if reference is None:
             return None
-        answers = self._answers(plain_notation(without_reasoning(text)), plain_notation(prompt))
-        if len(answers) > 1 and "," in reference.formula:  # one mark for each element of a set
+        is_set = "," in reference.formula
+        text = plain_notation(without_reasoning(text))
+        answers = self._answers(_LISTED.sub(", ", text) if is_set else text, plain_notation(prompt))
+        if len(answers) > 1 and is_set:  # one mark for each element
             answers = [", ".join(answers)]
         right = [_is_right(answer, reference, prompt, seconds) for answer in answers]
         return float(bool(right) and all(right))

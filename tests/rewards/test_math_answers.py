@@ -36,6 +36,9 @@ RIGHT: list[tuple[str, Any, str]] = [
     (r"The answer is \boxed{840}, which I explain.\n**Final Answer** \boxed{840}", "840", ""),
     (r"the last three digits are 004. So, \boxed{004} is correct.", "4", ""),
     ("Answer:\n\n$16$", "16", ""),
+    ("Answer: 16</s>", "16", ""),
+    ("x = 2 or x = -2", "2, -2", ""),
+    ("The roots are 2 and -2.", "-2, 2", ""),
     # the result of a last statement
     ("28 + 96 = 124", "124", SUM),
     ("124", "124", SUM),

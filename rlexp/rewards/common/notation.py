@@ -53,6 +53,7 @@ _VULGAR = {
     "⅛": (1, 8),
 }
 _REWRITTEN = [
+    (re.compile(r"</s>\s*\Z"), ""),  # an end token that was not taken for one
     (re.compile(r"<<[^<>\n]*>>"), ""),  # what GSM8K's solutions had a calculator compute
     *((re.compile(sign), rf"\\frac{{{a}}}{{{b}}}") for sign, (a, b) in _VULGAR.items()),
     (re.compile(r"√\s*\(([^()]*)\)|√\s*(\w+)"), r"\\sqrt{\1\2}"),
