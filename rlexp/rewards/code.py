@@ -224,7 +224,7 @@ class Code(RewardSpec):
         problems = [
             Problem(
                 "reward.column",
-                f"{test!s:.90} in the column {self.column!r}, {why}",
+                f"{getattr(test, 'source', test)!r:.90} in the column {self.column!r}, {why}",
                 "tests that a wrong program fails",
                 remedy,
             )

@@ -41,6 +41,10 @@ RUN: list[tuple[Any, Any]] = [
     ('{"inputs": ["[3]"], "outputs": ["9"], "fn_name": "f"}', None),
     ('[{"input": "3", "output": "9", "testtype": "functional"}]', '{"func_name": "f"}'),
     ([{"input": "3", "output": "9", "testtype": "functional"}], {"func_name": "f"}),
+    (
+        [{"input": "3", "output": "9", "testtype": "functional", "metadata": {"func_name": "f"}}],
+        None,
+    ),
     ({"test_cases": [{"type": "function_call", "fn_name": "f", "input": [3], "output": 9}]}, None),
     ({"test_list": ["assert f(2) == 4"]}, None),
     ("import solution as s\n\ndef test_f():\n    assert s.f(2) == 4", None),

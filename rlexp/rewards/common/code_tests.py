@@ -156,7 +156,7 @@ def _test(value: object, function: str | None, setup: str) -> Test:
         return Asserts(runnable(value, function, setup))
     if isinstance(value, dict) and {"input", "output"} <= set(value):
         kind = str(value.get("testtype") or value.get("type") or "")
-        own = _function_name(value)
+        own = _function_name(value) or _function_name(value.get("metadata"))
         if kind in _CALLED or (own and not kind):
             if not (own or function):
                 remedy = "Name the column that holds it: reward.entry_point_column=metadata."
