@@ -13,13 +13,16 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from copy import deepcopy
 from dataclasses import dataclass, field
 from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from typing import Any, NoReturn
 
+import hydra
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 
 import rlexp
 from rlexp.__main__ import verbs
@@ -44,7 +47,7 @@ class Typed:
     """A command: its words, and variables of the environment."""
 
     words: tuple[str, ...]
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def setting(self, word: str) -> Typed:
         """The command with a setting in the place of others of its key."""
@@ -54,12 +57,35 @@ class Typed:
 
     def without(self, word: str) -> Typed:
         """The command without a word, or without a key."""
-        kept = [old for old in self.words if word not in (old, old.partition("=")[0])]
+        kept = [old for old in self.words if word not in (old, old.lstrip("+").partition("=")[0])]
         return Typed(tuple(kept), self.variables)
 
 
 Told = dict[tuple[str, str], Problem]
 """The mistakes that a command was told, by key and by the place in the code that words them."""
+
+
+_composed: dict[tuple[object, ...], Any] = {}
+
+
+@contextmanager
+def composed_once() -> Iterator[None]:
+    """In the block, Hydra composes what it has composed before no second time.
+
+    Most commands are checked on top of the same choices of groups.
+    """
+    compose = hydra.compose
+
+    def remembered(name: str, overrides: list[str], return_hydra_config: bool = False) -> Any:
+        places = map(repr, GlobalHydra.instance().config_loader().get_search_path().get_path())
+        key = (*places, name, *overrides, return_hydra_config)
+        if key not in _composed:
+            _composed[key] = compose(name, overrides, return_hydra_config)
+        return deepcopy(_composed[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hydra, "compose", remembered)
+        yield
 
 
 @contextmanager
@@ -75,7 +101,8 @@ def recorded_sites() -> Iterator[dict[str, str]]:
             frame = frame.f_back
         if frame:
             path = Path(frame.f_code.co_filename).relative_to(PACKAGE.parent)
-            sites.setdefault(f"{self.got}\n{self.want}", f"{path}:{frame.f_code.co_name}")
+            function = frame.f_code.co_qualname.partition(".<locals>.<")[0].rpartition(".")[2]
+            sites.setdefault(f"{self.got}\n{self.want}", f"{path}:{function}")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Problem, "__init__", recording)
@@ -84,7 +111,7 @@ def recorded_sites() -> Iterator[dict[str, str]]:
 
 def told(typed: Typed) -> Told:
     """What is said of a command in the current folder; a run is checked and not begun."""
-    with recorded_sites() as sites, pytest.MonkeyPatch.context() as patch:
+    with recorded_sites() as sites, composed_once(), pytest.MonkeyPatch.context() as patch:
         for name, value in typed.variables.items():
             patch.setenv(name, value)
         patch.setattr(sys, "argv", ["rlexp", *typed.words])
@@ -153,6 +180,8 @@ def ways(problem: Problem, typed: Typed, values: Mapping[str, str]) -> dict[str,
 def _followed(way: str, problem: Problem, typed: Typed) -> Typed:
     if match := re.search(r"[Ll]eave (?!it |all )(\S+) away", way):
         return typed.without(match[1])
+    if way.startswith("Leave it out"):
+        return typed.without(problem.key)
     if match := re.match(r"(\d+) is the nearest", way):
         return typed.setting(f"{problem.key}={match[1]}")
     if match := re.search(r"Type (--[\w-]+) (\S+?)[,.]?$", way):
@@ -167,6 +196,8 @@ def _followed(way: str, problem: Problem, typed: Typed) -> Typed:
         return Typed((*match[1].split(), *typed.words), typed.variables)
     if (match := _MEANT.search(way)) and "=" not in match[1]:
         return _with_meant(match[1].strip("…="), problem, typed)
+    if "in its place" in way:
+        typed = typed.without(problem.key)
     for match in _SETTING.finditer(way):
         word = (match[1] or match[2]).rstrip(".?:")
         if "…" not in word:
