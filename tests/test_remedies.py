@@ -27,7 +27,7 @@ ELSEWHERE = {
     "rlexp/data/hub.py:_unreachable": "wants a network",
     "rlexp/launch/evaluation_plan.py:_model_of_run": "tests/commands/test_evaluate_command.py",
     "rlexp/launch/launcher.py:_launch_many": "of a process that was killed",
-    "rlexp/models/load.py:_padding": "tests/models/test_padding.py",
+    "rlexp/models/load.py:fit_padding": "tests/models/test_padding.py",
     "rlexp/models/locate.py:hub_folder": "wants a network",
     "rlexp/models/sampling/generate_patch.py:_check_options": "tests/models",
     "rlexp/models/sampling/rollout.py:finalise": "of a training that diverged",
