@@ -22,7 +22,9 @@ from typing import Any, NoReturn
 
 import hydra
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 import rlexp
 from rlexp.__main__ import verbs
@@ -36,7 +38,9 @@ PACKAGE = Path(rlexp.__file__).parent
 COMMAND_LIKE = re.compile(
     r"python -m rlexp|pip install|mkdir|export |--\w|[a-z_]+(?:[./][\w<>]+)*=[^\s=]"
 )
-_COMMAND = re.compile(r"python -m rlexp((?: (?!to |lists|and |shows|tells|sets|there)[^\s`;,]+)*)")
+_COMMAND = re.compile(
+    r"python -m rlexp((?: (?!to |lists|and |shows|tells|sets|there)(?:'[^']*'|[^\s`;,'])+)*)"
+)
 _SETTING = re.compile(r"'([^']+=[^']*)'|(?<![\w.$/])(\+?[a-z][\w./@]*=(?:\[[^]]*\]|[^\s,;`')]+))")
 _MEANT = re.compile(r"Did you mean (\S+)\?")
 _WAYS = re.compile(r",? or (?=[a-z+'`-])|; or |; |(?<=\w)\. (?=[A-Z])")
@@ -70,18 +74,23 @@ _composed: dict[tuple[object, ...], Any] = {}
 
 @contextmanager
 def composed_once() -> Iterator[None]:
-    """In the block, Hydra composes what it has composed before no second time.
+    """In the block, Hydra composes the same choices of groups no second time.
 
-    Most commands are checked on top of the same choices of groups.
+    Values (`++key=value`) are put on top by what Hydra itself does that with, as its last step.
     """
     compose = hydra.compose
 
     def remembered(name: str, overrides: list[str], return_hydra_config: bool = False) -> Any:
-        places = map(repr, GlobalHydra.instance().config_loader().get_search_path().get_path())
-        key = (*places, name, *overrides, return_hydra_config)
+        loader = GlobalHydra.instance().config_loader()
+        values = [override for override in overrides if override.startswith("++")]
+        chosen = [override for override in overrides if override not in values]
+        key = (*map(repr, loader.get_search_path().get_path()), name, *chosen, return_hydra_config)
         if key not in _composed:
-            _composed[key] = compose(name, overrides, return_hydra_config)
-        return deepcopy(_composed[key])
+            _composed[key] = compose(name, chosen, return_hydra_config)
+        config = deepcopy(_composed[key])
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(values)
+        ConfigLoaderImpl._apply_overrides_to_config(parsed, config)
+        return config
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hydra, "compose", remembered)

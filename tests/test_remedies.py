@@ -90,7 +90,10 @@ def test_a_remedy_leads_past_its_error(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     substitutes, prepare = CASES[words]
     values = dict(pair.split("=") for pair in substitutes.split())
-    prepare(here)
+    folder = here / "a folder"  # what names it has to be quoted
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    prepare(folder)
     mistakes = told(typed_of(words))
     assert mistakes, "the case has no mistake"
     dead_ends = []
