@@ -202,7 +202,8 @@ def _followed(way: str, problem: Problem, typed: Typed) -> Typed:
         Path(shlex.split(match[1])[0]).mkdir(parents=True, exist_ok=True)
         return Typed(typed.words, {**typed.variables, "MADE": "1"})
     if match := re.search(r"Add (-[-\w]+(?: job)?)", way):
-        return Typed((*match[1].split(), *typed.words), typed.variables)
+        verb = typed.words[:1] if typed.words[0] in verbs() else ()
+        return Typed((*verb, *match[1].split(), *typed.words[len(verb) :]), typed.variables)
     if (match := _MEANT.search(way)) and "=" not in match[1]:
         return _with_meant(match[1].strip("…="), problem, typed)
     if "in its place" in way:

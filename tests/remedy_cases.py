@@ -9,6 +9,7 @@ from pathlib import Path
 
 import chat_tokenizers
 import numpy as np
+import yaml
 from chat_tokenizers import byte_tokenizer
 from model_folders import qwen2_tensors, write_model
 from spec.test_wrong_input import QWEN, SCORER, model_folder
@@ -72,6 +73,17 @@ def earlier(name: str) -> Prepare:
     return lambda here: shutil.copytree(EARLIER / name, here / name) and None
 
 
+def evaluation(here: Path) -> None:
+    """The folder of an evaluation, which trained nothing."""
+    earlier("ppo6")(here)
+    (here / "ppo6").rename(here / "looked_at")
+    file = here / "looked_at" / "config.yaml"
+    config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    config["algo"] = {"_target_": "rlexp.algos.evaluate.Evaluate", "name": "evaluate"}
+    config["algo"] |= {"learning_rate": None, "model": None, "of_run": False, "trl": {}}
+    file.write_text(yaml.safe_dump(config), encoding="utf-8")
+
+
 EARLIER = Path(__file__).parent / "whole_runs" / "earlier_runs"
 JUDGE = "reward=judge reward.model=m reward.base_url="
 RIVALS = "reward=judge reward.mode=pairwise reward.model=m reward.base_url=http://h/v1"
@@ -119,6 +131,8 @@ CASES: dict[str, tuple[str, Prepare]] = {
     "resume ppo6": ("", earlier("ppo6")),
     "resume killed algo.learning_rate=1": ("", earlier("killed")),
     "rerun nobody.yaml": ("", nothing),
+    "evaluate looked_at": ("", evaluation),
+    "rm nobody": ("", nothing),
     "compare a b --html no/where/x.html": ("", nothing),
     "tracking.uri=./mlruns": ("", nothing),
     "tracking.uri=sqlite://x.db": ("", nothing),
@@ -172,6 +186,10 @@ CASES: dict[str, tuple[str, Prepare]] = {
     PROBED + " scoring.probe=refuse": ("", file("remedied_reward.py", LONG)),
     TURNS + "strict.jinja": ("", conversations),
     TURNS + "silent.jinja": ("", conversations),
+    "algo=reward +reward@eval.judge=judge eval.judge.model=m eval.judge.base_url=http://h/v1": (
+        "",
+        nothing,
+    ),
     "-m sweep=optuna": ("", nothing),
     GRID + "algo.beta=interval(0.1,1)": ("", nothing),
     "-m sweep=optuna sweep.n_trials=1,2": ("VALUE=2", nothing),
