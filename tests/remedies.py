@@ -13,13 +13,18 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from copy import deepcopy
 from dataclasses import dataclass, field
 from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from typing import Any, NoReturn
 
+import hydra
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 import rlexp
 from rlexp.__main__ import verbs
@@ -33,7 +38,9 @@ PACKAGE = Path(rlexp.__file__).parent
 COMMAND_LIKE = re.compile(
     r"python -m rlexp|pip install|mkdir|export |--\w|[a-z_]+(?:[./][\w<>]+)*=[^\s=]"
 )
-_COMMAND = re.compile(r"python -m rlexp((?: (?!to |lists|and |shows|tells|sets|there)[^\s`;,]+)*)")
+_COMMAND = re.compile(
+    r"python -m rlexp((?: (?!to |lists|and |shows|tells|sets|there)(?:'[^']*'|[^\s`;,'])+)*)"
+)
 _SETTING = re.compile(r"'([^']+=[^']*)'|(?<![\w.$/])(\+?[a-z][\w./@]*=(?:\[[^]]*\]|[^\s,;`')]+))")
 _MEANT = re.compile(r"Did you mean (\S+)\?")
 _WAYS = re.compile(r",? or (?=[a-z+'`-])|; or |; |(?<=\w)\. (?=[A-Z])")
@@ -44,7 +51,7 @@ class Typed:
     """A command: its words, and variables of the environment."""
 
     words: tuple[str, ...]
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def setting(self, word: str) -> Typed:
         """The command with a setting in the place of others of its key."""
@@ -54,12 +61,40 @@ class Typed:
 
     def without(self, word: str) -> Typed:
         """The command without a word, or without a key."""
-        kept = [old for old in self.words if word not in (old, old.partition("=")[0])]
+        kept = [old for old in self.words if word not in (old, old.lstrip("+").partition("=")[0])]
         return Typed(tuple(kept), self.variables)
 
 
 Told = dict[tuple[str, str], Problem]
 """The mistakes that a command was told, by key and by the place in the code that words them."""
+
+
+_composed: dict[tuple[object, ...], Any] = {}
+
+
+@contextmanager
+def composed_once() -> Iterator[None]:
+    """In the block, Hydra composes the same choices of groups no second time.
+
+    Values (`++key=value`) are put on top by what Hydra itself does that with, as its last step.
+    """
+    compose = hydra.compose
+
+    def remembered(name: str, overrides: list[str], return_hydra_config: bool = False) -> Any:
+        loader = GlobalHydra.instance().config_loader()
+        values = [override for override in overrides if override.startswith("++")]
+        chosen = [override for override in overrides if override not in values]
+        key = (*map(repr, loader.get_search_path().get_path()), name, *chosen, return_hydra_config)
+        if key not in _composed:
+            _composed[key] = compose(name, chosen, return_hydra_config)
+        config = deepcopy(_composed[key])
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(values)
+        ConfigLoaderImpl._apply_overrides_to_config(parsed, config)
+        return config
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hydra, "compose", remembered)
+        yield
 
 
 @contextmanager
@@ -75,7 +110,8 @@ def recorded_sites() -> Iterator[dict[str, str]]:
             frame = frame.f_back
         if frame:
             path = Path(frame.f_code.co_filename).relative_to(PACKAGE.parent)
-            sites.setdefault(f"{self.got}\n{self.want}", f"{path}:{frame.f_code.co_name}")
+            function = frame.f_code.co_qualname.partition(".<locals>.<")[0].rpartition(".")[2]
+            sites.setdefault(f"{self.got}\n{self.want}", f"{path}:{function}")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Problem, "__init__", recording)
@@ -84,7 +120,7 @@ def recorded_sites() -> Iterator[dict[str, str]]:
 
 def told(typed: Typed) -> Told:
     """What is said of a command in the current folder; a run is checked and not begun."""
-    with recorded_sites() as sites, pytest.MonkeyPatch.context() as patch:
+    with recorded_sites() as sites, composed_once(), pytest.MonkeyPatch.context() as patch:
         for name, value in typed.variables.items():
             patch.setenv(name, value)
         patch.setattr(sys, "argv", ["rlexp", *typed.words])
@@ -153,6 +189,8 @@ def ways(problem: Problem, typed: Typed, values: Mapping[str, str]) -> dict[str,
 def _followed(way: str, problem: Problem, typed: Typed) -> Typed:
     if match := re.search(r"[Ll]eave (?!it |all )(\S+) away", way):
         return typed.without(match[1])
+    if way.startswith("Leave it out"):
+        return typed.without(problem.key)
     if match := re.match(r"(\d+) is the nearest", way):
         return typed.setting(f"{problem.key}={match[1]}")
     if match := re.search(r"Type (--[\w-]+) (\S+?)[,.]?$", way):
@@ -164,9 +202,12 @@ def _followed(way: str, problem: Problem, typed: Typed) -> Typed:
         Path(shlex.split(match[1])[0]).mkdir(parents=True, exist_ok=True)
         return Typed(typed.words, {**typed.variables, "MADE": "1"})
     if match := re.search(r"Add (-[-\w]+(?: job)?)", way):
-        return Typed((*match[1].split(), *typed.words), typed.variables)
+        verb = typed.words[:1] if typed.words[0] in verbs() else ()
+        return Typed((*verb, *match[1].split(), *typed.words[len(verb) :]), typed.variables)
     if (match := _MEANT.search(way)) and "=" not in match[1]:
         return _with_meant(match[1].strip("…="), problem, typed)
+    if "in its place" in way:
+        typed = typed.without(problem.key)
     for match in _SETTING.finditer(way):
         word = (match[1] or match[2]).rstrip(".?:")
         if "…" not in word:

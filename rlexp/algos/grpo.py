@@ -82,7 +82,7 @@ class Grpo(RolloutAlgo):
         loss, problems = self.loss_type, super().problems()
         if loss == "cispo" and self.epsilon_high is not None and self.epsilon_high < 1:
             want = "1 or more with loss_type=cispo, which caps the weight itself there"
-            remedy = f"Set algo.epsilon_high={CISPO_CAP:g}, or null, which takes that."
+            remedy = f"Set algo.epsilon_high={CISPO_CAP:g}, or algo.epsilon_high=null for that."
             problems.append(Problem("algo.epsilon_high", str(self.epsilon_high), want, remedy))
         for name in KNOBS_OF_LOSSES.keys() & self.trl.keys():
             if loss not in KNOBS_OF_LOSSES[name]:
@@ -93,7 +93,7 @@ class Grpo(RolloutAlgo):
         right = "token" if loss in LENGTH_WEIGHTED else LEVELS.get(loss, level)
         if level is not None and level != right:
             want = f"{right} with loss_type={loss}"
-            remedy = "Leave it out. GSPO is loss_type=grpo with sequence (arXiv:2507.18071)."
+            remedy = "Leave it out. GSPO is algo.loss_type=grpo with sequence (arXiv:2507.18071)."
             problems.append(Problem("algo.trl.importance_sampling_level", level, want, remedy))
         return problems
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -104,6 +105,6 @@ def page_problems(html: Path | None) -> list[Problem]:
         remedy = "It will be overwritten, so it must look like a page."
         return [Problem("--html", str(html), "a file that ends with .html", remedy)]
     if not html.absolute().parent.is_dir():
-        remedy = f"Make the folder: mkdir -p {html.parent}"
+        remedy = f"Make the folder: mkdir -p {shlex.quote(str(html.parent))}"
         return [Problem("--html", str(html), "a folder that exists", remedy)]
     return []

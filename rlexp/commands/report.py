@@ -9,6 +9,7 @@ whose folder is not here; `tracking.uri=URI` the store in which an id is looked 
 
 from __future__ import annotations
 
+import shlex
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,7 +90,7 @@ def _tracked(word: str, uri: str, experiment: str | None) -> Path:
         if not record.is_sweep and record.parent:
             record = records.get(record.parent) or record
     if not record.is_sweep:
-        remedy = f"`python -m rlexp compare {word} …` sets runs side by side."
+        remedy = f"`python -m rlexp compare {shlex.quote(word)} …` sets runs side by side."
         raise UserError(Problem(word, f"the run {record.name}", "a sweep", remedy))
     if record.folder is None or not _is_sweep(record.folder):
         got = f"{record.name}, whose folder {record.folder} holds no study on this machine"
@@ -149,7 +150,7 @@ def _sent(written: SweepReport) -> str | None:
             cause = Shipper(written.folder, uri, experiment).try_to_ship(PATIENCE)
     except Held as held:
         return f"gets it when the sweep ends, which {held.process} works on"
-    later = f"python -m rlexp sync {written.folder}"
+    later = f"python -m rlexp sync {shlex.quote(str(written.folder))}"
     if cause:
         return f"does not have it yet ({cause}). Send it later: {later}"
     return "has it among the artifacts of the sweep's run"

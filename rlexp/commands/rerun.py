@@ -13,6 +13,7 @@ chosen anew. `tracking.uri=URI` is where the new run goes, and where an id or a 
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -61,7 +62,8 @@ def _stored(word: str, overrides: Sequence[str]) -> tuple[Config, str]:
         files = [file for file in (place / CONFIG, place / BEST_CONFIG) if file.is_file()]
         if not files:
             want = f"the folder of a run, with its {CONFIG}, or of a sweep, with its {BEST_CONFIG}"
-            remedy = f"A sweep writes it at its end; before that: python -m rlexp report {word}"
+            report = f"python -m rlexp report {shlex.quote(word)}"
+            remedy = f"A sweep writes it at its end; before that: {report}"
             raise UserError(Problem(word, f"a folder without {CONFIG}", want, remedy))
         return read_config(files[0]), str(files[0])
     if place.is_file():
@@ -82,7 +84,7 @@ def _tracked(word: str, overrides: Sequence[str]) -> tuple[Config, str]:
             best = record.folder / BEST_CONFIG if record.folder else None
             if best is None or not best.is_file():
                 want = "one run, or a sweep whose best.yaml is on this machine"
-                remedy = f"Name one of its trials: python -m rlexp ls {word}"
+                remedy = f"Name one of its trials: python -m rlexp ls {shlex.quote(word)}"
                 raise UserError(Problem(word, f"the sweep {record.name}", want, remedy))
             return read_config(best), str(best)
         if record.folder and (record.folder / CONFIG).is_file():

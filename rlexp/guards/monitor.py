@@ -12,6 +12,7 @@ Nothing here draws from the training's random numbers, and what decides is in th
 from __future__ import annotations
 
 import math
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -231,7 +232,7 @@ class GuardMonitor:
         return (
             f"stopped at step {self.stopped.step} of {self.spec.train.max_steps} by the guard "
             f"{guard}; the last checkpoint before it: {kept}. To go on from there all the same: "
-            f"python -m rlexp resume {self.folder} guards.{guard}=warn"
+            f"python -m rlexp resume {shlex.quote(str(self.folder))} guards.{guard}=warn"
         )
 
 

@@ -8,6 +8,7 @@ change either.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -137,7 +138,7 @@ class Finder:
 
         config = read_config(run / CONFIG)
         if str(value_at(config, "algo._target_")).startswith(ALGO):
-            remedy = f"Once more: python -m rlexp rerun {run}"
+            remedy = f"Once more: python -m rlexp rerun {shlex.quote(str(run))}"
             raise UserError(Problem(word, "an evaluation", "a run that trained a model", remedy))
         weights = choose_weights(run, "unfinished", self._checkpoint or MODEL)
         name = str(config["name"])

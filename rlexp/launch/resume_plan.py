@@ -110,7 +110,7 @@ def _steps_left(
 ) -> list[Problem]:
     """Return what is wrong with the number of steps, for a run that has come to step `done`."""
     new, key = spec.train.max_steps, "train.max_steps"
-    longer = f"python -m rlexp resume {folder} {key}={2 * max(old, new)}"
+    longer = f"python -m rlexp resume {shlex.quote(str(folder))} {key}={2 * max(old, new)}"
     if history.status == "FINISHED" and new <= old and history.stopped_at is None:
         remedy = f"Train it for longer: {longer}"
         if new == old:

@@ -76,7 +76,7 @@ def load_policy(
         got = f"a tokenizer of {len(tokenizer)} tokens for a model that embeds fewer"
         raise UserError(Problem("model.tokenizer", got, "the model's own tokenizer (null)"))
     getattr(model, KINDS[head].padding).pad_token_id = tokenizer.pad_token_id
-    padding = _padding(spec, model, notes) if KINDS[head].writes else PaddingTreatment()
+    padding = fit_padding(spec, model, notes) if KINDS[head].writes else PaddingTreatment()
     return Policy(
         model=model,
         tokenizer=tokenizer,
@@ -103,7 +103,7 @@ def _notes_of(model: Any, spec: ModelSpec, new_head: list[str]) -> list[str]:
     return notes
 
 
-def _padding(spec: RunSpec, model: Any, notes: list[str]) -> PaddingTreatment:
+def fit_padding(spec: RunSpec, model: Any, notes: list[str]) -> PaddingTreatment:
     """Return how padded batches are read, and let the model read them so.
 
     Raises:

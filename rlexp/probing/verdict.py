@@ -27,7 +27,7 @@ REMEDIES: dict[StrategyKind, str] = {
     "(needs) of a term that does.",
     "evasion": "Compare with a right answer, or give evasion the least value.",
     "injection": "If a judge scores, show it the right answer ({column} in its rubric), have it "
-    "compare pairs (reward.mode=pairwise), or take another one.",
+    "compare pairs (its mode pairwise), or take another one.",
 }
 
 

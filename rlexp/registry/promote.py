@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -81,7 +82,7 @@ def choose_weights(run: Path, status: str, checkpoint: str | None) -> ChosenWeig
             return ChosenWeights(run / MODEL, last, "the final model")
         others = f"checkpoints: {', '.join(complete)}" if complete else "no complete checkpoint"
         got = f"{run}, {status}, without a final model ({others})"
-        remedy = f"Name one: --checkpoint {[*complete][-1]}" if complete else "Promote another run."
+        remedy = f"Name one: --checkpoint {[*complete][-1]}" if complete else "Choose another run."
         raise UserError(Problem("run", got, "a run that left a model", remedy))
     name = f"step-{int(checkpoint):06d}" if checkpoint.isdigit() else checkpoint
     if name not in complete:
@@ -115,7 +116,7 @@ def _card_of(run: Path, weights: ChosenWeights) -> Card:
     """Return the run's card, as it would be had the run ended with these weights."""
     file = run / CARD
     if not file.is_file():
-        remedy = f"Let it go on to its end first: python -m rlexp resume {run}"
+        remedy = f"Let it go on to its end first: python -m rlexp resume {shlex.quote(str(run))}"
         raise UserError(Problem("run", f"{run}, cut off without a card", "a run's card", remedy))
     card = Card.from_json(file)
     if card.after and weights.step == last_step(run):

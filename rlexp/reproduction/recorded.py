@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,7 @@ def _artifact(records: Records, record: Record, name: str) -> Path:
         return records.artifact(record, name)
     except FileNotFoundError as error:
         got = f"{record.name} ({record.run_id}), of which the store has no {name}"
-        where = f" {record.folder}" if record.folder and record.folder.is_dir() else ""
+        is_here = record.folder is not None and record.folder.is_dir()
+        where = f" {shlex.quote(str(record.folder))}" if is_here else ""
         remedy = f"If its folder is still there, send what is missing: python -m rlexp sync{where}"
         raise UserError(Problem("run", got, "a run that is whole", remedy)) from error

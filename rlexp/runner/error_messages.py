@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,7 +68,7 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
             f"{what} could not be written to {folder}: {_first_line(error)}",
             f"the disk is full, or a quota is used up ({free:,} bytes were free)",
             "free some space, or keep fewer checkpoints (train.keep_checkpoints=1); then "
-            f"`python -m rlexp resume {folder}`: {after}",
+            f"`python -m rlexp resume {shlex.quote(str(folder))}`: {after}",
         ) from error
 
 

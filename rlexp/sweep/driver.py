@@ -24,8 +24,8 @@ from rlexp.sweep.confirmation.rerun import run_confirmation
 from rlexp.sweep.loop import SweepLoop
 from rlexp.sweep.report.progress import SweepProgress, parent_run_logger
 from rlexp.sweep.report.report import write_sweep_report
-from rlexp.sweep.sampling import grid_problems, is_grid
 from rlexp.sweep.space.check import group_test
+from rlexp.sweep.space.grid import grid_problems, is_grid
 from rlexp.sweep.space.space import CompositionCache, SearchSpace
 from rlexp.sweep.space.syntax import read_space
 from rlexp.sweep.study import open_study, retry_outages, sweep_spec

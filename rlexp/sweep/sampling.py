@@ -8,7 +8,6 @@ do two studies whose seeds are neighbours.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
 from math import prod
 
 import numpy as np
@@ -16,13 +15,11 @@ import optuna
 from hydra.utils import instantiate
 from optuna.trial import FrozenTrial
 
-from rlexp.spec.errors import Problem
 from rlexp.spec.sweep import SweepSpec
 from rlexp.sweep import ownership
 from rlexp.sweep.optuna_internals import current_trial, id_of_trial, live_trial, suggest
-from rlexp.sweep.space.space import CompositionCache, SearchSpace, Value
-
-GRID = "optuna.samplers.GridSampler"
+from rlexp.sweep.space.grid import grid_values, is_grid
+from rlexp.sweep.space.space import CompositionCache, SearchSpace
 
 
 def ask_trial(study: optuna.Study, spec: SweepSpec, space: SearchSpace) -> FrozenTrial:
@@ -63,31 +60,6 @@ def trial_sampler(spec: SweepSpec, space: SearchSpace, number: int) -> optuna.sa
             return optuna.samplers.GridSampler(grid_values(space), seed=spec.seed)
         seed = np.random.SeedSequence([spec.seed, number]).generate_state(1)[0]
         return instantiate(spec.sampler, seed=int(seed))
-
-
-def is_grid(spec: SweepSpec) -> bool:
-    """Whether the sampler goes through all combinations, each once."""
-    return spec.sampler.get("_target_") == GRID
-
-
-def grid_problems(space: SearchSpace) -> list[Problem]:
-    """Return what is wrong with parameters that have no grid."""
-    values = "choice(…) or range(…): sweep/sampler=grid tries every value"
-    other = "Another sampler takes intervals: sweep/sampler=tpe."
-    problems = [
-        Problem(parameter.name, parameter.text, values, other)
-        for parameter in space.parameters
-        if parameter.domain.grid() is None
-    ]
-    unconditional = "no conditions: sweep/sampler=grid tries every combination"
-    other = "Another sampler takes them: sweep/sampler=tpe."
-    conditional = [parameter for parameter in space.parameters if parameter.conditions]
-    return problems + [Problem(p.name, "a condition", unconditional, other) for p in conditional]
-
-
-def grid_values(space: SearchSpace) -> Mapping[str, Sequence[Value]]:
-    """Return all values of each parameter by name, for Optuna's grid sampler."""
-    return {parameter.name: parameter.domain.grid() or () for parameter in space.parameters}
 
 
 def max_trials(spec: SweepSpec, space: SearchSpace) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import shlex
 import uuid
 from contextlib import ExitStack
 from pathlib import Path
@@ -88,7 +89,7 @@ class MultirunParent(Callback):
         failed = SpoolStatus.read(self._folder).trial_failed
         _record(self._folder, "end", status="FAILED" if failed else status)
         if problem := self._shipper.try_to_ship(_PATIENCE):
-            later = f"python -m rlexp sync {self._folder}"
+            later = f"python -m rlexp sync {shlex.quote(str(self._folder))}"
             log.warning("The sweep's end is not in MLflow (%s). Send it later: %s", problem, later)
         self._shipper = None
         self._lock.close()

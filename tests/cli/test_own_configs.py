@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 from typed_commands import typed
 
+from rlexp.__main__ import main
 from rlexp.config.hydra import parse_override
 from rlexp.spec.errors import UserError
+
+EARLIER = Path(__file__).parents[1] / "whole_runs" / "earlier_runs"
 
 
 @pytest.mark.parametrize(
@@ -118,6 +122,18 @@ def test_a_run_folder_that_cannot_be_made_is_a_mistake(place: str, tmp_path: Pat
     assert "hydra.run.dir: got" in done.stderr
     assert "hydra.run.dir=FOLDER" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_folder_with_a_run_is_no_other_runs(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two runs in one folder; a remedy that names another folder than the one that was typed."""
+    place = here / "a run"
+    shutil.copytree(EARLIER / "killed", place)
+    before = (place / "spool.jsonl").read_bytes()
+    assert main([f"hydra.run.dir='{place}'", "tracking=none"]) == 2
+    assert f"python -m rlexp resume '{place}'" in capsys.readouterr().err
+    assert (place / "spool.jsonl").read_bytes() == before
 
 
 def test_a_mistake_in_the_data_is_told_alone(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import optuna
 import pytest
 from some_studies import confirm, searched, trial_folder
+from stored_runs import StoredRuns
 from typed_commands import typed
 
 from rlexp.__main__ import main
@@ -47,6 +48,18 @@ def test_finds_it_by_its_data_base(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert main(words) == 2
     assert main([*words, "--html", "page.html"]) == 0
     assert "<title>ours" in Path("page.html").read_text(encoding="utf-8")
+
+
+def test_what_mlflow_knows_and_is_no_study_here(
+    stored: StoredRuns, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run, or a sweep of another machine, without a word on what can be typed."""
+    stored.add("toy run")
+    sweep = stored.add_sweep("far", folder="/elsewhere/multirun/far")
+    assert main(["report", "toy run"]) == 2
+    assert "python -m rlexp compare 'toy run' …" in capsys.readouterr().err
+    assert main(["report", sweep]) == 2
+    assert "sweep.storage=postgresql://… or sqlite:///FILE" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import yaml
 from mlflow import MlflowClient
 from runs import SMALL, composed, rlexp, run_folder, run_here
 from small_sweeps import dpo_sweep, ended, study_in
+from stored_runs import StoredRuns
 from typed_commands import typed
 
 from rlexp.__main__ import main
@@ -169,6 +170,16 @@ def test_changes_are_made(
     assert spec.guards.watched() == ()
     assert config["algo"] == {**before["algo"], "trl": {"adam_beta2": 0.9}}
     assert config["data"] == before["data"] and config["train"] == before["train"]
+
+
+def test_a_sweep_is_no_run(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A sweep without its best that is told, and its trials that are not."""
+    runs = StoredRuns(uri)
+    runs.add("one trial", parent=runs.add_sweep("searched"))
+    assert main(["rerun", "searched"]) == 2
+    assert "python -m rlexp ls searched" in capsys.readouterr().err
+    assert main(["ls", "searched"]) == 0
+    assert "one trial" in capsys.readouterr().out
 
 
 def test_all_mistakes_are_told_at_once(stored: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_living_run_stays(
         assert main(["rm", "toy", "far", "--yes"]) == 2
     told = capsys.readouterr().err
     assert f"toy: got a run that may be alive: {folder}" in told
-    assert "node7" in told
+    assert "node7" in told and "`python -m rlexp sync` there" in told
     assert active(stored) == ["far", "toy"]
     assert folder.is_dir()
 
@@ -113,8 +113,11 @@ def test_only_a_run_s_own_folder(
     moved.rename(run)
     (run / "config.yaml").unlink()
     assert main(["rm", real, "--yes"]) == 2
-    assert "without config.yaml" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "without config.yaml" in told and "--keep-folder" in told
     assert active(stored) == ["toy"]
+    assert main(["rm", real, "--yes", "--keep-folder"]) == 0
+    assert active(stored) == [] and run.is_dir()
 
 
 def test_links_in_a_folder_are_not_followed(stored: StoredRuns, tmp_path: Path) -> None:

@@ -251,6 +251,20 @@ def test_mistakes_are_told_together(uri: str, tmp_path: Path) -> None:
     assert "no folder" in done.stderr
 
 
+def test_a_spool_alone_is_sent_where_its_remedy_says(
+    uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A remedy that names only one of the two keys, or keys that `sync` does not take."""
+    folder = ended(uri, Path("outputs/one"))
+    (folder / "config.yaml").unlink()
+    assert sync.run([str(folder)]) == 2
+    remedy = "tracking.uri=URI tracking.experiment=NAME"
+    assert remedy in capsys.readouterr().out
+    words = remedy.replace("URI", uri).replace("NAME", "rlexp").split()
+    assert sync.run([str(folder), *words]) == 0
+    assert list(runs(uri)) == ["one"]
+
+
 def test_someone_else_is_sending(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Two `sync` at once, or one beside a starting run that mends."""
     folder = ended(uri, Path("outputs/one"))

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from runs import spec_of
 from small_models import small_model
 
+from rlexp.models.load import fit_padding
 from rlexp.models.padding.treatment import PaddingTreatment, UnfitModel, padding_treatment
 from rlexp.models.sampling.rollout import roll_out
+from rlexp.spec.errors import UserError
 from rlexp.trainers.sequences import Sequences, score_tokens
 
 TREATMENTS = {
@@ -142,6 +145,25 @@ def test_a_model_that_reads_padding_all_the_same_is_refused() -> None:
     """A head that does not hand the mask on to the body, where padding is kept from it."""
     with pytest.raises(UnfitModel, match="reads padding"):
         padding_treatment(small_model("rwkv"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "remedy"),
+    [
+        ("xlnet", [], "model.path=builtin:tiny"),
+        ("recurrent_gemma", ["algo.rollout=transformers"], "algo.rollout=fast"),
+    ],
+)
+def test_what_cannot_be_padded_is_refused_with_what_can(
+    kind: str, words: list[str], remedy: str
+) -> None:
+    """A remedy that leads to the same refusal."""
+    with pytest.raises(UserError) as caught:
+        fit_padding(spec_of(*words), small_model(kind), [])
+    (problem,) = caught.value.problems
+    assert problem.remedy.removesuffix(".").endswith(remedy)
+    kind = "qwen2" if remedy.startswith("model.path") else kind
+    fit_padding(spec_of(*words, remedy), small_model(kind), [])
 
 
 def test_people_are_told_once() -> None:

@@ -117,7 +117,7 @@ def test_mistakes_are_told_at_once(uri: str) -> None:
     """A name that MLflow refuses after the upload; a run without a model as a traceback."""
     for words, told in [
         (["whole", "--name", "a/b", "--alias", "v2"], ["a/b", "v2"]),
-        (["failed", "--name", "x"], ["without a final model", "no complete checkpoint"]),
+        (["failed", "--name", "x"], ["no complete checkpoint", "Choose another run."]),
         (["whole", "--name", "x", "--checkpoint", "9"], ["step-000001, step-000002, model"]),
         (["hole", "--name", "x"], ["hole", "whole"]),
         (["whole"], ["--name"]),
@@ -126,6 +126,11 @@ def test_mistakes_are_told_at_once(uri: str) -> None:
             promote.run([*words, f"tracking.uri={uri}"])
         for word in told:
             assert word in str(caught.value)
+    card = folder_at(uri, "whole") / "card.json"
+    aside = card.rename(card.with_suffix(".aside"))
+    with pytest.raises(UserError, match="python -m rlexp resume"):
+        promote.run(["whole", "--name", "x", f"tracking.uri={uri}"])
+    aside.rename(card)
     assert "x" not in {model.name for model in MlflowClient(uri).search_registered_models()}
 
 

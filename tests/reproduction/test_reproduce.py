@@ -145,6 +145,19 @@ def test_changed_data_is_refused_before_torch(
     assert "Bring back the rows of data.jsonl" in capsys.readouterr().out
 
 
+def test_a_config_that_was_never_sent_can_be(
+    at_home: Recorded, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A traceback of MLflow's for a run whose spool has what is missing."""
+    config = at_home.artifact("config.yaml")
+    aside = config.rename(config.with_suffix(".aside"))
+    try:
+        assert reproduce(at_home, "--dry-run") == 2
+    finally:
+        aside.rename(config)
+    assert "python -m rlexp sync" in capsys.readouterr().err
+
+
 def test_another_package_is_told_with_the_command(
     at_home: Recorded, capsys: pytest.CaptureFixture[str]
 ) -> None:

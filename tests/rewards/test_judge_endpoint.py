@@ -139,6 +139,8 @@ def test_a_dead_server_is_told_of(server: JudgeServer) -> None:
     (problem,) = caught.value.problems
     assert problem.key == "reward.base_url" and server.url in problem.got
     assert "3 tries: status 500" in problem.got
+    for remedy in ("reward.requests_at_once", "reward.timeout", "python -m rlexp resume FOLDER"):
+        assert remedy in problem.remedy
     assert len(server.asked) == 5
     server.script = []
     assert scored(server, ["first", "second"]) == [0.5, 0.75]
@@ -155,7 +157,8 @@ def test_a_refusal_is_not_repeated(
     with pytest.raises(UserError) as caught:
         scored(server, ["good"], api_key_env="MY_JUDGE_KEY")
     assert len(server.asked) == 1
-    assert [problem.key for problem in caught.value.problems] == [key]
+    (problem,) = caught.value.problems
+    assert problem.key == key and key in problem.remedy
     assert f"status {status}" in str(caught.value) and SECRET not in str(caught.value)
 
 

@@ -221,6 +221,7 @@ class TestErrors:
             "the reward's term a raised ZeroDivisionError: division by zero (scored_rewards.py:"
         )
         assert ", for sample 1, the completion '' of the prompt 'q', at step 3" in caught.value.what
+        assert "scoring.on_error=missing" in caught.value.remedy
         with pytest.raises(RunFailed) as caught:
             scorer.train(["p" * 5000], [""], {}, 2)
         assert len(caught.value.what) < 600

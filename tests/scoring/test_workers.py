@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -105,7 +106,9 @@ class TestWorkers:
             scored(scorer, TEXTS)
             for worker in workers():
                 worker.kill()
-            with pytest.raises(RunFailed, match=r"inverse ended its worker .*status -9.*at step 3"):
+            with pytest.raises(
+                RunFailed, match=r"inverse ended its worker .*status -9.*at step 3[\s\S]*workers=0"
+            ):
                 scored(scorer, TEXTS, 2)
 
     def test_a_reward_that_cannot_be_sent_is_told(self) -> None:
@@ -117,6 +120,22 @@ class TestWorkers:
         with scorer_of(Local(name="local")) as scorer:
             scored(scorer, TEXTS)
             with pytest.raises(RunFailed, match="cannot be pickled") as caught:
+                scored(scorer, TEXTS)
+            assert "scoring.workers=0" in caught.value.remedy
+
+    def test_a_module_that_workers_cannot_import_is_told(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A worker's traceback, which names no knob."""
+
+        class Made(Inverse):
+            pass
+
+        Made.__module__, Made.__qualname__ = "only_here", "Made"
+        monkeypatch.setitem(sys.modules, "only_here", SimpleNamespace(Made=Made))
+        with scorer_of(Made(name="made")) as scorer:
+            scored(scorer, TEXTS)
+            with pytest.raises(RunFailed, match="could not load the reward") as caught:
                 scored(scorer, TEXTS)
             assert "scoring.workers=0" in caught.value.remedy
 

@@ -11,7 +11,7 @@ from optuna.distributions import FloatDistribution as Float
 from optuna.distributions import IntDistribution as Int
 
 from rlexp.spec.errors import UserError
-from rlexp.sweep.sampling import grid_values
+from rlexp.sweep.space.grid import grid_values
 from rlexp.sweep.space.space import Parameter, SearchSpace, Value
 from rlexp.sweep.space.syntax import read_space
 

@@ -75,8 +75,8 @@ def _not_causal(family: str, config: Mapping[str, Any], where: str, key: str) ->
         name.endswith("ForSequenceClassification") for name in config.get("architectures") or []
     ):
         remedy = (
-            "Give the language model that it was made from, or model.path=builtin:tiny; as a "
-            f"reward it is reward.path={where}"
+            "Give the language model that it was made from, or another: model.path=builtin:tiny, "
+            f"beside which this one can be the reward: reward=model reward.path={where}"
         )
     return Problem(key, f"{where}, {_described(family, config)}", WRITES, remedy)
 

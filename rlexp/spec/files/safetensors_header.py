@@ -7,6 +7,7 @@ bytes one after the other (https://github.com/huggingface/safetensors#format).
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -86,9 +87,10 @@ def stored_tensors(file: Path) -> dict[str, StoredTensor]:
 def _refuse_other_formats(beginning: bytes, file: Path) -> None:
     if not beginning:
         raise BrokenFile("an empty file", AGAIN)
+    folder = shlex.quote(str(file.parent))
     for magic, (what, remedy) in OTHER_FORMATS.items():
         if beginning.startswith(magic) and not beginning[8:9] == b"{":
-            raise BrokenFile(what, remedy.format(folder=file.parent, resave=RESAVE, again=AGAIN))
+            raise BrokenFile(what, remedy.format(folder=folder, resave=RESAVE, again=AGAIN))
 
 
 def _checked(header: dict[str, Any], room: int) -> dict[str, StoredTensor]:

@@ -147,7 +147,10 @@ def _type_problems(
     if not odd:
         return []
     got = f"{folder}: {named(list(odd))} of type {', '.join(sorted(set(odd.values())))}"
-    remedy = "Give the weights before they were quantised; peft=qlora makes four bits of them."
+    remedy = (
+        "Give the weights before they were quantised, of which qlora makes four bits: "
+        "model.path=FOLDER"
+    )
     return [Problem(key, got, f"weights of type {', '.join(FLOATS)}", remedy)]
 
 

@@ -24,6 +24,7 @@ from rlexp.spec.keys import key_paths
 from rlexp.spec.run import RunSpec
 from rlexp.spec.sweep import COSTS, SweepSpec
 from rlexp.spec.validation import unknown_choice, validate
+from rlexp.sweep.space.grid import grid_problems, is_grid
 from rlexp.sweep.space.space import (
     Choice,
     ComposedKeys,
@@ -70,6 +71,8 @@ class SweepCheck:
         if not space.parameters and not self.problems:
             remedy = "For example: 'algo.learning_rate=tag(log,interval(1e-4,1e-2))'."
             self.problems.append(Problem("sweep.params", "nothing", "something to search", remedy))
+        if spec and is_grid(spec):
+            self.problems += grid_problems(space)
         for chosen in self._combinations(space):
             self._check_values(chosen, spec)
 

@@ -88,7 +88,9 @@ def _typed_parameters(
         if override.is_sweep_override():
             text = str(override.input_line).partition("=")[2]
             if re.match(r"sweep\b", bare):
-                remedy = "What is searched is typed by its own key: 'algo.beta=interval(0.1,1)'."
+                searched = bare.partition("sweep.params.")[2]
+                meant = f"'{searched}={text}' in its place" if searched else f"{bare}=VALUE"
+                remedy = f"Type {meant}; what is searched is typed by its own key."
                 problems.append(Problem(bare, text, "one value", remedy))
             elif (domain := _domain(override, bare, problems)) is not None:
                 parameters[bare] = Parameter(key, domain, text)

@@ -6,6 +6,7 @@ finished. What stays in the data base are numbers, marked as deleted, until `mlf
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -118,7 +119,9 @@ def _folder_problems(run: Record, folder: Path, removed_folders: set[Path]) -> I
         others = [other.name for other in others if other.resolve() not in removed_folders]
         if others:
             got = f"{folder}, which holds runs that are not in this store: {', '.join(others)}"
-            remedy = f"Send them: python -m rlexp sync {folder}, or use --keep-folder."
+            remedy = (
+                f"Send them: python -m rlexp sync {shlex.quote(str(folder))}, or use --keep-folder."
+            )
             yield Problem(run.name, got, "a sweep's folder", remedy)
         elif not (folder / PARENT).is_file():
             yield Problem(run.name, f"{folder} without {PARENT}", "a sweep's folder", remedy)

@@ -63,7 +63,7 @@ def tracking_address(folder: Path) -> tuple[str | None, str]:
         directory = _stored_setting(folder, HYDRA_CONFIG, "hydra.runtime.cwd")
         base = Path(directory) if directory else None
         return resolve(tracking.uri, base) if tracking.uri else None, tracking.experiment
-    remedy = "Name the store: tracking.uri=… tracking.experiment=…"
+    remedy = "Name the store: tracking.uri=URI tracking.experiment=NAME"
     wanted = f"a {CONFIG} that says where its events go"
     raise UserError(Problem(str(folder), "a spool alone", wanted, remedy))
 
