@@ -159,9 +159,11 @@ class _Worker:
             ) from error
 
     def end(self) -> None:
+        # With what it started; nothing there would have to be saved. A thread that waits for an
+        # answer may have found it dead between these two lines.
         if self.process.poll() is None:
-            # With what it started; nothing there would have to be saved.
-            os.killpg(self.process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 

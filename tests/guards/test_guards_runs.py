@@ -100,6 +100,7 @@ def test_every_kind_of_trainer_can_be_stopped(algo: str, tmp_path: Path) -> None
     assert max(step for step, _ in numbers(tmp_path)) == 2
 
 
+@pytest.mark.long
 def test_hacking_is_shown_by_samples_and_gold_is_measured(tmp_path: Path) -> None:
     """A firing that people must take on trust: the samples are in the spool's event, the table for
     MLflow and the card; and a reward of `eval.gold` that the card does not know."""

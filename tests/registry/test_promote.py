@@ -27,6 +27,9 @@ from rlexp.spec.errors import RunFailed, UserError
 from rlexp.spec.run import RunSpec
 from rlexp.tracking.store.connection import connect, prepare_environment
 
+pytestmark = pytest.mark.long
+
+
 TRACKED = [option for option in SMALL if option != "tracking=none"]
 
 

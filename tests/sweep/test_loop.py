@@ -94,6 +94,7 @@ def test_a_sweep_whose_trials_all_fail_ends_and_says_why(toy: Toy) -> None:
     assert "this trial fails" in (toy.folder / "swept/0/output.log").read_text()
 
 
+@pytest.mark.long
 def test_hopeless_trials_are_pruned_and_count(toy: Toy) -> None:
     """A pruner that is not asked, asked of another one's values, or whose trials are replaced."""
     pruner = ["sweep/pruner=median", "sweep.pruner.n_startup_trials=1"]

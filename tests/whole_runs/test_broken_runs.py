@@ -57,12 +57,13 @@ def _silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
 
 
-RLOO = pytest.param("rloo", marks=pytest.mark.long)  # the same code of TRL's as GRPO's
+RLOO, ONLINE = (pytest.param(algo, marks=pytest.mark.long) for algo in ("rloo", "online_dpo"))
+"""Their rewards break in the same code of TRL's as GRPO's, but for a line."""
 GROUPS = {"grpo": ["algo.num_generations=4"], "rloo": ["algo.num_generations=4"]}
 
 
 @pytest.mark.parametrize("how", ["nan", "raise"])
-@pytest.mark.parametrize("algo", ["grpo", RLOO, "online_dpo", "ppo", "reinforce"])
+@pytest.mark.parametrize("algo", ["grpo", RLOO, ONLINE, "ppo", "reinforce"])
 def test_a_reward_that_breaks_is_told_with_step_and_sample(
     algo: str, how: str, tmp_path: Path
 ) -> None:
@@ -94,7 +95,7 @@ def test_a_kl_that_explodes_ends_the_training(algo: str, tmp_path: Path) -> None
     assert not (tmp_path / "checkpoints" / f"checkpoint-{step}").exists()
 
 
-@pytest.mark.parametrize("algo", ["grpo", RLOO, "online_dpo", "ppo", "reinforce"])
+@pytest.mark.parametrize("algo", ["grpo", RLOO, ONLINE, "ppo", "reinforce"])
 def test_a_policy_that_has_become_nan_is_told(algo: str, tmp_path: Path) -> None:
     """An index error in the sampling, or answers that are made of nothing."""
     reward = Breaking(name="long", at=(0, 0), how="never", batches=[])

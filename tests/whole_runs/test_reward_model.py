@@ -21,6 +21,9 @@ PROMPTS: list[Text] = ["The acting was", "This film", "I found the plot"]
 COMPLETIONS: list[Text] = [" wonderful and moving.", " is a disaster.", ""]
 
 
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that trained one."""
