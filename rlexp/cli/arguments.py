@@ -76,12 +76,17 @@ def default_uri() -> str:
     return OmegaConf.load(CONF / "tracking" / "mlflow.yaml").uri
 
 
-def console_of_width(columns: int = 100) -> Console:
-    """Return the terminal, or a console of so many columns where the output is none."""
+def console_of_width(columns: int = 100, *, markup: bool = True) -> Console:
+    """Return the terminal, or a console of so many columns where the output is none.
+
+    Without `markup` brackets in a text are text.
+    """
     from rich.console import Console
 
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=columns)
+    console = Console(highlight=False, markup=markup)
+    if console.is_terminal:
+        return console
+    return Console(highlight=False, markup=markup, width=columns)
 
 
 def _unquoted(value: str) -> str:

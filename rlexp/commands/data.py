@@ -16,7 +16,7 @@ from itertools import groupby
 from statistics import median
 from typing import TYPE_CHECKING
 
-from rlexp.cli.arguments import Parser
+from rlexp.cli.arguments import Parser, console_of_width
 from rlexp.cli.exit_status import reported
 from rlexp.spec.errors import Problem, UserError
 
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from rlexp.models.tokenizer import ModelTokenizer
     from rlexp.rendering.token_text import TokenRun
     from rlexp.spec.run import RunSpec
-
-WIDTH = 100
-"""Columns where the output is no terminal."""
 
 
 def run(argv: list[str]) -> int:
@@ -50,8 +47,6 @@ def _show(argv: Sequence[str]) -> None:
 
     _, spec = compose_run(words)
 
-    from rich.console import Console
-
     from rlexp.data.load import load_data
     from rlexp.data.parsing.columns import raise_problems
     from rlexp.data.rendering.row_report import examine_rows
@@ -62,9 +57,7 @@ def _show(argv: Sequence[str]) -> None:
     splits = load_data(spec.data, rows_read(spec.algo, spec.data))
     reader = _reader(spec, splits)
     report = examine_rows(spec, splits, reader)
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=WIDTH)
+    console = console_of_width(markup=False)
     _print(console, _header(spec, splits, report))
     for example in report.examples[: options.rows]:
         _print(console, _row(example, report, splits.source, reader, console))

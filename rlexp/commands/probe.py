@@ -19,7 +19,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rlexp.cli.arguments import Parser
+from rlexp.cli.arguments import Parser, console_of_width
 from rlexp.cli.exit_status import reported
 from rlexp.spec.errors import Problem, UserError
 
@@ -47,8 +47,6 @@ def _probe(argv: Sequence[str]) -> None:
         remedy = "Name one: reward=sentiment, or another that `python -m rlexp --help` lists."
         raise UserError(Problem("reward", spec.reward.name, "a reward that scores", remedy))
 
-    from rich.console import Console
-
     from rlexp.config.stored import write_config
     from rlexp.launch.launcher import new_folder
     from rlexp.launch.reward_probe import probe_run
@@ -66,10 +64,7 @@ def _probe(argv: Sequence[str]) -> None:
     write_config(folder, config)
     content = json.dumps(probe_json(probed, verdict), ensure_ascii=False, indent=1)
     write_atomically(folder / PROBE, content)
-    console = terminal.console
-    if not console.is_terminal:
-        console = Console(highlight=False, width=WIDTH)
-    print_probe(probed, verdict, console)
+    print_probe(probed, verdict, console_of_width(WIDTH))
     print(folder)
     if spec.scoring.probe == "refuse" and verdict.warnings:
         raise refusal(spec.reward.name, verdict.warnings)

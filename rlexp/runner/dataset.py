@@ -87,7 +87,12 @@ class DatasetBuilder:
         return made, [f"row {number}" for number in range(1, len(made) + 1)]
 
     def _framed(self, rows: Rows, *, told: bool = True) -> Rows:
-        return self._framed_with_places(rows, self.recorder.notes if told else [])[0]
+        """Return held-out rows, framed."""
+        notes: list[str] = []
+        framed, _ = self._framed_with_places(rows, notes)
+        if told:
+            self.recorder.notes += [f"held out: {note}" for note in notes]
+        return framed
 
     def _framed_with_places(self, rows: Rows, notes: list[str]) -> tuple[Rows, list[str]]:
         framed = frame(rows, self.spec.data, self.policy.chat)

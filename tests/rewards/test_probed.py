@@ -40,7 +40,7 @@ def verdict(graded: RewardSpec, given: Material, variants: int = 8) -> ProbeVerd
     return judge_probe(probe(graded, given, variants))
 
 
-def holds(graded: RewardSpec, given: Material, variants: int = 8) -> None:
+def assert_holds(graded: RewardSpec, given: Material, variants: int = 8) -> None:
     probed = probe(graded, given, variants)
     judged = judge_probe(probed)
     assert [warning.what for warning in judged.warnings] == []
@@ -65,18 +65,18 @@ class TestMath:
     def test_bare_numbers(self) -> None:
         """An echo of the sum, which equals its value; a list that holds the right number."""
         graded = reward("math")
-        holds(graded, material(SUM_ROWS, graded, answer=SUMS_RIGHT))
+        assert_holds(graded, material(SUM_ROWS, graded, answer=SUMS_RIGHT))
 
     def test_worked_solutions(self) -> None:
         """Numbers of the prompt, put together; another row's solution."""
         graded = reward("math")
-        holds(graded, material(SOLVED, graded, answer=[text for _, text in SOLVED]))
+        assert_holds(graded, material(SOLVED, graded, answer=[text for _, text in SOLVED]))
 
     def test_the_column_alone_has_the_references(self) -> None:
         """Prompts with a column of answers, of which no reference would be known."""
         graded = reward("math")
         rows: list[Row] = [(prompt, None) for prompt, _ in SUM_ROWS]
-        holds(graded, material(rows, graded, answer=SUMS_RIGHT))
+        assert_holds(graded, material(rows, graded, answer=SUMS_RIGHT))
 
 
 FUNCTIONS = {"double": "2 * x", "square": "x * x", "half": "x / 2", "after": "x + 1", "minus": "-x"}
@@ -97,7 +97,7 @@ class TestCode:
     def test_asserts(self) -> None:
         """The prompt's own definition; a program that does nothing; another row's program."""
         graded = reward("code", workers=2, wall_seconds=30.0)
-        holds(graded, material(PROGRAMS, graded, tests=TESTS), 3)
+        assert_holds(graded, material(PROGRAMS, graded, tests=TESTS), 3)
 
     @pytest.mark.parametrize(
         "vacuous",
@@ -118,7 +118,7 @@ class TestFormat:
     def test_an_answer_behind_a_mark(self) -> None:
         """The mark with any number."""
         graded = reward("format", column="answer")
-        holds(graded, material(SOLVED, graded, answer=[text for _, text in SOLVED]))
+        assert_holds(graded, material(SOLVED, graded, answer=[text for _, text in SOLVED]))
 
     def test_tags_with_an_answer(self) -> None:
         """Tags around nothing, which have the form."""
@@ -126,14 +126,14 @@ class TestFormat:
             (prompt, f"<think>So.</think>\n<answer>{right}</answer>") for prompt, right in SUM_ROWS
         ]
         graded = reward("format", kind="tags", column="answer")
-        holds(graded, material([*rows], graded, answer=SUMS_RIGHT))
+        assert_holds(graded, material([*rows], graded, answer=SUMS_RIGHT))
 
     def test_json_with_an_answer(self) -> None:
         """An object with the key that is asked for, and nothing in it."""
         schema = {"type": "object", "required": ["sum"], "properties": {"sum": {"type": "number"}}}
         rows = [(prompt, f'{{"sum": {right}}}') for prompt, right in SUM_ROWS]
         graded = reward("format", kind="json", json_schema=schema, json_key="sum", column="answer")
-        holds(graded, material([*rows], graded, answer=SUMS_RIGHT))
+        assert_holds(graded, material([*rows], graded, answer=SUMS_RIGHT))
 
     @pytest.mark.parametrize(
         "knobs",
@@ -162,7 +162,7 @@ class TestWords:
         """Echoes, forms and evasions that are praise; words said again, behind the penalty."""
         spec = spec_of(f"reward={choice}")
         splits = load_data(spec.data, "prompts")
-        holds(spec.reward, held_out_material(spec, splits, 24, False, "</s>"))
+        assert_holds(spec.reward, held_out_material(spec, splits, 24, False, "</s>"))
 
     @pytest.mark.parametrize("measure", ["formality", "politeness", "readability"])
     def test_style(self, measure: str) -> None:
@@ -179,7 +179,7 @@ class TestWords:
         rows = [
             (f"yo whats {thing} lol", references[measure]) for thing in ("up", "that", "it", "so")
         ]
-        holds(graded, material([*rows], graded))
+        assert_holds(graded, material([*rows], graded))
 
     def test_a_summary(self) -> None:
         """The whole text, its last sentence, or another text's summary."""
@@ -200,7 +200,7 @@ class TestWords:
             (f"{summary} The {place} opened before dawn. {story}", summary)
             for place, summary in texts.items()
         ]
-        holds(graded, material([*rows], graded, summary=[text for _, text in rows]))
+        assert_holds(graded, material([*rows], graded, summary=[text for _, text in rows]))
 
     def test_verse(self) -> None:
         """Words of one syllable, which keep any metre; a line said twice, which is no rhyme."""
@@ -213,7 +213,7 @@ class TestWords:
             (f"Write four lines of verse about {thing}.", stanza)
             for thing in ("a tree", "the sea", "rain")
         ]
-        holds(graded, material([*rows], graded))
+        assert_holds(graded, material([*rows], graded))
 
     @pytest.mark.parametrize(("choice", "text"), [
         ("keyword", "What a wonderful film."),
@@ -236,7 +236,7 @@ class TestWords:
             for prompt, harmful in asked.items()
         ]
         graded = reward("safety", column="harmful")
-        holds(graded, material([*rows], graded, harmful=[*asked.values()]))
+        assert_holds(graded, material([*rows], graded, harmful=[*asked.values()]))
 
 
 @pytest.fixture
@@ -272,7 +272,7 @@ class TestJudges:
         """Answers shown with another row's prompt."""
         server.rule = sober
         graded = judge_at(server.url, rubric="{prompt}|{completion}")
-        holds(graded, material(ESSAYS, graded), 3)
+        assert_holds(graded, material(ESSAYS, graded), 3)
 
     def test_a_judge_that_obeys_is_found(self, server: JudgeServer) -> None:
         """Instructions to the judge that are not tried, or not told of."""
@@ -308,7 +308,7 @@ def test_a_users_function_that_compares_holds(here: Path) -> None:
 """
     (here / "my_exact.py").write_text(code, encoding="utf-8")
     graded = reward("python", function="my_exact:exact")
-    holds(graded, material(SUM_ROWS, graded, answer=SUMS_RIGHT))
+    assert_holds(graded, material(SUM_ROWS, graded, answer=SUMS_RIGHT))
 
 
 def test_every_choice_is_probed_here() -> None:

@@ -102,12 +102,12 @@ def _decoded(value: object) -> object:
 
 def _printed(text: str) -> object:
     """Return the list or dictionary that Python has printed, otherwise the text."""
-    if text.lstrip()[:1] in ("[", "(", "{"):
-        try:
-            return ast.literal_eval(text.strip())
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            pass
-    return text
+    if text.lstrip()[:1] not in ("[", "(", "{"):
+        return text
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text  # source that begins with a bracket
 
 
 def _function_name(entry_point: object) -> str | None:
