@@ -23,6 +23,7 @@ LAYERS = (
     ("commands", "plugins"),
     ("cli",),
     ("sweep", "reproduction", "comparison"),
+    ("pipelines",),
     ("launch",),
     ("run",),
     ("runner",),

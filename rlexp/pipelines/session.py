@@ -1,0 +1,71 @@
+"""One command's work on a pipeline: begun, shown, recorded, reported on, ended."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from rlexp.pipelines.execution import Orders, PipelineRun, StageResult
+from rlexp.pipelines.planned import PipelinePlan
+from rlexp.pipelines.record import PipelineRecord, pipeline_folder
+from rlexp.pipelines.stage_key import StageKey, pipeline_key
+from rlexp.rendering.progress import Terminal
+
+
+def run_plan(
+    plan: PipelinePlan,
+    keys: Mapping[str, StageKey],
+    orders: Orders,
+    folder: Path | None = None,
+) -> Path:
+    """Run a pipeline's stages that have not finished; return its folder.
+
+    Args:
+        plan: the pipeline.
+        keys: of its stages.
+        orders: what of it is run.
+        folder: the pipeline's, if it is not the one of its key.
+
+    Raises:
+        UserError, RunFailed, Pruned: as the stage does that ends it.
+    """
+    key = pipeline_key(plan, keys)
+    record = PipelineRecord(plan, folder or pipeline_folder(key), key)
+    parent = record.begin() if orders.parent is None else orders.parent
+    terminal = Terminal()
+
+    def show(run: PipelineRun, result: StageResult) -> None:
+        record.write(run)
+        record.stage_finished(run, result)
+        terminal.say(_line(run, result))
+
+    run = PipelineRun(plan, keys, replace(orders, parent=parent), show)
+    record.write(run)
+    status = "FAILED"
+    try:
+        run.run()
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    except BaseException as error:
+        command = shlex.join(["python", "-m", "rlexp", *plan.words])
+        error.add_note(f"or with the whole pipeline: {command}")
+        raise
+    finally:
+        record.write(run, status)
+        record.end(status)
+    return record.folder
+
+
+def _line(run: PipelineRun, result: StageResult) -> str:
+    """Return what is told when a stage changes its state."""
+    names = list(run.results)
+    place = f"stage {names.index(result.stage.name) + 1} of {len(names)}: {result.stage.name}"
+    if result.chosen:
+        return f"{place} is {result.chosen}"
+    if result.state == "used" and result.run:
+        return f"{place} is there: {result.run.folder}"
+    return f"{place} {result.state}"
