@@ -18,9 +18,10 @@ with `best_of`, `metric` and `mode` is the one of several stages whose metric ca
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -215,35 +216,44 @@ class _Reader:
 
     def _resolved(self, stages: Sequence[StageDefinition]) -> Iterator[StageDefinition]:
         """Yield the stages with each reference resolved to the name of one stage before it."""
-        earlier: dict[str, str] = {}
-        """By the name in the yaml, the stage of that name that ran last."""
+        ran: dict[str, str] = {}
+        """By the name in the yaml, the stage of that name that ran last; and each by its own."""
+        known = {stage.name for stage in stages}
+
+        def name_of(stage: StageDefinition, key: str, names: tuple[str, ...]) -> str:
+            # a name of the yaml is the newest of that name, `dpo-1` a certain round
+            named = next((ran[name] for name in names if name in ran), None)
+            unknown = [name for name in names if name not in (*self.order, *known)]
+            if unknown or named is None:
+                self._missing(stage, key, names, unknown)
+            return named or names[0]
+
         for stage in stages:
-
-            def name_of(names: tuple[str, ...], key: str, stage: StageDefinition = stage) -> str:
-                found = next((earlier[name] for name in names if name in earlier), None)
-                known = {other.name for other in stages}
-                first = names[0]
-                if found is None and first in known and first in earlier.values():
-                    return first  # a certain round
-                if found is None or any(name not in self.order for name in names):
-                    self._missing(stage, key, names)
-                return found or first
-
             if stage.choice:
-                chosen = tuple(name_of((name,), "best_of") for name in stage.choice.stages)
+                chosen = tuple(name_of(stage, "best_of", (name,)) for name in stage.choice.stages)
                 choice = StageChoice(chosen, stage.choice.metric, stage.choice.mode)
                 yield StageDefinition(stage.name, stage.base, {}, stage.round, choice)
             else:
                 words = {
-                    key: replaced(value, lambda names, k=key: f"${{stage:{name_of(names, k)}}}")
+                    key: replaced(value, partial(self._reference, name_of, stage, key))
                     for key, value in stage.words.items()
                 }
                 yield StageDefinition(stage.name, stage.base, words, stage.round)
-            earlier[stage.base] = stage.name
+            ran |= {stage.name: stage.name, stage.base: stage.name}
 
-    def _missing(self, stage: StageDefinition, key: str, names: tuple[str, ...]) -> None:
+    def _reference(
+        self,
+        name_of: Callable[[StageDefinition, str, tuple[str, ...]], str],
+        stage: StageDefinition,
+        key: str,
+        names: tuple[str, ...],
+    ) -> str:
+        return f"${{stage:{name_of(stage, key, names)}}}"
+
+    def _missing(
+        self, stage: StageDefinition, key: str, names: tuple[str, ...], unknown: list[str]
+    ) -> None:
         place, shown = f"stages.{stage.base}.{key}", f"${{stage:{','.join(names)}}}"
-        unknown = [name for name in names if name not in self.order]
         others = [name for name in self.order if name != stage.base]
         if unknown:
             near = get_close_matches(unknown[0], others, n=1)

@@ -21,7 +21,7 @@ from rlexp.config.stored import Config, write_config
 from rlexp.launch.launcher import launch
 from rlexp.launch.resume_plan import plan_resume
 from rlexp.pipelines.against_base import MODEL as EXAMINED
-from rlexp.pipelines.planned import PipelinePlan, PlannedStage, with_gold
+from rlexp.pipelines.planned import BASED_ON, PipelinePlan, PlannedStage, with_gold
 from rlexp.pipelines.references import replaced
 from rlexp.pipelines.stage_key import StageKey, pipeline_key
 from rlexp.pipelines.stage_runs import (
@@ -54,7 +54,7 @@ class StageResult:
     stage: PlannedStage
     key: StageKey
     state: str = "waiting"
-    """waiting, running, finished (here and now), used (it was there) or failed."""
+    """waiting, running, finished (here and now), used (it was there), stopped or failed."""
     run: StageRun | None = None
     chosen: str | None = None
     """Of a choice: the stage that it chose."""
@@ -129,8 +129,8 @@ class PipelineRun:
             self._show(self, result)
             self._run_stage(result)
             result.state, result.run = "finished", finished_run(stage, key, None)
-        except BaseException:
-            result.state = "failed"
+        except BaseException as error:
+            result.state = "failed" if isinstance(error, (UserError, RunFailed)) else "stopped"
             self._show(self, result)
             raise
         finally:
@@ -168,6 +168,9 @@ class PipelineRun:
                 replaced(word, lambda names: json.dumps(str(self._folder(names[0]))))
                 for word in stage.words.values()
             ]
+            assert stage.config
+            if stage.config["model"]["shape"] is not None and BASED_ON in stage.parents:
+                words.append("model.shape=null")  # what it begins with is made by now
             checked = RunWords(words, search_path=self.plan.search_path)
             try:
                 checked.check()

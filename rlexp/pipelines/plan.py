@@ -22,7 +22,7 @@ from rlexp.pipelines.definition import (
     read_pipeline,
 )
 from rlexp.pipelines.made import kind_problems, makes
-from rlexp.pipelines.planned import PipelinePlan, PlannedStage, with_gold
+from rlexp.pipelines.planned import BASED_ON, PipelinePlan, PlannedStage, with_gold
 from rlexp.pipelines.references import RANKING, references, replaced
 from rlexp.pipelines.typed_words import STAGE, TypedWords
 from rlexp.runtime.paths import CONF
@@ -30,7 +30,6 @@ from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.rows import rows_are_sampled
 from rlexp.spec.run import RunSpec
 
-BASED_ON = "model.path"
 GOLD = "eval.gold"
 PENDING = "stage/"
 """Begins what stands in for a model that is yet to be made; no hub has an owner of that name."""
@@ -104,13 +103,28 @@ class _Planner:
 
     def _stage(self, stage: StageDefinition) -> PlannedStage | None:
         words = self.typed.words_of(stage)
-        gold = self._gold(words)
+        problems: list[Problem] = []
+        planned = self._composed(stage, words, problems)
+        self.problems += [(stage.name, problem) for problem in problems]
+        wrong = {problem.key for problem in problems}
+        for key in set(self.typed.common) & set(words) - wrong:
+            self.accepted.setdefault(key, []).append(stage.base)
+        if planned is None:  # those that use it are checked all the same
+            untyped = TypedWords(self.typed.pipeline).words_of(stage)
+            planned = self._composed(stage, untyped, [])
+        return planned
+
+    def _composed(
+        self, stage: StageDefinition, words: dict[str, str], problems: list[Problem]
+    ) -> PlannedStage | None:
+        """Return a stage with these words; None where they are wrong, with the problems added."""
+        gold = self._gold(words, problems)
         parents = _parents(words)
         unknown = {name for names in parents.values() for name in names} - set(self.planned)
         if unknown:  # in what was typed for a stage
             want = f"a stage before it: {', '.join(self.planned) or 'it is the first'}"
-            problem = Problem(f"{STAGE}{stage.base}", f"${{stage:{min(unknown)}}}", want)
-            self.problems.append((stage.name, problem))
+            key = next(key for key, names in parents.items() if unknown & set(names))
+            problems.append(Problem(key, f"${{stage:{min(unknown)}}}", want))
             return None
         checked = RunWords(
             [
@@ -121,19 +135,12 @@ class _Planner:
         )
         try:
             checked.check()
+            config = {key: value for key, value in checked.configs[-1].items() if key != "sweep"}
+            config = with_gold(config, gold)
+            spec = RunSpec.parse(config)
         except UserError as error:
-            self.problems += [(stage.name, problem) for problem in error.problems]
-            wrong = {problem.key for problem in error.problems}
-        else:
-            wrong = set()
-        for key in self.typed.common:
-            if key not in wrong:
-                self.accepted.setdefault(key, []).append(stage.base)
-        if wrong or not checked.configs:
+            problems += error.problems
             return None
-        config = {key: value for key, value in checked.configs[-1].items() if key != "sweep"}
-        config = with_gold(config, gold)
-        spec = RunSpec.parse(config)
         base = next((self.planned[p].begins_with for p in parents.get(BASED_ON, ())), None)
         planned = PlannedStage(
             stage, parents, makes(spec), base or spec.model.path, words, config, spec, gold
@@ -142,11 +149,11 @@ class _Planner:
             key: [(name, self.planned[name].made) for name in names]
             for key, names in parents.items()
         }
-        found = [*kind_problems(spec, kinds), *self._vocabularies(planned)]
-        self.problems += [(stage.name, problem) for problem in found]
-        return None if found else planned
+        misused = [*kind_problems(spec, kinds), *self._vocabularies(planned)]
+        problems += misused
+        return None if misused else planned
 
-    def _gold(self, words: dict[str, str]) -> dict[str, Any]:
+    def _gold(self, words: dict[str, str], problems: list[Problem]) -> dict[str, Any]:
         """Take `eval.gold=${reward:NAME}` from the words; return what it means, by metrics' name.
 
         Where the pairs are the data's own there is no such reward.
@@ -158,7 +165,7 @@ class _Planner:
         ranked = self.planned.get(match[1])
         if ranked is None or not (ranked.spec and ranked.config):
             want = f"a stage before it: {', '.join(self.planned) or 'it is the first'}"
-            self.problems.append((match[1], Problem(GOLD, match[0], want)))
+            problems.append(Problem(GOLD, match[0], want))
             return {}
         if not rows_are_sampled(ranked.spec.algo, ranked.spec.data):
             return {}
@@ -191,30 +198,19 @@ class _Planner:
         for key in ("algo.teacher", "algo.critic_path"):
             for name in stage.parents.get(key, ()):
                 other = self.planned[name]
-                same = other.begins_with == stage.begins_with
-                shared = name in stage.parents.get("model.tokenizer", ())
-                inherited = self._tokenizer_of(stage) & self._tokenizer_of(other)
-                if not (same or shared or inherited) and _differ(other, stage):
+                if other.begins_with != stage.begins_with and _differ(other, stage):
                     got = f"{name}, which began with {other.begins_with}"
                     want = f"a model with the tokens of {stage.begins_with}"
-                    first = self.typed_root(stage)
-                    remedy = f"Type {STAGE}{first}.model.tokenizer='${{stage:{name}}}'"
+                    root = self.planned.get(self.root_of(stage), stage)
+                    choice = other.spec.model.name if other.spec else other.begins_with
+                    remedy = f"Type {STAGE}{root.definition.base}.model={choice}"
                     yield Problem(key, got, want, remedy)
 
-    def _tokenizer_of(self, stage: PlannedStage) -> set[str]:
-        """Return the stages and models whose tokenizer a stage's model has."""
-        sources = set(stage.parents.get("model.tokenizer", ()))
-        for name in stage.parents.get(BASED_ON, ()):
-            sources |= self._tokenizer_of(self.planned[name])
-        if not stage.parents.get(BASED_ON) and not sources:
-            sources = {stage.name}
-        return sources
-
-    def typed_root(self, stage: PlannedStage) -> str:
+    def root_of(self, stage: PlannedStage) -> str:
         """Return the stage with which a stage's policy began."""
         for name in stage.parents.get(BASED_ON, ()):
-            return self.typed_root(self.planned[name])
-        return stage.definition.base
+            return self.root_of(self.planned[name])
+        return stage.name
 
 
 def _differ(one: PlannedStage, other: PlannedStage) -> bool:

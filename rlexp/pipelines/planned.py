@@ -11,6 +11,9 @@ from rlexp.pipelines.definition import StageChoice, StageDefinition
 from rlexp.pipelines.made import Made
 from rlexp.spec.run import RunSpec
 
+BASED_ON = "model.path"
+"""The key that names the stage with whose policy another begins."""
+
 
 @dataclass(frozen=True)
 class PlannedStage:

@@ -12,6 +12,7 @@ from rlexp.pipelines.planned import PipelinePlan
 from rlexp.pipelines.record import PipelineRecord, pipeline_folder
 from rlexp.pipelines.stage_key import StageKey, pipeline_key
 from rlexp.rendering.progress import Terminal
+from rlexp.spec.errors import RunFailed, UserError
 
 
 def run_plan(
@@ -43,14 +44,11 @@ def run_plan(
 
     run = PipelineRun(plan, keys, replace(orders, parent=parent), show)
     record.write(run)
-    status = "FAILED"
+    status = "FINISHED"
     try:
         run.run()
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
     except BaseException as error:
+        status = "FAILED" if isinstance(error, (UserError, RunFailed)) else "KILLED"
         command = shlex.join(["python", "-m", "rlexp", *plan.words])
         error.add_note(f"or with the whole pipeline: {command}")
         raise

@@ -119,9 +119,15 @@ class TypedWords:
         }
         own = {**self.of_stage.get(stage.base, {}), **self.of_stage.get(stage.name, {})}
         held = {key: text for key, text in in_yaml.items() if key in pinned}
+        kept_groups = _referring_groups(stage.words)
+        common = {
+            key: text
+            for key, text in self.common.items()
+            if key.partition(".")[0] not in kept_groups
+        }
         changed = {key for key in own if (CONF / key).is_dir()}
         held = {key: text for key, text in held.items() if key.partition(".")[0] not in changed}
-        return {**open_words, **self.common, **held, **own}
+        return {**open_words, **common, **held, **own}
 
 
 def key_of(word: str) -> str:
@@ -150,6 +156,12 @@ def _pinned(words: Mapping[str, Any]) -> set[str]:
     """Return the keys that what is typed for all stages does not change: the algorithm, references
     to stages, and the groups that these are keys of."""
     referring = {str(key) for key, value in words.items() if list(references(value))}
-    groups = {key.partition(".")[0] for key in referring} - {"model"}
+    groups = _referring_groups(words)
     plain = {str(key).lstrip("+~") for key in words}
     return {key for key in plain if key in (*referring, "algo") or key in groups}
+
+
+def _referring_groups(words: Mapping[str, Any]) -> set[str]:
+    """Return the groups of which a key names another stage: these are the pipeline's to choose."""
+    keys = (str(key) for key, value in words.items() if list(references(value)))
+    return {key.partition(".")[0] for key in keys} & {"data", "reward"}
