@@ -25,7 +25,10 @@ class PolicyToTrain(Protocol):
     adapter: PeftConfig | None
     learning_rate_factor: float
     router_losses: bool
+    continues: Path | None
 
+    @property
+    def initial_folder(self) -> Path: ...
     @property
     def eos_token_ids(self) -> list[int]: ...
     @property
