@@ -26,7 +26,7 @@ def makes(spec: RunSpec) -> Made:
     """Return what a run leaves for others."""
     if spec.algo.trains:
         return "policy" if spec.algo.head == "language" else "reward model"
-    return "samples" if spec.algo.name == "sample" else "evaluation"
+    return "evaluation" if spec.algo.evaluates else "samples"
 
 
 def kind_problems(
