@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from rlexp.spec.errors import Problem
 from rlexp.spec.part import Component
-from rlexp.spec.schedule import ONE, Weight
+from rlexp.spec.schedule import UNIT, Weight
 from rlexp.spec.text import Message, Text
 
 __all__ = [
@@ -75,7 +75,7 @@ class Term:
     """One reward and what becomes of its values in the total."""
 
     reward: RewardSpec
-    weight: Weight = ONE
+    weight: Weight = UNIT
     normalize: Normalize = "none"
     clip: tuple[float, float] | None = None
     """Bounds of the value, normalised where it is."""

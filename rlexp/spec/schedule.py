@@ -1,4 +1,4 @@
-"""Weights that may move over the training: of a reward's terms, of the sources of the data."""
+"""Weights that may change over the training: of a reward's terms, and of a mix's data sets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from rlexp.spec.errors import Problem
+from rlexp.spec.errors import Problem, Problems
 
 SCHEDULE = "a finite number, [[step, weight], …] by rising steps, or {from: …, to: …, steps: …}"
 
@@ -33,23 +33,34 @@ class Weight:
         return low + (high - low) * (step - start) / (end - start)
 
     @property
+    def peak(self) -> float:
+        """The largest weight of the schedule."""
+        return max(weight for _, weight in self.points)
+
+    @property
     def final(self) -> float:
         """The weight that the schedule ends with."""
         return self.points[-1][1]
 
 
-ONE = Weight(((0, 1.0),))
+UNIT = Weight(((0, 1.0),))
+"""The weight of what has none."""
 
 
-def read_weight(given: object, key: str, problems: list[Problem]) -> Weight | None:
-    """Return the schedule that a config gives at a key; None after adding a mistake to `problems`.
+def read_weight(given: object, key: str, problems: Problems) -> Weight | None:
+    """Return the weight that a config gives; None after adding a mistake to `problems`.
 
-    >>> read_weight({"from": 0, "to": 1, "steps": 50}, "weight", [])
-    Weight(points=((0, 0.0), (50, 1.0)))
+    Args:
+        given: a number, a list of [step, weight], or {from: …, to: …, steps: …}.
+        key: full path of the weight.
+        problems: where mistakes are added.
+
+    >>> read_weight({"from": 1, "to": 3, "steps": 10}, "reward.terms.short.weight", []).at(5)
+    2.0
     """
     points = _points(given)
     checked = [
-        (step, float(weight)) for step, weight in points if _is_step(step) and is_number(weight)
+        (step, float(weight)) for step, weight in points if _is_step(step) and is_finite(weight)
     ]
     steps = [step for step, _ in checked]
     if points and len(checked) == len(points) and steps == sorted(set(steps)):
@@ -60,8 +71,8 @@ def read_weight(given: object, key: str, problems: list[Problem]) -> Weight | No
     return None
 
 
-def is_number(value: object) -> TypeGuard[float]:
-    """Return whether a config's value is a finite number."""
+def is_finite(value: object) -> TypeGuard[float]:
+    """Return whether a value of the config is a finite number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -9,15 +9,15 @@ from difflib import get_close_matches
 from typing import Any, cast, get_args
 
 from rlexp.spec.components import component_of
-from rlexp.spec.errors import Problem
+from rlexp.spec.errors import Problem, Problems
 from rlexp.spec.reward import Normalize, RewardSpec, Term
-from rlexp.spec.schedule import is_number, read_weight
+from rlexp.spec.schedule import is_finite, read_weight
 
 MIX_KEYS = ("weight", "normalize", "clip", "needs")
 """Keys of a term that are the mix's."""
 RESERVED_NAMES = ("std", "margin", "missing")
 """Names of metrics: `rollout/reward_std` is of the whole reward."""
-Problems = list[Problem]
+
 Clip = tuple[float, float] | None
 
 
@@ -74,7 +74,7 @@ def read_clip(given: object, key: str, problems: Problems) -> Clip:
         return None
     if isinstance(given, list | tuple) and len(given) == 2:
         low, high = given
-        if is_number(low) and is_number(high) and low < high:
+        if is_finite(low) and is_finite(high) and low < high:
             return float(low), float(high)
     want = "two numbers [low, high], low below high, or null"
     problems.append(Problem(f"{key}.clip", repr(given), want))
@@ -108,7 +108,7 @@ def _needs(
             remedy = f"Did you mean {near[0]}?" if near else "A weight of 0 makes it a gate alone."
             want = f"one of the terms ({', '.join(n for n in names if n != name)})"
             problems.append(Problem(f"{key}.needs.{other}", "no term of the mix", want, remedy))
-        elif not is_number(least):
+        elif not is_finite(least):
             want = "a finite number, which the term must reach"
             problems.append(Problem(f"{key}.needs.{other}", repr(least), want))
     return {str(other): least for other, least in given.items()}
