@@ -7,7 +7,8 @@ for bit, as long as code, packages and data are the same: whether they are is no
 `python -m rlexp reproduce` does.
 
 Any key may be changed behind it, and curriculum=, data=, eval=, hardware=, peft=, reward= and
-tracking= be chosen anew. `tracking.uri=URI` is where the new run goes, and where an id or a name is looked up.
+tracking= be chosen anew. `tracking.uri=URI` is where the new run goes, and where an id or a name is
+looked up.
 """
 
 from __future__ import annotations

@@ -16,6 +16,9 @@ from rlexp.curriculum.pools import Opening, Passes, Pool
 from rlexp.spec.curriculum import Pacer
 from rlexp.spec.schedule import UNIT, Weight
 
+ALL = "all"
+"""Name of the one source of rows that are not weighted."""
+
 
 @dataclass(frozen=True)
 class BatchShape:
@@ -158,3 +161,8 @@ class Curriculum:
             return Passes(rows, seed)
         least = min(shape.rows, len(rows))
         return Opening(rows, seed, lambda batch: pacer.share(shape.step_at(batch)), least)
+
+
+def uniform(seed: int, rows: int) -> Curriculum:
+    """Return a curriculum that draws from all of so many rows alike."""
+    return Curriculum(seed, {ALL: range(rows)}, {})

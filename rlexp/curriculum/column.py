@@ -36,6 +36,9 @@ class ColumnCurriculum(CurriculumSpec):
         repeated = [Problem("curriculum.order", f"{value!r} twice", want) for value in twice]
         return [*self.pace.problems(), *repeated]
 
+    def check_rows(self, rows: Sequence[dict[str, Any]]) -> None:
+        self._places(rows)
+
     def difficulty(
         self, rows: Sequence[dict[str, Any]], measures: RowMeasures
     ) -> list[float | None]:
@@ -44,14 +47,17 @@ class ColumnCurriculum(CurriculumSpec):
         Raises:
             UserError: values that are no numbers and stand in no order.
         """
-        values = column_values(rows, self.column, KEY)
         sign = -1.0 if self.descending else 1.0
+        return [sign * place for place in self._places(rows)]
+
+    def _places(self, rows: Sequence[dict[str, Any]]) -> list[float]:
+        values = column_values(rows, self.column, KEY)
         if self.order is None:
             self._check_numbers(values)
-            return [sign * float(value) for value in values]
-        places = {value: place for place, value in enumerate(self.order)}
+            return [float(value) for value in values]
+        places = {value: float(place) for place, value in enumerate(self.order)}
         self._check_order(values, places)
-        return [sign * places[value] for value in values]
+        return [places[value] for value in values]
 
     def _check_numbers(self, values: Sequence[Any]) -> None:
         wrong = dict.fromkeys(repr(value) for value in values if not is_finite(value))

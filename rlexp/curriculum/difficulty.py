@@ -45,6 +45,10 @@ class DifficultyCurriculum(CurriculumSpec):
             problems.append(Problem("curriculum.window", str(self.window), want, remedy))
         return problems
 
+    @property
+    def most_rows(self) -> int | None:
+        return self.prompts
+
     def difficulty(
         self, rows: Sequence[dict[str, Any]], measures: RowMeasures
     ) -> list[float | None]:

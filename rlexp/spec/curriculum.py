@@ -98,6 +98,18 @@ class CurriculumSpec(Component):
         """The data's column that it reads, if it reads one."""
         return getattr(self, "column", None)
 
+    @property
+    def most_rows(self) -> int | None:
+        """How many rows it looks at, if not at all; the training draws from these alone."""
+        return None
+
+    def check_rows(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Look at the data's rows before anything is loaded.
+
+        Raises:
+            UserError: rows that cannot be ordered or weighted.
+        """
+
     def difficulty(
         self, rows: Sequence[dict[str, Any]], measures: RowMeasures
     ) -> list[float | None] | None:

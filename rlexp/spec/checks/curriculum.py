@@ -70,7 +70,7 @@ def column_is_there(curriculum: CurriculumSpec, data: DataSpec) -> Problems:
 
 
 def weights_are_said_once(curriculum: CurriculumSpec, data: DataSpec) -> Problems:
-    """The mixture of `data=mix` and that of the curriculum are one; a curriculum without is none."""
+    """The weights of a mixture are the data's or the curriculum's own, and are there."""
     of_data, own = any(data.weights()), curriculum.shares()
     if of_data and own:
         want = f"{{}}: data={data.name} has weights of its own"
