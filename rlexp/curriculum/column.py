@@ -62,8 +62,9 @@ class ColumnCurriculum(CurriculumSpec):
     def _check_numbers(self, values: Sequence[Any]) -> None:
         wrong = dict.fromkeys(repr(value) for value in values if not is_finite(value))
         if wrong:
+            every = ",".join(dict.fromkeys(str(value) for value in values))
             got = f"a column with {_shortened(wrong)}"
-            remedy = f"Say their order: curriculum.order='[{','.join(list(wrong)[:2])},…]'"
+            remedy = f"Say their order, the easiest first: curriculum.order='[{every}]'"
             raise UserError(Problem(KEY, got, "numbers, or curriculum.order", remedy))
 
     def _check_order(self, values: Sequence[Any], places: dict[Any, int]) -> None:
