@@ -95,7 +95,7 @@ class PolicyMeasures:
     def _key(self, rows: Sequence[dict[str, Any]], drawing: Drawing) -> str:
         """Return the digest of all that decides what the answers earn."""
         decides = {
-            "weights": describe_weights(self.policy.folder)["digest"],
+            "weights": describe_weights(self.policy.initial_folder)["digest"],
             "model": self.spec.model.model_dump(mode="json"),
             "rows": list(rows),
             "reward": self.spec.reward.model_dump(mode="json"),

@@ -30,6 +30,9 @@ def order_is_free(algo: AlgoSpec, curriculum: CurriculumSpec) -> Problems:
     """Nothing else may decide which rows a batch has."""
     if not curriculum.draws:
         return []
+    if not algo.trains:
+        want = f"none: algo={algo.name} trains nothing"
+        return [Problem("curriculum", curriculum.name, want, "Set curriculum=none.")]
     want = f"left out: curriculum={curriculum.name} decides which rows a batch has"
     problems = [
         Problem(f"algo.trl.{name}", str(algo.trl[name]), want, "Or set curriculum=none.")
