@@ -25,7 +25,7 @@ from rlexp.spec.components import component_class
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.model_folder import is_adapter, saved_config
 from rlexp.spec.files.registry_reference import is_registered
-from rlexp.spec.keys import value_at
+from rlexp.spec.keys import LATER_PARTS, value_at
 from rlexp.spec.model_kind import kind_of_config
 from rlexp.spec.run import PARTS, RunSpec
 from rlexp.tracking.query.folder_source import run_folders
@@ -242,6 +242,7 @@ def _evaluation_config(
     tracking = config["tracking"]
     return {
         **config,
+        **LATER_PARTS,  # nothing is drawn: without a curriculum
         "name": f"evaluate-{model.name}{against}",
         "algo": algo,
         "model": reference,

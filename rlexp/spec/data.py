@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from rlexp.spec.part import Component
+from rlexp.spec.schedule import Weight
 
 Kind = Literal["prompts", "pairs", "demonstrations", "unpaired"]
 
@@ -101,6 +102,10 @@ class DataSpec(Component):
     def source_columns(self) -> set[str]:
         """Return all columns of the source by its own names, as far as they are known unread."""
         return set()
+
+    def weights(self) -> dict[str, Weight]:
+        """How much of the training is of each data set, by name; only their ratios count."""
+        return {}
 
     def read(self) -> Rows:
         """Read the rows. Raises `UserError` naming file and line."""
