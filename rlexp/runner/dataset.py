@@ -8,27 +8,31 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Sequence
 from itertools import compress
 from math import ceil
 from typing import Any
 
+from rlexp.curriculum.batches import allot
 from rlexp.data.derived.label_pairs import label_pairs
 from rlexp.data.derived.preference_sampling import sample_rows
 from rlexp.data.load import Splits
 from rlexp.data.prompt_templates import frame
 from rlexp.data.rendering.learnable import keep_learnable
-from rlexp.data.rendering.lengths import no_prompt_left, over_prompt_note
+from rlexp.data.rendering.lengths import is_over_limit, no_prompt_left, over_prompt_note
 from rlexp.models.policy import Policy
 from rlexp.runner.parts import RunParts
 from rlexp.runtime.collective import broadcast, compute_on_first
 from rlexp.scoring import Scorer
+from rlexp.spec.data import SOURCE
 from rlexp.spec.errors import UserError
 from rlexp.spec.model_kind import ModelKind
 from rlexp.spec.policy import Completion
 from rlexp.spec.reward import Text, Value
 from rlexp.spec.rows import pairs_are_matched
 from rlexp.spec.run import RunSpec
+from rlexp.spec.schedule import mean_shares
 
 Rows = list[dict[str, Any]]
 
@@ -41,6 +45,7 @@ class DatasetBuilder:
     def __init__(self, parts: RunParts, policy: Policy, scorer: Scorer) -> None:
         self.spec, self.folder, self.splits = parts.spec, parts.folder, parts.splits
         self.policy, self.recorder, self.scorer = policy, parts.recorder, scorer
+        self._mixed = bool(parts.spec.data.source_names)
 
     def eval_rows(self, kind: ModelKind) -> Rows:
         """Return what evaluations of a kind of model look at: prompts, or pairs."""
@@ -52,7 +57,7 @@ class DatasetBuilder:
         if pairs_are_matched(spec.algo, spec.data):
             labelled = self._framed(splits.heldout_labelled)
             # By the evaluation's seed: runs of different seeds are compared on the same pairs.
-            pairs, note = label_pairs(labelled, spec.eval.seed, None)
+            pairs, note = label_pairs(labelled, spec.eval.seed, None, by_source=self._mixed)
             self.recorder.notes.append(f"held out: {note}")
             return pairs
         prompts = self._framed(splits.heldout[: spec.eval.prompts], told=False)
@@ -79,7 +84,7 @@ class DatasetBuilder:
             return rows, places
         if pairs_are_matched(spec.algo, spec.data):
             wanted = spec.train.max_steps * spec.train.batch_size
-            made, note = label_pairs(rows, spec.seed, wanted)
+            made, note = label_pairs(rows, spec.seed, wanted, by_source=self._mixed)
             self.recorder.notes.append(note)
         else:
             name = f"{spec.algo.needs}.jsonl"
@@ -142,7 +147,16 @@ class DatasetBuilder:
         assert sampling is not None  # the spec lets no other algorithm come here
         rows_a_prompt = sampling.completions if spec.algo.needs == "unpaired" else 1
         needed = ceil(spec.train.max_steps * spec.train.batch_size / rows_a_prompt)
-        return random.Random(spec.seed).sample(rows, min(sampling.prompts, needed, len(rows)))
+        wanted, draw = min(sampling.prompts, needed), random.Random(spec.seed)
+        if not self._mixed:
+            return draw.sample(rows, min(wanted, len(rows)))
+        # as many of each source as it has of the training
+        shares = mean_shares(spec.data.weights(), spec.train.max_steps)
+        chosen = []
+        for name, count in allot(wanted, shares, {}).items():
+            of_source = [row for row in rows if row[SOURCE] == name]
+            chosen += draw.sample(of_source, min(count, len(of_source)))
+        return chosen
 
     def _sample(self, rows: Rows) -> tuple[Rows, str]:
         """Return rows made of the policy's own answers to the rows' prompts, and a note."""
@@ -190,10 +204,10 @@ def _short_enough(
     longest = [0] * len(framed[0])
     for rows, policy in zip(framed, policies, strict=True):
         lengths = [len(ids) for ids in policy.encode([row["prompt"] for row in rows])]
-        if problems := no_prompt_left(lengths, spec):
+        if problems := no_prompt_left(lengths, rows, spec.data):
             raise UserError(problems)
         longest = [max(pair) for pair in zip(longest, lengths, strict=True)]
-    kept = [length <= spec.data.max_prompt_length for length in longest]
-    if dropped := kept.count(False):
-        notes.append(over_prompt_note(dropped, spec))
-    return kept
+    over = [is_over_limit(*pair, spec.data) for pair in zip(longest, framed[0], strict=True)]
+    dropped = Counter(spec.data.name_of(row) for row in compress(framed[0], over))
+    notes += [over_prompt_note(count, name, spec.data) for name, count in dropped.items()]
+    return [not too_long for too_long in over]

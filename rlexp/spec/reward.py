@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from rlexp.spec.errors import Problem
 from rlexp.spec.part import Component
+from rlexp.spec.schedule import UNIT, Weight
 from rlexp.spec.text import Message, Text
 
 __all__ = [
@@ -23,7 +24,6 @@ __all__ = [
     "Term",
     "Text",
     "Value",
-    "Weight",
 ]
 
 Value = float | None
@@ -71,38 +71,11 @@ class _Scorer(Protocol):
 
 
 @dataclass(frozen=True)
-class Weight:
-    """A term's weight over the training: linear between points, constant before and after them.
-
-    >>> rising = Weight(((10, 0.0), (20, 1.0)))
-    >>> [rising.at(step) for step in (0, 10, 15, 99)]
-    [0.0, 0.0, 0.5, 1.0]
-    """
-
-    points: tuple[tuple[int, float], ...]
-    """(optimizer steps done, weight), by rising steps."""
-
-    def at(self, step: int) -> float:
-        """The weight of a batch that is sampled after so many optimizer steps."""
-        before = [point for point in self.points if point[0] <= step]
-        after = [point for point in self.points if point[0] > step]
-        if not before or not after:
-            return (before[-1:] or after)[0][1]
-        (start, low), (end, high) = before[-1], after[0]
-        return low + (high - low) * (step - start) / (end - start)
-
-    @property
-    def final(self) -> float:
-        """The weight that the schedule ends with."""
-        return self.points[-1][1]
-
-
-@dataclass(frozen=True)
 class Term:
     """One reward and what becomes of its values in the total."""
 
     reward: RewardSpec
-    weight: Weight = Weight(((0, 1.0),))
+    weight: Weight = UNIT
     normalize: Normalize = "none"
     clip: tuple[float, float] | None = None
     """Bounds of the value, normalised where it is."""
@@ -113,6 +86,7 @@ class Term:
 class RewardSpec(Component):
     """A reward: its knobs, and a picklable callable with TRL's signature."""
 
+    group: ClassVar[str] = "reward"
     scores_anything: ClassVar[bool] = True
     """False for `reward=none` alone."""
     place: ClassVar[Place] = "workers"

@@ -5,22 +5,19 @@ The mix's own keys are read here, and all that is wrong with them is told at onc
 
 from __future__ import annotations
 
-import math
 from difflib import get_close_matches
-from typing import Any, TypeGuard, cast, get_args
+from typing import Any, cast, get_args
 
 from rlexp.spec.components import component_of
-from rlexp.spec.errors import Problem
-from rlexp.spec.reward import Normalize, RewardSpec, Term, Weight
+from rlexp.spec.errors import Problem, Problems
+from rlexp.spec.reward import Normalize, RewardSpec, Term
+from rlexp.spec.schedule import is_finite, read_weight
 
 MIX_KEYS = ("weight", "normalize", "clip", "needs")
 """Keys of a term that are the mix's."""
 RESERVED_NAMES = ("std", "margin", "missing")
 """Names of metrics: `rollout/reward_std` is of the whole reward."""
-SCHEDULE = "a finite number, [[step, weight], …] by rising steps, or {from: …, to: …, steps: …}"
 
-
-Problems = list[Problem]
 Clip = tuple[float, float] | None
 
 
@@ -48,7 +45,7 @@ def read_term(
     if name in RESERVED_NAMES or name.endswith("_missing"):
         want = "another name: metrics of the reward are called so"
         problems.append(Problem(key, repr(name), want))
-    weight = _weight(config.get("weight"), key, problems)
+    weight = read_weight(config.get("weight"), f"{key}.weight", problems)
     if "normalize" in config:
         normalize = read_normalize(config["normalize"], key, problems)
     if "clip" in config:
@@ -77,7 +74,7 @@ def read_clip(given: object, key: str, problems: Problems) -> Clip:
         return None
     if isinstance(given, list | tuple) and len(given) == 2:
         low, high = given
-        if _is_number(low) and _is_number(high) and low < high:
+        if is_finite(low) and is_finite(high) and low < high:
             return float(low), float(high)
     want = "two numbers [low, high], low below high, or null"
     problems.append(Problem(f"{key}.clip", repr(given), want))
@@ -93,40 +90,6 @@ def _reward(config: dict[str, Any], key: str, problems: Problems) -> RewardSpec 
     own = {field: value for field, value in config.items() if field not in MIX_KEYS}
     known = [f"{key}.{field}" for field in MIX_KEYS]
     return component_of(own, RewardSpec, key, known, problems, refused)
-
-
-def _weight(given: object, key: str, problems: Problems) -> Weight | None:
-    points = _points(given)
-    checked = [
-        (step, float(weight)) for step, weight in points if _is_step(step) and _is_number(weight)
-    ]
-    steps = [step for step, _ in checked]
-    if points and len(checked) == len(points) and steps == sorted(set(steps)):
-        return Weight(tuple(checked))
-    got = "nothing" if given is None else repr(given)
-    remedy = f"Set +{key}.weight=1" if given is None else f"Set {key}.weight=1"
-    problems.append(Problem(f"{key}.weight", got, SCHEDULE, remedy))
-    return None
-
-
-def _points(given: object) -> list[tuple[object, object]]:
-    """Return a schedule's points, unchecked; none where it has another form."""
-    if isinstance(given, dict):
-        if set(given) != {"from", "to", "steps"} or given["steps"] == 0:
-            return []
-        return [(0, given["from"]), (given["steps"], given["to"])]
-    if isinstance(given, list | tuple):
-        pairs = [tuple(point) for point in given if isinstance(point, list | tuple)]
-        return pairs if len(pairs) == len(given) and all(len(pair) == 2 for pair in pairs) else []
-    return [(0, given)]
-
-
-def _is_step(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _needs(
@@ -145,7 +108,7 @@ def _needs(
             remedy = f"Did you mean {near[0]}?" if near else "A weight of 0 makes it a gate alone."
             want = f"one of the terms ({', '.join(n for n in names if n != name)})"
             problems.append(Problem(f"{key}.needs.{other}", "no term of the mix", want, remedy))
-        elif not _is_number(least):
+        elif not is_finite(least):
             want = "a finite number, which the term must reach"
             problems.append(Problem(f"{key}.needs.{other}", repr(least), want))
     return {str(other): least for other, least in given.items()}
