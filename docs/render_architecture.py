@@ -32,7 +32,7 @@ LAYERS = (
     ("guards", "probing"),
     ("evaluation", "algos", "rewards", "data", "models", "tracking"),
     ("rendering", "trainers", "scoring", "sandbox", "builtin"),
-    ("runtime",),
+    ("runtime", "curriculum"),
     ("spec",),
 )
 """The one-way order: a room imports from rooms of the lines below its own, and from no other."""

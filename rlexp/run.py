@@ -47,6 +47,8 @@ def run(
         return
     with set_up(spec, folder, parent, models=[spec.model], reporter=reporter) as parts:
         from rlexp.guards.probes import serve_probes
+        from rlexp.runner.curriculum.building import build_curriculum
+        from rlexp.runner.curriculum.measures import PolicyMeasures
         from rlexp.runner.dataset import DatasetBuilder
         from rlexp.runner.training import train
 
@@ -58,6 +60,10 @@ def run(
         parts.probe_reward(policy)
         dataset = DatasetBuilder(parts, policy, scorer)
         rows, eval_rows = dataset.training_rows(), dataset.eval_rows(kind)
+        rows, curriculum, notes = build_curriculum(
+            spec, rows, PolicyMeasures(parts, policy, scorer)
+        )
+        parts.recorder.notes += notes
         if sampled and not kind.writes:  # a language model has sampled for it
             policy = parts.load_policy(kind, spec.model)
         # before
@@ -70,7 +76,7 @@ def run(
         serve_probes(probes, parts.evaluator.take_probe)
         # train
         prepare(spec.hardware, spec.seed)  # training draws the same whatever came before it
-        train(parts, policy, rows, scorer, resume)
+        train(parts, policy, rows, scorer, resume, curriculum)
         # after
         step = broadcast(card.monitor.last_step if card else 0)
         final = parts.evaluator.evaluate_final(step)

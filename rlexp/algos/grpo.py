@@ -11,7 +11,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from rlexp.algos.common.rollouts import explain_missing_server, rollout_arguments, sampling
+from rlexp.algos.common.rollouts import (
+    dynamic_sampling_problems,
+    explain_missing_server,
+    rollout_arguments,
+    sampling,
+    with_dynamic_sampling,
+)
 from rlexp.algos.common.trl import OWNED_OF_ROLLOUTS, Training, trl_trainer, whole_groups
 from rlexp.spec.algo import RolloutAlgo, TrainerLike, TrlField
 from rlexp.spec.errors import Problem
@@ -76,6 +82,9 @@ class Grpo(RolloutAlgo):
     """Optimizer passes over each batch of rollouts (mu in the paper)."""
     mask_truncated_completions: Annotated[bool, TrlField()]
     """Leave completions without an end token out of the loss (DAPO)."""
+    dynamic_sampling: int = Field(ge=0)
+    """Times at most that prompts whose answers all earn the same, and so teach nothing, are
+    replaced by others before a step (DAPO, arXiv:2503.14476); 0 keeps them."""
 
     def problems(self) -> list[Problem]:
         """What would mean something else for this loss, or nothing at all."""
@@ -107,8 +116,9 @@ class Grpo(RolloutAlgo):
         return arguments
 
     def fits(self, train: TrainSpec, hardware: HardwareSpec) -> list[Problem]:
-        """Whole groups fill the batch."""
-        return whole_groups(train, self.num_generations)
+        """Whole groups fill the batch, and can be replaced where they are to be."""
+        problems = whole_groups(train, self.num_generations)
+        return problems or dynamic_sampling_problems(self, train, hardware)
 
     def build_trainer(self, training: Training) -> TrainerLike:
         """TRL's GRPOTrainer on prompts, with the run's reward."""
@@ -119,7 +129,8 @@ class Grpo(RolloutAlgo):
         rollout_func = self._rollout_func(training) if self.rollout == "fast" else None
         more = {"reward_funcs": reward, "rollout_func": rollout_func}
         with explain_missing_server(self):
-            return trl_trainer(GRPOTrainer, arguments, training, **more)
+            trainer = trl_trainer(GRPOTrainer, arguments, training, **more)
+        return with_dynamic_sampling(self, training, trainer, reward)
 
     def _rollout_func(self, training: Training) -> Callable[[list[Any], Any], dict[str, Any]]:
         """Return what TRL calls, with each prompt as often as its group has answers, to sample."""

@@ -71,10 +71,14 @@ class Kto(AlgoSpec):
 
         TRL goes through the rows in their order and takes the answer to the neighbouring prompt
         for its KL, so they are shuffled here: two answers to one prompt are no neighbours then.
+        A curriculum's rows stand here as it draws them.
         """
         from trl import KTOConfig, KTOTrainer
 
         arguments = KTOConfig(**trl_arguments(self, training))
-        rows = random.Random(training.spec.seed).sample(training.rows, len(training.rows))
-        training = replace(training, rows=rows)
+        if training.curriculum is not None:
+            training = training.in_order()
+        else:
+            rows = random.Random(training.spec.seed).sample(training.rows, len(training.rows))
+            training = replace(training, rows=rows)
         return trl_trainer(KTOTrainer, arguments, training, KIND_COLUMNS["unpaired"])

@@ -11,7 +11,13 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from rlexp.algos.common.rollouts import explain_missing_server, rollout_arguments, with_rollouts
+from rlexp.algos.common.rollouts import (
+    dynamic_sampling_problems,
+    explain_missing_server,
+    rollout_arguments,
+    with_dynamic_sampling,
+    with_rollouts,
+)
 from rlexp.algos.common.trl import OWNED_OF_ROLLOUTS, Training, trl_trainer, whole_groups
 from rlexp.spec.algo import RolloutAlgo, TrainerLike, TrlField
 from rlexp.spec.errors import Problem
@@ -43,10 +49,14 @@ class Rloo(RolloutAlgo):
     """Divide the advantages by the batch's standard deviation."""
     mask_truncated_completions: Annotated[bool, TrlField()]
     """Leave completions without an end token out of the loss (DAPO, arXiv:2503.14476)."""
+    dynamic_sampling: int = Field(ge=0)
+    """Times at most that prompts whose answers all earn the same, and so teach nothing, are
+    replaced by others before a step (DAPO, arXiv:2503.14476); 0 keeps them."""
 
     def fits(self, train: TrainSpec, hardware: HardwareSpec) -> list[Problem]:
-        """Whole groups fill the batch."""
-        return whole_groups(train, self.num_generations)
+        """Whole groups fill the batch, and can be replaced where they are to be."""
+        problems = whole_groups(train, self.num_generations)
+        return problems or dynamic_sampling_problems(self, train, hardware)
 
     def build_trainer(self, training: Training) -> TrainerLike:
         """TRL's RLOOTrainer on prompts, with the run's reward."""
@@ -56,4 +66,5 @@ class Rloo(RolloutAlgo):
         reward = training.reward_function()
         with explain_missing_server(self):
             trainer = trl_trainer(RLOOTrainer, arguments, training, reward_funcs=reward)
-        return with_rollouts(self, training, trainer)
+        trainer = with_rollouts(self, training, trainer)
+        return with_dynamic_sampling(self, training, trainer, reward)

@@ -6,8 +6,9 @@ its best trial. The run gets a folder of its own. On the same CPU it comes to th
 for bit, as long as code, packages and data are the same: whether they are is not looked at, which
 `python -m rlexp reproduce` does.
 
-Any key may be changed behind it, and data=, eval=, hardware=, peft=, reward= and tracking= be
-chosen anew. `tracking.uri=URI` is where the new run goes, and where an id or a name is looked up.
+Any key may be changed behind it, and curriculum=, data=, eval=, hardware=, peft=, reward= and
+tracking= be chosen anew. `tracking.uri=URI` is where the new run goes, and where an id or a name is
+looked up.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.keys import key_paths, value_at
 from rlexp.spec.run import RunSpec
 
-GROUPS = ("data", "eval", "guards", "hardware", "peft", "reward", "tracking")
+GROUPS = ("curriculum", "data", "eval", "guards", "hardware", "peft", "reward", "tracking")
 """Those that no other key followed from when the config was composed."""
 RERUN_OF = "rerun_of"
 """Tag of the new MLflow run: the id of the earlier one, or the file."""

@@ -79,9 +79,8 @@ class DataMix(DataSpec):
         if not self.sources:
             problems.append(Problem("data.sources", "none", "at least one data set", REMEDY))
         if not problems:
-            keys = {name: f"{source_key(name)}.weight" for name in sources}
             weights = {name: weight for name, (_, weight) in sources.items()}
-            problems += share_problems(weights, keys, "data.sources")
+            problems += share_problems(weights, "data.sources", "weight")
         return sources, problems
 
 

@@ -23,7 +23,7 @@ from rlexp.runtime.run_folder import CHECKPOINTS, CONFIG, MODEL
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.model_folder import is_adapter, saved_config
 from rlexp.spec.files.registry_reference import is_registered
-from rlexp.spec.keys import value_at
+from rlexp.spec.keys import LATER_PARTS, value_at
 from rlexp.spec.model_kind import kind_of_config
 from rlexp.spec.run import PARTS, RunSpec
 from rlexp.tracking.query.folder_source import run_folders
@@ -239,6 +239,7 @@ def _evaluation_config(
     tracking = config["tracking"]
     return {
         **config,
+        **LATER_PARTS,  # nothing is drawn: without a curriculum
         "name": f"evaluate-{model.name}{against}",
         "algo": algo,
         "model": reference,

@@ -5,6 +5,7 @@ Parameters without a type have the one that transformers' TrainerCallback gives 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,10 @@ from rlexp.rendering.numbers import number
 from rlexp.runner.judge_costs import JudgeUsage
 from rlexp.runtime.checkpoints import seal
 from rlexp.runtime.collective import broadcast
+from rlexp.spec.curriculum import Pacer
 
+PACE = "curriculum.json"
+"""File of a checkpoint: what a curriculum's pace has opened, and why."""
 Logs = dict[str, Any] | None
 """What a trainer logs of a step."""
 
@@ -97,6 +101,38 @@ class RestoreTrainerState(TrainerCallback):
         if sampler is not None and hasattr(sampler, "repeat_count"):
             for _ in range(int(state.epoch)):
                 next(iter(sampler))  # draws the order of one pass
+
+
+class FollowPace(TrainerCallback):
+    """Tells a curriculum's pacer of the rollouts' reward, logs the open share, and keeps its state.
+
+    In all processes, which hear the first one's reward and so open the same rows.
+    """
+
+    def __init__(self, pacer: Pacer, resume: Path | None) -> None:
+        """
+        Args:
+            pacer: the curriculum's; it takes the state that the checkpoint `resume` has.
+            resume: checkpoint that the training goes on from.
+        """
+        self.pacer = pacer
+        if resume and pacer.state():
+            pacer.load_state(json.loads((resume / PACE).read_text(encoding="utf-8")))
+
+    def on_log(self, args, state, control, logs: Logs = None, **kwargs) -> None:
+        if not logs or "loss" not in logs:
+            return
+        step = state.global_step
+        logs["curriculum_share"] = self.pacer.share(step - 1)
+        # of all prompts that were drawn, where some were replaced because of what they earn
+        earned = logs.get("rollout/reward_drawn", logs.get("reward"))
+        if self.pacer.state() and (reward := broadcast(earned)) is not None:
+            self.pacer.observe(step, reward, steps_a_rollout(args))
+
+    def on_save(self, args, state, control, **kwargs) -> None:
+        if self.pacer.state() and state.is_world_process_zero:
+            folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            (folder / PACE).write_text(json.dumps(self.pacer.state()) + "\n", encoding="utf-8")
 
 
 class LogJudgeUsage(TrainerCallback):

@@ -21,6 +21,7 @@ from rlexp.models.locate import fetch, local_folder, made_folder
 from rlexp.models.tokenizer import ModelTokenizer
 from rlexp.registry.versions import find_version
 from rlexp.runner.checks.reward_rows import check_reward_rows
+from rlexp.runner.curriculum.building import check_curriculum_rows
 from rlexp.runner.error_messages import explain_failures, explain_full_disk
 from rlexp.runner.pruning import TrialReporter
 from rlexp.runner.resolved_settings import resolved_settings
@@ -205,6 +206,8 @@ def _read_data(
     """Return the data, the tokenizer where the model is here, and what is worth knowing of rows."""
     splits = load_data(spec.data, rows_read(spec.algo, spec.data))
     check_reward_rows(spec, splits)
+    if spec.algo.trains:
+        check_curriculum_rows(spec, splits.train)
     splits = with_texts_of(splits, spec.eval.texts_path)
     for model in models:
         fetch(model, model_folder_resolver(spec), heads_needed(spec.algo, spec.data))

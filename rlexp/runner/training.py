@@ -9,6 +9,7 @@ from typing import Any
 from transformers import PrinterCallback, TrainerCallback
 
 from rlexp.algos.common.trl import Training
+from rlexp.curriculum.batches import Curriculum
 from rlexp.guards.final_checks import masked_notes
 from rlexp.models.policy import Policy
 from rlexp.models.saving import name_base, save_policy
@@ -26,10 +27,18 @@ from rlexp.tracking.callback import tracking_callback
 Rows = list[dict[str, Any]]
 
 
-def train(parts: RunParts, policy: Policy, rows: Rows, scorer: Scorer, resume: Path | None) -> None:
+def train(
+    parts: RunParts,
+    policy: Policy,
+    rows: Rows,
+    scorer: Scorer,
+    resume: Path | None,
+    curriculum: Curriculum | None = None,
+) -> None:
     """Train the policy on framed rows, on from a checkpoint to `resume`; every process does.
 
-    The policy's model is the trained one afterwards; it is left in the run's folder as well.
+    A curriculum says which of the rows each batch has; without one the trainer does. The policy's
+    model is the trained one afterwards; it is left in the run's folder as well.
 
     Raises:
         Pruned: a reporter has given the run up.
@@ -39,7 +48,9 @@ def train(parts: RunParts, policy: Policy, rows: Rows, scorer: Scorer, resume: P
     bf16 = mixed_bf16(spec.hardware, parts.device)
     with recorder.bar("training") as advance:
         callbacks = _callbacks(parts, scorer, evaluate, checkpoints, advance)
-        training = Training(spec, policy, rows, checkpoints, bf16, callbacks, scorer)
+        if curriculum and curriculum.pacer:
+            callbacks.insert(0, between_steps.FollowPace(curriculum.pacer, resume))
+        training = Training(spec, policy, rows, checkpoints, bf16, callbacks, scorer, curriculum)
         begins = f", on from {resume.name}" if resume else ""
         steps = f"{spec.train.max_steps} steps of {spec.train.batch_size}"
         recorder.say(f"{'training':12} {steps}{begins}")

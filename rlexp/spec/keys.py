@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 RENAMED = {"guards.together": "guards.threshold"}
@@ -10,6 +10,8 @@ RENAMED = {"guards.together": "guards.threshold"}
 LATER_KEYS = {"scoring.probe": "off", "scoring.timeout": None}
 """Keys that configs of earlier runs lack, with what was the case then. They may not decide a run's
 numbers: a sweep of before goes on with them."""
+LATER_PARTS = {"curriculum": {"_target_": "rlexp.curriculum.none.NoCurriculum", "name": "none"}}
+"""Parts that configs of earlier runs lack, with what was the case then."""
 
 _TABLE = {
     "roles": {},
@@ -19,6 +21,8 @@ _TABLE = {
 ADDED: dict[str, dict[str, Any]] = {
     "rlexp.data.file.File": {"encoding": None, **_TABLE},
     "rlexp.data.hub.Hub": _TABLE,
+    "rlexp.algos.grpo.Grpo": {"dynamic_sampling": 0},
+    "rlexp.algos.rloo.Rloo": {"dynamic_sampling": 0},
 }
 """Keys that configs of earlier runs do not have, by `_target_`: the value that does what they did.
 """
@@ -85,16 +89,32 @@ def with_current_names(config: dict[str, Any], prefix: str = "") -> dict[str, An
 
 
 def with_later_keys(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a config with the keys of `LATER_KEYS` that it lacks, where it has their part.
+    """Return a config with the parts that it lacks, and the keys where it has their part.
 
-    >>> with_later_keys({"scoring": {"workers": 0}, "seed": 0})
-    {'scoring': {'timeout': None, 'probe': 'off', 'workers': 0}, 'seed': 0}
+    >>> with_later_keys({"scoring": {"workers": 0}, "seed": 0, "curriculum": {}})
+    {'curriculum': {}, 'scoring': {'timeout': None, 'probe': 'off', 'workers': 0}, 'seed': 0}
     """
+    config = LATER_PARTS | config
     for key, value in LATER_KEYS.items():
         part, _, name = key.partition(".")
         if isinstance(config.get(part), dict):
             config = {**config, part: {name: value, **config[part]}}
     return config
+
+
+def later_values(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the full paths that a flat config of an earlier run lacks, with the values of then.
+
+    >>> later_values({"algo._target_": "rlexp.algos.rloo.Rloo", "curriculum.name": "none"})
+    {'algo.dynamic_sampling': 0}
+    """
+    parts = {name.partition(".")[0] for name in config}
+    later = {name: part for name, part in LATER_PARTS.items() if name not in parts}
+    for name, target in config.items():
+        group, _, last = name.rpartition(".")
+        if last == "_target_" and target in ADDED:
+            later[group] = ADDED[target]
+    return {name: value for name, value in key_values(later) if name not in config}
 
 
 def _with_added(config: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pydantic import Field, SerializeAsAny
 from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.checks import CHECKS
 from rlexp.spec.components import component_of
+from rlexp.spec.curriculum import CurriculumSpec
 from rlexp.spec.data import DataSpec
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.eval import EvalSpec
@@ -41,6 +42,7 @@ COMPONENTS: dict[str, type[Component]] = {
     "algo": AlgoSpec,
     "data": DataSpec,
     "reward": RewardSpec,
+    "curriculum": CurriculumSpec,
 }
 
 
@@ -68,6 +70,8 @@ class RunSpec(Basics):
     """On what."""
     reward: SerializeAsAny[RewardSpec]
     """What counts as good."""
+    curriculum: SerializeAsAny[CurriculumSpec]
+    """In which order, and how often, its training rows are drawn."""
     scoring: ScoringSpec
     """What is forgiven to the reward, and where it runs."""
     hardware: HardwareSpec

@@ -110,20 +110,21 @@ def mean_shares(weights: Mapping[str, Weight], steps: int) -> dict[str, float]:
     return {name: math.fsum(shares[name] for shares in by_step) / steps for name in weights}
 
 
-def share_problems(weights: Mapping[str, Weight], keys: Mapping[str, str], key: str) -> Problems:
+def share_problems(weights: Mapping[str, Weight], key: str, own_key: str = "") -> Problems:
     """Return what is wrong with weights as shares: negative ones, a step at which all are 0.
 
     Args:
         weights: by name.
-        keys: full path of each weight, by the same names.
-        key: full path of all of them.
+        key: full path of all of them, below which the names are.
+        own_key: of the weight below a name; empty where the name is its key.
     """
+    keys = {name: f"{key}.{name}{own_key and '.'}{own_key}" for name in weights}
     negative = [
         Problem(keys[name], f"{low:g}", "0 or more: it is a share", f"Set {keys[name]}=0")
         for name, weight in weights.items()
         if (low := min(value for _, value in weight.points)) < 0
     ]
-    if negative:
+    if negative or not weights:
         return negative
     # between two points the sum is linear, so that it is 0 there only if it is at a point
     steps = sorted({0, *(step for weight in weights.values() for step, _ in weight.points)})

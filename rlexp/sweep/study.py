@@ -24,7 +24,7 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 from rlexp.runtime.run_folder import STUDY
 from rlexp.runtime.waiting import announced_wait
 from rlexp.spec.errors import Problem, RunFailed, UserError
-from rlexp.spec.keys import LATER_KEYS, with_current_names
+from rlexp.spec.keys import LATER_KEYS, later_values, with_current_names
 from rlexp.spec.sweep import NO_PRUNER, SweepSpec
 from rlexp.spec.validation import validate
 from rlexp.sweep.optuna_internals import storage_of
@@ -215,7 +215,8 @@ def _changed_settings(
 ) -> list[Problem]:
     """Return what the stored study is about and the sweep is not, or the other way round."""
     before = {**now, **stored.user_attrs}
-    later = {key: value for key, value in now[CONFIG].items() if key in LATER_KEYS}
+    later = {key: str(value) for key, value in later_values(before[CONFIG]).items()}
+    later |= {key: value for key, value in now[CONFIG].items() if key in LATER_KEYS}
     directions = ", ".join(direction.name.lower() for direction in stored.directions)
     old_goals = {"sweep.direction": directions, "sweep.objective": ", ".join(before[OBJECTIVES])}
     new_goals = {

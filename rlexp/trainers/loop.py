@@ -29,6 +29,7 @@ from transformers import (
 )
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from rlexp.curriculum.batches import BatchShape
 from rlexp.trainers import checkpoint
 from rlexp.trainers.rollouts import Rollouts, Row, TrainerInputs, sample_rollouts
 
@@ -64,6 +65,9 @@ class OnPolicyTrainer(ABC):
         self.extra_state: dict[str, float] = {}
         micro = arguments.per_device_train_batch_size
         self.process_batch_size = micro * arguments.gradient_accumulation_steps
+        prompts = self._prompts_a_step()
+        curriculum = inputs.curriculum
+        self.order = curriculum.order(BatchShape(prompts)) if curriculum else None
         self.micro_batch_size = min(micro, CPU_MICROBATCH) if device.type == "cpu" else micro
         if arguments.activation_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -195,12 +199,19 @@ class OnPolicyTrainer(ABC):
 
     def _rows_of_step(self, step: int) -> list[Row]:
         """Return this process's rows at a step, by seed and step, so that nothing is stored."""
-        count, total = self._prompts_a_step(), len(self.inputs.rows)
+        count = self._prompts_a_step()
         mine = count // self.accelerator.num_processes
-        start = step * count + self.accelerator.process_index * mine
-        places = (divmod(place, total) for place in range(start, start + mine))
-        chosen = [_row_order(self.arguments.seed, epoch, total)[place] for epoch, place in places]
+        start = self.accelerator.process_index * mine
+        if self.order is not None:
+            chosen = self.order.rows_at(step)[start : start + mine]
+        else:
+            chosen = self._rows_of_passes(step * count + start, mine)
         return [self.inputs.rows[row] for row in chosen for _ in range(self.inputs.generations)]
+
+    def _rows_of_passes(self, start: int, count: int) -> list[int]:
+        total = len(self.inputs.rows)
+        places = (divmod(place, total) for place in range(start, start + count))
+        return [_row_order(self.arguments.seed, epoch, total)[place] for epoch, place in places]
 
     def _reduce_mean(self, metrics: dict[str, float]) -> dict[str, float]:
         """Return means over the processes."""

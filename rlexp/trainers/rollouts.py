@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback, TrainerState, TrainingArguments
 
+from rlexp.curriculum.batches import Curriculum
 from rlexp.trainers.sequences import SampledAnswers, Sequences
 
 Row = dict[str, Any]
@@ -69,6 +70,8 @@ class TrainerInputs:
     """Answers a prompt."""
     keeps_reference: bool
     """Whether the model as it was before training is wanted."""
+    curriculum: Curriculum | None = None
+    """Which of the rows each batch has; None draws each once a pass, at random."""
 
 
 @dataclass(frozen=True)

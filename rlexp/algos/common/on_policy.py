@@ -43,6 +43,7 @@ def trainer_inputs(
         callbacks=training.callbacks,
         generations=generations,
         keeps_reference=with_reference,
+        curriculum=training.curriculum,
     )
 
 

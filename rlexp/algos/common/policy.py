@@ -25,6 +25,7 @@ class PolicyToTrain(Protocol):
     adapter: PeftConfig | None
     learning_rate_factor: float
     router_losses: bool
+    sampler: Callable[..., Any] | None
 
     @property
     def eos_token_ids(self) -> list[int]: ...

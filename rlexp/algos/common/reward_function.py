@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rlexp.scoring import Scorer
+from rlexp.scoring.scorer import ScoredBatch
 from rlexp.spec.reward import Text
 
 NOT_COLUMNS = ("completion_ids", "log_extra", "environments")
@@ -16,10 +17,14 @@ class RewardFunction:
 
     TRL sums reward functions with weights of its own; one function that sums by itself keeps a
     reward the same in training and in the card, whatever its terms do to each other.
+
+    Attributes:
+        scored: what the completions that are asked for earn, where that is known already.
     """
 
     def __init__(self, scorer: Scorer) -> None:
         self.scorer = scorer
+        self.scored: ScoredBatch | None = None
         self.__name__ = scorer.reward.name
 
     def __call__(
@@ -39,7 +44,7 @@ class RewardFunction:
         """
         own = {name: values for name, values in columns.items() if name not in NOT_COLUMNS}
         step = trainer_state.global_step if trainer_state is not None else 0
-        scored = self.scorer.train(prompts, completions, own, step)
+        scored = self.scored or self.scorer.train(prompts, completions, own, step)
         if log_metric is not None:
             for name, value in scored.metrics.items():
                 log_metric(name, value)

@@ -15,9 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rlexp.algos.common.reward_function import RewardFunction
 from rlexp.algos.common.trl import Training, trl_arguments
+from rlexp.curriculum.batches import uniform
 from rlexp.spec.algo import RolloutAlgo, TrainerLike, trl_values
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.hardware import HardwareSpec
+from rlexp.spec.train import TrainSpec
 
 
 def rollout_arguments(algo: RolloutAlgo, training: Training) -> dict[str, Any]:
@@ -79,6 +83,45 @@ def with_vllm(algo: RolloutAlgo, training: Training, trainer: TrainerLike) -> Tr
             )
         trainer.add_callback(weights_callback)
     return trainer
+
+
+def with_dynamic_sampling(
+    algo: RolloutAlgo, training: Training, trainer: TrainerLike, reward: RewardFunction
+) -> TrainerLike:
+    """Return one of TRL's trainers with groups, which replaces those that teach nothing."""
+    attempts = getattr(algo, "dynamic_sampling", 0)
+    if attempts == 0:
+        return trainer
+    from rlexp.algos.common.dynamic_sampling import DynamicSampler
+
+    curriculum = training.curriculum or uniform(training.spec.seed, len(training.rows))
+    policy, drawing = training.policy, sampling(algo)
+    sampler = DynamicSampler(trainer, policy, reward, curriculum, drawing, attempts)
+    trainer.training_step = sampler  # pyright: ignore[reportAttributeAccessIssue]
+    return trainer
+
+
+def dynamic_sampling_problems(
+    algo: RolloutAlgo, train: TrainSpec, hardware: HardwareSpec
+) -> list[Problem]:
+    """Return what keeps groups from being replaced: another sampler, or groups cut in two."""
+    key = "algo.dynamic_sampling"
+    attempts = getattr(algo, "dynamic_sampling", 0)
+    if attempts == 0:
+        return []
+    problems = []
+    if algo.rollout != "fast":
+        want = f"0 with algo.rollout={algo.rollout}, whose answers only TRL sees"
+        problems.append(Problem(key, str(attempts), want, "Set algo.rollout=fast."))
+    share = train.batch_size // hardware.processes
+    if share % algo.answers_a_prompt:
+        got = f"{attempts}, with {share} sequences a process"
+        want = f"whole groups of {algo.answers_a_prompt} in each process"
+        remedy = (
+            f"Set train.batch_size={algo.answers_a_prompt * hardware.processes}, or a multiple."
+        )
+        problems.append(Problem(key, got, want, remedy))
+    return problems
 
 
 def with_rollouts(algo: RolloutAlgo, training: Training, trainer: TrainerLike) -> TrainerLike:

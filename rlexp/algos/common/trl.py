@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rlexp.algos.common.fused_head import check_fused_head
 from rlexp.algos.common.policy import PolicyToTrain
 from rlexp.algos.common.reward_function import RewardFunction
+from rlexp.algos.common.row_sampler import follow_curriculum
+from rlexp.curriculum.batches import BatchShape, Curriculum
 from rlexp.scoring import Scorer
 from rlexp.spec.algo import AlgoSpec, VllmSpec, trl_names, trl_values
 from rlexp.spec.errors import Problem, UserError
@@ -77,11 +79,21 @@ class Training:
     callbacks: list[TrainerCallback]
     scorer: Scorer | None = None
     """Of the run's reward; None where the reward runs in this process alone."""
+    curriculum: Curriculum | None = None
+    """Which of the rows each batch has; None leaves that to the trainer."""
 
     def reward_function(self) -> RewardFunction:
         """Return the run's reward as trainers call it."""
         alone = self.spec.scoring.model_copy(update={"workers": 0})
         return RewardFunction(self.scorer or Scorer(self.spec.reward, alone))
+
+    def in_order(self) -> Training:
+        """Return the same with a row for each place of the training, in the curriculum's order."""
+        assert self.curriculum is not None
+        train = self.spec.train
+        order = self.curriculum.order(BatchShape(train.batch_size))
+        rows = [self.rows[row] for step in range(train.max_steps) for row in order.rows_at(step)]
+        return replace(self, rows=rows, curriculum=None)
 
 
 def common_arguments(algo: AlgoSpec, training: Training) -> dict[str, Any]:
@@ -145,6 +157,8 @@ def trl_trainer(
         policy.treat_padding(reference)  # TRL has loaded it by itself
     if getattr(arguments, "disable_dropout", False):
         disable_functional_dropout(trainer.model)  # pyright: ignore[reportAttributeAccessIssue]
+    if training.curriculum is not None:
+        follow_curriculum(trainer, training.curriculum, len(rows))
     check_router_loss(trainer)
     check_fused_head(trainer, policy, training.spec.algo.name)
     return trainer

@@ -22,6 +22,13 @@ from rlexp.spec.checks.algo_data import (
     gold_is_right,
     reward_finds_columns,
 )
+from rlexp.spec.checks.curriculum import (
+    column_is_there,
+    order_is_free,
+    pace_is_heard,
+    policy_can_answer,
+    weights_are_said_once,
+)
 from rlexp.spec.checks.eval import best_is_known, slices_are_columns, texts_are_there
 from rlexp.spec.checks.hardware import (
     batch_divides,
@@ -69,4 +76,9 @@ CHECKS: list[tuple[tuple[str, ...], Callable[..., Problems]]] = [
     (("algo", "hardware"), vllm_is_there),
     (("algo", "peft"), reference_can_follow),
     (("algo", "peft"), adapter_is_trained),
+    (("algo", "curriculum"), pace_is_heard),
+    (("algo", "curriculum"), order_is_free),
+    (("algo", "curriculum", "reward"), policy_can_answer),
+    (("curriculum", "data"), column_is_there),
+    (("curriculum", "data"), weights_are_said_once),
 ]
