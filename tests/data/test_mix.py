@@ -198,7 +198,7 @@ class TestRows:
 class TestFraming:
     def test_each_source_has_its_own_wording(self, tmp_path: Path) -> None:
         """All prompts in the words of one source."""
-        words = mix_of(tmp_path, a=demonstrations("A", 20), b=demonstrations("B", 20))
+        words = mix_of(tmp_path, a=demonstrations("A", 60), b=demonstrations("B", 60))
         own = (
             "data.sources.a.text_prompt='Q: {prompt}'",
             "data.sources.b.chat_prompt='({prompt})'",
