@@ -140,7 +140,7 @@ class DynamicSampler:
             count = int(self._gathered(len(uniform)).max())
             if count == 0:  # in no process is any left
                 break
-            sampled, _ = self._answer(self._spare_rows(batch, attempt, count))
+            sampled, _ = self._answer(self._spare_rows(batch, attempt, count, groups))
             differing = [group for group in sampled if not group.is_uniform][: len(uniform)]
             discarded += sum(group.tokens for group in sampled)
             for place, group in zip(uniform, differing, strict=False):
@@ -153,11 +153,16 @@ class DynamicSampler:
         metrics["rollout/discarded_tokens"] = tokens
         return groups, metrics
 
-    def _spare_rows(self, batch: int, attempt: int, count: int) -> list[Row]:
-        accelerator = self.trainer.accelerator
-        drawn = self.order.spare_rows(batch, attempt, count * accelerator.num_processes)
-        start = count * accelerator.process_index
-        return [self.trainer.train_dataset[row] for row in drawn[start : start + count]]
+    def _spare_rows(
+        self, batch: int, attempt: int, count: int, groups: Sequence[AnsweredRow]
+    ) -> list[Row]:
+        """Return other rows for this process; prompts of `groups` only for want of others."""
+        accelerator, known = self.trainer.accelerator, [group.row["prompt"] for group in groups]
+        share = count + len(known)
+        drawn = self.order.spare_rows(batch, attempt, share * accelerator.num_processes)
+        start = share * accelerator.process_index
+        rows = [self.trainer.train_dataset[row] for row in drawn[start : start + share]]
+        return sorted(rows, key=lambda row: row["prompt"] in known)[:count]
 
     def _answer(self, rows: Sequence[Row]) -> tuple[list[AnsweredRow], dict[str, float]]:
         """Return a group of answers to each row, and the reward's metrics; all processes call it.

@@ -49,6 +49,7 @@ _PARAMS = (
     "data.name",
     "data.max_completion_length",
     "reward.name",
+    "curriculum.name",
     "hardware.name",
     "hardware.processes",
     "train.max_steps",
