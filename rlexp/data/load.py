@@ -22,7 +22,7 @@ from rlexp.data.parsing.conversations import plain_text
 from rlexp.data.parsing.values import Row
 from rlexp.data.prompt_templates import text_of_prompt
 from rlexp.spec.data import DERIVABLE, SOURCE, DataSource, DataSpec, Kind, Rows, source_key
-from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.errors import Problem, UserError, with_keys_under
 from rlexp.spec.schedule import Weight
 from rlexp.spec.text import Text
 
@@ -191,7 +191,9 @@ def _label(parts: Mapping[str, _Part]) -> str:
 
 def _notes(name: str, part: _Part) -> list[str]:
     notes = [*part.read.notes, *part.made, *part.warnings]
-    return [f"{name}: {note}" if name else note for note in notes]
+    if not name:
+        return notes
+    return [f"{name}: {with_keys_under(source_key(name), 'data', note)}" for note in notes]
 
 
 def _places(rows: Rows) -> dict[int, str]:

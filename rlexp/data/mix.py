@@ -66,6 +66,19 @@ class DataMix(DataSpec):
             raise UserError(problems)
         return sources
 
+    def _length_problems(self, sources: Mapping[str, tuple[DataSource, Weight]]) -> Problems:
+        """Return the problem of completions that are cut shorter than sources ask for."""
+        key, limit = "max_completion_length", self.max_completion_length
+        lengths = {name: source.max_completion_length for name, (source, _) in sources.items()}
+        longer = [name for name, length in lengths.items() if length > limit]
+        if not longer:
+            return []
+        most = max(lengths.values())
+        want = f"at least {most}, for {', '.join(longer)}: there is one for all sources"
+        shorter = " ".join(f"{source_key(name)}.{key}={limit}" for name in longer)
+        remedy = f"Set data.{key}={most}, or {shorter}"
+        return [Problem(f"data.{key}", str(limit), want, remedy)]
+
     @cached_property
     def _resolved(self) -> tuple[dict[str, tuple[DataSource, Weight]], Problems]:
         problems: Problems = []
@@ -73,18 +86,19 @@ class DataMix(DataSpec):
         for name, config in self.sources.items():
             given = config.get("weight") if isinstance(config, dict) else None
             weight = read_weight(given, f"{source_key(name)}.weight", problems)
-            source = _read_source(name, config, self.max_completion_length, problems)
+            source = _read_source(name, config, problems)
             if source is not None and weight is not None:
                 sources[name] = source, weight
         if not self.sources:
             problems.append(Problem("data.sources", "none", "at least one data set", REMEDY))
+        problems += self._length_problems(sources)
         if not problems:
             weights = {name: weight for name, (_, weight) in sources.items()}
             problems += share_problems(weights, "data.sources", "weight")
         return sources, problems
 
 
-def _read_source(name: str, config: Any, longest: int, problems: Problems) -> DataSource | None:
+def _read_source(name: str, config: Any, problems: Problems) -> DataSource | None:
     """Return a source; None after adding to `problems` what is wrong with it."""
 
     def refused(kind: type[DataSpec]) -> Problem | None:
@@ -102,11 +116,6 @@ def _read_source(name: str, config: Any, longest: int, problems: Problems) -> Da
     source = component_of(config, DataSpec, key, [f"{key}.weight"], problems, refused)
     if not isinstance(source, DataSource) or len(problems) > problems_before:
         return None
-    if source.max_completion_length > longest:
-        want = f"at least {source.max_completion_length}, as {key} has it: there is one for all"
-        shorter = f"{key}.max_completion_length={longest}"
-        remedy = f"Set data.max_completion_length={source.max_completion_length}, or {shorter}"
-        problems.append(Problem("data.max_completion_length", str(longest), want, remedy))
     columns = source.extra_columns() or set()
     problems += [source_column_taken(name, columns)] if SOURCE in columns else []
     return source

@@ -39,12 +39,17 @@ class Problem:
 data.sources.chat.path=data.csv')
         """
         stands_there = self.key == own or self.key.startswith(f"{own}.")
-        keys = re.compile(rf"(?<![\w./-]){own}\.(?!{_SUFFIXES})(?=\w)")
-        return replace(
-            self,
-            key=f"{key}{self.key.removeprefix(own)}" if stands_there else self.key,
-            remedy=keys.sub(f"{key}.", self.remedy),
-        )
+        own_key = f"{key}{self.key.removeprefix(own)}" if stands_there else self.key
+        return replace(self, key=own_key, remedy=with_keys_under(key, own, self.remedy))
+
+
+def with_keys_under(key: str, own: str, text: str) -> str:
+    """Return a text in which the keys below `own` are those below `key`.
+
+    >>> with_keys_under("data.sources.chat", "data", "data.labels, of data/rows.csv or data.csv")
+    'data.sources.chat.labels, of data/rows.csv or data.csv'
+    """
+    return re.sub(rf"(?<![\w./-]){own}\.(?!{_SUFFIXES})(?=\w)", f"{key}.", text)
 
 
 class UserError(Exception):

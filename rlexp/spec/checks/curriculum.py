@@ -26,18 +26,20 @@ def pace_is_heard(algo: AlgoSpec, curriculum: CurriculumSpec) -> Problems:
     return [Problem("curriculum.pace.by", got, "step", remedy)]
 
 
-def order_is_free(algo: AlgoSpec, curriculum: CurriculumSpec) -> Problems:
+def order_is_free(algo: AlgoSpec, curriculum: CurriculumSpec, data: DataSpec) -> Problems:
     """Nothing else may decide which rows a batch has."""
-    if not curriculum.draws:
+    if not curriculum.draws and not data.source_names:
         return []
-    want = f"left out: curriculum={curriculum.name} decides which rows a batch has"
+    decides = f"curriculum={curriculum.name}" if curriculum.draws else f"data={data.name}"
+    want = f"left out: {decides} decides which rows a batch has"
+    remedy = "Or set curriculum=none." if curriculum.draws else ""
     problems = [
-        Problem(f"algo.trl.{name}", str(algo.trl[name]), want, "Or set curriculum=none.")
+        Problem(f"algo.trl.{name}", str(algo.trl[name]), want, remedy)
         for name in OWN_ORDER
         if name in algo.trl
     ]
     if getattr(algo, "packing", False):
-        want = f"false with curriculum={curriculum.name}: packed sequences are no rows"
+        want = f"false with {decides}: packed sequences are no rows"
         problems.append(Problem("algo.packing", "true", want, "Set algo.packing=false."))
     return problems
 
