@@ -107,13 +107,13 @@ def run(folder: Path, *words: str) -> Path:
 
 
 def write_sums(folder: Path, count: int, seed: int) -> Path:
-    """Additions with their answers and a level, 1 to 3, by the number of digits."""
+    """Additions of a digit, with their answers and a level: to 0-9, to 10-19, to 20-49."""
     draw = random.Random(seed)
     rows = []
     for _ in range(count):
         level = draw.randint(1, 3)
-        ends = {1: (9, 9), 2: (99, 9), 3: (99, 99)}[level]
-        one, two = (draw.randint(0 if end == 9 else 10, end) for end in ends)
+        low, high = {1: (0, 9), 2: (10, 19), 3: (20, 49)}[level]
+        one, two = draw.randint(low, high), draw.randint(0, 9)
         right = str(one + two)
         # a space between digits: a token each, whatever the tokenizer merges
         prompt = f"{' '.join(str(one))} + {' '.join(str(two))} ="

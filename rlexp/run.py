@@ -12,6 +12,7 @@ from rlexp.runner.parts import set_up
 from rlexp.runner.pruning import TrialReporter
 from rlexp.runtime.collective import broadcast
 from rlexp.runtime.device import prepare
+from rlexp.spec.algo import UntrainedAlgo
 from rlexp.spec.model_kind import KINDS
 from rlexp.spec.rows import rows_are_sampled
 from rlexp.spec.run import RunSpec
@@ -40,10 +41,8 @@ def run(
         RunFailed: NaN, out of memory, a full disk, a reward that breaks.
         Pruned: the reporter has given the run up.
     """
-    if not spec.algo.trains:
-        from rlexp.runner.evaluate import run_evaluation
-
-        run_evaluation(spec, folder, parent)
+    if isinstance(spec.algo, UntrainedAlgo):
+        spec.algo.runner()(spec, folder, parent)
         return
     with set_up(spec, folder, parent, models=[spec.model], reporter=reporter) as parts:
         from rlexp.guards.probes import serve_probes

@@ -84,6 +84,21 @@ def evaluation(here: Path) -> None:
     file.write_text(yaml.safe_dump(config), encoding="utf-8")
 
 
+def sampling(here: Path) -> None:
+    """A run of algo=sample that was killed before it had written its rows."""
+    (here / "sampled").mkdir()
+    config = {"algo": {"_target_": "rlexp.algos.sample.SampleAnswers"}}
+    (here / "sampled" / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+
+
+def adapter(here: Path) -> None:
+    """An adapter, as far as its config goes."""
+    (here / "adapter").mkdir()
+    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 4, "lora_alpha": 8}
+    config |= {"target_modules": ["q_proj"], "base_model_name_or_path": "owner/name"}
+    (here / "adapter" / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
 EARLIER = Path(__file__).parent / "whole_runs" / "earlier_runs"
 JUDGE = "reward=judge reward.model=m reward.base_url="
 RIVALS = "reward=judge reward.mode=pairwise reward.model=m reward.base_url=http://h/v1"
@@ -155,6 +170,11 @@ CASES: dict[str, tuple[str, Prepare]] = {
     "data=file data.path=x.jsonl algo=sft": ("NAME=b", file("x.jsonl", rows(a="q", b="c"))),
     "data=hh_rlhf data.path=./p.jsonl": ("", file("p.jsonl", rows(chosen="a", rejected="b"))),
     "algo=dpo reward=none": ("", nothing),
+    "algo=dpo peft=lora peft.start=continue": ("", nothing),
+    "algo=dpo model=local model.path=./adapter peft=dora peft.target_modules=[k_proj] "
+    "peft.start=continue": ("", adapter),
+    "algo=dpo data=file data.path=ppo6": ("", earlier("ppo6")),
+    "algo=dpo data=file data.path=sampled": ("", sampling),
     "reward=model reward.path=./policy": ("THE_RUNS_FOLDER=./one", models),
     "reward=model reward.path=./two": ("THE_RUNS_FOLDER=./one", models),
     "reward=mix +reward.terms.x.weight=1": ("NAME=length", nothing),

@@ -25,6 +25,7 @@ ELSEWHERE = {
     "rlexp/commands/ui.py:_server": "points to doctor",
     "rlexp/data/hub.py:_unreachable": "wants a network",
     "rlexp/launch/launcher.py:_launch_many": "of a process that was killed",
+    "rlexp/models/adapters.py:_check_targets": "tests/models/test_adapter_stages.py",
     "rlexp/models/load.py:fit_padding": "tests/models/test_padding.py",
     "rlexp/models/locate.py:hub_folder": "wants a network",
     "rlexp/models/sampling/generate_patch.py:_check_options": "tests/models",

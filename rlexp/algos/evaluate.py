@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from rlexp.spec.algo import AlgoSpec
+from rlexp.spec.algo import UntrainedAlgo
 from rlexp.spec.checks.model import model_is_there
 from rlexp.spec.data import Kind
 from rlexp.spec.errors import Problem
@@ -15,20 +16,30 @@ from rlexp.spec.model import ModelSpec
 from rlexp.spec.model_kind import Head
 
 
-class Evaluate(AlgoSpec):
+class Evaluate(UntrainedAlgo):
     """What `python -m rlexp evaluate` runs on a model that writes."""
 
-    needs: ClassVar[Kind] = "prompts"
-    trains: ClassVar[bool] = False
+    reads_training_rows: ClassVar[bool] = False
+    run_by: ClassVar[str] = "rlexp.runner.evaluate.run_evaluation"
 
-    learning_rate: None  # pyright: ignore[reportIncompatibleVariableOverride]
-    """Nothing is learnt."""
     model: str | None
     """The model that is evaluated, in the form of `model.path`, which then is what it is compared
     with; null evaluates `model.path` itself."""
     of_run: bool
     """Whether a run trained the model from `model.path` by the same reward: then the card warns of
     what training does, as a run's does."""
+
+    @property
+    def warns_of_training(self) -> bool:
+        return self.of_run
+
+    @classmethod
+    def sentence(cls, config: Mapping[str, Any]) -> str:
+        reference, examined = config["model"]["path"], config["algo"]["model"]
+        compared = f", against `{reference}`" if examined else ""
+        data, reward = config["data"]["name"], config["reward"]["name"]
+        model = examined or reference
+        return f"An evaluation of `{model}`{compared}, on {data}, by the reward {reward}."
 
     def examined(self, reference: ModelSpec) -> ModelSpec:
         """The model that is evaluated, where it is another one than the reference."""

@@ -99,7 +99,7 @@ class Ppo(PpoConfig, OnPolicyAlgo):
             CRITIC.check_tokens(folder, vocabulary)
         body, _ = load_whole(
             "AutoModel",
-            folder or policy.folder,
+            folder or policy.initial_folder,
             CRITIC.key if folder else "model.path",
             dtype=policy.model.dtype,
             attn_implementation=policy.spec.attn_implementation,

@@ -10,13 +10,13 @@ from typing import Any
 from rlexp.cards.card import Card
 from rlexp.cards.labels import card_headline, cost_line, format_verdicts
 from rlexp.cards.model_card import NAME, algorithm_of, training_summary
+from rlexp.spec.algo import UntrainedAlgo
 from rlexp.spec.model_kind import KINDS
 
 
 def note_at_start(config: Mapping[str, Any], folder: Path) -> str:
     """Return what a run of this config does, and how its training goes on if it stops. Markdown."""
-    trains = algorithm_of(config).trains
-    return f"{_plan(config)}\n\n{_resume(folder)}" if trains else _evaluation(config)
+    return f"{_plan(config)}\n\n{_resume(folder)}"
 
 
 def note_at_end(config: Mapping[str, Any], card: Card, folder: Path) -> str:
@@ -25,8 +25,7 @@ def note_at_end(config: Mapping[str, Any], card: Card, folder: Path) -> str:
     MLflow folds all but its first lines away: the result stands in them.
     """
     algo = algorithm_of(config)
-    plan = _plan(config) if algo.trains else _evaluation(config)
-    paragraphs = [f"**{card_headline(card)}**: {plan}"]
+    paragraphs = [f"**{card_headline(card)}**: {_plan(config)}"]
     paragraphs += [*format_verdicts(card), *card.guards, *card.notes]
     if not algo.trains:
         return "\n\n".join([*paragraphs, "The card: the artifact `card.html`."])
@@ -44,18 +43,11 @@ def note_at_end(config: Mapping[str, Any], card: Card, folder: Path) -> str:
 
 
 def _plan(config: Mapping[str, Any]) -> str:
-    train = config["train"]
+    algo, train = algorithm_of(config), config["train"]
+    if issubclass(algo, UntrainedAlgo):
+        return algo.sentence(config)
     length = f"{train['max_steps']} steps of {train['batch_size']}, seed {config['seed']}."
     return f"{training_summary(config)} {length}"
-
-
-def _evaluation(config: Mapping[str, Any]) -> str:
-    reference, examined = config["model"]["path"], config["algo"]["model"]
-    compared = f", against `{reference}`" if examined else ""
-    data, reward = config["data"]["name"], config["reward"]["name"]
-    return (
-        f"An evaluation of `{examined or reference}`{compared}, on {data}, by the reward {reward}."
-    )
 
 
 def _resume(folder: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from rlexp.config.stored import Config
 from rlexp.spec.files.model_folder import model_of_run
+from rlexp.spec.files.rated_run import rated_run
 from rlexp.spec.files.registry_reference import is_registered
 from rlexp.spec.keys import key_values
 from rlexp.spec.run import RunSpec
@@ -38,14 +39,18 @@ def parse_pinned(config: Config, known: list[str] | None = None) -> tuple[Config
 
 
 def pin_versions(config: Config) -> Config:
-    """Return the composed config with versions in place of aliases of registered models, and the
-    model's folder in place of the run that left it: what is stored means the same elsewhere.
+    """Return the composed config with versions in place of aliases of registered models, and
+    folders in place of the names of runs that left the model or the rows: what is stored means the
+    same elsewhere.
 
     Raises `UserError` where a registered model is not there, or a run has no model.
     """
     path = config["model"]["path"]
     if isinstance(path, str) and (folder := model_of_run(path, "model.path")):
         config = {**config, "model": {**config["model"], "path": str(folder)}}
+    rows = config["data"].get("path")
+    if isinstance(rows, str) and rows.startswith("run:") and (run := rated_run(rows, "data.path")):
+        config = {**config, "data": {**config["data"], "path": str(run)}}
     if not any(isinstance(value, str) and is_registered(value) for _, value in key_values(config)):
         return config
     from rlexp.registry.versions import pin_references

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -67,7 +67,7 @@ class ColumnCurriculum(CurriculumSpec):
             remedy = f"Say their order, the easiest first: curriculum.order='[{every}]'"
             raise UserError(Problem(KEY, got, "numbers, or curriculum.order", remedy))
 
-    def _check_order(self, values: Sequence[Any], places: dict[Any, int]) -> None:
+    def _check_order(self, values: Sequence[Any], places: Mapping[Any, float]) -> None:
         missing = dict.fromkeys(repr(value) for value in values if value not in places)
         if missing:
             want = f"every value of the column {self.column!r}"

@@ -1,4 +1,4 @@
-"""A file of your own: jsonl, csv or parquet."""
+"""A file of your own: jsonl, csv or parquet; or the answers that a run of `algo=sample` left."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from rlexp.data.parsing.turns import ends_with_answer
 from rlexp.data.parsing.values import Row
 from rlexp.spec.data import Kind, Rows
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.files.rated_run import rated_files
 
 
 class File(Table):
     """Rows of one file, and perhaps of a second one that is held out."""
 
     path: str | None
-    """The file; its suffix says how to read it."""
+    """The file, whose suffix says how to read it; or a run of `algo=sample`, by its folder or as
+    `run:ID`, whose rated answers are read: those to training prompts, and those to held-out ones
+    as `heldout_path`."""
     heldout_path: str | None
     """A file with the same columns to evaluate on; null holds out a share of `path` instead."""
     encoding: Encoding
@@ -28,50 +31,63 @@ class File(Table):
     def problems(self) -> list[Problem]:
         """Return the mistakes that the first rows of the files show."""
         try:
-            kind = self._layout(self.path, "data.path").kind
-            if self.heldout_path is None:
+            path, heldout_path = self._files()
+            kind = self._layout(path, "data.path").kind
+            if heldout_path is None:
                 return []
-            other = self._layout(self.heldout_path, "data.heldout_path").kind
+            other = self._layout(heldout_path, "data.heldout_path").kind
         except UserError as error:
             return list(error.problems)
         if other == kind:
             return []
-        got = f"{self.heldout_path}, which holds {other}"
-        return [Problem("data.heldout_path", got, f"{kind}, as {self.path} holds")]
+        got = f"{heldout_path}, which holds {other}"
+        return [Problem("data.heldout_path", got, f"{kind}, as {path} holds")]
 
     def kind(self) -> Kind:
-        return self._layout(self.path, "data.path").kind
+        return self._layout(self._files()[0], "data.path").kind
 
     def extra_columns(self) -> set[str]:
-        return set(self._layout(self.path, "data.path").extra)
+        return set(self._layout(self._files()[0], "data.path").extra)
 
     def source_columns(self) -> set[str]:
-        return set(self._first(self.path, "data.path")[1])
+        return set(self._first(self._files()[0], "data.path")[1])
 
     def read(self) -> Rows:
         log = ReadingLog()
-        train, layout = self._read(self.path, "data.path", log)
+        path, heldout_path = self._files()
+        train, layout = self._read(path, "data.path", log)
         heldout = None
-        if self.heldout_path is not None:
-            heldout, _ = self._read(self.heldout_path, "data.heldout_path", log)
-        raise_problems(log.problems, str(self.path))
+        if heldout_path is not None:
+            heldout, _ = self._read(heldout_path, "data.heldout_path", log, heldout=True)
+        raise_problems(log.problems, str(path))
         return Rows(
             [row for _, row in train],
             [row for _, row in heldout] if heldout is not None else None,
-            str(self.path),
+            str(path),
             log.notes(),
             [place for place, _ in train],
             [place for place, _ in heldout or []],
             layout.repeated,
         )
 
+    def _files(self) -> tuple[str | None, str | None]:
+        """Return the files of rows and of held-out rows, which a run may have left.
+
+        Raises:
+            UserError: a run that left none.
+        """
+        of_run = rated_files(self.path, "data.path") if self.path else None
+        if of_run is None:
+            return self.path, self.heldout_path
+        return str(of_run[0]), self.heldout_path or str(of_run[1])
+
     def _read(
-        self, path: str | None, key: str, log: ReadingLog
+        self, path: str | None, key: str, log: ReadingLog, *, heldout: bool = False
     ) -> tuple[list[tuple[str, Row]], Layout]:
         layout = self._layout(path, key)
         records = read_records(str(path), key, log.problems, self.encoding)
         placed = ((f"{path}:{line}", record) for line, record in records)
-        return self.rows(placed, layout, log), layout
+        return self.rows(placed, layout, log, heldout=heldout), layout
 
     def _layout(self, path: str | None, key: str) -> Layout:
         line, record = self._first(path, key)

@@ -43,7 +43,7 @@ class Splits:
     """A good answer to each of `heldout`: the completion, unless its label is false, or the chosen
     answer; None where the data has none."""
     heldout_pairs: list[Row]
-    """The held-out rows with their answers, in the same order, where these are pairs; else none."""
+    """The held-out rows that are pairs, with their answers and in the same order; else none."""
     heldout_labelled: list[Row]
     """The same where the answers are labelled."""
     heldout_demonstrations: list[Row]
@@ -117,7 +117,7 @@ def load_data(data: DataSpec, needs: Kind) -> Splits:
         train=train,
         heldout=drop_answers(heldout),
         references=[_good_answer(row) for row in heldout],
-        heldout_pairs=heldout if one_kind and kind == "pairs" else [],
+        heldout_pairs=[row for row in heldout if "chosen" in row],
         heldout_labelled=heldout if one_kind and kind == "unpaired" else [],
         heldout_demonstrations=heldout if one_kind and kind == "demonstrations" else [],
         corpus=lambda: [

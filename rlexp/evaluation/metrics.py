@@ -36,6 +36,10 @@ def _earns_reward(run: RunSpec) -> bool:
     return _samples_text(run) and run.reward.scores_anything
 
 
+def _keeps_answers(run: RunSpec) -> bool:
+    return run.algo.needs_reward and not run.algo.trains
+
+
 def _ranks_pairs(run: RunSpec) -> bool:
     return not run.algo.model_kind.writes
 
@@ -71,7 +75,12 @@ METRICS: tuple[Metric, ...] = (
            guards="probe", place=-3),
     Metric("accuracy", "pairs in the right order", "prompt", "higher", "number", _ranks_pairs,
            place=-2),
-    Metric("margin", "margin, chosen above rejected", "prompt", "higher", "number", _ranks_pairs),
+    Metric("margin", "margin, chosen above rejected", "prompt", "higher", "number",
+           lambda run: _ranks_pairs(run) or _keeps_answers(run)),
+    Metric("ties", "prompts whose answers all earn the same", "prompt", "lower", "share",
+           _keeps_answers),
+    Metric("rows", "rows kept", "none", "higher", applies=_keeps_answers),
+    Metric("tokens", "tokens sampled", "none", applies=_keeps_answers),
     Metric("kl", "KL, nats a token", "token", "lower",
            guards="probe", of_reference=True, place=2),
     Metric("kl_sequence", "KL, nats an answer", "completion", "lower", of_reference=True),

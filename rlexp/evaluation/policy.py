@@ -66,7 +66,7 @@ def evaluate(
             name: score_completions(gold_reward, asked, completions).total
             for name, gold_reward in spec.gold_checked[0].items()
         }
-        samples = _samples(asked, completions, scores, grammatical, gold, ids)
+        samples = measured_samples(asked, completions, scores, grammatical, gold, ids)
         kl, surprises = kl_and_surprise(policy, completions, spec.batch_size, trained=trained)
         forgetting = text_nats(policy, texts, spec.batch_size) if texts else None
 
@@ -142,7 +142,7 @@ def score_completions(
     return compute_on_first(lambda: reward.score(prompts, answers, columns))
 
 
-def _samples(
+def measured_samples(
     rows: Sequence[dict[str, Any]],
     completions: Sequence[Completion],
     scores: Scores | None,
@@ -150,6 +150,16 @@ def _samples(
     gold: Mapping[str, Sequence[float | None]],
     ids: Sequence[int],
 ) -> list[Sample]:
+    """Return completions with what was measured of them.
+
+    Args:
+        rows: that of each completion.
+        completions: n of them.
+        scores: the reward's; None without a reward.
+        grammatical: share of a text's sentences that are grammatical, where the data can tell.
+        gold: values of other rewards, (n,) each.
+        ids: of the prompts.
+    """
     of_text = grammatical or (lambda text: None)
     return [
         Sample(

@@ -20,6 +20,8 @@ from rlexp.config.registry_choices import parse_pinned
 from rlexp.config.stored import Config, missing_secrets, read_config
 from rlexp.runtime.checkpoints import step_of
 from rlexp.runtime.run_folder import CHECKPOINTS, CONFIG, MODEL
+from rlexp.spec.algo import AlgoSpec
+from rlexp.spec.components import component_class
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.model_folder import is_adapter, saved_config
 from rlexp.spec.files.registry_reference import is_registered
@@ -137,9 +139,10 @@ class Finder:
         from rlexp.registry.promote import choose_weights
 
         config = read_config(run / CONFIG)
-        if str(value_at(config, "algo._target_")).startswith(ALGO):
+        if not component_class(config["algo"], AlgoSpec, "algo").trains:
+            got = f"a run of algo={value_at(config, 'algo.name')}, which trains nothing"
             remedy = f"Once more: python -m rlexp rerun {shlex.quote(str(run))}"
-            raise UserError(Problem(word, "an evaluation", "a run that trained a model", remedy))
+            raise UserError(Problem(word, got, "a run that trained a model", remedy))
         weights = choose_weights(run, "unfinished", self._checkpoint or MODEL)
         name = str(config["name"])
         if self._checkpoint:

@@ -111,6 +111,9 @@ def _steps_left(
     """Return what is wrong with the number of steps, for a run that has come to step `done`."""
     new, key = spec.train.max_steps, "train.max_steps"
     longer = f"python -m rlexp resume {shlex.quote(str(folder))} {key}={2 * max(old, new)}"
+    if history.status == "FINISHED" and not spec.algo.trains:
+        remedy = f"Once more: python -m rlexp rerun {shlex.quote(str(folder))}"
+        return [Problem(str(folder), "a run that has finished", "one that was cut off", remedy)]
     if history.status == "FINISHED" and new <= old and history.stopped_at is None:
         remedy = f"Train it for longer: {longer}"
         if new == old:

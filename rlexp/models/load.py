@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlexp.models.locate import FolderOf, local_folder, model_folder
+from rlexp.models.adapters import continued, tokenizer_folder
+from rlexp.models.locate import FolderOf, base_folder, local_folder, model_folder
 from rlexp.models.memory import available_bytes, full_training_bytes, parameter_count
 from rlexp.models.padding.treatment import PaddingTreatment
 from rlexp.models.policy import Policy, adapter_config, hide_router_losses, load_weights
 from rlexp.models.tokenizer import ModelTokenizer
+from rlexp.spec.checks.adapter import continued_problems
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.devices import has_bf16
 from rlexp.spec.files.model_folder import vocabulary
@@ -53,33 +55,35 @@ def load_policy(
         UserError: weights, tokenizer or template that cannot be had or do not fit together.
     """
     notes: list[str] = []
-    if spec.model.shape is None:
+    adapter = _continued_adapter(spec, folder_of)
+    if adapter is not None:
+        folder = base_folder(adapter, folder_of)
+    elif spec.model.shape is None:
         folder = model_folder(spec.model, progress, folder_of)
-    elif corpus is None:
-        raise TypeError("a new model's tokenizer wants texts to be trained on: corpus")
     else:
-        folder = _new_model(spec, corpus(), notes)
-    peft = _choose_adapter(spec, folder, device, notes)
-    reader = reader or ModelTokenizer.load(spec.model, folder)
-    tokenizer = reader.tokenizer
+        folder = _new_model(spec, corpus, notes)
+    peft = spec.peft if adapter else _choose_adapter(spec, folder, device, notes)
+    files = tokenizer_folder(adapter or folder, folder)
+    reader = reader or ModelTokenizer.load(spec.model, files, folder)
     notes += reader.notes
     quantization = _four_bits(peft) if isinstance(peft, QloraPeft) else None
     whole = isinstance(peft, NoPeft) and spec.algo.trains
     if whole and (problems := rounding_problems(spec.algo.learning_rate, spec.model)):
         raise UserError(problems)
     dtype = _dtype(spec, peft, device)
-    weights, new_head = load_weights(spec.model, folder, dtype, quantization, head)
-    model = weights if quantization else weights.to(device)
+    model, new_head = load_weights(spec.model, folder, dtype, quantization, head)
+    model = model if quantization else model.to(device)
     router_losses = hide_router_losses(model)
     notes += _notes_of(model, spec.model, new_head)
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-        got = f"a tokenizer of {len(tokenizer)} tokens for a model that embeds fewer"
-        raise UserError(Problem("model.tokenizer", got, "the model's own tokenizer (null)"))
-    getattr(model, KINDS[head].padding).pad_token_id = tokenizer.pad_token_id
+    _check_embedded(len(reader.tokenizer), model)
+    getattr(model, KINDS[head].padding).pad_token_id = reader.tokenizer.pad_token_id
     padding = fit_padding(spec, model, notes) if KINDS[head].writes else PaddingTreatment()
+    if adapter is not None and isinstance(peft, LoraPeft):
+        model = continued(model, adapter, peft)
+        notes.append(f"the adapter of {spec.model.path} goes on")
     return Policy(
         model=model,
-        tokenizer=tokenizer,
+        tokenizer=reader.tokenizer,
         folder=folder,
         spec=spec.model,
         chat=reader.chat,
@@ -89,7 +93,29 @@ def load_policy(
         padding=padding,
         grouping=padding.sampling,
         router_losses=router_losses,
+        continues=adapter,
     )
+
+
+def _continued_adapter(spec: RunSpec, folder_of: FolderOf) -> Path | None:
+    """Return the folder of the adapter that is trained on; None where none is.
+
+    Raises:
+        UserError: what is there is no adapter, or another one than the config describes.
+    """
+    peft, model = spec.peft, spec.model
+    if not spec.algo.trains or not isinstance(peft, LoraPeft) or peft.start == "new":
+        return None
+    folder = folder_of(model.path, model.revision, "model.path", model.trust_remote_code)
+    if problems := continued_problems(folder, spec.algo, peft):
+        raise UserError(problems)
+    return folder
+
+
+def _check_embedded(tokens: int, model: Any) -> None:
+    if tokens > model.get_input_embeddings().num_embeddings:
+        got = f"a tokenizer of {tokens} tokens for a model that embeds fewer"
+        raise UserError(Problem("model.tokenizer", got, "the model's own tokenizer (null)"))
 
 
 def _notes_of(model: Any, spec: ModelSpec, new_head: list[str]) -> list[str]:
@@ -126,10 +152,13 @@ def fit_padding(spec: RunSpec, model: Any, notes: list[str]) -> PaddingTreatment
     return treatment
 
 
-def _new_model(spec: RunSpec, texts: Sequence[str], notes: list[str]) -> Path:
+def _new_model(spec: RunSpec, corpus: Callable[[], Sequence[str]] | None, notes: list[str]) -> Path:
     from rlexp.builtin import scratch
 
     assert spec.model.shape is not None
+    if corpus is None:
+        raise TypeError("a new model's tokenizer wants texts to be trained on: corpus")
+    texts = corpus()
     folder = scratch.ensure_scratch_model(spec.model.shape, texts, spec.seed)
     count, pieces = parameter_count(folder, False), len(vocabulary(folder) or ())
     notes.append(

@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Protocol
 
-from rlexp.models.adapters import ADAPTER_CONFIG, BASE, base_of
+from rlexp.models.adapters import ADAPTER_CONFIG, BASE, base_of, merged_weights
 from rlexp.runtime.cache import cache_folder, make_once
 from rlexp.runtime.waiting import announced_wait
 from rlexp.spec.errors import Problem, UserError
@@ -59,12 +59,26 @@ def model_folder(
 
         return tiny.ensure_tiny_model(progress=progress)
     folder = folder_of(model.path, model.revision, "model.path", model.trust_remote_code)
+    return whole_folder(folder, folder_of)
+
+
+def whole_folder(folder: Path, folder_of: FolderOf, key: str = "model.path") -> Path:
+    """Return a folder of whole weights: the folder itself, or what comes of merging its adapter.
+
+    Args:
+        folder: of whole weights or of an adapter, whose base may be one that has an adapter too.
+        folder_of: as `local_folder`.
+        key: that names the model.
+    """
     if not is_adapter(folder):
         return folder
-    from rlexp.models.adapters import merged_weights
+    return merged_weights(folder, base_folder(folder, folder_of, key))
 
-    base, revision = base_of(folder)
-    return merged_weights(folder, folder_of(base, revision, "model.path"))
+
+def base_folder(adapter: Path, folder_of: FolderOf, key: str = "model.path") -> Path:
+    """Return the folder of the whole weights that an adapter belongs to; as `whole_folder`."""
+    base, revision = base_of(adapter)
+    return whole_folder(folder_of(base, revision, key), folder_of, key)
 
 
 def made_folder(model: ModelSpec, folder_of: FolderOf) -> Path | None:

@@ -34,10 +34,12 @@ class Policy:
     Attributes:
         model: transformers model; the trainer puts its own (with the adapter) here.
         tokenizer: pads on the left.
-        folder: where the initial weights are, for the reference.
+        folder: where the initial weights are, for the reference; of an adapter that goes on, its
+            base's.
         spec: what was asked for.
         chat: whether plain prompts are framed as a chat.
-        adapter: the PEFT config that the trainer adds, or None when all weights are trained.
+        adapter: the PEFT config that the trainer adds, unless the model has one that goes on; None
+            when all weights are trained.
         learning_rate_factor: what the adapter asks of `algo.learning_rate`.
         notes: what was decided on the way, in words for the card.
         padding: how padded batches are kept from changing what its weights say.
@@ -46,6 +48,7 @@ class Policy:
             training alone: `model` has them off.
         sampler: who samples for the training, called like `roll_out_ids`; None is rlexp's own
             loop.
+        continues: folder of the adapter that goes on, which the model has from the beginning.
     """
 
     model: Any
@@ -60,6 +63,14 @@ class Policy:
     grouping: Sampling = "padded"
     router_losses: bool = False
     sampler: Callable[..., Rollout] | None = None
+    continues: Path | None = None
+
+    @property
+    def initial_folder(self) -> Path:
+        """Folder of the whole weights that it begins with; an adapter that goes on is merged."""
+        from rlexp.models.adapters import merged_weights
+
+        return merged_weights(self.continues, self.folder) if self.continues else self.folder
 
     @property
     def eos_token_ids(self) -> list[int]:
@@ -81,6 +92,7 @@ class Policy:
         temperature: float,
         seed: int,
         batch_size: int,
+        top_p: float = 1.0,
     ) -> list[list[Completion]]:
         """Sample `completions` answers to each prompt.
 
@@ -100,6 +112,7 @@ class Policy:
                 [encoded[i] for i in batch],
                 max_new_tokens=max_new_tokens,
                 temperature=temperature,
+                top_p=top_p,
                 generator=generator,
             )
             answers = rollout.completions()
@@ -187,8 +200,8 @@ class Policy:
     def reference(self) -> Iterator[Callable[..., Any]]:
         """The model as it was before training: called with input ids, it gives logits.
 
-        An adapter is switched off for each call; without one the initial weights are loaded again,
-        for the time of the block only.
+        An adapter is switched off for each call, or is as it was where it goes on; without one the
+        initial weights are loaded again, for the time of the block only.
         """
         if hasattr(self.model, "disable_adapter"):
             yield AdapterOff(self.model)
@@ -201,7 +214,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class AdapterOff:
-    """A PEFT model seen without its adapter: its reference, without a second copy in memory."""
+    """A PEFT model seen without what was trained: its reference, without a second copy of it."""
 
     model: Any
 

@@ -54,6 +54,8 @@ def name_base(policy: Policy) -> None:
     """Let the adapter call its base by its id on the hub, which means the same on each machine."""
     if not hasattr(policy.model, "peft_config") or Path(policy.spec.path).expanduser().exists():
         return
+    if policy.continues:  # the model's path is the adapter's, which knows its base
+        return
     if ":" in policy.spec.path:  # of this project, or of the registry: the folder is all there is
         return
     for config in policy.model.peft_config.values():

@@ -54,8 +54,10 @@ class ModelTokenizer:
     notes: list[str] = field(default_factory=list)
 
     @classmethod
-    def load(cls, model: ModelSpec, folder: Path) -> ModelTokenizer:
+    def load(cls, model: ModelSpec, folder: Path, base: Path | None = None) -> ModelTokenizer:
         """Return that of a model whose files are in a folder; its weights are not looked at.
+
+        Where that is an adapter's, its base's folder says how long texts may be, and how they end.
 
         Raises:
             UserError: as `load_tokenizer` does.
@@ -63,8 +65,8 @@ class ModelTokenizer:
         notes: list[str] = []
         tokenizer = load_tokenizer(model, folder, notes)
         has_template = model.chat_template is not None or has_own_template(folder)
-        ends = dict.fromkeys([tokenizer.eos_token_id, *declared_end_tokens(folder)])
-        positions = position_limit(saved_config(folder))
+        ends = dict.fromkeys([tokenizer.eos_token_id, *declared_end_tokens(base or folder)])
+        positions = position_limit(saved_config(base or folder))
         chat = frames_as_chat(model, has_template)
         return cls(tokenizer, chat, has_template, list(ends), positions, notes)
 

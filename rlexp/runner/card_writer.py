@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from rlexp.algos.evaluate import Evaluate
 from rlexp.cards.card import Card, Identity, build_card
 from rlexp.cards.html import write_card_page
 from rlexp.cards.mlflow_note import note_at_end
@@ -23,6 +22,7 @@ from rlexp.runner.best_of_n import BestOfNBaseline
 from rlexp.runner.evaluator import Evaluator
 from rlexp.runner.recorder import RunRecorder
 from rlexp.runtime.run_folder import CARD, CARD_PAGE, CHECKPOINTS, CONFIG, MODEL, SPOOL
+from rlexp.spec.algo import UntrainedAlgo
 from rlexp.spec.errors import Pruned
 from rlexp.spec.files.model_folder import is_adapter
 from rlexp.tracking.secrets import redacted
@@ -121,7 +121,7 @@ class CardWriter:
             seed=spec.eval.seed,
         )
         # No run trained the model by this reward: no training is to be warned of.
-        untrained = isinstance(spec.algo, Evaluate) and not spec.algo.of_run
+        untrained = isinstance(spec.algo, UntrainedAlgo) and not spec.algo.warns_of_training
         return replace(card, guards=[]) if untrained else card
 
     def write(self, card: Card, final: Evaluation | None) -> None:

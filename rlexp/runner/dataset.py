@@ -6,10 +6,10 @@ which all compute the same, judged and written by the first one, and read by all
 
 from __future__ import annotations
 
-import json
 import random
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from itertools import compress
 from math import ceil
 from typing import Any
@@ -23,13 +23,13 @@ from rlexp.data.rendering.learnable import keep_learnable
 from rlexp.data.rendering.lengths import is_over_limit, no_prompt_left, over_prompt_note
 from rlexp.models.policy import Policy
 from rlexp.runner.parts import RunParts
-from rlexp.runtime.collective import broadcast, compute_on_first
+from rlexp.runner.sampling.answers import AnswerSampler, Drawing
+from rlexp.runtime.collective import compute_on_first
 from rlexp.scoring import Scorer
 from rlexp.spec.data import SOURCE
 from rlexp.spec.errors import UserError
+from rlexp.spec.files.rated_run import HELDOUT
 from rlexp.spec.model_kind import ModelKind
-from rlexp.spec.policy import Completion
-from rlexp.spec.reward import Text, Value
 from rlexp.spec.rows import pairs_are_matched
 from rlexp.spec.run import RunSpec
 from rlexp.spec.schedule import mean_shares
@@ -43,7 +43,7 @@ class DatasetBuilder:
     """Builds the rows of one run; its policy samples, and its scorer judges, what data lack."""
 
     def __init__(self, parts: RunParts, policy: Policy, scorer: Scorer) -> None:
-        self.spec, self.folder, self.splits = parts.spec, parts.folder, parts.splits
+        self.parts, self.spec, self.splits = parts, parts.spec, parts.splits
         self.policy, self.recorder, self.scorer = policy, parts.recorder, scorer
         self._mixed = bool(parts.spec.data.source_names)
 
@@ -61,7 +61,7 @@ class DatasetBuilder:
             self.recorder.notes.append(f"held out: {note}")
             return pairs
         prompts = self._framed(splits.heldout[: spec.eval.prompts], told=False)
-        return self._cached_rows("heldout.jsonl", prompts, "held out: ")
+        return self._sampled_rows(HELDOUT, prompts, "held out: ")
 
     def training_rows(self) -> Rows:
         """Return rows of the kind that the algorithm needs, framed for the model.
@@ -88,7 +88,7 @@ class DatasetBuilder:
             self.recorder.notes.append(note)
         else:
             name = f"{spec.algo.needs}.jsonl"
-            made = self._cached_rows(name, self._as_many_as_needed(rows))
+            made = self._sampled_rows(name, self._as_many_as_needed(rows))
         return made, [f"row {number}" for number in range(1, len(made) + 1)]
 
     def _framed(self, rows: Rows, *, told: bool = True) -> Rows:
@@ -105,23 +105,20 @@ class DatasetBuilder:
         places = [self.splits.place_of(row) for row in compress(rows, kept)]
         return list(compress(framed, kept)), places
 
-    def _cached_rows(self, name: str, prompts: Rows, prefix: str = "") -> Rows:
-        """Return rows that are sampled once for all attempts at a run.
+    def _sampled_rows(self, name: str, prompts: Rows, prefix: str = "") -> Rows:
+        """Return rows made of the policy's own answers, once for all attempts at a run."""
+        spec, sampling = self.spec, self.spec.algo.sampling
+        assert sampling is not None  # the spec lets no other algorithm come here
+        longest = spec.data.max_completion_length
+        drawing = Drawing(sampling.completions, longest, sampling.temperature)
+        sampler = AnswerSampler(self.parts, self.policy, self.scorer, drawing)
+        complete = partial(sampler.complete, name=name)
 
-        The spool tells when the file is whole, and the note that goes into the card.
-        """
-        file = self.folder / name
-        events = self.recorder.earlier_events("sampled")
-        notes = broadcast([event["note"] for event in events if event["file"] == name])
-        if not notes:
-            rows, note = self._sample(prompts)
-            notes = [f"{prefix}{note}"]
-            text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            self.recorder.write_file(file, lambda path: path.write_text(text, encoding="utf-8"))
-            self.recorder.event("sampled", file=name, note=notes[0])
-            broadcast(None)  # the file is there
-        self.recorder.notes.append(notes[-1])
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line]
+        def sample() -> tuple[Rows, str]:
+            rows, note = sample_rows(spec.algo.needs, prompts, complete, sampler.score)
+            return rows, f"{prefix}{note}"
+
+        return sampler.rows_once(name, sample)
 
     def _agreement(self, rows: Rows) -> str:
         """Return how far the data's labels and the reward ask for the same, in words."""
@@ -147,45 +144,21 @@ class DatasetBuilder:
         assert sampling is not None  # the spec lets no other algorithm come here
         rows_a_prompt = sampling.completions if spec.algo.needs == "unpaired" else 1
         needed = ceil(spec.train.max_steps * spec.train.batch_size / rows_a_prompt)
-        wanted, draw = min(sampling.prompts, needed), random.Random(spec.seed)
-        if not self._mixed:
-            return draw.sample(rows, min(wanted, len(rows)))
-        # as many of each source as it has of the training
-        shares = mean_shares(spec.data.weights(), spec.train.max_steps)
-        chosen = []
-        for name, count in allot(wanted, shares, {}).items():
-            of_source = [row for row in rows if row[SOURCE] == name]
-            chosen += draw.sample(of_source, min(count, len(of_source)))
-        return chosen
+        return drawn_rows(rows, min(sampling.prompts, needed), spec)
 
-    def _sample(self, rows: Rows) -> tuple[Rows, str]:
-        """Return rows made of the policy's own answers to the rows' prompts, and a note."""
 
-        def score(prompts: list[Text], answers: list[Text], columns: dict[str, Any]) -> list[Value]:
-            once = self.scorer.once
-            return compute_on_first(lambda: list(once(prompts, answers, columns).total))
-
-        with self.recorder.phase("sampling"):
-            return sample_rows(self.spec.algo.needs, rows, self._complete, score)
-
-    def _complete(self, prompts: Sequence[Text]) -> list[list[Completion]]:
-        spec, sampling = self.spec, self.spec.algo.sampling
-        assert sampling is not None
-        chunk = max(1, spec.eval.batch_size // sampling.completions)
-        answers: list[list[Completion]] = []
-        with self.recorder.bar("sampling") as advance:
-            for start in range(0, len(prompts), chunk):
-                advance(start, len(prompts), "prompts answered")
-                answers += self.policy.complete(
-                    prompts[start : start + chunk],
-                    completions=sampling.completions,
-                    max_new_tokens=spec.data.max_completion_length,
-                    temperature=sampling.temperature,
-                    seed=spec.seed + start * sampling.completions,
-                    batch_size=spec.eval.batch_size,
-                )
-            advance(len(prompts), len(prompts), "prompts answered")
-        return answers
+def drawn_rows(rows: Rows, count: int, spec: RunSpec) -> Rows:
+    """Return so many rows at random, if there are so many; of a mix as many of each source as it
+    has of the training."""
+    draw = random.Random(spec.seed)
+    if not spec.data.source_names:
+        return draw.sample(rows, min(count, len(rows)))
+    chosen = []
+    shares = mean_shares(spec.data.weights(), spec.train.max_steps)
+    for name, of_source in allot(count, shares, {}).items():
+        known = [row for row in rows if row[SOURCE] == name]
+        chosen += draw.sample(known, min(of_source, len(known)))
+    return chosen
 
 
 def shared_prompts(

@@ -17,7 +17,8 @@ from rlexp.config.stored import read_config
 from rlexp.data.load import Splits, load_data
 from rlexp.data.perplexity_texts import with_texts_of
 from rlexp.data.rendering.row_report import check_rows
-from rlexp.models.locate import fetch, local_folder, made_folder
+from rlexp.models.adapters import tokenizer_folder
+from rlexp.models.locate import fetch, local_folder, made_folder, whole_folder
 from rlexp.models.tokenizer import ModelTokenizer
 from rlexp.registry.versions import find_version
 from rlexp.runner.checks.reward_rows import check_reward_rows
@@ -71,7 +72,8 @@ class RunParts:
         """Load the run's policy, with what algorithm and rewards bring along; people are told."""
         policy = self.load_policy(kind, self.spec.model, self._prepare_components)
         if self.reader is None:
-            self.reader = ModelTokenizer.load(self.spec.model, policy.folder)
+            own = tokenizer_folder(policy.continues or policy.folder, policy.folder)
+            self.reader = ModelTokenizer.load(self.spec.model, own, policy.folder)
             tell(self.recorder, check_rows(self.spec, self.splits, self.reader))
         self.recorder.notes += [*policy.notes, *self.spec.reward.notes()]
         self.recorder.provenance(**resolved_settings(self.spec, policy))
@@ -108,8 +110,12 @@ class RunParts:
             self.recorder.provenance(weights={key: describe_weights(folder)})
             return folder
 
-        for component in (spec.algo, spec.reward, *spec.eval.gold_checked[0].values()):
-            component.prepare(self.device, located)
+        def merged(path: str, revision: str | None, key: str) -> Path:
+            return whole_folder(located(path, revision, key), resolve, key)
+
+        spec.algo.prepare(self.device, merged)  # teachers and critics are loaded whole
+        for reward in (spec.reward, *spec.eval.gold_checked[0].values()):
+            reward.prepare(self.device, located)
 
     def open_scorer(self) -> Scorer:
         """Open what calls the run's reward, in all processes. From now on the hub is shut out."""

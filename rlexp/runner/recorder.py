@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from hashlib import sha256
 from pathlib import Path
 
 from rlexp.cards.cost import Clock
@@ -20,6 +21,7 @@ from rlexp.runner.judge_costs import History, JudgeUsage
 from rlexp.runner.pruning import PRUNED
 from rlexp.runtime.device import is_main_process
 from rlexp.runtime.run_folder import CHECKPOINTS, EVALUATIONS, SPOOL, step_file
+from rlexp.spec.data import Kind
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.run import RunSpec
 from rlexp.tracking import Tracker
@@ -65,6 +67,12 @@ class Recorder:
 
     def evaluation(self, step: int, evaluation: Evaluation) -> None:
         """Keep all of an evaluation."""
+
+    def rated_answers(self, step: int, evaluation: Evaluation) -> None:
+        """Keep what was measured of answers to training prompts."""
+
+    def made_rows(self, file: Path, kind: Kind, rows: int) -> None:
+        """Keep a file of the run's folder whose rows other runs may train on."""
 
     def write_file(self, file: Path, write: Callable[[Path], object]) -> None:
         """Have a file of the run's folder written, once."""
@@ -114,11 +122,22 @@ class RunRecorder(Recorder):
         self.tracker.origin(**facts)
 
     def evaluation(self, step: int, evaluation: Evaluation) -> None:
+        self._measured("eval", step, evaluation)
+
+    def rated_answers(self, step: int, evaluation: Evaluation) -> None:
+        self._measured("rollout", step, evaluation)
+
+    def _measured(self, group: str, step: int, evaluation: Evaluation) -> None:
         evaluation.to_json(evaluation_file(self.folder, step))
-        metrics = {f"eval/{name}": value for name, value in evaluation.metrics.items()}
+        metrics = {f"{group}/{name}": value for name, value in evaluation.metrics.items()}
         self.tracker.log(metrics, step)
         self.tracker.samples("samples", step, [sample_row(sample) for sample in evaluation.samples])
         self.metrics_at[step] = metrics
+
+    def made_rows(self, file: Path, kind: Kind, rows: int) -> None:
+        self.tracker.artifact(file)
+        digest = sha256(file.read_bytes()).hexdigest()[:32]
+        self.tracker.dataset(file.stem, str(file.absolute()), digest, kind, rows, made=True)
 
     def write_file(self, file: Path, write: Callable[[Path], object]) -> None:
         write(file)

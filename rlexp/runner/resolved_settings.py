@@ -29,7 +29,7 @@ def resolved_settings(spec: RunSpec, policy: Policy) -> dict[str, Any]:
         settings["model.dtype"] = str(policy.model.dtype).removeprefix("torch.")
     if spec.peft.kind == "auto":
         settings["peft.kind"] = "none" if policy.adapter is None else "lora"
-    files = describe_weights(policy.folder)
+    files = describe_weights(policy.continues or policy.folder)
     if files["commit"]:
         settings["model.revision"] = files["commit"]
     backends = torch.backends
@@ -38,4 +38,7 @@ def resolved_settings(spec: RunSpec, policy: Policy) -> dict[str, Any]:
     if device.type == "cuda":
         built |= {"CUDA": torch.version.cuda, "cuDNN": backends.cudnn.version()}
         built["GPU"] = torch.cuda.get_device_name(device)
-    return {"resolved": settings, "torch": built, "weights": {"policy": files}}
+    weights = {"policy": files}
+    if policy.continues:
+        weights["base"] = describe_weights(policy.folder)
+    return {"resolved": settings, "torch": built, "weights": weights}

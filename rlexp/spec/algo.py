@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import Field
@@ -116,7 +117,11 @@ class AlgoSpec(Component):
     adapts_head: ClassVar[bool] = True
     """Whether an adapter may sit on the last layer; some of TRL's trainers read its bare weight."""
     trains: ClassVar[bool] = True
-    """False where models are only evaluated."""
+    """False for an `UntrainedAlgo`."""
+    reads_training_rows: ClassVar[bool] = True
+    """False where held-out rows alone are looked at."""
+    evaluates: ClassVar[bool] = True
+    """False where nothing is measured as `eval` says."""
     owned: ClassVar[dict[str, str]] = {}
     """TRL fields that rlexp sets itself, beside the knobs that are marked with `TrlField`, each
     with the key that the user has for it."""
@@ -162,6 +167,37 @@ class AlgoSpec(Component):
     def fits_model(self, model: ModelSpec) -> list[Problem]:
         """What is wrong with the model for this algorithm, as far as it is on this machine."""
         return []
+
+
+class UntrainedAlgo(AlgoSpec):
+    """What is done with a model that stays as it is; a function of its own runs it."""
+
+    needs: ClassVar[Kind] = "prompts"
+    trains: ClassVar[bool] = False
+    run_by: ClassVar[str]
+    """Full name of that function. It is called with spec, folder and MLflow's parent run, as
+    `rlexp.run.run` is, and imported late, since this room is light."""
+
+    learning_rate: None  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Null: nothing is learnt."""
+    trl: dict[str, Any] = Field(max_length=0)
+    """Empty: TRL has no part in it."""
+
+    @property
+    def warns_of_training(self) -> bool:
+        """Whether the card warns of what a training does to a model."""
+        return False
+
+    @classmethod
+    def sentence(cls, config: Mapping[str, Any]) -> str:
+        """What a run of this composed config does, for its page in MLflow. Markdown."""
+        raise TypeError(f"{cls.__name__} must say what it does")
+
+    @classmethod
+    def runner(cls) -> Callable[..., None]:
+        """The function that `run_by` names."""
+        module, _, name = cls.run_by.rpartition(".")
+        return getattr(import_module(module), name)
 
 
 class PairAlgo(AlgoSpec):

@@ -7,7 +7,7 @@ from typing import Any
 
 RENAMED = {"guards.together": "guards.threshold"}
 """Keys that configs of earlier runs have under another name: the old one, and today's."""
-LATER_KEYS = {"scoring.probe": "off", "scoring.timeout": None}
+LATER_KEYS = {"scoring.probe": "off", "scoring.timeout": None, "peft.start": "new"}
 """Keys that configs of earlier runs lack, with what was the case then. They may not decide a run's
 numbers: a sweep of before goes on with them."""
 LATER_PARTS = {"curriculum": {"_target_": "rlexp.curriculum.none.NoCurriculum", "name": "none"}}
@@ -97,8 +97,9 @@ def with_later_keys(config: dict[str, Any]) -> dict[str, Any]:
     config = LATER_PARTS | config
     for key, value in LATER_KEYS.items():
         part, _, name = key.partition(".")
-        if isinstance(config.get(part), dict):
-            config = {**config, part: {name: value, **config[part]}}
+        values = config.get(part)
+        if isinstance(values, dict) and values.get("kind") != "none":  # which has no other keys
+            config = {**config, part: {name: value, **values}}
     return config
 
 

@@ -21,6 +21,10 @@ class LoraPeft(Part):
 
     kind: Literal["lora", "dora", "auto"]
     """`auto` takes LoRA only where training all weights would not fit the device's memory."""
+    start: Literal["new", "continue"]
+    """Where `model.path` is an adapter. `new`: it is merged into its base, and another one begins
+    on that. `continue`: the same one is trained on, on its own base; `r`, `alpha` and
+    `target_modules` must be its own. In both cases the reference is the model as it was."""
     r: int = Field(gt=0)
     """Rank of the update."""
     alpha: float = Field(gt=0)
@@ -45,6 +49,16 @@ class QloraPeft(LoraPeft):
     """Four-bit data type."""
     double_quant: bool
     """Quantise the quantisation constants too: 0.4 bits a weight less."""
+
+    @field_validator("start")
+    @classmethod
+    def _begins_anew(cls, start: str) -> str:
+        if start == "continue":
+            raise ValueError(
+                "new: an adapter is merged into the whole weights before they are put into four "
+                "bits, and another one begins"
+            )
+        return start
 
     @field_validator("save")
     @classmethod

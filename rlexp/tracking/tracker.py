@@ -160,9 +160,14 @@ class Tracker:
         place = path.relative_to(self.folder) if inside else path.absolute()
         self._spool.record("artifact", path=str(place), folder=folder)
 
-    def dataset(self, name: str, source: str, digest: str, kind: str, rows: int) -> None:
-        """Log the data that the run trains on; MLflow shows the first characters of `digest`."""
+    def dataset(
+        self, name: str, source: str, digest: str, kind: str, rows: int, made: bool = False
+    ) -> None:
+        """Log the data that the run reads, or has made; MLflow shows the digest's beginning."""
         facts = {"source": source, "digest": digest, "rows": rows}
+        if made:
+            self._spool.record("dataset", name=name, of=kind, context="made", **facts)
+            return
         if self.told is None or self.told.digest is None:
             self._spool.record("dataset", name=name, of=kind, **facts)
         self.origin(data=facts)

@@ -33,6 +33,7 @@ def levels(tmp_path: Path) -> str:
         (["curriculum=reward_paced"], "curriculum.pace.threshold", "threshold=0.5"),
         (["curriculum=column"], "curriculum.column", "got nothing"),
         (["algo=sft", "curriculum=difficulty", "reward=none"], "reward", "reward=sentiment"),
+        (["algo=sample", "curriculum=length"], "curriculum", "curriculum=none"),
         (["algo=reward", "curriculum=difficulty"], "curriculum", "curriculum=length"),
         (
             ["algo=sft", "curriculum=length", "algo.packing=true", "model.attention=sdpa"],

@@ -10,6 +10,7 @@ from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.model_folder import is_adapter, saved_config, saved_path, vocabulary
 from rlexp.spec.files.weights import weight_problems
 from rlexp.spec.model import ModelSpec
+from rlexp.spec.model_kind import kind_of_config
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class AuxiliaryModel:
         return self._other_tokens(folder, vocabulary(tokenizer))
 
     def fetch(self, path: str, revision: str | None, local_folder: Callable[..., Path]) -> Path:
-        """Return the folder of a model, which is fetched if need be.
+        """Return the folder of a model, which is fetched if need be; an adapter comes merged.
 
         Raises:
             UserError: a model of another kind.
@@ -64,10 +65,11 @@ class AuxiliaryModel:
             raise UserError(wrong)
 
     def _wrong_kind(self, folder: Path) -> list[Problem]:
-        if is_adapter(folder):
-            remedy = "Merge it into its base with PEFT's merge_and_unload, and save that."
-            return [Problem(self.key, f"{folder}, an adapter", f"{self.want}, whole", remedy)]
         config = saved_config(folder)
+        if is_adapter(folder):  # it is merged when it is fetched
+            head = f"For{kind_of_config(config).architecture}"
+            fits = any(kind in head for kind in self.architectures)
+            return [] if fits else [Problem(self.key, f"{folder}, an adapter {head}", self.want)]
         names = config.get("architectures") or ["model of unknown architecture"]
         known = all(any(kind in name for kind in self.architectures) for name in names)
         if known and not config.get("is_encoder_decoder"):

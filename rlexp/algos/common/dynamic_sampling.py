@@ -115,7 +115,8 @@ class DynamicSampler:
         """Take a trainer's step on rows, of which those that teach nothing are replaced first."""
         if self.passes is None:
             self.passes = self.trainer.state.global_step * self.shape.accumulation
-        passes, self.passes = self.passes, self.passes + 1
+        passes = self.passes
+        self.passes += 1
         if passes % self.shape.repeats:  # TRL learns once more from the answers that it has
             return self.learn(model, inputs, *rest)
         groups, metrics = self.choose(inputs[:: self.answers], passes // self.shape.repeats)
@@ -184,8 +185,8 @@ class DynamicSampler:
         ]
         columns = {name: [row[name] for row in repeated] for name in rows[0] if name != "prompt"}
         metrics: dict[str, float] = {}
-        context = {"log_metric": metrics.__setitem__, "trainer_state": self.trainer.state}
-        rewards = self.reward(prompts=prompts, completions=answers, **context, **columns)
+        log, state = metrics.__setitem__, self.trainer.state
+        rewards = self.reward(prompts, answers, log_metric=log, trainer_state=state, **columns)
         size = self.answers
         groups = [
             AnsweredRow(

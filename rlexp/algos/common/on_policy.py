@@ -48,8 +48,8 @@ def trainer_inputs(
 
 
 def add_adapter(policy: PolicyToTrain) -> None:
-    """Wrap the policy's model as its adapter's config says, if there is one."""
-    if policy.adapter is None:
+    """Wrap the policy's model as its adapter's config says, if there is one to be added."""
+    if policy.adapter is None or policy.continues:
         return
     from peft import get_peft_model, prepare_model_for_kbit_training
 

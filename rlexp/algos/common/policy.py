@@ -26,7 +26,10 @@ class PolicyToTrain(Protocol):
     learning_rate_factor: float
     router_losses: bool
     sampler: Callable[..., Any] | None
+    continues: Path | None
 
+    @property
+    def initial_folder(self) -> Path: ...
     @property
     def eos_token_ids(self) -> list[int]: ...
     @property

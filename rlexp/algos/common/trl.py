@@ -149,10 +149,12 @@ def trl_trainer(
             args=arguments,
             train_dataset=as_dataset(rows),
             processing_class=policy.tokenizer,
-            peft_config=policy.adapter,
+            peft_config=None if policy.continues else policy.adapter,
             callbacks=training.callbacks,
             **more,
         )
+    if policy.continues:
+        _take_beginning_as_reference(trainer)
     if (reference := getattr(trainer, "ref_model", None)) is not None:
         policy.treat_padding(reference)  # TRL has loaded it by itself
     if getattr(arguments, "disable_dropout", False):
@@ -162,6 +164,21 @@ def trl_trainer(
     check_router_loss(trainer)
     check_fused_head(trainer, policy, training.spec.algo.name)
     return trainer
+
+
+def _take_beginning_as_reference(trainer: Any) -> None:
+    """Drop the copies that TRL makes of an adapter that goes on, or of the whole model.
+
+    Without them it asks for the model without its adapter, and gets the adapter's beginning
+    (`rlexp.models.adapters.keep_beginning`). An adapter beside the trained one would stand in each
+    checkpoint, and keep transformers from loading the trained one again.
+    """
+    model = trainer.model
+    if "ref" in model.peft_config:
+        model.delete_adapter("ref")
+        model.set_adapter("default")
+    if getattr(trainer, "ref_model", None) is not None:
+        trainer.ref_model = None
 
 
 def disable_functional_dropout(model: Any) -> None:

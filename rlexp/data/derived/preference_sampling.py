@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from statistics import fmean
 
@@ -31,11 +31,24 @@ _SENTENCES = re.compile(r".*(?:[.!?][\"')\]]*(?=\s|$)|[。！？])", re.DOTALL)
 
 @dataclass(frozen=True)
 class ScoredAnswers:
-    """The answers to one prompt, and the reward of each."""
+    """The answers to one prompt that can be learnt from, and the reward of each."""
 
     row: Row
-    answers: list[Text]
+    completions: list[Completion]
+    """Each with the text that counts: up to its last full sentence where it was cut."""
     scores: list[float]
+
+    def answer(self, index: int) -> Text:
+        """Return an answer as rows hold it: messages where the prompt is messages."""
+        return _as_answer(self.row["prompt"], self.completions[index].text)
+
+    def best(self) -> int:
+        """Return the index of the answer that earns most; the first of several."""
+        return self.scores.index(max(self.scores))
+
+    def worst(self) -> int:
+        """Return the index of the answer that earns least; the first of several."""
+        return self.scores.index(min(self.scores))
 
 
 def sample_rows(
@@ -59,14 +72,9 @@ def sample_rows(
     """
     make = {"pairs": _pairs, "unpaired": _labelled}[kind]
     completions = complete([row["prompt"] for row in rows])
-    texts = [_usable(group) for group in completions]
-    groups = _scored(rows, texts, score)
+    groups = score_answers(rows, completions, score)
     differing = [group for group in groups if len(set(group.scores)) > 1]
-    few = sum(len(group.answers) < 2 for group in groups)
-    ties = len(groups) - len(differing) - few
-    missing = f"fewer than two answers: {few}; equal rewards only: {ties}"
-    if without_reward := sum(map(len, texts)) - sum(len(group.answers) for group in groups):
-        missing += f"; answers without a reward: {without_reward}"
+    missing = missing_answers(completions, groups)
     if not differing:
         raise RunFailed(
             f"no row of {kind} came of {len(rows)} prompts: {missing}",
@@ -76,22 +84,41 @@ def sample_rows(
             "algo.pairs (algo.samples).",
         )
     sampled, quality = make(differing)
-    ended = sum(completion.ended for group in completions for completion in group)
-    if (cut := sum(map(len, texts)) - ended) > 0:
-        quality += f"; {cut} answers were cut at the limit and end with their last full sentence"
+    quality += cut_answers(groups)
     return sampled, f"{len(sampled)} {kind} sampled from {len(rows)} prompts ({missing}); {quality}"
 
 
-def _usable(group: list[Completion]) -> list[str]:
-    """Return the texts of the answers that ended, or of all up to their last full sentence."""
-    ended = [completion.text for completion in group if completion.ended]
+def missing_answers(completions: list[list[Completion]], groups: list[ScoredAnswers]) -> str:
+    """Return in words of how many prompts no pair can be made, and why."""
+    few = sum(len(group.scores) < 2 for group in groups)
+    ties = sum(len(group.scores) > 1 and len(set(group.scores)) == 1 for group in groups)
+    missing = f"fewer than two answers: {few}; equal rewards only: {ties}"
+    usable = sum(len(_usable(group)) for group in completions)
+    if without_reward := usable - sum(len(group.scores) for group in groups):
+        missing += f"; answers without a reward: {without_reward}"
+    return missing
+
+
+def cut_answers(groups: list[ScoredAnswers]) -> str:
+    """Return in words how many answers were cut; nothing where none was."""
+    cut = sum(not completion.ended for group in groups for completion in group.completions)
+    if not cut:
+        return ""
+    return f"; {cut} answers were cut at the limit and end with their last full sentence"
+
+
+def _usable(group: list[Completion]) -> list[Completion]:
+    """Return the answers that ended, or all up to their last full sentence."""
+    ended = [completion for completion in group if completion.ended]
     if len(ended) > 1:
         return ended
     complete = (
-        completion.text if completion.ended else _full_sentences(completion.text)
+        completion
+        if completion.ended
+        else replace(completion, text=_full_sentences(completion.text))
         for completion in group
     )
-    return [text for text in complete if text]
+    return [completion for completion in complete if completion.text]
 
 
 def _full_sentences(text: str) -> str:
@@ -99,22 +126,36 @@ def _full_sentences(text: str) -> str:
     return match.group() if match else ""
 
 
-def _scored(rows: list[Row], usable: list[list[str]], score: Score) -> list[ScoredAnswers]:
+def score_answers(
+    rows: list[Row], completions: list[list[Completion]], score: Score
+) -> list[ScoredAnswers]:
+    """Return the answers to each row's prompt that can be learnt from and have a reward.
+
+    Args:
+        rows: framed prompt rows.
+        completions: the answers to each.
+        score: as of `sample_rows`; it is called once, with all of them.
+    """
+    usable = [_usable(group) for group in completions]
     # all answers in one call, each with its row
-    repeated = [row for row, texts in zip(rows, usable, strict=True) for _ in texts]
-    texts = chain.from_iterable(usable)
-    answers = [_as_answer(row["prompt"], text) for row, text in zip(repeated, texts, strict=True)]
-    columns = {name: [row[name] for row in repeated] for name in rows[0] if name != "prompt"}
+    repeated = [row for row, group in zip(rows, usable, strict=True) for _ in group]
+    answers = [
+        _as_answer(row["prompt"], completion.text)
+        for row, completion in zip(repeated, chain.from_iterable(usable), strict=True)
+    ]
+    names = dict.fromkeys(name for row in rows for name in row if name != "prompt")
+    columns = {name: [row.get(name) for row in repeated] for name in names}
     scores = score([row["prompt"] for row in repeated], answers, columns) if repeated else []
     # and back to the prompts
     scored, start = [], 0
     for row, group in zip(rows, usable, strict=True):
         end = start + len(group)
-        pairs = zip(answers[start:end], scores[start:end], strict=True)
-        known = [(answer, score) for answer, score in pairs if score is not None]
-        scored.append(
-            ScoredAnswers(row, [answer for answer, _ in known], [score for _, score in known])
-        )
+        known = [
+            (completion, value)
+            for completion, value in zip(group, scores[start:end], strict=True)
+            if value is not None
+        ]
+        scored.append(ScoredAnswers(row, [one for one, _ in known], [value for _, value in known]))
         start = end
     return scored
 
@@ -122,11 +163,10 @@ def _scored(rows: list[Row], usable: list[list[str]], score: Score) -> list[Scor
 def _pairs(groups: list[ScoredAnswers]) -> tuple[list[Row], str]:
     pairs, best, worst = [], [], []
     for group in groups:
-        high, low = (pick(group.scores) for pick in (max, min))
-        chosen, rejected = (group.answers[group.scores.index(score)] for score in (high, low))
-        pairs.append({**group.row, "chosen": chosen, "rejected": rejected})
-        best.append(high)
-        worst.append(low)
+        high, low = group.best(), group.worst()
+        pairs.append({**group.row, "chosen": group.answer(high), "rejected": group.answer(low)})
+        best.append(group.scores[high])
+        worst.append(group.scores[low])
     return pairs, f"mean reward {fmean(best):.3f} chosen, {fmean(worst):.3f} rejected"
 
 
@@ -135,10 +175,10 @@ def _labelled(groups: list[ScoredAnswers]) -> tuple[list[Row], str]:
     by_label: dict[bool, list[float]] = {True: [], False: []}
     for group in groups:
         mean = fmean(group.scores)
-        for answer, score in zip(group.answers, group.scores, strict=True):
+        for index, score in enumerate(group.scores):
             if score != mean:
                 by_label[score > mean].append(score)
-                rows.append({**group.row, "completion": answer, "label": score > mean})
+                rows.append({**group.row, "completion": group.answer(index), "label": score > mean})
     good, bad = by_label[True], by_label[False]
     return rows, (
         f"{len(good)} good, mean reward {fmean(good):.3f}; {len(bad)} bad, {fmean(bad):.3f}"

@@ -86,7 +86,12 @@ class Table(DataSource):
         return find_layout(header, self.named(), self.extra, place, self.names_by_default)
 
     def rows(
-        self, records: Iterable[tuple[str, Row]], layout: Layout, log: ReadingLog
+        self,
+        records: Iterable[tuple[str, Row]],
+        layout: Layout,
+        log: ReadingLog,
+        *,
+        heldout: bool = False,
     ) -> list[tuple[str, Row]]:
         """Return records as rows, each with its place.
 
@@ -94,12 +99,13 @@ class Table(DataSource):
             records: each with its place, `file:line`.
             layout: of the first record, which the others must share.
             log: where mistakes are added, and what was done.
+            heldout: whether they are a file of rows to evaluate on.
         """
         rows, rules = [], None
         if layout.note:
             log.layout_notes.append(layout.note)
         for place, record in records:
-            rules = rules or self._rules(record, layout)
+            rules = rules or self._rules(record, layout, heldout)
             try:
                 rows.append((place, to_row(record, layout, rules, log.remarks)))
             except RecordError as error:
@@ -108,14 +114,15 @@ class Table(DataSource):
                 log.dropped[str(reason)] += 1
         return without_repeated_prompts(rows, log.remarks)
 
-    def _rules(self, first: Row, layout: Layout) -> Rules:
+    def _rules(self, first: Row, layout: Layout, heldout: bool) -> Rules:
         parse = self.dialogues
         if parse is None:
             stand_alone = layout.kind != "pairs" or {"prompt", "messages"} & set(layout.names)
             parse = not stand_alone and is_dialogue(first.get(layout.names["chosen"]))
         turns = TurnRules(self.roles, self.ignored_keys)
+        undecided = self.extra is None
         return Rules(
-            self.prompt_words, parse, self.drops_empty, self.labels, turns, self.extra is None
+            self.prompt_words, parse, self.drops_empty, self.labels, turns, undecided, heldout
         )
 
 

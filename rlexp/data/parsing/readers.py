@@ -42,7 +42,8 @@ def read_records(
     file = Path(path).expanduser()
     known = ", ".join(FORMATS)
     if file.is_dir():
-        raise UserError(Problem(key, f"{path}, a folder", f"one file: {known}"))
+        want = f"one file: {known}, or the folder of a run of algo=sample"
+        raise UserError(Problem(key, f"{path}, a folder", want))
     if not file.is_file():
         raise UserError(Problem(key, f"{path}, which is not there", "a file", _near_file(file)))
     reader = FORMATS.get(file.suffix.lower())

@@ -47,9 +47,7 @@ def to_row(record: Row, layout: Layout, rules: Rules, remarks: Counter[str]) -> 
     if "text" in names:
         row = _split_text(text_of(record, names["text"], rules), names["text"], rules)
     elif "completions" in names:
-        prompt = _prompt(record, names, rules)
-        best, worst = best_and_worst(value_of(record, names["completions"]), names["completions"])
-        row = _pair(prompt, best, worst)
+        row = _rated_pair(record, names, rules, remarks)
     elif "chosen" in names:
         row = _given_pair(record, names, rules)
     elif "messages" in names:
@@ -72,7 +70,8 @@ def to_row(record: Row, layout: Layout, rules: Rules, remarks: Counter[str]) -> 
     if "label" in names:
         row["label"] = label_of(value_of(record, names["label"]), rules)
     for name, needed in layout.extra.items():
-        if name in row:
+        # In a mixed file an opening is null where the prompt was not cut from a text.
+        if name in row or (name == "opening" and record.get(name) is None):
             continue
         row[name] = value_of(record, name) if needed else record.get(name)
     return row
@@ -179,6 +178,18 @@ def _split_text(text: Text, name: str, rules: Rules) -> Row:
         raise SkipRecord(f"a text is no longer than an opening of {rules.prompt_words[0]} words")
     opening, rest = parts
     return {"prompt": opening, "opening": opening, "completion": rest}
+
+
+def _rated_pair(record: Row, names: dict[str, str], rules: Rules, remarks: Counter[str]) -> Row:
+    """Return the best and the worst of a prompt's answers; of held-out ones at least the prompt."""
+    prompt, name = _prompt(record, names, rules), names["completions"]
+    try:
+        return _pair(prompt, *best_and_worst(value_of(record, name), name))
+    except SkipRecord:
+        if not rules.heldout:
+            raise
+        remarks["held-out prompts whose answers make no pair, and which are evaluated on"] += 1
+        return {"prompt": prompt}
 
 
 def _given_pair(record: Row, names: dict[str, str], rules: Rules) -> Row:

@@ -29,6 +29,8 @@ class Rules:
     turns: TurnRules
     undecided: bool
     """Whether nobody has said what is to become of columns that are no part of a prompt."""
+    heldout: bool = False
+    """Whether the rows are evaluated on, which a prompt alone will do for."""
 
 
 def value_of(record: Row, name: str) -> Any:

@@ -145,9 +145,9 @@ class _Examiner:
         options = spec.algo.trl.get("chat_template_kwargs")
         self.renderer = Renderer(reader.tokenizer, options)
         self.special = SpecialTokens.of(self.renderer, reader.end_token_ids)
-        self.rows = splits.train if spec.algo.trains else splits.heldout
-        self._matched = spec.algo.trains and pairs_are_matched(spec.algo, spec.data)
-        as_needed = spec.algo.trains and splits.kind == spec.algo.needs
+        self.rows = splits.train if spec.algo.reads_training_rows else splits.heldout
+        self._matched = spec.algo.reads_training_rows and pairs_are_matched(spec.algo, spec.data)
+        as_needed = spec.algo.reads_training_rows and splits.kind == spec.algo.needs
         self.row_format: RowFormat = (
             spec.algo.row_format if as_needed or self._matched else "prompts"
         )
@@ -239,7 +239,7 @@ class _Examiner:
     def add_heldout(self, report: RowReport, most: int | None) -> None:
         """Add the held-out prompts that are short enough, and those that are refused."""
         splits = self.splits
-        if not self.spec.algo.trains:
+        if not self.spec.algo.reads_training_rows:
             report.heldout = report.examples
             return
         rows = [splits.heldout[place] for place in _spread(len(splits.heldout), most)]

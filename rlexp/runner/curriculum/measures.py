@@ -12,12 +12,13 @@ from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rlexp.data.derived.split import canonical_json
 from rlexp.data.parsing.conversations import assistant_turn
 from rlexp.models.policy import Policy
 from rlexp.runner.parts import RunParts
+from rlexp.runner.sampling.answers import AnswerSampler, Drawing
 from rlexp.runtime.cache import cache_folder
 from rlexp.runtime.collective import broadcast
 from rlexp.runtime.device import is_main_process
@@ -25,9 +26,6 @@ from rlexp.runtime.files import write_atomically
 from rlexp.scoring import Scorer
 from rlexp.spec.text import Text, content_of
 from rlexp.tracking.provenance.manifest import describe_weights
-
-if TYPE_CHECKING:
-    from rlexp.runner.sampling.answers import AnswerSampler, Drawing
 
 Rows = list[dict[str, Any]]
 
@@ -53,8 +51,6 @@ class PolicyMeasures:
         self, rows: Sequence[dict[str, Any]], completions: int, temperature: float
     ) -> list[list[float]]:
         """Return the rewards of the policy's own answers to each row's prompt, those it has."""
-        from rlexp.runner.sampling.answers import AnswerSampler, Drawing
-
         longest = self.spec.data.max_completion_length
         drawing = Drawing(completions, longest, temperature)
         sampler = AnswerSampler(self.parts, self.policy, self.scorer, drawing)
@@ -99,7 +95,7 @@ class PolicyMeasures:
     def _key(self, rows: Sequence[dict[str, Any]], drawing: Drawing) -> str:
         """Return the digest of all that decides what the answers earn."""
         decides = {
-            "weights": describe_weights(self.policy.folder)["digest"],
+            "weights": describe_weights(self.policy.initial_folder)["digest"],
             "model": self.spec.model.model_dump(mode="json"),
             "rows": list(rows),
             "reward": self.spec.reward.model_dump(mode="json"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rlexp.spec.checks.adapter import adapter_goes_on
 from rlexp.spec.checks.algo import (
     adapter_is_trained,
     algo_fits,
@@ -65,6 +66,7 @@ CHECKS: list[tuple[tuple[str, ...], Callable[..., Problems]]] = [
     (("model",), model_is_there),
     (("algo", "data", "model"), model_is_whole),
     (("algo", "model", "peft"), weights_can_move),
+    (("algo", "model", "peft"), adapter_goes_on),
     (("model",), shape_is_right),
     (("model",), chat_template_is_there),
     (("peft", "hardware"), adapter_fits),

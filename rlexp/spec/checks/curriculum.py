@@ -28,7 +28,10 @@ def pace_is_heard(algo: AlgoSpec, curriculum: CurriculumSpec) -> Problems:
 
 def order_is_free(algo: AlgoSpec, curriculum: CurriculumSpec, data: DataSpec) -> Problems:
     """Nothing else may decide which rows a batch has."""
-    if not curriculum.draws and not data.source_names:
+    if curriculum.draws and not algo.trains:
+        want = f"none: algo={algo.name} trains nothing"
+        return [Problem("curriculum", curriculum.name, want, "Set curriculum=none.")]
+    if not algo.trains or not (curriculum.draws or data.source_names):
         return []
     decides = f"curriculum={curriculum.name}" if curriculum.draws else f"data={data.name}"
     want = f"left out: {decides} decides which rows a batch has"

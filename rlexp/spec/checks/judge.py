@@ -31,7 +31,7 @@ def rivals_are_sampled(algo: AlgoSpec, evaluation: EvalSpec, reward: RewardSpec)
     if not needs_rivals(reward):
         return []
     problems, want = [], f"2 at least: reward={reward.name} compares the completions to a prompt"
-    if evaluation.completions < 2:
+    if algo.evaluates and evaluation.completions < 2:
         got = str(evaluation.completions)
         problems.append(Problem("eval.completions", got, want, "Set eval.completions=2."))
     if isinstance(algo, RolloutAlgo) and algo.needs_reward and algo.answers_a_prompt < 2:

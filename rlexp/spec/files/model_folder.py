@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,9 @@ def model_of_run(path: str, key: str) -> Path | None:
         if _config_file(run).is_file() or not (run / "config.yaml").is_file():
             return None
     elif path.startswith("run:") or "/" not in path:
-        named = _named_run(path.removeprefix("run:"))
+        named = named_run(path.removeprefix("run:"), _has_model)
         if named is None and path.startswith("run:"):
-            got = f"{path}, which names no finished run here"
-            remedy = "`python -m rlexp ls` lists the runs; or give the run's folder."
-            want = "the name or id of a run in outputs/ or multirun/"
-            raise UserError(Problem(key, got, want, remedy))
+            raise UserError(unknown_run(path, key))
         if named is None:
             return None
         run = named
@@ -105,8 +103,15 @@ def _config_file(folder: Path) -> Path:
     return folder / ("adapter_config.json" if is_adapter(folder) else "config.json")
 
 
-def _named_run(word: str) -> Path | None:
-    """Return the newest run here of a name or of an id's beginning; those with a model first."""
+def unknown_run(path: str, key: str) -> Problem:
+    """The problem of `run:` and what names no run."""
+    got = f"{path}, which names no finished run here"
+    remedy = "`python -m rlexp ls` lists the runs; or give the run's folder."
+    return Problem(key, got, "the name or id of a run in outputs/ or multirun/", remedy)
+
+
+def named_run(word: str, is_wanted: Callable[[Path], bool]) -> Path | None:
+    """Return the newest run here of a name or of an id's beginning; those wanted come first."""
     named: list[Path] = []
     cards = [card for pattern in RUNS for card in Path().glob(pattern)]
     for card in sorted(cards, key=lambda card: card.stat().st_mtime, reverse=True):
@@ -114,5 +119,8 @@ def _named_run(word: str) -> Path | None:
         is_id = len(word) >= SHORTEST_ID and str(content["run_id"]).startswith(word)
         if word == content["name"] or is_id:
             named.append(card.parent)
-    whole = [run for run in named if _config_file(run / "model").is_file()]
-    return next(iter([*whole, *named]), None)
+    return next(iter([*filter(is_wanted, named), *named]), None)
+
+
+def _has_model(run: Path) -> bool:
+    return _config_file(run / "model").is_file()

@@ -88,7 +88,7 @@ class RunHistory:
             self.tables.add(event["file"])
         elif kind == "checkpoint":
             self.checkpoints.add((event["step"], Path(event["path"]).name))
-        elif kind == "dataset":
+        elif kind == "dataset" and "context" not in event:  # not one that the run has made
             self.digest = event["digest"]
         elif kind == "event":
             self.events.setdefault(event["event"], []).append(event)

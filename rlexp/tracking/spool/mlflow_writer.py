@@ -184,7 +184,7 @@ class MlflowWriter:
             source=json.dumps({"uri": event["source"]}),
             profile=json.dumps(profile),
         )
-        tags = [InputTag("mlflow.data.context", "training")]
+        tags = [InputTag("mlflow.data.context", event.get("context", "training"))]
         self._client.log_inputs(self._run, [DatasetInput(dataset, tags)])
 
     def _checkpoint(self, event: Event) -> None:

@@ -1,0 +1,1 @@
+"""Answers of the policy to many prompts: sampled once, rated, and kept as rows."""
