@@ -113,7 +113,8 @@ class RunWords:
         missing = [name for name in self._choices(override) if name not in options]
         if group == "model":
             missing = [name for name in missing if not is_registered(name)]
-        self.problems += [unknown_choice(group, name, options) for name in missing]
+        typed = str(override.input_line).partition("=")[0]  # also of a group elsewhere: data@KEY
+        self.problems += [unknown_choice(typed, name, options) for name in missing]
         return not missing
 
     def _register_models(

@@ -152,7 +152,7 @@ def user_sources(spec: RunSpec) -> dict[str, Path]:
     current = Path.cwd().resolve()
     sources = {}
     for part in (spec.algo, spec.data, spec.reward, *spec.eval.gold_checked[0].values()):
-        for path in map(Path.resolve, part.sources()):
+        for path in map(Path.resolve, part.code_files()):
             if not any(path.is_relative_to(folder) for folder in installed):
                 name = str(path.relative_to(current)) if path.is_relative_to(current) else path.name
                 sources[name] = path
