@@ -69,8 +69,13 @@ USUAL_PAIRS: Mapping[tuple[str, str], tuple[tuple[str, str], ...]] = {
 }
 FORMS: tuple[tuple[tuple[str, ...], Mapping[str, str]], ...] = (
     (
-        ("options[].text", "accept[]"),  # Prodigy's choice; its `answer` says whether it counts
+        (
+            "text",
+            "options[].text",
+            "accept[]",
+        ),  # Prodigy's choice; its `answer` says whether it counts
         {
+            "prompt": "text",
             "a": "options[0].text",
             "b": "options[1].text",
             "winner": "accept[0]",
@@ -80,6 +85,7 @@ FORMS: tuple[tuple[tuple[str, ...], Mapping[str, str]], ...] = (
         },
     ),
     (("_task_hash", "answer"), {"score": "answer"}),  # Prodigy's accept and reject
+    (("annotations[].completed_by.id",), {"annotator": "annotations[].completed_by"}),
 )
 """Exports in which usual names mean something else: paths that tell them, and what they hold."""
 
@@ -155,7 +161,7 @@ def _guessed(present: list[str], named: Mapping[str, str], shape: Shape) -> dict
     """Return column -> path, for columns that usual names tell."""
     guessed: dict[str, str] = {}
     for telling, paths in FORMS:
-        if set(telling) <= set(present) and (set(paths) & set(OWN[shape])):
+        if set(telling) <= set(present) and not set(paths) & set(OWN[_other(shape)]):
             guessed |= {column: path for column, path in paths.items() if column not in named}
     by_leaf: dict[str, list[str]] = {}
     for path in present:

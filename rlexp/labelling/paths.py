@@ -27,7 +27,10 @@ class _Several:
 
 
 def record_paths(record: Row) -> list[str]:
-    """Return the paths to the values of a record that are no objects; of a list, to its first."""
+    """Return the paths to the values of a record that are no objects; of a list, to its first.
+
+    An empty list leads nowhere: other records say what stands in it.
+    """
     return [path for name, value in record.items() for path in _paths(value, name, 1)]
 
 
@@ -35,9 +38,10 @@ def _paths(value: object, path: str, depth: int) -> Iterator[str]:
     if isinstance(value, dict) and value and depth < _DEEPEST + path.count("["):
         for name, below in value.items():
             yield from _paths(below, f"{path}.{name}", depth + 1)
-    elif isinstance(value, list) and value and not _is_conversation(value):
+    elif isinstance(value, list) and not (value and _is_conversation(value)):
         # a judgement each in the outermost list, and one value of a list in it
-        yield from _paths(value[0], f"{path}{'[0]' if EACH in path else EACH}", depth + 1)
+        for first in value[:1]:
+            yield from _paths(first, f"{path}{'[0]' if EACH in path else EACH}", depth + 1)
     else:
         yield path
 

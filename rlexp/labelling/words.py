@@ -77,7 +77,7 @@ def winner_of(
             raise RecordError(
                 f"the winner {shown(value)}, which is what both answers are called",
                 "names that tell them apart",
-                f"Say which one is meant, e.g. {_mapping(value, 'a')}",
+                _remedy(value, "winner", "a"),
             )
         if matching:
             return matching[0]
@@ -86,9 +86,7 @@ def winner_of(
     if spelled in _TIES | _SKIPS:
         return "tie" if spelled in _TIES else SKIP
     want = "a, b, left, right, 1, 2, tie, skip, or what columns.name_a and columns.name_b hold"
-    raise RecordError(
-        f"the winner {shown(value)}", want, f"Say what it means, e.g. {_mapping(value, 'a')}"
-    )
+    raise RecordError(f"the winner {shown(value)}", want, _remedy(value, "winner", "a"))
 
 
 def score_of(value: object, labels: Mapping[str, str]) -> float | None:
@@ -113,10 +111,8 @@ def score_of(value: object, labels: Mapping[str, str]) -> float | None:
     except ValueError:
         score = math.nan
     if not math.isfinite(score):
-        remedy = f"Say what it means, e.g. {_mapping(value, '0')}"
-        raise RecordError(
-            f"the score {shown(value)}", "a number, accept, reject, good, bad, yes, no", remedy
-        )
+        want = "a number, accept, reject, good, bad, yes, no"
+        raise RecordError(f"the score {shown(value)}", want, _remedy(value, "score", "0"))
     return score
 
 
@@ -136,6 +132,8 @@ def label_problems(labels: Mapping[str, str], shape: Shape) -> list[Problem]:
     return problems
 
 
-def _mapping(value: object, meaning: str) -> str:
+def _remedy(value: object, column: str, meaning: str) -> str:
     """Return the words that give a value a meaning, as they are typed."""
-    return shlex.quote(f"labels.{value}={meaning}")
+    if isinstance(value, list | dict):
+        return f"Name the place inside: columns.{column}=NAME[].value, NAME[0], NAME.value …"
+    return f"Say what it means, e.g. {shlex.quote(f'labels.{value}={meaning}')}"

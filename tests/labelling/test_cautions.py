@@ -40,8 +40,11 @@ def truth(n: int) -> str:
     return "ab"[random.Random(n).random() < 0.5]
 
 
-def sloppy(n: int) -> str:
-    return truth(n) if n % 12 else "ab"[truth(n) == "a"]
+def wrong_each(step: int) -> Callable[[int], str]:
+    return lambda n: truth(n) if n % step else "ab"[truth(n) == "a"]
+
+
+sloppy = wrong_each(12)
 
 
 def profile_of(report: FeedbackReport, name: str) -> Profile:
@@ -99,7 +102,7 @@ def test_low_agreement_is_graded_by_krippendorffs_rule() -> None:
     assert "below 0.667 Krippendorff's rule draws no conclusions" in warning.what
     assert f"keeps the {report.unanimous} pairs" in warning.remedy
     assert report_of(judgements, "min_votes=2", "min_agreement=1").rows == report.unanimous
-    tentative = report_of(pairs_by(anna=truth, ben=lambda n: sloppy(n if n % 5 else 0)))
+    tentative = report_of(pairs_by(anna=truth, ben=wrong_each(8)))
     assert any("tentative" in c.what for c in cautions(tentative)), tentative.alpha
 
 
