@@ -50,7 +50,7 @@ def measured(
     Resamples in which nobody differs count as 0: reliability cannot be shown by verdicts that do
     not vary (Krippendorff 2004).
     """
-    (value,) = statistic(np.ones((1, items)))
+    (value,) = statistic(np.ones((1, items))) if judged_twice else (np.nan,)
     if not np.isfinite(value):
         return Agreement(measure, None, None, judged_twice)
     interval = bootstrap_items(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from rlexp.data.parsing.conversations import plain_text
 from rlexp.evaluation.bootstrap import bootstrap_ratio
@@ -21,11 +25,16 @@ from rlexp.labelling.agreement import (
 from rlexp.labelling.items import Item, Vote
 from rlexp.spec.labelling import Shape
 
-FEWEST_ALIKE = 8
-"""Verdicts from which one who always says the same is told so: of two sides taken by chance, eight
-in a row are the same once in 128 times."""
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FEWEST_ALIKE, RARE = 8, 0.01
+"""Verdicts from which one who always says the same is told so, if so many in a row would come up
+less often than this by the share that the verdict has among the others'."""
 FEWEST_SHARED = 20
 """Items shared with others from which an annotator's agreement with them is judged."""
+MOST_LEFT_OUT = 20
+"""Annotators, those with most verdicts, of whom is told how far the others agree."""
 
 
 @dataclass(frozen=True)
@@ -72,25 +81,26 @@ def agreements(
     Cohen's kappa is among them where two people judged. Choices among answers are nominal, scores
     are ordinal (and interval, where their distances mean something).
     """
-    number_of, values = _columns(items)
-    counts, categories = count_table(number_of, values)
+    counts, categories = _table(items)
     several = int((counts.sum(axis=1) > 1).sum())
     levels: tuple[Level, ...] = ("nominal", "ordinal")
     if shape == "ratings" and len(categories) > 2:
         levels = ("ordinal", "interval", "nominal")
     elif len(categories) < 3:
         levels = ("nominal",)
-    statistics = {
-        "equal verdicts": observed_agreement(counts),
-        **{
-            f"Krippendorff's alpha, {level}": krippendorff_alpha(counts, categories, level)
-            for level in levels
-        },
-        "Fleiss' kappa": fleiss_kappa(counts),
+    shared = counts[counts.sum(axis=1) > 1]  # others have no part in these, nor in their resamples
+    alphas = {
+        f"Krippendorff's alpha, {level}": krippendorff_alpha(shared, categories, level)
+        for level in levels
+    }
+    measures = {
+        "equal verdicts": (observed_agreement(shared), several),
+        **{name: (alpha, several) for name, alpha in alphas.items()},
+        "Fleiss' kappa": (fleiss_kappa(counts), len(counts) if several else 0),
     }
     results = [
-        measured(name, statistic, len(counts), several, resamples, seed)
-        for name, statistic in statistics.items()
+        measured(name, statistic, among, several, resamples, seed)
+        for name, (statistic, among) in measures.items()
     ]
     names = annotator_names(items)
     if len(names) == 2:
@@ -111,23 +121,24 @@ def profiles(
     items: Sequence[Item], shape: Shape, level: Level, resamples: int, seed: int
 ) -> list[Profile]:
     """Return what each annotator does; none where no names are known."""
-    names = annotator_names(items)
-    own: dict[str, list[tuple[Vote, list[float]]]] = {name: [] for name in names}
+    own: dict[str, list[tuple[Vote, list[float]]]] = {name: [] for name in annotator_names(items)}
     for item in items:
         for vote in item.votes:
             if vote.annotator is not None:
                 others = [other.value for other in item.votes if other is not vote]
                 own[vote.annotator].append((vote, others))
+    of_all = Counter(vote.as_shown for item in items for vote in item.votes)
+    busiest = sorted(own, key=lambda name: -len(own[name]))[:MOST_LEFT_OUT] if len(own) > 2 else []
     return [
         Profile(
             name=name,
-            verdicts=len(own[name]),
-            shared=sum(bool(others) for _, others in own[name]),
-            kappa=_with_others(own[name], shape == "ratings", resamples, seed),
-            alpha_without=_alpha_without(items, name, level) if len(names) > 2 else None,
-            **_habits(own[name], shape),
+            verdicts=len(judged),
+            shared=sum(bool(others) for _, others in judged),
+            kappa=_with_others(judged, shape == "ratings", resamples, seed),
+            alpha_without=_alpha_without(items, name, level) if name in busiest else None,
+            **_habits(judged, shape, of_all),
         )
-        for name in names
+        for name, judged in own.items()
     ]
 
 
@@ -167,9 +178,15 @@ def went_to_longer(item: Item, vote: Vote) -> bool | None:
     return None if first == second else (vote.value > 0) == (first > second)
 
 
-def _columns(items: Sequence[Item]) -> tuple[list[int], list[float]]:
-    votes = [(number, vote.value) for number, item in enumerate(items) for vote in item.votes]
-    return [number for number, _ in votes], [value for _, value in votes]
+def _table(items: Sequence[Item], without: str | None = None) -> tuple[NDArray, NDArray]:
+    """Return `count_table` of items, perhaps without one annotator's verdicts."""
+    votes = [
+        (number, vote.value)
+        for number, item in enumerate(items)
+        for vote in item.votes
+        if without is None or vote.annotator != without
+    ]
+    return count_table([number for number, _ in votes], [value for _, value in votes])
 
 
 def _of_two(
@@ -213,26 +230,27 @@ def _with_others(
 
 
 def _alpha_without(items: Sequence[Item], name: str, level: Level) -> float | None:
-    import numpy as np
-
-    votes = [
-        (number, vote.value)
-        for number, item in enumerate(items)
-        for vote in item.votes
-        if vote.annotator != name
-    ]
-    counts, values = count_table([number for number, _ in votes], [value for _, value in votes])
+    counts, values = _table(items, without=name)
     (alpha,) = krippendorff_alpha(counts, values, level)(np.ones((1, len(counts))))
     return float(alpha) if np.isfinite(alpha) else None
 
 
-def _habits(own: Sequence[tuple[Vote, list[float]]], shape: Shape) -> dict[str, float | None]:
+def _is_always_the_same(shown: Sequence[float], of_all: Counter[float]) -> bool:
+    if len(shown) < FEWEST_ALIKE or len(set(shown)) > 1:
+        return False
+    others = of_all.total() - len(shown)
+    usual = (of_all[shown[0]] - len(shown)) / others if others else 0.5
+    return usual ** len(shown) < RARE
+
+
+def _habits(
+    own: Sequence[tuple[Vote, list[float]]], shape: Shape, of_all: Counter[float]
+) -> dict[str, float | None]:
     shown = [vote.as_shown for vote, _ in own]
-    alike = len(shown) >= FEWEST_ALIKE and len(set(shown)) == 1
     habits: dict[str, float | None] = dict.fromkeys(
         ("first", "ties", "mean", "spread", "above_others")
     )
-    habits["always"] = shown[0] if alike else None
+    habits["always"] = shown[0] if _is_always_the_same(shown, of_all) else None
     if shape == "pairs":
         won = [value > 0 for value in shown if value]
         return habits | {

@@ -15,7 +15,7 @@ from rlexp.rendering.numbers import interval, number, share
 SHARES = {"shown first": "the answer that was shown first", "longer": "the longer answer"}
 MUCH_HIGHER = 0.5
 """Standard deviations of all scores by which an annotator's lie above or below the others'."""
-PLACES_SHOWN = 3
+PLACES_SHOWN, PEOPLE_SHOWN = 3, 5
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def cautions(report: FeedbackReport) -> list[Caution]:
 def places_shown(places: list[str]) -> str:
     """Return some places, and how many more there are."""
     more = len(places) - PLACES_SHOWN
-    return ", ".join(places[:PLACES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return "; ".join(places[:PLACES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _about_agreement(report: FeedbackReport) -> Iterator[Caution]:
@@ -82,10 +82,10 @@ def _about_annotators(report: FeedbackReport) -> Iterator[Caution]:
         if profile not in constant and profile.shared >= FEWEST_SHARED and _is_at_chance(profile)
     ]
     if constant:
-        listed = ", ".join(f"{p.name} ({p.verdicts}×)" for p in constant)
+        listed = _listed([f"{p.name} ({p.verdicts}×)" for p in constant])
         yield Caution(f"always the same verdict: {listed}", _without(constant))
     if at_chance:
-        listed = ", ".join(f"{p.name} ({_kappa(p)})" for p in at_chance)
+        listed = _listed([f"{p.name} ({_kappa(p)})" for p in at_chance])
         what = f"agreement with the others that may be chance alone: {listed}"
         yield Caution(what, _without(at_chance))
     spread = _spread(report)
@@ -97,7 +97,7 @@ def _about_annotators(report: FeedbackReport) -> Iterator[Caution]:
         and abs(p.above_others) > MUCH_HIGHER * spread
     ]
     if apart:
-        listed = ", ".join(f"{p.name} ({p.above_others:+.2f})" for p in apart)
+        listed = _listed([f"{p.name} ({p.above_others:+.2f})" for p in apart])
         remedy = "votes=each compares the scores of one person only."
         yield Caution(f"scores far from the others' on the same answers: {listed}", remedy)
 
@@ -116,8 +116,13 @@ def _kappa(profile: Profile) -> str:
     return f"kappa {number(kappa.value)} {interval(*kappa.interval)}"
 
 
+def _listed(people: list[str]) -> str:
+    more = len(people) - PEOPLE_SHOWN
+    return ", ".join(people[:PEOPLE_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
 def _without(profiles: list[Profile]) -> str:
-    names = ",".join(profile.name for profile in profiles)
+    names = ",".join(profile.name for profile in profiles[:PEOPLE_SHOWN])
     typed = shlex.quote(f"without=[{names}]")
     return f"Ask them, and look at their verdicts. {typed} leaves them out."
 
@@ -146,12 +151,14 @@ def _about_leans(report: FeedbackReport) -> Iterator[Caution]:
 
 def _about_consistency(report: FeedbackReport) -> Iterator[Caution]:
     if report.contradictions:
-        places = [", ".join(entry.places) for entry in report.contradictions]
+        places = [" and ".join(entry.places) for entry in report.contradictions]
         what = f"a person judged the same item in different ways, {len(places)}×"
-        remedy = "None of these counts; contradictions=last takes the last, if people may correct."
+        remedy = "The last one counts; contradictions=drop leaves them out."
+        if report.contradictions_rule == "drop":
+            remedy = "None counts; contradictions=last takes the last, where people may correct."
         yield Caution(f"{what}: {places_shown(places)}", remedy)
     if report.circles:
-        places = [", ".join(circle) for circle in report.circles]
+        places = [" → ".join(circle) for circle in report.circles]
         what = f"prompts on which verdicts go in a circle (A > B > C > A): {len(places)}"
         remedy = "No reward can follow all of them; more votes tell noise from taste."
         yield Caution(f"{what}: {places_shown(places)}", remedy)

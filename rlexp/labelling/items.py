@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 
 from rlexp.data.derived.split import canonical_json
@@ -38,12 +38,11 @@ class Item:
     prompt: Text | None
     answers: tuple[Text, ...]
     extra: Row
+    prompt_key: bytes
+    """What tells prompts apart."""
+    answer_keys: tuple[bytes, ...]
+    """What tells answers apart."""
     votes: list[Vote] = field(default_factory=list)
-
-    @property
-    def prompt_key(self) -> bytes:
-        """What tells prompts apart."""
-        return _key(self.prompt)
 
 
 @dataclass(frozen=True)
@@ -73,12 +72,13 @@ def collect_items(judgements: Iterable[Judgement], keep_last: bool) -> Collected
     """
     items: dict[bytes, Item] = {}
     for judgement in judgements:
-        answers = [_key(answer) for answer in judgement.answers]
-        key = b"\0".join([_key(judgement.prompt), *sorted(answers)])
+        prompt, answers = _key(judgement.prompt), tuple(map(_key, judgement.answers))
+        key = b"\0".join([prompt, *sorted(answers)])
         item = items.get(key)
         if item is None:
-            item = items[key] = Item(judgement.prompt, judgement.answers, judgement.extra)
-        swapped = answers != [_key(answer) for answer in item.answers]
+            texts = judgement.prompt, judgement.answers, judgement.extra
+            item = items[key] = Item(*texts, prompt, answers)
+        swapped = answers != item.answer_keys
         value = 0 - judgement.value if swapped else judgement.value
         vote = Vote(judgement.annotator, value, judgement.value, judgement.place)
         item.votes.append(vote)
@@ -106,24 +106,32 @@ def _one_each(votes: list[Vote], keep_last: bool, collected: Collected) -> list[
     return [vote for vote in votes if id(vote) in kept]
 
 
-def preference_circles(items: Sequence[Item], annotator: str | None = None) -> list[list[str]]:
+def by_annotator(items: Iterable[Item]) -> dict[str, list[Item]]:
+    """Return each known annotator's items, with that annotator's votes alone."""
+    own: dict[str, list[Item]] = {}
+    for item in items:
+        for vote in item.votes:
+            if vote.annotator is not None:
+                own.setdefault(vote.annotator, []).append(replace(item, votes=[vote]))
+    return own
+
+
+def preference_circles(items: Sequence[Item]) -> list[list[str]]:
     """Return circles such as A > B > C > A: for each, a judgement's place on every step of it.
 
-    At most one a prompt is found. A step is what most say of two answers, or one annotator alone.
+    At most one a prompt is found. A step is what most say of two answers.
 
     Args:
         items: pairs.
-        annotator: whose verdicts; None takes all.
     """
     by_prompt: dict[bytes, dict[bytes, dict[bytes, str]]] = {}
-    for item in items:
-        votes = [vote for vote in item.votes if annotator in (None, vote.annotator)]
-        balance = sum(vote.value for vote in votes)
+    for item in items if len(items) > 2 else ():
+        balance = sum(vote.value for vote in item.votes)
         if not balance:
             continue
-        first, second = (_key(answer) for answer in item.answers)
+        first, second = item.answer_keys
         better, worse = (first, second) if balance > 0 else (second, first)
-        place = next(vote.place for vote in votes if vote.value * balance > 0)
+        place = next(vote.place for vote in item.votes if vote.value * balance > 0)
         beaten = by_prompt.setdefault(item.prompt_key, {}).setdefault(better, {})
         beaten[worse] = place
     circles = []

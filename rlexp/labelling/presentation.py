@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import mul
 
 from rich.console import Console
 from rich.padding import Padding
@@ -17,6 +18,8 @@ from rlexp.rendering.numbers import NOTHING, interval, number, share
 
 MOST_ANNOTATORS = 20
 """Annotators with a line of their own, those with the most verdicts; the rest is in the json."""
+MOST_VALUES = 11
+"""Scores that are counted one by one: 0 to 10."""
 SHOWN = {1.0: "first", -1.0: "second", 0.0: "tie"}
 """Verdicts on a pair as it was shown."""
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~])")
@@ -36,7 +39,7 @@ def print_feedback_report(report: FeedbackReport, console: Console) -> None:
     for section in _sections(report):
         console.print()
         console.print(Text(section.title, style="bold"))
-        console.print(Padding(_table(section), (0, 0, 0, 2)))
+        console.print(Padding(_table(section), (0, 0, 0, 2), expand=False))
     console.print()
     warnings = cautions(report)
     for caution in warnings:
@@ -85,7 +88,7 @@ def _sections(report: FeedbackReport) -> Iterator[_Section]:
     ]
     if leans:
         yield _Section("leaning", ("", "", "95% interval", "verdicts"), leans)
-    if report.annotators:
+    if 0 < len(report.annotators) <= MOST_ANNOTATORS or any(p.shared for p in report.annotators):
         yield _annotators(report)
     yield _Section("consistency", (), [*_consistency(report)])
     left_out = [*report.left_out.items(), *report.no_rows.items()]
@@ -98,12 +101,6 @@ def _sections(report: FeedbackReport) -> Iterator[_Section]:
 def _counts(report: FeedbackReport) -> Iterator[tuple[str, str]]:
     votes = report.votes_per_item.items()
     judged = "; ".join(f"{items} by {'one' if n == 1 else n}" for n, items in votes)
-    total = sum(report.verdicts.values())
-    names = {"a": "first", "b": "second"} if report.shape == "pairs" else {}
-    verdicts = ", ".join(
-        f"{names.get(verdict, verdict)} {times} ({share(times / total)})"
-        for verdict, times in report.verdicts.items()
-    )
     what = "pairs of answers" if report.shape == "pairs" else "answers"
     yield "read", f"{report.lines} lines, {report.judgements} judgements that count"
     yield (
@@ -111,15 +108,32 @@ def _counts(report: FeedbackReport) -> Iterator[tuple[str, str]]:
         f"{report.items}, to {report.prompts} prompts" if report.prompts else str(report.items),
     )
     yield "judged", judged
-    yield "verdicts", verdicts
+    yield "annotators", str(len(report.annotators) or "unknown")
+    yield "verdicts", _verdicts(report)
+
+
+def _verdicts(report: FeedbackReport) -> str:
+    total = sum(report.verdicts.values())
+    if len(report.verdicts) > MOST_VALUES:
+        scores = [float(score) for score in report.verdicts]
+        mean = sum(map(mul, scores, report.verdicts.values())) / total
+        return f"{len(scores)} scores from {min(scores):g} to {max(scores):g}, mean {number(mean)}"
+    names = {"a": "first", "b": "second"} if report.shape == "pairs" else {}
+    return ", ".join(
+        f"{names.get(verdict, verdict)}: {times} ({share(times / total)})"
+        for verdict, times in report.verdicts.items()
+    )
 
 
 def _consistency(report: FeedbackReport) -> Iterator[tuple[str, str]]:
-    places = [", ".join(entry.places) for entry in report.contradictions]
+    places = [" and ".join(entry.places) for entry in report.contradictions]
     yield "said twice by one person, counted once", _listed(report.repeated)
     yield "said both ways by one person", _listed(places)
     if report.shape == "pairs":
-        yield "prompts with a circle A > B > C > A", _listed([", ".join(c) for c in report.circles])
+        yield (
+            "prompts with a circle A > B > C > A",
+            _listed([" → ".join(c) for c in report.circles]),
+        )
         own = ", ".join(f"{name} on {count}" for name, count in report.own_circles.items())
         yield "of one person alone", own or "0"
 

@@ -147,23 +147,20 @@ class _Reader:
         """Return the verdict as a number; None where it is to be skipped."""
         if self.layout.shape == "ratings":
             score = score_of(values["score"], self.labels)
-            return self._heard(values["score"], score)
-        texts = tuple(_plain(values[name]) for name in ("a", "b"))
+            self._note_word(values["score"], SKIP if score is None else spelling(score))
+            return score
+        texts = _plain(values["a"]), _plain(values["b"])
         names = values.get("name_a"), values.get("name_b")
-        winner = winner_of(values["winner"], self.labels, names, (texts[0], texts[1]))
+        winner = winner_of(values["winner"], self.labels, names, texts)
         told = [spelling(name) for name in (*names, *texts) if not is_blank(name)]
-        by_name = spelling(values["winner"]) in told
-        heard = "the answer's name or text" if by_name else values["winner"]
-        return self._heard(heard, SIDES.get(winner), winner)
+        self._note_word(values["winner"], winner, by_name=spelling(values["winner"]) in told)
+        return SIDES.get(winner)
 
-    def _heard(self, word: object, value: float | None, meaning: str = "") -> float | None:
-        """Count a word that is no number for what it means."""
-        words = self.feedback.words.setdefault(
-            meaning or (SKIP if value is None else f"{value:g}"), Counter()
-        )
-        if meaning or spelling(word) != spelling(value):
-            words[str(word)] += 1
-        return value
+    def _note_word(self, word: object, meaning: str, *, by_name: bool = False) -> None:
+        """Count a word for what it means, unless it says so itself."""
+        if spelling(word) != meaning:
+            words = self.feedback.words.setdefault(meaning, Counter())
+            words["the answer's name or text" if by_name else repr(word)] += 1
 
     def _texts(self, values: Row) -> tuple[Text | None, tuple[Text, ...]]:
         """Return prompt and answers. Raises RecordError, SkipRecord."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from rlexp.labelling.agreement import Agreement, Level
 from rlexp.labelling.annotators import (
@@ -18,7 +18,13 @@ from rlexp.labelling.annotators import (
     went_to_first,
     went_to_longer,
 )
-from rlexp.labelling.items import Collected, Contradiction, preference_circles, value_counts
+from rlexp.labelling.items import (
+    Collected,
+    Contradiction,
+    by_annotator,
+    preference_circles,
+    value_counts,
+)
 from rlexp.labelling.reading import Feedback
 from rlexp.labelling.rows import FeedbackRows
 from rlexp.labelling.words import SIDES
@@ -50,6 +56,8 @@ class FeedbackReport:
     leans: dict[str, Lean]
     repeated: list[str]
     contradictions: list[Contradiction]
+    contradictions_rule: Literal["drop", "last"]
+    """Which of contradictory verdicts count: none, or the last."""
     circles: list[list[str]]
     """Of what most say; the place of a judgement for each step."""
     own_circles: dict[str, int]
@@ -87,9 +95,8 @@ def examine_feedback(
     items, shape = [item for item in collected.items if item.votes], feedback.layout.shape
     measures, level = agreements(items, shape, spec.bootstrap, spec.seed)
     names = annotator_names(items)
-    circles: dict[str | None, list[list[str]]] = {}
-    if shape == "pairs":
-        circles = {name: preference_circles(items, name) for name in (None, *names)}
+    pairs, own = (items, by_annotator(items)) if shape == "pairs" else ((), {})
+    own_circles = {name: len(preference_circles(judged)) for name, judged in own.items()}
     sides = {"shown first": went_to_first, "longer": went_to_longer} if shape == "pairs" else {}
     leans = {name: lean(items, side, spec.bootstrap, spec.seed) for name, side in sides.items()}
     return FeedbackReport(
@@ -108,8 +115,9 @@ def examine_feedback(
         leans={name: there for name, there in leans.items() if there is not None},
         repeated=collected.repeated,
         contradictions=collected.contradictions,
-        circles=circles.get(None, []),
-        own_circles={name: len(circles[name]) for name in names if circles.get(name)},
+        contradictions_rule=spec.contradictions,
+        circles=preference_circles(pairs),
+        own_circles={name: count for name, count in own_circles.items() if count},
         unanimous=sum(
             len(item.votes) > 1 and {vote.value for vote in item.votes} in ({1.0}, {-1.0})
             for item in items
@@ -131,9 +139,8 @@ def _notes(feedback: Feedback, names: Sequence[str]) -> list[str]:
     """Return what was taken for granted."""
     notes = [feedback.layout.note] if feedback.layout.note else []
     meanings = [
-        f"{' or '.join(f'{word!r} ({count})' for word, count in words.items())} → {meaning}"
+        f"{' or '.join(f'{word} ({count})' for word, count in words.items())} → {meaning}"
         for meaning, words in feedback.words.items()
-        if words and (set(words) != {meaning})
     ]
     if meanings:
         notes.append(f"taken to mean: {'; '.join(meanings)}. labels.WORD=… says otherwise")

@@ -173,6 +173,6 @@ def test_contradictions_and_circles_are_placed() -> None:
     ]
     report = report_of(judgements)
     texts = [caution.what for caution in cautions(report)]
-    assert "a person judged the same item in different ways, 1×: f:1, f:1" in texts
-    assert "prompts on which verdicts go in a circle (A > B > C > A): 1: f:1, f:1, f:1" in texts
+    assert "a person judged the same item in different ways, 1×: f:1 and f:1" in texts
+    assert "prompts on which verdicts go in a circle (A > B > C > A): 1: f:1 → f:1 → f:1" in texts
     assert report.own_circles == {"anna": 1}

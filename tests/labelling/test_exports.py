@@ -81,7 +81,7 @@ def test_what_was_guessed_is_said(tmp_path: Path) -> None:
         "columns taken by their names: a=answer1, b=answer2, winner=comparison, prompt=prompt, "
         "annotator=annotator; columns.NAME=… takes another"
     )
-    assert feedback.words == {"a": {"left": 7}, "b": {"right": 5}}
+    assert feedback.words == {"a": {"'left'": 7}, "b": {"'right'": 5}}
     feedback = read(exports.chinese_sheet, tmp_path / "y.csv", *exports.CHINESE)
     assert feedback.layout.note is None
 

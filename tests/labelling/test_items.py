@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from feedback import collected, pair, rating
 
-from rlexp.labelling.items import preference_circles
+from rlexp.labelling.items import by_annotator, preference_circles
 from rlexp.labelling.reading import Judgement
 
 
@@ -58,6 +58,6 @@ def test_circles_are_found_and_placed() -> None:
     gathered = collected(*said)
     (circle,) = preference_circles(gathered.items)
     assert sorted(circle) == ["f:1", "f:2", "f:3"]
-    assert preference_circles(gathered.items, "anna") == []
+    assert preference_circles(by_annotator(gathered.items)["anna"]) == []
     undone = collected(*said, *placed(pair("cleo:b", a="C", b="A"), pair("dan:tie", a="C", b="A")))
     assert preference_circles(undone.items) == []
