@@ -7,6 +7,7 @@ that stands in several places of a record is no guess any more, and has to be to
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -36,7 +37,17 @@ USUAL: Mapping[str, tuple[str, ...]] = {
     "prompt": ("prompt", "question", "instruction", "query", "input", "context", "history"),
     "winner": (
         *("winner", "preference", "preferred", "comparison", "choice", "better", "verdict"),
-        *("judgement", "judgment", "vote", "selected", "pw", "label", "labels", "value"),
+        *(
+            "overall_preference",
+            "judgement",
+            "judgment",
+            "vote",
+            "selected",
+            "pw",
+            "label",
+            "labels",
+            "value",
+        ),
         "responses",
     ),
     "answer": ("answer", "response", "completion", "output", "generation", "reply", "text"),
@@ -126,20 +137,22 @@ def find_feedback_columns(
     present = list(dict.fromkeys(path for record in sample for path in record_paths(record)))
     named = {column: path for column, path in columns if path is not None}
     problems = [
-        _absent(f"columns.{column}", path, present, place)
+        absent_column(f"columns.{column}", path, present, place)
         for column, path in named.items()
         if not any(exists_in(path, record) for record in sample)
     ]
     shapes: list[Shape] = [shape] if shape else _shapes_of(named)
-    for own in ("pairs", "ratings"):
-        problems += [
-            Problem(f"columns.{column}", named[column], f"no such column of {shapes[0]}")
-            for column in OWN[own]
-            if column in named and own not in shapes
-        ]
+    problems += [
+        Problem(f"columns.{column}", named[column], f"no such column of {shapes[0]}")
+        for own, foreign in OWN.items()
+        for column in foreign
+        if column in named and own not in shapes
+    ]
     if problems:
         raise UserError(problems)
-    guesses = {own: {**_guessed(present, named, own), **named} for own in shapes}
+    guesses: dict[Shape, dict[str, str]] = {
+        own: {**_guessed(present, named, own), **named} for own in shapes
+    }
     for own, paths in guesses.items():
         if set(NEEDED[own]) <= set(paths):
             guessed = {column: path for column, path in paths.items() if column not in named}
@@ -197,9 +210,10 @@ def _list_of(path: str) -> str:
     return path.partition(EACH)[0] if EACH in path else ""
 
 
-def _absent(key: str, path: str, present: list[str], place: str) -> Problem:
+def absent_column(key: str, path: str, present: Sequence[str], place: str) -> Problem:
+    """Return the problem of a column that is named and not there, with the nearest one."""
     near = get_close_matches(path, present, n=1)
-    remedy = f"Did you mean {key}={near[0]}?" if near else ""
+    remedy = f"Did you mean {shlex.quote(f'{key}={near[0]}')}?" if near else ""
     return Problem(key, f"{path!r}, no column of {place}", f"one of {', '.join(present)}", remedy)
 
 

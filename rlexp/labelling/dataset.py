@@ -41,7 +41,7 @@ class DatasetVersion:
 
 def as_jsonl(rows: Iterable[Mapping[str, object]]) -> str:
     """Return rows as a jsonl file's text."""
-    return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
+    return "".join(f"{json.dumps(row, ensure_ascii=False, default=str)}\n" for row in rows)
 
 
 def judgement_rows(judgements: Sequence[Judgement], shape: Shape) -> list[Row]:
@@ -50,11 +50,9 @@ def judgement_rows(judgements: Sequence[Judgement], shape: Shape) -> list[Row]:
     rows: list[Row] = []
     for judgement in judgements:
         prompt = {} if judgement.prompt is None else {"prompt": judgement.prompt}
-        if shape == "pairs":
-            said = dict(zip(("a", "b"), judgement.answers, strict=True))
-            said["winner"] = winners[judgement.value]
-        else:
-            said = {"answer": judgement.answers[0], "score": judgement.value}
+        columns = ("a", "b", "winner") if shape == "pairs" else ("answer", "score")
+        verdict = winners[judgement.value] if shape == "pairs" else judgement.value
+        said = dict(zip(columns, (*judgement.answers, verdict), strict=True))
         who = {} if judgement.annotator is None else {"annotator": judgement.annotator}
         rows.append({**judgement.extra, **prompt, **said, **who, "place": judgement.place})
     return rows

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 
 from rlexp.data.parsing import conversations
 from rlexp.data.parsing.columns import raise_problems
@@ -13,8 +12,13 @@ from rlexp.data.parsing.mistakes import RecordError, SkipRecord
 from rlexp.data.parsing.readers import read_records
 from rlexp.data.parsing.turns import TurnRules
 from rlexp.data.parsing.values import Row, Rules, text_of
-from rlexp.labelling.columns import FeedbackLayout, find_feedback_columns
-from rlexp.labelling.paths import expanded
+from rlexp.labelling.columns import (
+    NEEDED,
+    FeedbackLayout,
+    absent_column,
+    find_feedback_columns,
+)
+from rlexp.labelling.paths import exists_in, expanded, record_paths
 from rlexp.labelling.words import (
     SIDES,
     SKIP,
@@ -69,28 +73,55 @@ def read_feedback(files: Sequence[str], spec: ImportSpec) -> Feedback:
         UserError: with everything that cannot be right, by file and line.
     """
     problems: list[Problem] = []
-    records = [
-        (f"{file}:{line}", record)
-        for file in files
-        for line, record in read_records(file, "FILE", problems, spec.encoding)
-    ]
-    problems = [_in_our_words(problem) for problem in problems]
-    if not records:
-        raise UserError(problems or Problem(files[0], "no rows", "a judgement each"))
-    sample = [record for _, record in islice(records, SAMPLE)]
-    layout = find_feedback_columns(sample, spec.columns, spec.shape, files[0])
-    missing = [name for name in spec.extra if not any(name in record for record in sample)]
-    problems += [Problem("extra", f"{name!r}, no column of {files[0]}", "one") for name in missing]
+    by_file: dict[str, list[tuple[int, Row]]] = {}
+    for file in dict.fromkeys(files):
+        by_file[file] = _records(file, spec, problems)
+    samples = {file: [record for _, record in rows[:SAMPLE]] for file, rows in by_file.items()}
+    if not samples[files[0]]:
+        raise UserError(problems)
+    try:
+        layout = find_feedback_columns(samples[files[0]], spec.columns, spec.shape, files[0])
+    except UserError as error:
+        raise UserError([*problems, *error.problems]) from error
+    for file, sample in samples.items():
+        problems += _absent_columns(layout, spec, file, sample)
     problems += label_problems(spec.labels, layout.shape)
-    feedback = Feedback(layout, lines=len(records))
+    feedback = Feedback(layout, lines=sum(map(len, by_file.values())))
     reader = _Reader(layout, spec, feedback)
-    for place, record in records:
-        try:
-            feedback.judgements += reader.judgements(place, record)
-        except RecordError as error:
-            problems.append(_in_our_words(Problem(place, error.got, error.want, error.remedy)))
+    for file, records in by_file.items():
+        for line, record in records:
+            place = f"{file}:{line}"
+            try:
+                feedback.judgements += reader.judgements(place, record)
+            except RecordError as error:
+                problems.append(_in_our_words(Problem(place, error.got, error.want, error.remedy)))
     raise_problems(problems, files[0])
     return feedback
+
+
+def _records(file: str, spec: ImportSpec, problems: list[Problem]) -> list[tuple[int, Row]]:
+    """Return the records of a file, each with its line; mistakes go to the problems."""
+    mistakes: list[Problem] = []
+    try:
+        records = [*read_records(file, "FILE", mistakes, spec.encoding)]
+    except UserError as error:
+        problems += error.problems
+        return []
+    if not records and not mistakes:
+        mistakes = [Problem(file, "no rows", "a judgement each", "Is it the right file?")]
+    problems += map(_in_our_words, mistakes)
+    return records
+
+
+def _absent_columns(
+    layout: FeedbackLayout, spec: ImportSpec, file: str, sample: Sequence[Row]
+) -> Iterator[Problem]:
+    """Yield what a file lacks: a column that all of them must have, or one that is to be kept."""
+    needed = {f"columns.{name}": layout.paths[name] for name in NEEDED[layout.shape]}
+    for key, path in [*needed.items(), *(("extra", name) for name in spec.extra)]:
+        if sample and not any(exists_in(path, record) for record in sample):
+            present = dict.fromkeys(path for record in sample for path in record_paths(record))
+            yield absent_column(key, path, [*present], file)
 
 
 def _in_our_words(problem: Problem) -> Problem:
@@ -217,4 +248,4 @@ def _name(annotator: object) -> str:
             (annotator[key] for key in ("email", "username", "name", "id") if annotator.get(key)),
             annotator,
         )
-    return str(annotator).strip()
+    return str(annotator).strip().encode(errors="replace").decode()

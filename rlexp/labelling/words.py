@@ -77,7 +77,7 @@ def winner_of(
             raise RecordError(
                 f"the winner {shown(value)}, which is what both answers are called",
                 "names that tell them apart",
-                _remedy(value, "winner", "a"),
+                _remedy(value, "winner", "a", "b, tie or skip"),
             )
         if matching:
             return matching[0]
@@ -86,7 +86,9 @@ def winner_of(
     if spelled in _TIES | _SKIPS:
         return "tie" if spelled in _TIES else SKIP
     want = "a, b, left, right, 1, 2, tie, skip, or what columns.name_a and columns.name_b hold"
-    raise RecordError(f"the winner {shown(value)}", want, _remedy(value, "winner", "a"))
+    raise RecordError(
+        f"the winner {shown(value)}", want, _remedy(value, "winner", "a", "b, tie or skip")
+    )
 
 
 def score_of(value: object, labels: Mapping[str, str]) -> float | None:
@@ -112,7 +114,11 @@ def score_of(value: object, labels: Mapping[str, str]) -> float | None:
         score = math.nan
     if not math.isfinite(score):
         want = "a number, accept, reject, good, bad, yes, no"
-        raise RecordError(f"the score {shown(value)}", want, _remedy(value, "score", "0"))
+        raise RecordError(
+            f"the score {shown(value)}",
+            want,
+            _remedy(value, "score", "0", "another number, or skip"),
+        )
     return score
 
 
@@ -132,8 +138,8 @@ def label_problems(labels: Mapping[str, str], shape: Shape) -> list[Problem]:
     return problems
 
 
-def _remedy(value: object, column: str, meaning: str) -> str:
+def _remedy(value: object, column: str, meaning: str, others: str) -> str:
     """Return the words that give a value a meaning, as they are typed."""
     if isinstance(value, list | dict):
         return f"Name the place inside: columns.{column}=NAME[].value, NAME[0], NAME.value …"
-    return f"Say what it means, e.g. {shlex.quote(f'labels.{value}={meaning}')}"
+    return f"Say what it means: {shlex.quote(f'labels.{value}={meaning}')} (or {others})."

@@ -199,13 +199,11 @@ def test_weights_stand_for_repeated_items() -> None:
     counts, values = table(FOUR)
     weights = np.array([[2, 0, 1, 3, 1, 1, 0, 1, 2, 1, 0, 0]], dtype=float)
     repeated = np.repeat(counts, weights[0].astype(int), axis=0)
+    levels: tuple[Level, ...] = ("nominal", "ordinal", "interval")
     for make in (
         fleiss_kappa,
         observed_agreement,
-        *(
-            lambda c, level=level: krippendorff_alpha(c, values, level)
-            for level in ("nominal", "ordinal", "interval")
-        ),
+        *(lambda c, level=level: krippendorff_alpha(c, values, level) for level in levels),
     ):
         (weighted,) = make(counts)(weights)
         assert weighted == pytest.approx(value(make(repeated), len(repeated)))

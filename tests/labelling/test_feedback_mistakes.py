@@ -30,7 +30,7 @@ def refused(path: Path, rows: list[dict[str, Any]], *words: str) -> str:
         (
             {"winner": "Links!"},
             [],
-            ["x.jsonl:2: got the winner 'Links!', a str", "'labels.Links!=a'"],
+            ["x.jsonl:2: got the winner 'Links!', a str", "'labels.Links!=a' (or b, tie or skip)"],
         ),
         ({"winner": 0}, [], ["the winner 0, a int", "labels.0=a"]),
         ({"a": " "}, [], ["x.jsonl:2: got an empty 'a'", "on_error=skip leaves such lines out"]),
@@ -72,6 +72,21 @@ def test_lines_may_be_left_out_and_counted(tmp_path: Path) -> None:
         "two answers that are equal (on_error=skip)": 1,
     }
     assert "the winner '?'" in refused(path, [{**GOOD, "winner": "?"}], "on_error=skip")
+
+
+def test_every_file_has_the_columns(tmp_path: Path) -> None:
+    """A second person's verdicts under another name, all of them taken for blanks."""
+    other = {**GOOD, "choice": "b"}
+    del other["winner"]
+    files = [
+        write_jsonl(tmp_path / "anna.jsonl", [GOOD]),
+        write_jsonl(tmp_path / "b.jsonl", [other]),
+    ]
+    with pytest.raises(UserError) as caught:
+        read_feedback([str(file) for file in files], import_spec())
+    (problem,) = caught.value.problems
+    assert problem.key == "columns.winner" and "no column of" in problem.got
+    assert "b.jsonl" in problem.got and "choice" in problem.want
 
 
 def test_a_name_in_several_places_is_no_guess(tmp_path: Path) -> None:
