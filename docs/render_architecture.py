@@ -30,7 +30,7 @@ LAYERS = (
     ("config",),
     ("registry",),
     ("cards",),
-    ("guards", "probing"),
+    ("guards", "probing", "labelling"),
     ("evaluation", "algos", "rewards", "data", "models", "tracking"),
     ("rendering", "trainers", "scoring", "sandbox", "builtin"),
     ("runtime", "curriculum"),
