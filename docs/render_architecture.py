@@ -22,7 +22,7 @@ LAYERS = (
     ("__main__",),
     ("commands", "plugins"),
     ("cli",),
-    ("sweep", "reproduction", "comparison"),
+    ("sweep", "reproduction", "comparison", "pipelines"),
     ("launch",),
     ("run",),
     ("runner",),

@@ -23,7 +23,7 @@ TERM, GOLD = "reward_", "gold_"
 
 Mean = Literal["completion", "token", "perplexity", "prompt", "none"]
 """Over what a metric is averaged: completions, tokens, exp of the mean over tokens, prompts; or it
-is counted over all completions at once, and has no interval."""
+is counted over all of them at once, and its changes have no interval."""
 
 
 def _samples_text(run: RunSpec) -> bool:
@@ -70,6 +70,9 @@ METRICS: tuple[Metric, ...] = (
     Metric("accuracy", "pairs in the right order", "prompt", "higher", "number", _ranks_pairs,
            place=-2),
     Metric("margin", "margin, chosen above rejected", "prompt", "higher", "number", _ranks_pairs),
+    Metric("log_loss", "log loss of the pairs", "prompt", "lower", "number", _ranks_pairs),
+    Metric("brier", "Brier score of the pairs", "prompt", "lower", "number", _ranks_pairs),
+    Metric("calibration_error", "calibration error", "none", "lower", "share", _ranks_pairs),
     Metric("kl", "KL, nats a token", "token", "lower",
            guards="probe", of_reference=True, place=2),
     Metric("kl_sequence", "KL, nats an answer", "completion", "lower", of_reference=True),
