@@ -125,6 +125,8 @@ class FakePipeline:
                 "algo": config["algo"]["name"],
                 "state": state,
                 "parents": by_key,
+                "made": None,
+                "chosen": None,
                 "round": turn,
                 "seconds": None if evaluations is None else 75.0,
             }
@@ -140,7 +142,6 @@ class FakePipeline:
             "status": "FINISHED",
             "run_id": "f" * 32,
             "words": [f"pipeline={self.name}"],
-            "report_on": [],
             "stages": self.stages,
         }
         (self.folder / "pipeline.json").write_text(json.dumps(content), encoding="utf-8")

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlexp.cli.arguments import Parser, console_of_width, page_problems, store_of
-from rlexp.pipelines.record import PIPELINE
-from rlexp.runtime.run_folder import SPOOL, STUDY, SWEEP_CONFIG
+from rlexp.runtime.run_folder import PIPELINE, SPOOL, STUDY, SWEEP_CONFIG
 from rlexp.spec.errors import Problem, UserError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from rlexp.pipelines.record import MODEL_PARENT, StageRecord
+from rlexp.pipelines.recorded import ENDED, MODEL_PARENT, RecordedStage
 from rlexp.rendering.numbers import duration
 from rlexp.rendering.svg import Plot
 
@@ -19,9 +19,15 @@ USES = {
     "data.path": "data",
     "algo.teacher": "teacher",
     "algo.critic_path": "critic",
+    "best_of": "best of",
 }
 """What people call that by which one stage uses another, by its key."""
-STATES = {"used": "was there", "failed": "FAILED", "waiting": "has not run"}
+STATES = {
+    "used": "was there",
+    "running": "is running",
+    "failed": "FAILED",
+    "waiting": "has not run",
+}
 """What is said of a stage that this pipeline did not run to its end."""
 
 WIDTH, HEIGHT, GAP_X, GAP_Y, EDGE = 156, 48, 74, 16, 8
@@ -39,7 +45,7 @@ def use_name(key: str) -> str:
 
 
 def render_tree(
-    stages: Sequence[StageRecord], base: str = "base", remarks: Mapping[str, str] | None = None
+    stages: Sequence[RecordedStage], base: str = "base", remarks: Mapping[str, str] | None = None
 ) -> str:
     """Return the tree in lines of text.
 
@@ -49,8 +55,8 @@ def render_tree(
         remarks: a few words at the end of a stage's line, by its name.
 
     >>> def stage(name, **parents):
-    ...     return StageRecord(name, "", Path(), "", name, "finished", parents, None, 4.0)
-    >>> print(render_tree([stage("sft"), stage("ppo", **{"model.path": "sft"})], "tiny"))
+    ...     return RecordedStage(name, "", Path(), "", name, "finished", parents, None, 4.0)
+    >>> print(render_tree([stage("sft"), stage("ppo", **{"model.path": ("sft",)})], "tiny"))
     tiny
     └─ sft     sft  4.0 s
        └─ ppo  ppo  4.0 s
@@ -61,18 +67,17 @@ def render_tree(
     columns = max(map(len, names), default=0), max(map(len, algos), default=0)
     lines = [base]
     for name, (_, stage) in zip(names, branches, strict=True):
-        others = {key: used for key, used in stage.parents.items() if used != stage.parent}
-        uses = ", ".join(f"{use_name(key)} from {used}" for key, used in others.items())
+        uses = ", ".join(f"{use_name(key)} from {used}" for key, used in stage.others())
         parts = (_taken(stage), uses, (remarks or {}).get(stage.name, ""))
         said = "  ".join(part for part in parts if part)
         lines.append(f"{name:{columns[0]}}  {stage.algo:{columns[1]}}  {said}".rstrip())
     return "\n".join(lines)
 
 
-def _children(stages: Sequence[StageRecord]) -> dict[str | None, list[StageRecord]]:
+def _children(stages: Sequence[RecordedStage]) -> dict[str | None, list[RecordedStage]]:
     """Return the stages that hang on each one; on None those that begin with the base."""
     names = {stage.name for stage in stages}
-    children: dict[str | None, list[StageRecord]] = {}
+    children: dict[str | None, list[RecordedStage]] = {}
     for stage in stages:
         parent = stage.parent if stage.parent in names else None
         children.setdefault(parent, []).append(stage)
@@ -80,11 +85,11 @@ def _children(stages: Sequence[StageRecord]) -> dict[str | None, list[StageRecor
 
 
 def _branches(
-    stages: Sequence[StageRecord],
-    children: Mapping[str | None, Sequence[StageRecord]],
+    stages: Sequence[RecordedStage],
+    children: Mapping[str | None, Sequence[RecordedStage]],
     parent: str | None,
     indent: str,
-) -> Iterator[tuple[str, StageRecord]]:
+) -> Iterator[tuple[str, RecordedStage]]:
     """Yield each stage below a parent, with the lines that lead to it."""
     below = children.get(parent, [])
     for stage in below:
@@ -94,9 +99,11 @@ def _branches(
         yield from _branches(stages, children, stage.name, deeper)
 
 
-def _taken(stage: StageRecord) -> str:
+def _taken(stage: RecordedStage) -> str:
     """Return what became of a stage: the time that it took, or why there is none."""
-    if stage.state in ("failed", "waiting") or stage.seconds is None:
+    if stage.chosen:
+        return f"is {stage.chosen}"
+    if stage.state not in ENDED or stage.seconds is None:
         return STATES.get(stage.state, stage.state)
     seconds = duration(stage.seconds)
     return f"{seconds} ({STATES[stage.state]})" if stage.state in STATES else seconds
@@ -119,7 +126,7 @@ class _Box:
 
 
 def draw_tree(
-    stages: Sequence[StageRecord], base: str = "base", remarks: Mapping[str, str] | None = None
+    stages: Sequence[RecordedStage], base: str = "base", remarks: Mapping[str, str] | None = None
 ) -> Plot:
     """Return the tree as SVG, from left to right; the arguments are those of `render_tree`.
 
@@ -134,10 +141,10 @@ def draw_tree(
         'font-family="system-ui, sans-serif" font-size="12">'
     ]
     for stage in stages:  # arrows first, so that boxes lie over them
-        known = {key: used for key, used in stage.parents.items() if used in by_name}
-        parts += [_arrow(boxes[used], boxes[stage.name], key) for key, used in known.items()]
-        if stage.parent not in by_name:
-            parts.append(_arrow(boxes[""], boxes[stage.name], MODEL_PARENT))
+        parent = stage.parent if stage.parent in by_name else ""
+        parts.append(_arrow(boxes[parent], boxes[stage.name], MODEL_PARENT))
+        known = [(key, used) for key, used in stage.others() if used in by_name]
+        parts += [_arrow(boxes[used], boxes[stage.name], key) for key, used in known]
     parts.append(_box(boxes[""], base, "", ""))
     for stage in stages:
         second = f"{stage.algo} · {_taken(stage)}"
@@ -146,14 +153,15 @@ def draw_tree(
     return Plot("family tree", "\n".join([*parts, "</svg>"]))
 
 
-def _boxes(stages: Sequence[StageRecord]) -> dict[str, _Box]:
+def _boxes(stages: Sequence[RecordedStage]) -> dict[str, _Box]:
     """Return where each stage stands; the base by the empty name.
 
     A stage's column lies behind those of all that it uses, its row in the middle of its children's.
     """
     columns: dict[str, int] = {"": 0}
     for stage in stages:
-        used = [columns[name] for name in stage.parents.values() if name in columns]
+        named = [stage.parent, *(name for _, name in stage.others())]
+        used = [columns[name] for name in named if name in columns]
         columns[stage.name] = 1 + max(used, default=0)
     children = _children(stages)
     rows: dict[str, float] = {}

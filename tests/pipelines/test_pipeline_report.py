@@ -39,7 +39,7 @@ def test_stages_stand_on_one_scale(report: PipelineReport) -> None:
     reward and VADER on one scale because both are called `reward`."""
     main, learned = report.standings
     assert (main.scale.label, main.scale.trained_on) == ("sentiment", [])
-    assert (learned.scale.label, learned.scale.trained_on) == ("rm's score", ["ppo"])
+    assert (learned.scale.label, learned.scale.trained_on) == ("learned reward", ["ppo"])
     assert [row.policy for row in main.rows] == ["base (tiny)", "sft", "ppo", "dpo"]
     assert [row.policy for row in learned.rows] == ["sft", "ppo"]
     means = [row.value for row in main.rows]
@@ -120,7 +120,7 @@ def test_answers_stand_side_by_side(report: PipelineReport) -> None:
         "ppo": "was great at 40 0",
         "dpo": "was fun 0",
     }
-    assert first.answers[2].rewards.keys() == {"rm's score", "sentiment"}
+    assert first.answers[2].rewards.keys() == {"learned reward", "sentiment"}
 
 
 def test_all_of_it_is_written(report: PipelineReport, whole_pipeline: Path) -> None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
 from html_tags import Tags
 
-from rlexp.pipelines.record import StageRecord, evaluations_needed
+from rlexp.pipelines.recorded import RecordedStage
 from rlexp.pipelines.tree import draw_tree, render_tree
 
 
-def stage(name: str, state: str = "finished", **parents: str) -> StageRecord:
-    by_key = {key.replace("__", "."): used for key, used in parents.items()}
-    return StageRecord(name, "", Path(), "", name, state, by_key, None, 65.0)
+def stage(name: str, state: str = "finished", **parents: str) -> RecordedStage:
+    by_key = {key.replace("__", "."): (used,) for key, used in parents.items()}
+    return RecordedStage(name, "", Path(), "", name, state, by_key, None, 65.0)
 
 
 STAGES = [
@@ -69,12 +68,13 @@ def test_a_tree_without_stages() -> None:
     assert "tiny" in draw_tree([], "tiny").svg
 
 
-@pytest.mark.parametrize(
-    ("policies", "names"),
-    [(["sft", "dpo", "ppo"], {"dpo@base": "dpo", "ppo@base": "ppo"}), (["sft"], {})],
-)
-def test_only_what_began_with_a_stage_is_evaluated_against_the_base(
-    policies: list[str], names: dict[str, str]
-) -> None:
-    """An evaluation of a reward model's writing; one that repeats a stage's own card."""
-    assert evaluations_needed(STAGES, policies) == names
+def test_a_choice_hangs_on_what_it_chose() -> None:
+    """A chosen stage that seems to have run twice."""
+    best = RecordedStage(
+        "best", "", Path(), "", "choice", "used", {"best_of": ("sft", "reward")}, chosen="reward"
+    )
+    stages = [*STAGES[:2], best, stage("ppo", model__path="best")]
+    assert render_tree(stages, "tiny").splitlines()[3:] == [
+        "      └─ best    choice  is reward  best of from sft",
+        "         └─ ppo  ppo     1 min 05 s",
+    ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rlexp.cards.card import Card
 from rlexp.evaluation.changes import Change
-from rlexp.pipelines.report.runs import PipelineRuns, StageRun, optimizer_steps
+from rlexp.pipelines.report.runs import MeasuredPipeline, MeasuredStage
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class StageCost:
     peak_memory_mib: float
 
 
-def distances(pipeline: PipelineRuns) -> list[Distance]:
+def distances(pipeline: MeasuredPipeline) -> list[Distance]:
     """Return the distance of each policy, from the stages' cards and those against the base."""
     rows = []
     for run in pipeline.policies:
@@ -74,12 +74,12 @@ def _forgotten(card: Card | None) -> Change | None:
     return card.changes.get("perplexity") if card else None
 
 
-def costs(pipeline: PipelineRuns) -> list[StageCost]:
+def costs(pipeline: MeasuredPipeline) -> list[StageCost]:
     """Return what each stage that has ended took, evaluations as well."""
     return [_cost(run) for run in pipeline.runs]
 
 
-def _cost(run: StageRun) -> StageCost:
+def _cost(run: MeasuredStage) -> StageCost:
     card, trains = run.card, run.algorithm.trains
     speed = card.tokens_per_second
     return StageCost(
@@ -87,7 +87,7 @@ def _cost(run: StageRun) -> StageCost:
         run.record.algo,
         run.record.state,
         run.record.round,
-        optimizer_steps(run) if trains else None,
+        run.steps if trains else None,
         card.total_seconds,
         card.train_seconds,
         None if speed is None else round(speed * card.train_seconds),

@@ -19,7 +19,7 @@ from statistics import pstdev
 from rlexp.evaluation.changes import Change, change
 from rlexp.evaluation.results import Evaluation, Ratio
 from rlexp.pipelines.report.reward_models import GoldAgreement, evaluated_by
-from rlexp.pipelines.report.runs import PipelineRuns, StageRun
+from rlexp.pipelines.report.runs import MeasuredPipeline, MeasuredStage
 from rlexp.pipelines.report.scales import REWARD, Measurement, sample_reward
 
 NATS = "kl_sequence"
@@ -86,7 +86,7 @@ class RewardCurve:
 
 
 def reward_curves(
-    pipeline: PipelineRuns, found: Sequence[Measurement], agreements: Sequence[GoldAgreement]
+    pipeline: MeasuredPipeline, found: Sequence[Measurement], agreements: Sequence[GoldAgreement]
 ) -> list[RewardCurve]:
     """Return a curve for each policy, and each gold reward that was measured beside its own."""
     own = {one.policy: one for one in found if one.run.name == one.policy}
@@ -98,7 +98,7 @@ def reward_curves(
     ]
 
 
-def _curve(run: StageRun, pair: GoldAgreement, gold: str) -> Iterator[RewardCurve]:
+def _curve(run: MeasuredStage, pair: GoldAgreement, gold: str) -> Iterator[RewardCurve]:
     evaluations = evaluated_by(run, gold)
     if len(evaluations) < 2:
         return

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.cards.labels import card_headline
-from rlexp.pipelines.record import StageRecord
+from rlexp.pipelines.recorded import RecordedStage
 from rlexp.pipelines.report import wording
 from rlexp.pipelines.report.answers import AnsweredPrompt, missing_answers, side_by_side
 from rlexp.pipelines.report.costs import Distance, StageCost, costs, distances
@@ -26,7 +26,7 @@ from rlexp.pipelines.report.reward_models import (
     reward_models,
 )
 from rlexp.pipelines.report.rivals import Rivalry, branch_ends, rivalries
-from rlexp.pipelines.report.runs import PipelineRuns
+from rlexp.pipelines.report.runs import MeasuredPipeline
 from rlexp.pipelines.report.scales import Standings, measurements, standings
 from rlexp.rendering.numbers import short
 from rlexp.runtime.files import write_atomically
@@ -54,7 +54,7 @@ class PipelineReport:
     """The model that the first stage begins with."""
     policies: list[str]
     """Bases and stages that write, in their order."""
-    stages: list[StageRecord]
+    stages: list[RecordedStage]
     """All but evaluations."""
     remarks: dict[str, str]
     """What came of a stage in a few words, by its name."""
@@ -92,7 +92,7 @@ def build_pipeline_report(folder: Path) -> PipelineReport:
         FileNotFoundError: there is none.
         UserError: a stage's config cannot be read.
     """
-    pipeline = PipelineRuns.read(folder)
+    pipeline = MeasuredPipeline.read(folder)
     scales, found = measurements(pipeline)
     tables = standings(pipeline, scales, found)
     main = tables[0] if tables else None
@@ -139,7 +139,7 @@ def build_pipeline_report(folder: Path) -> PipelineReport:
     )
 
 
-def _stem(pipeline: PipelineRuns, main: Standings | None) -> list[str]:
+def _stem(pipeline: MeasuredPipeline, main: Standings | None) -> list[str]:
     """Return the way from the base to the best end of a branch."""
     if main is None:
         return []
@@ -160,7 +160,7 @@ def _stage_findings(main: Standings | None) -> Iterator[str]:
             yield sentence
 
 
-def _remarks(pipeline: PipelineRuns, main: Standings | None) -> dict[str, str]:
+def _remarks(pipeline: MeasuredPipeline, main: Standings | None) -> dict[str, str]:
     """Return what came of each stage in a few words."""
     values = {row.policy: row.value for row in main.rows} if main else {}
     label = main.scale.label if main else ""
@@ -173,7 +173,7 @@ def _remarks(pipeline: PipelineRuns, main: Standings | None) -> dict[str, str]:
     }
 
 
-def _unmeasured(pipeline: PipelineRuns) -> Iterator[str]:
+def _unmeasured(pipeline: MeasuredPipeline) -> Iterator[str]:
     """Yield which stages were not measured against the base, or by a gold reward."""
     lacking = [run.name for run in pipeline.policies if pipeline.against_base(run) is None]
     if lacking:
@@ -183,5 +183,5 @@ def _unmeasured(pipeline: PipelineRuns) -> Iterator[str]:
         )
     for run in pipeline.policies:
         if run.algorithm.needs_reward and not run.config["eval"]["gold"]:
-            key = f"+stage.{run.name}.reward@eval.gold.sentiment=sentiment"
-            yield f"{run.name} was not measured by a gold reward beside its own: {key} adds one."
+            word = f"+stage.{run.name}.reward@eval.gold.sentiment=sentiment"
+            yield f"{run.name} was not measured by a gold reward beside its own: {word} adds one."

@@ -11,7 +11,7 @@ from rlexp.evaluation.calibration import Calibration, calibration, pair_measures
 from rlexp.evaluation.changes import Change
 from rlexp.evaluation.results import Evaluation
 from rlexp.evaluation.win_rate import Rewards
-from rlexp.pipelines.report.runs import PipelineRuns, StageRun, by_prompt
+from rlexp.pipelines.report.runs import MeasuredPipeline, MeasuredStage, by_prompt
 from rlexp.pipelines.report.scales import REWARD, Measurement, sample_reward
 
 
@@ -60,14 +60,14 @@ class GoldAgreement:
         return self.rates[-1]
 
 
-def reward_models(pipeline: PipelineRuns) -> list[RewardModelQuality]:
+def reward_models(pipeline: MeasuredPipeline) -> list[RewardModelQuality]:
     """Return the accuracy and the calibration of each reward model on its held-out pairs."""
     return [
         _reward_model(run, run.final) for run in pipeline.reward_models if run.final is not None
     ]
 
 
-def _reward_model(run: StageRun, final: Evaluation) -> RewardModelQuality:
+def _reward_model(run: MeasuredStage, final: Evaluation) -> RewardModelQuality:
     margins = score_margins(final.samples)
     measured = pair_measures(margins)
     low, high = final.intervals.get("accuracy", (None, None))
@@ -84,7 +84,9 @@ def _reward_model(run: StageRun, final: Evaluation) -> RewardModelQuality:
     )
 
 
-def gold_agreements(pipeline: PipelineRuns, found: Sequence[Measurement]) -> list[GoldAgreement]:
+def gold_agreements(
+    pipeline: MeasuredPipeline, found: Sequence[Measurement]
+) -> list[GoldAgreement]:
     """Return, for each policy trained for a reward, how far that agrees with each gold one."""
     own = {one.policy: one for one in found if one.run.name == one.policy}
     return [
@@ -95,7 +97,7 @@ def gold_agreements(pipeline: PipelineRuns, found: Sequence[Measurement]) -> lis
     ]
 
 
-def _agreements(run: StageRun, final: Measurement) -> Iterator[GoldAgreement]:
+def _agreements(run: MeasuredStage, final: Measurement) -> Iterator[GoldAgreement]:
     labels = {metric: label for label, metric in final.metrics.items()}
     for metric, label in labels.items():
         if metric == REWARD or REWARD not in labels:
@@ -112,7 +114,7 @@ def _agreements(run: StageRun, final: Measurement) -> Iterator[GoldAgreement]:
         )
 
 
-def evaluated_by(run: StageRun, gold: str) -> dict[int, Evaluation]:
+def evaluated_by(run: MeasuredStage, gold: str) -> dict[int, Evaluation]:
     """Return a run's evaluations, by step, that know its own reward and a gold metric."""
     steps = sorted(run.evaluations.items())
     return {step: one for step, one in steps if {REWARD, gold} <= one.metrics.keys()}

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from rlexp.pipelines.record import MODEL_PARENT
-from rlexp.pipelines.report.runs import PipelineRuns
+from rlexp.pipelines.report.runs import MeasuredPipeline
 from rlexp.pipelines.report.scales import Gain, Measurement, Standings, compared
 
 MOST = 4
@@ -26,14 +25,14 @@ class Rivalry:
     other_steps: int
 
 
-def branch_ends(pipeline: PipelineRuns) -> list[str]:
+def branch_ends(pipeline: MeasuredPipeline) -> list[str]:
     """Return the policies that no other policy goes on with."""
-    used = {run.record.parents.get(MODEL_PARENT) for run in pipeline.policies}
+    used = {pipeline.began_with(run) for run in pipeline.policies}
     return [run.name for run in pipeline.policies if run.name not in used]
 
 
 def rivalries(
-    pipeline: PipelineRuns, found: Sequence[Measurement], main: Standings | None
+    pipeline: MeasuredPipeline, found: Sequence[Measurement], main: Standings | None
 ) -> list[Rivalry]:
     """Return the ends of branches against each other on the main scale, the later against the
     earlier; of those that were compared none is missing.

@@ -13,26 +13,26 @@ from typing import Any
 from rlexp.cards.card import Card
 from rlexp.config.stored import read_config
 from rlexp.evaluation.results import Evaluation, Sample
-from rlexp.pipelines.record import MODEL_PARENT, PipelineRecord, StageRecord
+from rlexp.pipelines.recorded import ENDED, RecordedPipeline, RecordedStage
 from rlexp.runtime.run_folder import CARD, CONFIG, EVALUATIONS
 from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.components import component_class
-from rlexp.spec.keys import value_at
 
 Key = tuple[str, int]
 """A held-out prompt: its text, and how many of the same text stand before it."""
 STEP = "step-"
 SAMPLED_BY = ("temperature", "max_completion_length")
 """Knobs of `eval` that decide what a policy writes: where they differ, answers do not compare."""
+UNFINISHED = {"failed": "failed", "running": "is still running", "waiting": "has not run"}
 EVALUATED = "algo.model"
 """The key by which an evaluation uses the stage that it is of."""
 
 
 @dataclass(frozen=True)
-class StageRun:
+class MeasuredStage:
     """A stage that has come to its end, and what its run's folder holds."""
 
-    record: StageRecord
+    record: RecordedStage
     config: dict[str, Any] = field(repr=False)
     card: Card
     evaluations: dict[int, Evaluation] = field(repr=False)
@@ -89,57 +89,73 @@ class StageRun:
         return self.config["eval"]["seed"]
 
     @property
+    def steps(self) -> int:
+        """Optimizer steps that it was to take."""
+        return self.config["train"]["max_steps"]
+
+    @property
     def sampled_by(self) -> tuple[object, ...]:
         """The knobs by which its evaluations sample."""
         return tuple(self.config["eval"].get(name) for name in SAMPLED_BY)
 
 
 @dataclass(frozen=True)
-class PipelineRuns:
+class MeasuredPipeline:
     """A pipeline, and the runs of its stages as far as they are there."""
 
-    record: PipelineRecord
-    runs: list[StageRun]
+    record: RecordedPipeline
+    runs: list[MeasuredStage]
     notes: list[str]
     """What could not be read."""
 
     @classmethod
-    def read(cls, folder: Path) -> PipelineRuns:
+    def read(cls, folder: Path) -> MeasuredPipeline:
         """Read the folder of a pipeline and those of its stages."""
-        record = PipelineRecord.read(folder)
+        record = RecordedPipeline.read(folder)
         notes: list[str] = []
         runs = [run for stage in record.stages if (run := _read(stage, notes))]
         return cls(record, runs, notes)
 
     @property
-    def policies(self) -> list[StageRun]:
+    def policies(self) -> list[MeasuredStage]:
         """Stages that trained a model that writes."""
         return [run for run in self.runs if run.is_policy]
 
     @property
-    def reward_models(self) -> list[StageRun]:
+    def reward_models(self) -> list[MeasuredStage]:
         """Stages that trained a model that scores."""
         return [run for run in self.runs if run.is_reward_model]
 
-    def evaluated(self, run: StageRun) -> str:
+    def evaluated(self, run: MeasuredStage) -> str:
         """Return the policy that a run's last evaluation is of."""
-        return run.record.parents[EVALUATED] if run.is_evaluation else run.name
+        return self._chosen(run.record.parents[EVALUATED][0]) if run.is_evaluation else run.name
 
-    def parent(self, run: StageRun) -> str:
+    def began_with(self, run: MeasuredStage) -> str | None:
+        """Return the stage whose model a run goes on with, behind a choice the one chosen."""
+        name = run.record.began_with
+        return None if name is None else self._chosen(name)
+
+    def _chosen(self, name: str) -> str:
+        stages = {stage.name: stage for stage in self.record.stages}
+        while name in stages and (chosen := stages[name].chosen):
+            name = chosen
+        return name
+
+    def parent(self, run: MeasuredStage) -> str:
         """Return the policy that a run's first evaluation is of: another stage, or a base."""
-        return run.record.parents.get(MODEL_PARENT) or self.base(run)
+        return self.began_with(run) or self.base(run)
 
-    def base(self, run: StageRun) -> str:
+    def base(self, run: MeasuredStage) -> str:
         """Return the base that a stage comes from, over however many others."""
         by_name = {other.name: other for other in self.runs}
         run = by_name.get(self.evaluated(run), run)
-        while (parent := run.record.parents.get(MODEL_PARENT)) in by_name:
+        while (parent := self.began_with(run)) in by_name:
             run = by_name[parent]
         return f"base ({run.config['model']['name']})"
 
-    def against_base(self, run: StageRun) -> StageRun | None:
+    def against_base(self, run: MeasuredStage) -> MeasuredStage | None:
         """Return the run that measures a stage against its base: itself, where it began with it."""
-        if run.record.parents.get(MODEL_PARENT) is None:
+        if run.record.began_with is None:
             return run
         return next(
             (
@@ -147,25 +163,27 @@ class PipelineRuns:
                 for other in self.runs
                 if other.is_evaluation
                 and self.evaluated(other) == run.name
-                and MODEL_PARENT not in other.record.parents
+                and other.record.began_with is None
             ),
             None,
         )
 
-    def steps(self, run: StageRun) -> int:
+    def steps(self, run: MeasuredStage) -> int:
         """Return the optimizer steps that lie between a base and a stage's model."""
         by_name = {policy.name: policy for policy in self.policies}
         total, name = 0, run.name
         while name in by_name:
-            total += by_name[name].config["train"]["max_steps"]
-            name = by_name[name].record.parents.get(MODEL_PARENT, "")
+            total += by_name[name].steps
+            name = self.began_with(by_name[name])
         return total
 
 
-def _read(stage: StageRecord, notes: list[str]) -> StageRun | None:
+def _read(stage: RecordedStage, notes: list[str]) -> MeasuredStage | None:
     """Return a stage's run; None where it has none that ended, which the notes then say."""
-    if stage.state in ("failed", "waiting"):
-        notes.append(f"{stage.name} {'failed' if stage.state == 'failed' else 'has not run'}.")
+    if stage.chosen:
+        return None  # it is the run of another stage
+    if stage.state not in ENDED:
+        notes.append(f"{stage.name} {UNFINISHED[stage.state]}.")
         return None
     missing = [name for name in (CONFIG, CARD) if not (stage.folder / name).is_file()]
     if missing:
@@ -176,7 +194,7 @@ def _read(stage: StageRecord, notes: list[str]) -> StageRun | None:
         int(file.stem.removeprefix(STEP)): Evaluation.from_json(file)
         for file in sorted((stage.folder / EVALUATIONS).glob(f"{STEP}*.json"))
     }
-    run = StageRun(
+    run = MeasuredStage(
         stage, read_config(stage.folder / CONFIG), Card.from_json(stage.folder / CARD), evaluations
     )
     if run.algorithm.trains and run.final is None:
@@ -204,7 +222,7 @@ def _neighbours(samples: Sequence[Sample]) -> Iterator[tuple[str, list[Sample]]]
         yield members[0].prompt, members
 
 
-def uses_stage(value: Any, stage: StageRecord) -> bool:
+def uses_stage(value: Any, stage: RecordedStage) -> bool:
     """Whether a part of a config names a stage: its folder, a place in it, or its run."""
     if isinstance(value, dict):
         return any(uses_stage(item, stage) for item in value.values())
@@ -215,8 +233,3 @@ def uses_stage(value: Any, stage: StageRecord) -> bool:
     if value.startswith("run:"):
         return bool(stage.run_id) and stage.run_id.startswith(value.removeprefix("run:"))
     return "/" in value and stage.folder.name in Path(value).parts
-
-
-def optimizer_steps(run: StageRun) -> int:
-    """Return the steps of a stage itself."""
-    return value_at(run.config, "train.max_steps")

@@ -18,7 +18,7 @@ from rlexp.evaluation.changes import Change, change
 from rlexp.evaluation.metrics import GOLD
 from rlexp.evaluation.results import Evaluation, Ratio, Sample
 from rlexp.evaluation.win_rate import Rewards, WinRate, win_rate_by_reward
-from rlexp.pipelines.report.runs import Key, PipelineRuns, StageRun, by_prompt, uses_stage
+from rlexp.pipelines.report.runs import Key, MeasuredPipeline, MeasuredStage, by_prompt, uses_stage
 
 REWARD = "reward"
 """The metric of a run's own reward."""
@@ -42,7 +42,7 @@ class Measurement:
 
     policy: str
     """A stage, or a base."""
-    run: StageRun = field(repr=False)
+    run: MeasuredStage = field(repr=False)
     """That made it."""
     evaluation: Evaluation = field(repr=False)
     metrics: dict[str, str]
@@ -105,7 +105,7 @@ def sample_reward(sample: Sample, metric: str) -> float | None:
     return sample.reward if metric == REWARD else sample.gold.get(metric.removeprefix(GOLD))
 
 
-def measurements(pipeline: PipelineRuns) -> tuple[list[Scale], list[Measurement]]:
+def measurements(pipeline: MeasuredPipeline) -> tuple[list[Scale], list[Measurement]]:
     """Return the rewards that policies were measured by, and each policy's evaluations.
 
     A policy's own last evaluation stands first, then those by which others began, then those that
@@ -134,7 +134,7 @@ def measurements(pipeline: PipelineRuns) -> tuple[list[Scale], list[Measurement]
     return [scale for scale in scales if scale.label in known], everything
 
 
-def _rewards(run: StageRun) -> Iterator[tuple[str, dict[str, Any]]]:
+def _rewards(run: MeasuredStage) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the rewards that a run measures, by the names of their metrics."""
     yield REWARD, run.config["reward"]
     for name, reward in run.config["eval"]["gold"].items():
@@ -147,7 +147,7 @@ def _identity(reward: dict[str, Any]) -> str:
     return json.dumps(knobs, sort_keys=True, default=str)
 
 
-def _labels(pipeline: PipelineRuns) -> dict[str, str]:
+def _labels(pipeline: MeasuredPipeline) -> dict[str, str]:
     """Return the name of each reward, by its identity; no two share one."""
     labels: dict[str, str] = {}
     for run in pipeline.runs:
@@ -156,13 +156,19 @@ def _labels(pipeline: PipelineRuns) -> dict[str, str]:
             if identity in labels:
                 continue
             makers = [other.name for other in pipeline.reward_models if _uses(reward, other)]
-            name = f"{' and '.join(makers)}'s score" if makers else str(reward["name"])
+            name = _learned(makers, pipeline) if makers else str(reward["name"])
             count = sum(label == name or label.startswith(f"{name} #") for label in labels.values())
             labels[identity] = f"{name} #{count + 1}" if count else name
     return labels
 
 
-def _scale(pipeline: PipelineRuns, identity: str, label: str) -> Scale:
+def _learned(makers: Sequence[str], pipeline: MeasuredPipeline) -> str:
+    """Return the name of a reward that stages trained; which of several they are is said."""
+    lone = len(pipeline.reward_models) == 1
+    return "learned reward" if lone else f"learned reward ({', '.join(makers)})"
+
+
+def _scale(pipeline: MeasuredPipeline, identity: str, label: str) -> Scale:
     trained_on = [
         run.name
         for run in pipeline.policies
@@ -173,12 +179,12 @@ def _scale(pipeline: PipelineRuns, identity: str, label: str) -> Scale:
     return Scale(label, learned, trained_on)
 
 
-def _uses(reward: Any, run: StageRun) -> bool:
+def _uses(reward: Any, run: MeasuredStage) -> bool:
     return uses_stage(reward, run.record)
 
 
 def standings(
-    pipeline: PipelineRuns, scales: Sequence[Scale], found: Sequence[Measurement]
+    pipeline: MeasuredPipeline, scales: Sequence[Scale], found: Sequence[Measurement]
 ) -> list[Standings]:
     """Return how policies stand on each scale, the one that matters most first.
 
@@ -189,7 +195,9 @@ def standings(
     return sorted(known, key=lambda table: (-len(table.rows), table.scale.learned))
 
 
-def _rows(pipeline: PipelineRuns, label: str, found: Sequence[Measurement]) -> Iterator[Standing]:
+def _rows(
+    pipeline: MeasuredPipeline, label: str, found: Sequence[Measurement]
+) -> Iterator[Standing]:
     bases = dict.fromkeys(pipeline.base(run) for run in pipeline.policies)
     parents = {run.name: (pipeline.parent(run), pipeline.base(run)) for run in pipeline.policies}
     for policy in [*bases, *parents]:
