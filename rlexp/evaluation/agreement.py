@@ -3,8 +3,8 @@
 What a reward model is worth to a policy is not how it orders the pairs that it was trained on, but
 the policy's own answers, which move away from those as it is optimised (Gao et al. 2022,
 arXiv:2210.10760). Counted are pairs of completions to one prompt of which the second reward, the
-gold one, prefers one. As answers become more alike pairs are closer, and agreement falls a little
-for that alone: the spread of the gold reward within prompts tells.
+gold one, prefers one. As answers become more alike pairs are closer, and agreement falls for
+that alone: the spread of the gold reward within prompts tells.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def agreement_change(
     before: tuple[Rewards, Rewards], after: tuple[Rewards, Rewards], resamples: int, seed: int
 ) -> Change | None:
     """Return the change of the rate between two evaluations of the same prompts, in one order."""
-    ratios = (agreeing_pairs(*side) for side in (before, after))
-    return change("agreement", *ratios, resamples, seed)
+    first, second = agreeing_pairs(*before), agreeing_pairs(*after)
+    return change("agreement", first, second, resamples, seed)
 
 
 def agreeing_pairs(reward: Rewards, gold: Rewards) -> Ratio:
@@ -121,5 +121,5 @@ def _spearman(
         scale = np.sqrt((n * xx - x * x) * (n * yy - y * y))
         return np.divide(n * xy - x * y, scale, out=np.zeros_like(scale), where=scale > 0)
 
-    ends = bootstrap_sums(columns, correlation, resamples, seed)
-    return float((x * y).mean()), *(ends or (None, None))
+    low, high = bootstrap_sums(columns, correlation, resamples, seed) or (None, None)
+    return float((x * y).mean()), low, high

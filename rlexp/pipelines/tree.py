@@ -30,7 +30,7 @@ STATES = {
 }
 """What is said of a stage that this pipeline did not run to its end."""
 
-WIDTH, HEIGHT, GAP_X, GAP_Y, EDGE = 156, 48, 74, 16, 8
+WIDTH, HEIGHT, GAP_X, GAP_Y, EDGE = 168, 52, 76, 16, 8
 MAX_CHARACTERS = 21
 """Of a name in its box."""
 
@@ -54,6 +54,7 @@ def render_tree(
         base: the model that the first stages begin with.
         remarks: a few words at the end of a stage's line, by its name.
 
+    >>> from pathlib import Path
     >>> def stage(name, **parents):
     ...     return RecordedStage(name, "", Path(), "", name, "finished", parents, None, 4.0)
     >>> print(render_tree([stage("sft"), stage("ppo", **{"model.path": ("sft",)})], "tiny"))
@@ -189,8 +190,9 @@ def _arrow(start: _Box, end: _Box, key: str) -> str:
         return curve
     word = escape(use_name(key)[:MAX_CHARACTERS])
     return curve + (
-        f'<text x="{(x + to_x) / 2:g}" y="{(y + to_y) / 2 - 4:g}" text-anchor="middle" '
-        f'font-size="10.5" fill="var(--muted, #63666d)">{word}</text>'
+        f'<text x="{(x + to_x) / 2:g}" y="{(y + to_y) / 2 + 4:g}" text-anchor="middle" '
+        'font-size="10.5" fill="var(--muted, #63666d)" stroke="var(--panel, #ffffff)" '
+        f'stroke-width="4" paint-order="stroke">{word}</text>'
     )
 
 

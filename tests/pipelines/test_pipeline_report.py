@@ -79,7 +79,7 @@ def test_over_optimisation_is_seen_and_since_when(report: PipelineReport) -> Non
     assert [point.root_kl for point in curve.points] == sorted(
         point.root_kl or 0 for point in curve.points
     )
-    warning = next(text for text in report.warnings if "OVER-OPTIMISED ppo" in text)
+    warning = next(text for text in report.alarms if "OVER-OPTIMISED ppo" in text)
     assert "since step 20" in warning and "stage.ppo.train.max_steps=20" in warning
     assert "eval/gold_sentiment" in warning
     (agreement,) = report.agreements
@@ -222,7 +222,7 @@ def test_a_gold_reward_that_rises_to_the_end(tmp_path: Path) -> None:
     pipeline.stage("grpo", steady, *words, reward__path="rm")
     report = build_pipeline_report(pipeline.folder)
     (curve,) = report.curves
-    assert not curve.over_optimised and not [text for text in report.warnings if "OVER-" in text]
+    assert not curve.over_optimised and not report.alarms
     assert any("no over-optimisation is seen" in text for text in report.findings)
 
 

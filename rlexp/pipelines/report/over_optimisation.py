@@ -23,6 +23,9 @@ from rlexp.pipelines.report.runs import MeasuredPipeline, MeasuredStage
 from rlexp.pipelines.report.scales import REWARD, Measurement, sample_reward
 
 NATS = "kl_sequence"
+MATTERS = 0.1
+"""Share of what the gold reward had gained; with many prompts a loss far smaller is beyond chance.
+"""
 
 
 @dataclass(frozen=True)
@@ -79,10 +82,23 @@ class RewardCurve:
     """The same of the gold one."""
 
     @property
-    def over_optimised(self) -> bool:
-        """Whether the reward rose while the gold one fell, both beyond chance."""
+    def parted(self) -> bool:
+        """Whether, since the peak, the reward rose while the gold one fell, both beyond chance."""
         sides = self.since_peak, self.gold_since_peak
         return [side.direction if side else "" for side in sides] == ["rose", "fell"]
+
+    @property
+    def lost_share(self) -> float:
+        """The gold reward's fall since its peak, over what it had gained up to there."""
+        peak = next(point.gold.value for point in self.points if point.step == self.peak)
+        gained = peak - self.points[0].gold.value
+        fall = self.gold_since_peak.difference if self.gold_since_peak else None
+        return math.inf if gained <= 0 else max(-(fall or 0.0), 0.0) / gained
+
+    @property
+    def over_optimised(self) -> bool:
+        """Whether they parted, and the gold reward lost so much that it matters."""
+        return self.parted and self.lost_share >= MATTERS
 
 
 def reward_curves(
@@ -106,8 +122,8 @@ def _curve(run: MeasuredStage, pair: GoldAgreement, gold: str) -> Iterator[Rewar
     peak = max(evaluations, key=lambda step: _half_mean(evaluations[step], gold))
 
     def changed(metric: str, start: Evaluation, part: int | None = None) -> Change | None:
-        sides = (_half(side.ratios[metric], part) for side in (start, last))
-        return change(metric, *sides, run.resamples, run.seed)
+        before, after = (_half(side.ratios[metric], part) for side in (start, last))
+        return change(metric, before, after, run.resamples, run.seed)
 
     ended = peak == max(evaluations)
     yield RewardCurve(

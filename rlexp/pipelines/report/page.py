@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.pipelines.report import wording
+from rlexp.pipelines.report.over_optimisation import RewardCurve
 from rlexp.pipelines.report.plots import agreement_plot, curve_plots, reliability_plot
 from rlexp.pipelines.report.report import PipelineReport
 from rlexp.pipelines.report.scales import Standings
 from rlexp.pipelines.tree import draw_tree
 from rlexp.rendering import html
-from rlexp.rendering.numbers import NOTHING, duration, memory, number, share
+from rlexp.rendering.numbers import NOTHING, duration, memory, number
+from rlexp.rendering.svg import Plot
 
 COLOURS = 8
 """Of policies, as `run_colours.css` has them."""
@@ -25,6 +27,7 @@ def write_pipeline_page(report: PipelineReport, path: Path) -> None:
         "pipeline.html",
         report=report,
         colour_of={name: place % COLOURS for place, name in enumerate(report.policies)},
+        warnings=[*report.alarms, *map(wording.first_sentence, report.warnings)],
         short_policy=wording.short_policy,
         tree=draw_tree(report.stages, report.base, report.remarks),
         standings=[(table.scale, _standings(table)) for table in report.standings],
@@ -35,13 +38,17 @@ def write_pipeline_page(report: PipelineReport, path: Path) -> None:
         ],
         reliability=[reliability_plot(one.stage, one.calibration) for one in report.reward_models],
         agreements=_agreements(report),
-        curves=[
-            (curve, wording.curve_sentence(curve), curve_plots(curve)) for curve in report.curves
-        ],
-        agreement_plots=[plot for one in report.agreements if (plot := agreement_plot(one))],
+        curves=[(wording.curve_sentence(curve), _plots(curve, report)) for curve in report.curves],
         number=number,
-        share=share,
     )
+
+
+def _plots(curve: RewardCurve, report: PipelineReport) -> list[Plot]:
+    """Return a curve's plots, and how far both rewards agreed on the way."""
+    names = curve.policy, curve.gold
+    pairs = [one for one in report.agreements if (one.policy, one.gold) == names]
+    agreed = (agreement_plot(one) for one in pairs)
+    return [*curve_plots(curve), *(plot for plot in agreed if plot)]
 
 
 def _standings(table: Standings) -> list[dict[str, Any]]:
@@ -72,7 +79,6 @@ def _distances(report: PipelineReport) -> list[tuple[str, list[str]]]:
             [
                 f"{number(row.kl)} from {wording.short_policy(row.reference)}",
                 number(row.kl_base),
-                number(row.kl_answer_base),
                 number(row.perplexity),
                 wording.change_cell(row.forgotten),
                 wording.change_cell(row.forgotten_base),
@@ -107,16 +113,15 @@ def _agreements(report: PipelineReport) -> list[tuple[str, list[str]]]:
     rows = []
     for one in report.agreements:
         sides = one.before, one.after
-        spreads = [number(side.spread) if side else NOTHING for side in sides]
         rows.append(
             (
                 one.policy,
                 [
-                    f"{one.reward} and {one.gold}",
+                    one.gold,
                     *map(wording.agreement_cell, sides),
                     wording.change_cell(one.change),
-                    *(number(side.spearman) if side else NOTHING for side in sides),
-                    " → ".join(spreads),
+                    " → ".join(number(side.spearman if side else None) for side in sides),
+                    " → ".join(number(side.spread if side else None) for side in sides),
                 ],
             )
         )

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 GOLD, OWN = "#010305", "#010306"
 COLOURS = {GOLD: "--gold", OWN: "--after"}
 STEP = "step"
-BAND = {"alpha": 0.2, "linewidth": 0}
+BAND = 0.2
+"""How opaque an interval is."""
 LINE = {"linewidth": 1.6, "markersize": 3.5, "marker": "o"}
 
 
@@ -44,7 +45,9 @@ def curve_plots(curve: RewardCurve) -> list[Plot]:
     if len(known) > 1:
         # where the policy is pulled back along its way the line goes back as well: by step
         axis = "√KL, nats an answer"
-        plots.append(_curve(f"{title}, by √KL", curve, known, lambda point: point.root_kl, axis))
+        plots.append(
+            _curve(f"{title}, by √KL", curve, known, lambda point: point.root_kl or 0.0, axis)
+        )
     return plots
 
 
@@ -52,7 +55,7 @@ def _curve(
     title: str,
     curve: RewardCurve,
     points: Sequence[CurvePoint],
-    place: Callable[[CurvePoint], float | None],
+    place: Callable[[CurvePoint], float],
     axis: str,
 ) -> Plot:
     """Plot both rewards as standard deviations of the policy's before the training above its mean.
@@ -77,7 +80,7 @@ def _curve(
 
 def _line(
     axes: Axes,
-    at: Sequence[float | None],
+    at: Sequence[float],
     means: Sequence[MeanReward],
     zero: float,
     spread: float,
@@ -92,8 +95,13 @@ def _line(
         for x, mean in zip(at, means, strict=True)
         if mean.low is not None and mean.high is not None
     ]
-    if band:
-        axes.fill_between(*zip(*band, strict=True), color=colour, **BAND)
+    if not band:
+        return
+    if list(at) == sorted(at):
+        where, low, high = zip(*band, strict=True)
+        axes.fill_between(where, low, high, color=colour, alpha=BAND, linewidth=0)
+    else:  # a way that goes back on itself has no area beside it
+        axes.vlines(*zip(*band, strict=True), color=colour, linewidth=1, alpha=0.6)
 
 
 def agreement_plot(one: GoldAgreement) -> Plot | None:
@@ -110,7 +118,8 @@ def agreement_plot(one: GoldAgreement) -> Plot | None:
         axes.plot(steps, [rate.rate for _, rate in points], color=OWN, **LINE)
         band = [(s, r.low, r.high) for s, r in points if r.low is not None and r.high is not None]
         if band:
-            axes.fill_between(*zip(*band, strict=True), color=OWN, **BAND)
+            where, low, high = zip(*band, strict=True)
+            axes.fill_between(where, low, high, color=OWN, alpha=BAND, linewidth=0)
         axes.set(xlabel="step", ylabel="pairs ordered alike")
         axes.xaxis.set_major_locator(MaxNLocator(TICKS, integer=True))
 

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rlexp.cards.labels import card_headline
 from rlexp.pipelines.recorded import RecordedStage
 from rlexp.pipelines.report import wording
 from rlexp.pipelines.report.answers import AnsweredPrompt, missing_answers, side_by_side
@@ -26,9 +25,9 @@ from rlexp.pipelines.report.reward_models import (
     reward_models,
 )
 from rlexp.pipelines.report.rivals import Rivalry, branch_ends, rivalries
-from rlexp.pipelines.report.runs import MeasuredPipeline
+from rlexp.pipelines.report.runs import EVALUATED, MeasuredPipeline
 from rlexp.pipelines.report.scales import Standings, measurements, standings
-from rlexp.rendering.numbers import short
+from rlexp.rendering.numbers import number, short
 from rlexp.runtime.files import write_atomically
 
 
@@ -46,8 +45,10 @@ class PipelineReport:
     """The result in a line."""
     findings: list[str]
     """A sentence each: what every stage bought, and how branches compare."""
+    alarms: list[str]
+    """Where a policy was over-optimised."""
     warnings: list[str]
-    """What to distrust: over-optimisation, and what the stages' cards warn of."""
+    """What the stages' cards warn of."""
     notes: list[str]
     """What is not there, and why."""
     base: str
@@ -104,7 +105,6 @@ def build_pipeline_report(folder: Path) -> PipelineReport:
     policies = [*bases, *(run.name for run in pipeline.policies)]
     prompts = side_by_side(policies, found, main.scale.label if main else None)
     record = pipeline.record
-    evaluations = {run.name for run in pipeline.runs if run.is_evaluation}
     return PipelineReport(
         name=record.name,
         status=record.status,
@@ -119,14 +119,12 @@ def build_pipeline_report(folder: Path) -> PipelineReport:
             *map(wording.agreement_sentence, agreements),
             *(wording.curve_sentence(curve) for curve in curves if not curve.over_optimised),
         ],
-        warnings=[
-            *(wording.curve_sentence(curve) for curve in curves if curve.over_optimised),
-            *(f"{run.name}: {text}" for run in pipeline.runs for text in run.card.guards),
-        ],
+        alarms=[wording.curve_sentence(curve) for curve in curves if curve.over_optimised],
+        warnings=[f"{run.name}: {text}" for run in pipeline.runs for text in run.card.guards],
         notes=[*pipeline.notes, *_unmeasured(pipeline), *missing_answers(policies, prompts)],
         base=next(iter(bases), "base"),
         policies=policies,
-        stages=[stage for stage in record.stages if stage.name not in evaluations],
+        stages=[stage for stage in record.stages if EVALUATED not in stage.parents],
         remarks=_remarks(pipeline, main),
         standings=tables,
         rivalries=rivals,
@@ -164,13 +162,10 @@ def _remarks(pipeline: MeasuredPipeline, main: Standings | None) -> dict[str, st
     """Return what came of each stage in a few words."""
     values = {row.policy: row.value for row in main.rows} if main else {}
     label = main.scale.label if main else ""
-    return {
-        run.name: f"{label} {short(values[run.name])}"
-        if run.name in values
-        else card_headline(run.card)
-        for run in pipeline.runs
-        if not run.is_policy or run.name in values
-    }
+    remarks = {name: f"{label} {short(value)}" for name, value in values.items()}
+    for run in pipeline.reward_models:
+        remarks[run.name] = f"accuracy {number(run.card.after.get('accuracy'))}"
+    return remarks
 
 
 def _unmeasured(pipeline: MeasuredPipeline) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from rlexp.pipelines.report.costs import distances
 from rlexp.pipelines.report.runs import MeasuredPipeline
 from rlexp.pipelines.report.scales import Gain, Measurement, Standings, compared
 
@@ -23,6 +24,9 @@ class Rivalry:
     steps: int
     """Optimizer steps since the base."""
     other_steps: int
+    kl: float | None
+    """Nats a token, from the base."""
+    other_kl: float | None
 
 
 def branch_ends(pipeline: MeasuredPipeline) -> list[str]:
@@ -47,8 +51,9 @@ def rivalries(
         best = max(ends, key=lambda name: values[name])
         pairs = [(name, best) for name in ends if name != best]
     steps = {run.name: pipeline.steps(run) for run in pipeline.policies}
+    kl = {row.policy: row.kl_base for row in distances(pipeline)}
     return [
-        Rivalry(second, gain, steps[second], steps[first])
+        Rivalry(second, gain, steps[second], steps[first], kl[second], kl[first])
         for first, second in pairs
         if (gain := compared(found, first, second, main.scale.label))
     ]

@@ -243,9 +243,9 @@ def shared_prompts_of(one: Measurement, other: Measurement) -> list[Key]:
 
 def _gain(before: Measurement, after: Measurement, label: str) -> Gain | None:
     prompts = shared_prompts_of(before, after)
-    sides = [one.ratio(label, prompts) for one in (before, after)]
+    first, second = (one.ratio(label, prompts) for one in (before, after))
     resamples, seed = after.run.resamples, after.run.seed
-    changed = change(REWARD, *sides, resamples, seed)
+    changed = change(REWARD, first, second, resamples, seed)
     wins = win_rate_by_reward(
         before.rewards(label, prompts), after.rewards(label, prompts), resamples, seed
     )

@@ -26,20 +26,30 @@ def print_pipeline_report(report: PipelineReport, console: Console) -> None:
     console.print(Rule(Text(f"{report.name}: {report.headline}", style="bold")))
     tree = render_tree(report.stages, report.base, report.remarks)
     console.print(Text(tree, overflow="fold"))
-    for marked, mark, style in ((report.warnings, "!", "bold red"), (report.findings, "·", "")):
-        if marked:
+    warnings = map(wording.first_sentence, report.warnings)
+    for sentences, mark, style in (
+        ([*report.alarms, *warnings], "!", "bold red"),
+        (report.findings, "·", ""),
+    ):
+        if sentences:
             console.print()
-        for sentence in marked:
+        for sentence in sentences:
             console.print(_marked(mark, sentence, style))
     for table in report.standings:
         _section(console, f"What each stage bought, by {table.scale.label}", _standings(table))
-    _section(console, "How far each went, and what it forgot", _distances(report))
+    _section(
+        console, "How far each went (KL, nats a token), and what it forgot", _distances(report)
+    )
     _section(console, "What each stage cost", _costs(report))
     for curve in report.curves:
         if len(curve.points) > 2:
             title = f"{curve.reward} and {curve.gold} along the training of {curve.policy}"
             _section(console, title, _curve(curve, report))
     main = report.standings[0].scale.label if report.standings else ""
+    if report.prompts:
+        console.print()
+        title = f"The same prompts, answered by each{f', with {main}' if main else ''}"
+        console.print(Text(title, style="bold"))
     for prompt in report.prompts[:PROMPTS]:
         _print_prompt(prompt, main, console)
     if report.notes:
@@ -71,15 +81,12 @@ def _standings(standings: Standings) -> Table:
             (wording.difference(gain.change), share(gain.wins.rate)) if gain else ("", "")
             for gain in gains
         ]
-        mean = wording.value_and_ends(row.value, row.low, row.high)
-        table.add_row(Text(row.policy), mean, *cells[0], *cells[1])
+        table.add_row(Text(row.policy), number(row.value), *cells[0], *cells[1])
     return table
 
 
 def _distances(report: PipelineReport) -> Table:
-    table = _table(
-        "", "KL to reference", "KL to base", "perplexity", "its change", "since the base"
-    )
+    table = _table("", "from reference", "from base", "perplexity", "its change", "since the base")
     for row in report.distances:
         table.add_row(
             Text(row.policy),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 from rlexp.cards.labels import format_signed
@@ -13,8 +14,11 @@ from rlexp.pipelines.report.rivals import Rivalry
 from rlexp.pipelines.report.scales import Gain, Standing, Standings
 from rlexp.rendering.numbers import NOTHING, interval, number, share, short
 
+_SENTENCE_END = re.compile(r"(?<=\.) (?=[A-Z])")
 MOST_IN_HEADLINE = 4
 """Policies of a branch that a headline names."""
+ALIKE = 0.5
+"""Share of the gold reward's spread below which answers are called alike."""
 
 
 def headline(stem: Sequence[str], main: Standings | None, stages: int) -> str:
@@ -44,6 +48,15 @@ def short_policy(name: str) -> str:
     return name.partition(" ")[0]
 
 
+def first_sentence(text: str) -> str:
+    """Return what was seen, without the advice that follows: a stage's card has that.
+
+    >>> first_sentence("Shrank 3.4 → 2.1 tokens. Raise algo.beta.")
+    'Shrank 3.4 → 2.1 tokens.'
+    """
+    return _SENTENCE_END.split(text, maxsplit=1)[0]
+
+
 def change_cell(change: Change | None) -> str:
     """Return a change with its interval, and what that says; a dash where there is none."""
     return NOTHING if change is None else f"{difference(change)} {change.direction}"
@@ -60,9 +73,9 @@ def share_cell(value: float | None, low: float | None, high: float | None) -> st
     return NOTHING if value is None else f"{share(value)} {_ends(low, high, share)}".strip()
 
 
-def wins_cell(gain: Gain | None) -> str:
+def wins_cell(gain: Gain) -> str:
     """Return how often answers win, with the interval."""
-    return share_cell(gain.wins.rate, gain.wins.low, gain.wins.high) if gain else NOTHING
+    return share_cell(gain.wins.rate, gain.wins.low, gain.wins.high)
 
 
 def value_and_ends(value: float | None, low: float | None, high: float | None) -> str:
@@ -99,14 +112,17 @@ def stage_sentence(row: Standing, label: str) -> str | None:
 def rival_sentence(rivalry: Rivalry, label: str) -> str:
     """Return whether a branch beats another one."""
     gain = rivalry.gain
-    steps = f"{rivalry.steps} optimizer steps against {rivalry.other_steps}"
+    spent = f"{rivalry.steps} optimizer steps against {rivalry.other_steps}"
+    if rivalry.kl is not None and rivalry.other_kl is not None:
+        kl = f"{number(rivalry.kl)} against {number(rivalry.other_kl)} nats a token"
+        spent += f", and {kl} from the base"
     verdict, more = {
         "rose": ("beats", ""),
         "fell": ("does not beat", ", it is worse"),
         "unclear": ("does not beat", ", nor the other way"),
     }[gain.change.direction]
     what = f"{rivalry.policy} {verdict} {gain.other} by {label}{more}"
-    return f"{what}: {difference(gain.change)} on {gain.prompts} shared prompts; {steps}."
+    return f"{what}: {difference(gain.change)} on {gain.prompts} shared prompts; {spent}."
 
 
 def reward_model_sentences(model: RewardModelQuality) -> Iterator[str]:
@@ -120,16 +136,16 @@ def reward_model_sentences(model: RewardModelQuality) -> Iterator[str]:
     sure = model.accuracy + known.overconfidence
     error = share_cell(known.error, known.low, known.high)
     yield (
-        f"It is sure of its order by {share(sure)} on average, {_confidence_word(model)}; "
-        f"calibration error {error}, of which chance makes {share(known.error_by_chance)}."
+        f"{model.stage} is {share(sure)} sure of its order on average, {_confidence_word(model)}; "
+        f"calibration error {error}, where chance alone makes {share(known.error_by_chance)}."
     )
 
 
 def _confidence_word(model: RewardModelQuality) -> str:
     low, high = model.calibration.overconfidence_low, model.calibration.overconfidence_high
     if low is None or high is None or low <= 0 <= high:
-        return "as sure as it may be"
-    return "more than it may be" if low > 0 else "less than it may be"
+        return "as it may be"
+    return "more than it may be" if low > 0 else "less than it could be"
 
 
 def agreement_sentence(one: GoldAgreement) -> str:
@@ -144,7 +160,14 @@ def agreement_sentence(one: GoldAgreement) -> str:
         "unclear": "no clear change",
     }
     direction = one.change.direction if one.change else "unclear"
-    return f"{what} {ways}: {verdict[direction]}."
+    alike = ""
+    if one.after.spread < ALIKE * one.before.spread:
+        spread = f"{number(one.before.spread)} → {number(one.after.spread)}"
+        alike = (
+            f" Its answers have become alike in {one.gold} (spread in a prompt {spread}), which "
+        )
+        alike += "by itself makes them harder to order."
+    return f"{what} {ways}: {verdict[direction]}.{alike}"
 
 
 def curve_sentence(curve: RewardCurve) -> str:
@@ -165,6 +188,11 @@ def curve_sentence(curve: RewardCurve) -> str:
             f"OVER-OPTIMISED {curve.policy}: {ways}, by step {last}. Stop there "
             f"({stage}.train.max_steps={max(curve.peak, 1)}), keep the best by "
             f"{stage}.train.best_metric=eval/{curve.gold_metric}, or raise {stage}.algo.beta."
+        )
+    if curve.parted:
+        lost = f"that is {share(curve.lost_share)} of what {gold} had gained"
+        return (
+            f"{curve.policy}: {ways}, by step {last}: {lost}, the beginning of over-optimisation."
         )
     return f"{curve.policy}: {ways}, by step {last}: no over-optimisation is seen beyond chance."
 
