@@ -39,8 +39,8 @@ def _run(argv: list[str]) -> None:
 
     from rlexp.pipelines.execution import Orders, check_parents, descendants, results_of
     from rlexp.pipelines.overview import look_ahead, print_overview
-    from rlexp.pipelines.plan import plan_pipeline
-    from rlexp.pipelines.shown_config import shown_config
+    from rlexp.pipelines.planning.plan import plan_pipeline
+    from rlexp.pipelines.planning.shown_config import shown_config
     from rlexp.pipelines.stage_key import stage_keys
 
     place = Path(options.config_dir).resolve() if options.config_dir else None

@@ -22,7 +22,7 @@ def bootstrap_ratio(
     sums: Sequence[float], counts: Sequence[float], resamples: int, seed: int
 ) -> tuple[float, float] | None:
     """Return the 95 % interval of sums over counts, a prompt each; None for fewer than two."""
-    return _bootstrap([sums, counts], lambda total, count: total / count, resamples, seed)
+    return bootstrap_sums([sums, counts], lambda total, count: total / count, resamples, seed)
 
 
 def bootstrap_change(
@@ -42,7 +42,7 @@ def bootstrap_change(
     def change(old: NDArray, old_count: NDArray, new: NDArray, new_count: NDArray) -> NDArray:
         return transform(new / new_count) - transform(old / old_count)
 
-    return _bootstrap([*before, *after], change, resamples, seed)
+    return bootstrap_sums([*before, *after], change, resamples, seed)
 
 
 def bootstrap_items(
@@ -70,10 +70,13 @@ def bootstrap_items(
     return _percentiles((np.arange(items),), of_draws, resamples, seed, batch)
 
 
-def _bootstrap(
+def bootstrap_sums(
     columns: Sequence[Sequence[float]], statistic: Callable[..., NDArray], resamples: int, seed: int
 ) -> tuple[float, float] | None:
-    """Return the interval of a statistic of the columns' sums; rows are drawn together."""
+    """Return the 95 % interval of a statistic of the columns' sums; None for fewer than two rows.
+
+    Rows are drawn together. The statistic gets an array a column, of each resample's sum.
+    """
     if len(columns[0]) < 2:
         return None
     import numpy as np

@@ -20,9 +20,9 @@ from rlexp.config.run_words import RunWords
 from rlexp.config.stored import Config, write_config
 from rlexp.launch.launcher import launch
 from rlexp.launch.resume_plan import plan_resume
-from rlexp.pipelines.against_base import MODEL as EXAMINED
-from rlexp.pipelines.planned import BASED_ON, PipelinePlan, PlannedStage, with_gold
-from rlexp.pipelines.references import replaced
+from rlexp.pipelines.planning.against_base import MODEL as EXAMINED
+from rlexp.pipelines.planning.planned import BASED_ON, PipelinePlan, PlannedStage, with_gold
+from rlexp.pipelines.planning.references import replaced
 from rlexp.pipelines.stage_key import StageKey, pipeline_key
 from rlexp.pipelines.stage_runs import (
     KEY_TAG,

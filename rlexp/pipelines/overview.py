@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rlexp.pipelines.planned import PipelinePlan, PlannedStage
+from rlexp.pipelines.planning.planned import PipelinePlan, PlannedStage
 from rlexp.pipelines.stage_key import StageKey
 from rlexp.pipelines.stage_runs import Earlier, StageRun, earlier_run, finished_run
 from rlexp.spec.keys import value_at

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.pipelines.execution import PipelineRun, StageResult
-from rlexp.pipelines.planned import PipelinePlan
+from rlexp.pipelines.planning.planned import PipelinePlan
 from rlexp.runtime.files import write_atomically
 from rlexp.runtime.lock import Held, lock
 from rlexp.runtime.run_folder import PIPELINE, SPOOL

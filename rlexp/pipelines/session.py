@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rlexp.pipelines.execution import Orders, PipelineRun, StageResult
-from rlexp.pipelines.planned import PipelinePlan
+from rlexp.pipelines.planning.planned import PipelinePlan
 from rlexp.pipelines.record import PipelineRecord, pipeline_folder
 from rlexp.pipelines.stage_key import StageKey, pipeline_key
 from rlexp.rendering.progress import Terminal

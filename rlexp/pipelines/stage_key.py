@@ -19,7 +19,7 @@ from importlib import metadata
 from typing import Any
 
 from rlexp.data.load import load_data
-from rlexp.pipelines.planned import PipelinePlan, PlannedStage
+from rlexp.pipelines.planning.planned import PipelinePlan, PlannedStage
 from rlexp.spec.errors import UserError
 from rlexp.spec.keys import key_values
 from rlexp.spec.rows import rows_read

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlexp.pipelines.planned import PlannedStage
+from rlexp.pipelines.planning.planned import PlannedStage
 from rlexp.pipelines.stage_key import Ingredients, StageKey, differing_ingredients
 from rlexp.runtime.files import write_atomically
 from rlexp.runtime.run_folder import CARD, CONFIG, MODEL, SPOOL

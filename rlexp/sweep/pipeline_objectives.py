@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rlexp.pipelines.plan import plan_pipeline
-from rlexp.pipelines.planned import PipelinePlan, PlannedStage
-from rlexp.pipelines.typed_words import STAGE, key_of
+from rlexp.pipelines.planning.plan import plan_pipeline
+from rlexp.pipelines.planning.planned import PipelinePlan, PlannedStage
+from rlexp.pipelines.planning.typed_words import STAGE, key_of
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.run import RunSpec
 from rlexp.spec.sweep import SweepSpec

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlexp.pipelines.execution import Orders
-from rlexp.pipelines.plan import plan_pipeline
+from rlexp.pipelines.planning.plan import plan_pipeline
+from rlexp.pipelines.planning.typed_words import key_of
 from rlexp.pipelines.session import run_plan
 from rlexp.pipelines.stage_key import stage_keys
 from rlexp.pipelines.stage_runs import folder_of
-from rlexp.pipelines.typed_words import key_of
 from rlexp.runtime.run_folder import CARD, PIPELINE
 from rlexp.spec.errors import Pruned
 from rlexp.spec.sweep import SweepSpec

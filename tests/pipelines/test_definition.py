@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rlexp.pipelines.definition import PipelineDefinition, pipeline_file, read_pipeline
+from rlexp.pipelines.planning.definition import PipelineDefinition, pipeline_file, read_pipeline
 from rlexp.spec.errors import UserError
 
 LOOP = """

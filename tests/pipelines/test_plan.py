@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rlexp.pipelines.plan import plan_pipeline
-from rlexp.pipelines.planned import PipelinePlan
+from rlexp.pipelines.planning.plan import plan_pipeline
+from rlexp.pipelines.planning.planned import PipelinePlan
 from rlexp.pipelines.stage_key import StageKey, differing_ingredients, stage_keys
 from rlexp.spec.errors import UserError
 

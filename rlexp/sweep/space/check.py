@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 
 from rlexp.config.hydra import group_choices
 from rlexp.evaluation.metrics import applying
-from rlexp.pipelines.definition import GROUP
+from rlexp.pipelines.planning.definition import GROUP
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.keys import key_paths
 from rlexp.spec.run import RunSpec

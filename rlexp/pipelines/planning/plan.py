@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.config.run_words import RunWords
-from rlexp.pipelines.against_base import evaluation_of
-from rlexp.pipelines.definition import (
+from rlexp.pipelines.planning.against_base import evaluation_of
+from rlexp.pipelines.planning.definition import (
     PipelineDefinition,
     StageDefinition,
     pipeline_file,
     read_pipeline,
 )
-from rlexp.pipelines.made import kind_problems, makes
-from rlexp.pipelines.planned import BASED_ON, PipelinePlan, PlannedStage, with_gold
-from rlexp.pipelines.references import RANKING, references, replaced
-from rlexp.pipelines.typed_words import STAGE, TypedWords
+from rlexp.pipelines.planning.made import kind_problems, makes
+from rlexp.pipelines.planning.planned import BASED_ON, PipelinePlan, PlannedStage, with_gold
+from rlexp.pipelines.planning.references import RANKING, references, replaced
+from rlexp.pipelines.planning.typed_words import STAGE, TypedWords
 from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.rows import rows_are_sampled

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.config.stored import Config
-from rlexp.pipelines.definition import StageChoice, StageDefinition
-from rlexp.pipelines.made import Made
+from rlexp.pipelines.planning.definition import StageChoice, StageDefinition
+from rlexp.pipelines.planning.made import Made
 from rlexp.spec.run import RunSpec
 
 BASED_ON = "model.path"

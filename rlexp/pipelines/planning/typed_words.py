@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from rlexp.pipelines.definition import GROUP, PipelineDefinition, StageDefinition
-from rlexp.pipelines.references import references
+from rlexp.pipelines.planning.definition import GROUP, PipelineDefinition, StageDefinition
+from rlexp.pipelines.planning.references import references
 from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
-from rlexp.pipelines.planned import PlannedStage
+from rlexp.pipelines.planning.planned import PlannedStage
 
 
 def shown_config(stages: Sequence[PlannedStage]) -> str:

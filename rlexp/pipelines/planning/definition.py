@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rlexp.pipelines.references import references, replaced
+from rlexp.pipelines.planning.references import references, replaced
 from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rlexp.pipelines.definition import StageDefinition
-from rlexp.pipelines.planned import PlannedStage
+from rlexp.pipelines.planning.definition import StageDefinition
+from rlexp.pipelines.planning.planned import PlannedStage
 from rlexp.spec.run import RunSpec
 
 SUFFIX = "@base"
