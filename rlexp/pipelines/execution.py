@@ -78,6 +78,8 @@ class Orders:
     """Tags of all stages' MLflow runs."""
     parent: str | None = None
     """MLflow run of the pipeline."""
+    reports: bool = True
+    """Whether a report is written and printed at the end."""
 
 
 class PipelineRun:

@@ -7,9 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from rich.console import Console
+
+from rlexp.pipelines.description import TREE_PICTURE, describe_pipeline
 from rlexp.pipelines.execution import Orders, PipelineRun, StageResult
 from rlexp.pipelines.planning.planned import PipelinePlan
 from rlexp.pipelines.record import PipelineRecord, pipeline_folder
+from rlexp.pipelines.report.terminal import print_pipeline_report
+from rlexp.pipelines.report.write import report_files, write_pipeline_report
 from rlexp.pipelines.stage_key import StageKey, pipeline_key
 from rlexp.rendering.progress import Terminal
 from rlexp.spec.errors import RunFailed, UserError
@@ -54,8 +59,19 @@ def run_plan(
         raise
     finally:
         record.write(run, status)
+        if status == "FINISHED" and orders.reports:
+            _report(record)
         record.end(status)
     return record.folder
+
+
+def _report(record: PipelineRecord) -> None:
+    """Write what came of the stages, print it, and show the family tree in MLflow."""
+    report = write_pipeline_report(record.folder)
+    print_pipeline_report(report, Console())
+    record.describe(describe_pipeline(record.folder))
+    for file in [TREE_PICTURE, *(file.name for file in report_files(record.folder))]:
+        record.artifact(file)
 
 
 def _line(run: PipelineRun, result: StageResult) -> str:

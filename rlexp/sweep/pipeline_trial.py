@@ -69,7 +69,7 @@ def run_pipeline_trial(
             reporters = {}
             if len(sweep.objectives) == 1:
                 reporters[measured_by(plan, trial.metric).name] = StageReporter(trial)
-            run_plan(plan, keys, Orders(reporters=reporters), folder)
+            run_plan(plan, keys, Orders(reporters=reporters, reports=False), folder)
             trial.note(run_id=json.loads((folder / PIPELINE).read_text())["run_id"])
             metrics = {}
             for objective in sweep.objectives:

@@ -193,7 +193,8 @@ def test_rounds_and_a_single_training_of_as_many_steps(tmp_path: Path) -> None:
     pipeline = FakePipeline(tmp_path, "iterative_dpo")
     base = answers(0.0)
     steps = "train.max_steps=10"
-    before, parent = base, {}
+    parent: dict[str, Any] = {}
+    before = base
     for turn in (1, 2, 3):
         after = answers(0.2 * turn, text=f"round {turn}")
         name = f"dpo_{turn}"

@@ -10,6 +10,7 @@ from rlexp.pipelines.planning.plan import plan_pipeline
 from rlexp.pipelines.planning.planned import PipelinePlan
 from rlexp.pipelines.stage_key import StageKey, differing_ingredients, stage_keys
 from rlexp.spec.errors import UserError
+from rlexp.spec.run import RunSpec
 
 CHAIN = """
 name: chain
@@ -37,6 +38,12 @@ def planned(file: Path, *words: str) -> PipelinePlan:
     return plan_pipeline([f"pipeline={file}", *words], file.parent / "scratch")
 
 
+def spec_of(plan: PipelinePlan, stage: str) -> RunSpec:
+    spec = plan.stage(stage).spec
+    assert spec is not None
+    return spec
+
+
 def refused(file: Path, *words: str) -> str:
     with pytest.raises(UserError) as error:
         planned(file, *words)
@@ -62,24 +69,24 @@ class TestWords:
         steps = {s.name: s.spec.train.max_steps for s in plan.stages if s.spec}
         assert steps == {"sft": 11, "reward": 9, "ppo": 9, "ppo@base": 9}
         assert {s.spec.seed for s in plan.stages if s.spec} == {3}
-        assert planned(chain).stage("ppo").spec.train.max_steps == 7
+        assert spec_of(planned(chain), "ppo").train.max_steps == 7
 
     def test_references_stay_whatever_is_typed_for_all(self, chain: Path) -> None:
         """A later stage that begins with the base again, or is paid by another reward."""
         plan = planned(chain, "model.path=builtin:tiny", "reward=length")
         assert plan.stage("ppo").parents == {"model.path": ("sft",), "reward.path": ("reward",)}
-        assert plan.stage("ppo").spec.reward.name == "model"
-        assert plan.stage("reward").spec.reward.name == "length"
+        assert spec_of(plan, "ppo").reward.name == "model"
+        assert spec_of(plan, "reward").reward.name == "length"
 
     def test_what_ranked_the_pairs_is_measured_as_gold(self, chain: Path) -> None:
-        assert list(planned(chain).stage("ppo").spec.eval.gold) == ["sentiment"]
+        assert list(spec_of(planned(chain), "ppo").eval.gold) == ["sentiment"]
         plan = planned(chain, "reward=length", "reward.target=5")
-        assert plan.stage("ppo").spec.eval.gold["length"]["target"] == 5
+        assert spec_of(plan, "ppo").eval.gold["length"]["target"] == 5
 
     def test_policies_are_evaluated_against_the_base(self, chain: Path) -> None:
         base = planned(chain).stage("ppo@base")
         assert base.parents == {"algo.model": ("ppo",)}
-        assert base.spec.algo.name == "evaluate"
+        assert spec_of(planned(chain), "ppo@base").algo.name == "evaluate"
         names = [stage.name for stage in planned(chain, "pipeline.against_base=none").stages]
         assert names == ["sft", "reward", "ppo"]
 

@@ -21,7 +21,7 @@ from rlexp.pipelines.planning.definition import (
     pipeline_file,
     read_pipeline,
 )
-from rlexp.pipelines.planning.made import kind_problems, makes
+from rlexp.pipelines.planning.made import Made, kind_problems, makes
 from rlexp.pipelines.planning.planned import BASED_ON, PipelinePlan, PlannedStage, with_gold
 from rlexp.pipelines.planning.references import RANKING, references, replaced
 from rlexp.pipelines.planning.typed_words import STAGE, TypedWords
@@ -145,7 +145,7 @@ class _Planner:
         planned = PlannedStage(
             stage, parents, makes(spec), base or spec.model.path, words, config, spec, gold
         )
-        kinds = {
+        kinds: dict[str, list[tuple[str, Made]]] = {
             key: [(name, self.planned[name].made) for name in names]
             for key, names in parents.items()
         }
@@ -184,7 +184,9 @@ class _Planner:
         """Return a file with the columns of a stage's samples."""
         assert parent.spec
         answers = [{"content": text, "score": score} for text, score in (("a", 1.0), ("b", 0.0))]
-        columns = dict.fromkeys(sorted(parent.spec.data.extra_columns() or ()), "1")
+        sources = parent.spec.data.sources_by_name().values()
+        extra = set().union(*(source.extra_columns() or () for source in sources))
+        columns = dict.fromkeys(sorted(extra), "1")
         rows = [{"prompt": f"{n}", "completions": answers, **columns} for n in (1, 2)]
         self.scratch.mkdir(parents=True, exist_ok=True)
         file = self.scratch / f"{parent.name}.jsonl"
