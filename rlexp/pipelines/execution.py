@@ -21,6 +21,7 @@ from rlexp.config.stored import Config, write_config
 from rlexp.launch.launcher import launch
 from rlexp.launch.resume_plan import plan_resume
 from rlexp.pipelines.planning.against_base import MODEL as EXAMINED
+from rlexp.pipelines.planning.against_base import evaluation_config
 from rlexp.pipelines.planning.planned import BASED_ON, PipelinePlan, PlannedStage, with_gold
 from rlexp.pipelines.planning.references import replaced
 from rlexp.pipelines.stage_key import StageKey, pipeline_key
@@ -35,8 +36,9 @@ from rlexp.pipelines.stage_runs import (
     write_ingredients,
 )
 from rlexp.runner.pruning import PRUNED, TrialReporter
+from rlexp.runtime.checkpoints import complete_checkpoints
 from rlexp.runtime.lock import lock
-from rlexp.runtime.run_folder import SPOOL
+from rlexp.runtime.run_folder import CHECKPOINTS, MODEL, SPOOL
 from rlexp.runtime.waiting import announced_wait
 from rlexp.spec.errors import Problem, Pruned, RunFailed, UserError
 from rlexp.spec.run import RunSpec
@@ -147,7 +149,7 @@ class PipelineRun:
         history = RunHistory.read(folder / SPOOL)
         if history is not None and reporter and (pruned := history.events.get(PRUNED)):
             raise Pruned(pruned[-1]["step"])
-        if history is not None and history.status != "FINISHED":
+        if history is not None and _goes_on(folder, history):
             resumption = plan_resume(folder, [])
             launch(resumption.spec, folder, None, resumption.checkpoint, reporter)
             return
@@ -162,31 +164,35 @@ class PipelineRun:
     def _real_config(self, stage: PlannedStage) -> tuple[Config, RunSpec]:
         """Return a stage's config with what its parents made in the place of stand-ins."""
         if stage.made == "evaluation":
-            assert stage.config
-            model = str(self._folder(stage.parents[EXAMINED][0]) / "model")
-            config = {**stage.config, "algo": {**stage.config["algo"], "model": model}}
+            owner = self.plan.stage(stage.parents[EXAMINED][0])
+            model = str(self._folder(owner.name) / MODEL)
+            config = evaluation_config(self._composed(owner), stage.begins_with, model)
         else:
-            words = [
-                replaced(word, lambda names: json.dumps(str(self._folder(names[0]))))
-                for word in stage.words.values()
-            ]
-            assert stage.config
-            if stage.config["model"]["shape"] is not None and BASED_ON in stage.parents:
-                words.append("model.shape=null")  # what it begins with is made by now
-            checked = RunWords(words, search_path=self.plan.search_path)
-            try:
-                checked.check()
-            except UserError as error:
-                problems = (p.under(f"stage.{stage.name}: {p.key}", p.key) for p in error.problems)
-                raise UserError(problems) from error
-            config = {key: v for key, v in checked.configs[-1].items() if key != "sweep"}
-            config = with_gold(config, stage.gold)
+            config = self._composed(stage)
         tracking = config["tracking"]
         tags = {**tracking["tags"], **self.orders.tags, **self._tags(stage)}
         config["tracking"] = {**tracking, "tags": tags}
         if "name" not in stage.words:
             config["name"] = f"{self.plan.name}-{stage.name}"
         return parse_pinned(config)
+
+    def _composed(self, stage: PlannedStage) -> Config:
+        """Return the config that a stage's words make now."""
+        words = [
+            replaced(word, lambda names: json.dumps(str(self._folder(names[0]))))
+            for word in stage.words.values()
+        ]
+        assert stage.config
+        if stage.config["model"]["shape"] is not None and BASED_ON in stage.parents:
+            words.append("model.shape=null")  # what it begins with is made by now
+        checked = RunWords(words, search_path=self.plan.search_path)
+        try:
+            checked.check()
+        except UserError as error:
+            problems = (p.under(f"stage.{stage.name}: {p.key}", p.key) for p in error.problems)
+            raise UserError(problems) from error
+        config = {key: v for key, v in checked.configs[-1].items() if key != "sweep"}
+        return with_gold(config, stage.gold)
 
     def _tags(self, stage: PlannedStage) -> dict[str, str]:
         key = self.results[stage.name].key.key
@@ -271,6 +277,12 @@ def check_parents(results: Mapping[str, StageResult], first: str) -> None:
             problems.append(Problem("--from", got, "a stage that has finished", remedy))
     if problems:
         raise UserError(problems)
+
+
+def _goes_on(folder: Path, history: RunHistory) -> bool:
+    """Return whether a begun run is resumed; one that failed before its first checkpoint is not."""
+    has_trained = bool(complete_checkpoints(folder / CHECKPOINTS))
+    return history.status != "FINISHED" and (history.status != "FAILED" or has_trained)
 
 
 def _tracking_uri(stage: PlannedStage) -> str | None:
