@@ -13,10 +13,13 @@ from rlexp.pipelines.description import TREE_PICTURE, describe_pipeline
 from rlexp.pipelines.execution import Orders, PipelineRun, StageResult
 from rlexp.pipelines.planning.planned import PipelinePlan
 from rlexp.pipelines.record import PipelineRecord, pipeline_folder
+from rlexp.pipelines.recorded import RecordedPipeline
 from rlexp.pipelines.report.terminal import print_pipeline_report
-from rlexp.pipelines.report.write import report_files, write_pipeline_report
+from rlexp.pipelines.report.write import REPORT_PAGE, report_files, write_pipeline_report
 from rlexp.pipelines.stage_key import StageKey, pipeline_key
+from rlexp.pipelines.stage_runs import finished_run, folder_of
 from rlexp.rendering.progress import Terminal
+from rlexp.runtime.run_folder import PIPELINE
 from rlexp.spec.errors import RunFailed, UserError
 
 
@@ -38,7 +41,13 @@ def run_plan(
         UserError, RunFailed, Pruned: as the stage does that ends it.
     """
     key = pipeline_key(plan, keys)
-    record = PipelineRecord(plan, folder or pipeline_folder(key), key)
+    folder = folder or pipeline_folder(key)
+    if not orders.forced and orders.last is None and is_finished(plan, keys, folder):
+        for stage in plan.stages:
+            print(f"stage {stage.name} is there: {folder_of(keys[stage.name].key)}")
+        print(f"report: {folder / REPORT_PAGE}")
+        return folder
+    record = PipelineRecord(plan, folder, key)
     parent = record.begin() if orders.parent is None else orders.parent
     terminal = Terminal()
 
@@ -63,6 +72,16 @@ def run_plan(
             _report(record)
         record.end(status)
     return record.folder
+
+
+def is_finished(plan: PipelinePlan, keys: Mapping[str, StageKey], folder: Path) -> bool:
+    """Return whether nothing is left to do of a pipeline, whose report is written."""
+    if not (folder / PIPELINE).is_file() or not (folder / REPORT_PAGE).is_file():
+        return False
+    if RecordedPipeline.read(folder).status != "FINISHED":
+        return False
+    runs = (stage for stage in plan.stages if stage.choice is None)
+    return all(finished_run(stage, keys[stage.name].key, None) for stage in runs)
 
 
 def _report(record: PipelineRecord) -> None:
