@@ -1,1 +1,1 @@
-"""Pipelines: stages that are runs, each of which may use what an earlier one made."""
+"""Pipelines: stages that are runs, each of which may use what earlier ones made."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from html_tags import Tags
 from rich.console import Console
+from some_card import card
 from staged_runs import GOLD, PROMPTS, FakePipeline, answers, evaluate_against, ranked, rlhf
 from typed_commands import typed
 
@@ -164,11 +166,13 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     pipeline.stage("dpo", {0: tuned, 9: others}, "algo=dpo", model__path="sft")
     gone = pipeline.stage("kto", {0: tuned, 9: tuned}, "algo=kto", model__path="sft")
     shutil.rmtree(gone)
-    pipeline.stage("ppo", None, "algo=ppo", state="failed", model__path="sft")
+    failed = pipeline.stage("ppo", None, "algo=ppo", state="failed", model__path="sft")
+    broken = replace(card(after=None), notes=["The run failed: no memory\nleft"])
+    broken.to_json(failed / "card.json")
     pipeline.stage("more", None, "algo=ppo", state="waiting", model__path="ppo")
     report = write_pipeline_report(pipeline.folder)
     notes = "\n".join(report.notes)
-    assert "ppo failed." in notes and "more has not run." in notes
+    assert "ppo failed (no memory)." in notes and "more has not run." in notes
     assert "kto is left out" in notes and str(gone) in notes
     assert "dpo has no answer to 6 of the 10 prompts" in notes
     rows = {row.policy: row for row in report.standings[0].rows}

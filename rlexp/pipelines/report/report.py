@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rlexp.pipelines.recorded import RecordedStage
+from rlexp.pipelines.family.recorded import RecordedStage
 from rlexp.pipelines.report import wording
 from rlexp.pipelines.report.answers import AnsweredPrompt, missing_answers, side_by_side
 from rlexp.pipelines.report.costs import Distance, StageCost, costs, distances
