@@ -12,8 +12,8 @@ from html_tags import Tags
 from rich.console import Console
 from some_card import card
 from staged_runs import GOLD, PROMPTS, FakePipeline, answers, evaluate_against, ranked, rlhf
-from typed_commands import typed
 
+from rlexp.__main__ import main
 from rlexp.pipelines.report.report import PipelineReport, build_pipeline_report
 from rlexp.pipelines.report.terminal import print_pipeline_report
 from rlexp.pipelines.report.write import write_pipeline_report
@@ -254,12 +254,14 @@ def test_an_evaluation_against_another_stage_is_not_one_against_the_base(tmp_pat
     assert report.distances[1].kl_base is None
 
 
-def test_the_verb_writes_the_report(whole_pipeline: Path, tmp_path: Path) -> None:
+def test_the_verb_writes_the_report(
+    whole_pipeline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """`report` that knows sweeps alone."""
     page = tmp_path / "page.html"
-    done = typed("report", str(whole_pipeline), "--html", str(page), folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "OVER-OPTIMISED ppo" in done.stdout and str(page) in done.stdout
+    assert main(["report", str(whole_pipeline), "--html", str(page)]) == 0
+    output = capsys.readouterr().out
+    assert "OVER-OPTIMISED ppo" in output and str(page) in output
     assert "Family tree" in page.read_text(encoding="utf-8")
 
 
