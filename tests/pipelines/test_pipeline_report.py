@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from html_tags import Tags
 from rich.console import Console
+from some_card import card
 from staged_runs import GOLD, PROMPTS, FakePipeline, answers, evaluate_against, ranked, rlhf
-from typed_commands import typed
 
+from rlexp.__main__ import main
 from rlexp.pipelines.report.report import PipelineReport, build_pipeline_report
 from rlexp.pipelines.report.terminal import print_pipeline_report
 from rlexp.pipelines.report.write import write_pipeline_report
@@ -165,11 +167,13 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     pipeline.stage("dpo", {0: tuned, 9: others}, "algo=dpo", model__path="sft")
     gone = pipeline.stage("kto", {0: tuned, 9: tuned}, "algo=kto", model__path="sft")
     shutil.rmtree(gone)
-    pipeline.stage("ppo", None, "algo=ppo", state="failed", model__path="sft")
+    failed = pipeline.stage("ppo", None, "algo=ppo", state="failed", model__path="sft")
+    broken = replace(card(after=None), notes=["The run failed: no memory\nleft"])
+    broken.to_json(failed / "card.json")
     pipeline.stage("more", None, "algo=ppo", state="waiting", model__path="ppo")
     report = write_pipeline_report(pipeline.folder)
     notes = "\n".join(report.notes)
-    assert "ppo failed." in notes and "more has not run." in notes
+    assert "ppo failed (no memory)." in notes and "more has not run." in notes
     assert "kto is left out" in notes and str(gone) in notes
     assert "dpo has no answer to 6 of the 10 prompts" in notes
     rows = {row.policy: row for row in report.standings[0].rows}
@@ -252,12 +256,14 @@ def test_an_evaluation_against_another_stage_is_not_one_against_the_base(tmp_pat
     assert report.distances[1].kl_base is None
 
 
-def test_the_verb_writes_the_report(whole_pipeline: Path, tmp_path: Path) -> None:
+def test_the_verb_writes_the_report(
+    whole_pipeline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """`report` that knows sweeps alone."""
     page = tmp_path / "page.html"
-    done = typed("report", str(whole_pipeline), "--html", str(page), folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "OVER-OPTIMISED ppo" in done.stdout and str(page) in done.stdout
+    assert main(["report", str(whole_pipeline), "--html", str(page)]) == 0
+    output = capsys.readouterr().out
+    assert "OVER-OPTIMISED ppo" in output and str(page) in output
     assert "Family tree" in page.read_text(encoding="utf-8")
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from html_tags import Tags
 
-from rlexp.pipelines.recorded import RecordedStage
-from rlexp.pipelines.tree import draw_tree, render_tree
+from rlexp.pipelines.family.recorded import RecordedStage
+from rlexp.pipelines.family.tree import draw_tree, render_tree
 
 
 def stage(name: str, state: str = "finished", **parents: str) -> RecordedStage:

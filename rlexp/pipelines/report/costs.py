@@ -81,7 +81,8 @@ def costs(pipeline: MeasuredPipeline) -> list[StageCost]:
 
 def _cost(run: MeasuredStage) -> StageCost:
     card, trains = run.card, run.algorithm.trains
-    speed = card.tokens_per_second
+    speed, sampled = card.tokens_per_second, card.after.get("tokens")
+    tokens = sampled if speed is None else speed * card.train_seconds
     return StageCost(
         run.name,
         run.record.algo,
@@ -90,6 +91,6 @@ def _cost(run: MeasuredStage) -> StageCost:
         run.steps if trains else None,
         card.total_seconds,
         card.train_seconds,
-        None if speed is None else round(speed * card.train_seconds),
+        None if tokens is None else round(tokens),
         card.peak_memory_mib,
     )

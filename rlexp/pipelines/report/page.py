@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rlexp.pipelines.family.tree import draw_tree
 from rlexp.pipelines.report import wording
 from rlexp.pipelines.report.over_optimisation import RewardCurve
 from rlexp.pipelines.report.plots import agreement_plot, curve_plots, reliability_plot
 from rlexp.pipelines.report.report import PipelineReport
 from rlexp.pipelines.report.scales import Standings
-from rlexp.pipelines.tree import draw_tree
 from rlexp.rendering import html
 from rlexp.rendering.numbers import NOTHING, duration, memory, number
 from rlexp.rendering.svg import Plot

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rlexp.pipelines.recorded import RecordedStage
+from rlexp.pipelines.family.recorded import RecordedStage
 from rlexp.pipelines.report import wording
 from rlexp.pipelines.report.answers import AnsweredPrompt, missing_answers, side_by_side
 from rlexp.pipelines.report.costs import Distance, StageCost, costs, distances
@@ -165,6 +165,9 @@ def _remarks(pipeline: MeasuredPipeline, main: Standings | None) -> dict[str, st
     remarks = {name: f"{label} {short(value)}" for name, value in values.items()}
     for run in pipeline.reward_models:
         remarks[run.name] = f"accuracy {number(run.card.after.get('accuracy'))}"
+    for run in pipeline.runs:
+        if rows := run.card.after.get("rows"):
+            remarks[run.name] = f"{rows:.0f} rows"
     return remarks
 
 

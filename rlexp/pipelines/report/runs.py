@@ -13,7 +13,7 @@ from typing import Any
 from rlexp.cards.card import Card
 from rlexp.config.stored import read_config
 from rlexp.evaluation.results import Evaluation, Sample
-from rlexp.pipelines.recorded import ENDED, RecordedPipeline, RecordedStage
+from rlexp.pipelines.family.recorded import ENDED, RecordedPipeline, RecordedStage
 from rlexp.runtime.run_folder import CARD, CONFIG, EVALUATIONS
 from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.components import component_class
@@ -24,6 +24,8 @@ STEP = "step-"
 SAMPLED_BY = ("temperature", "max_completion_length")
 """Knobs of `eval` that decide what a policy writes: where they differ, answers do not compare."""
 UNFINISHED = {"failed": "failed", "running": "is still running", "waiting": "has not run"}
+FAILED = "The run failed: "
+"""Begins the note of a card that says why."""
 EVALUATED = "algo.model"
 """The key by which an evaluation uses the stage that it is of."""
 
@@ -183,7 +185,8 @@ def _read(stage: RecordedStage, notes: list[str]) -> MeasuredStage | None:
     if stage.chosen:
         return None  # it is the run of another stage
     if stage.state not in ENDED:
-        notes.append(f"{stage.name} {UNFINISHED[stage.state]}.")
+        if EVALUATED not in stage.parents or stage.state == "failed":
+            notes.append(f"{stage.name} {UNFINISHED[stage.state]}{_cause(stage)}.")
         return None
     missing = [name for name in (CONFIG, CARD) if not (stage.folder / name).is_file()]
     if missing:
@@ -200,6 +203,15 @@ def _read(stage: RecordedStage, notes: list[str]) -> MeasuredStage | None:
     if run.algorithm.trains and run.final is None:
         notes.append(f"{stage.name} has no answers to show: {stage.folder}/{EVALUATIONS} is gone.")
     return run
+
+
+def _cause(stage: RecordedStage) -> str:
+    """Return what a failed run's card says of its failure."""
+    card = stage.folder / CARD
+    if stage.state != "failed" or not card.is_file():
+        return ""
+    causes = [note for note in Card.from_json(card).notes if note.startswith(FAILED)]
+    return f" ({causes[-1].removeprefix(FAILED).splitlines()[0]})" if causes else ""
 
 
 def by_prompt(samples: Sequence[Sample]) -> dict[Key, list[Sample]]:

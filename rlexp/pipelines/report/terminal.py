@@ -7,12 +7,12 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from rlexp.pipelines.family.tree import render_tree
 from rlexp.pipelines.report import wording
 from rlexp.pipelines.report.answers import AnsweredPrompt
 from rlexp.pipelines.report.over_optimisation import RewardCurve
 from rlexp.pipelines.report.report import PipelineReport
 from rlexp.pipelines.report.scales import Standings
-from rlexp.pipelines.tree import render_tree
 from rlexp.rendering.numbers import NOTHING, duration, number, share, short
 
 PROMPTS = 3

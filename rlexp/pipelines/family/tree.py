@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from rlexp.pipelines.recorded import ENDED, MODEL_PARENT, RecordedStage
+from rlexp.pipelines.family.recorded import ENDED, MODEL_PARENT, RecordedStage
 from rlexp.rendering.numbers import duration
 from rlexp.rendering.svg import Plot
 
