@@ -57,8 +57,8 @@ class DataMix(DataSpec):
 
     def kind(self) -> Kind:
         """Return the richest kind that the rows of every source are of, or can be made into."""
-        kinds = (source.kind() for source in self.sources_by_name().values())
-        return max(kinds, key=RICHNESS.index)
+        places = [RICHNESS.index(source.kind()) for source in self.sources_by_name().values()]
+        return RICHNESS[max(places)]
 
     def _checked(self) -> dict[str, tuple[DataSource, Weight]]:
         sources, problems = self._resolved

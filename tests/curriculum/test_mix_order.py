@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from killed_runs import SIX, assert_same, cut_after, points_of, resume_here
 from mixes import demonstrations, mix_of
 from runs import SHORT, problems_of, run_here, spec_of
 
+from rlexp.builtin import tiny
 from rlexp.curriculum.batches import BatchShape
 from rlexp.data.load import load_data
 from rlexp.runner.curriculum.building import build_curriculum
@@ -116,3 +118,21 @@ def test_a_run_draws_by_the_weights_and_tells_by_source(here: Path) -> None:
     assert any(note.startswith("a: 62.5% of what is trained on") for note in card["notes"])
     spool = (here / "run" / "spool.jsonl").read_text(encoding="utf-8")
     assert "rollout/source_reward_a" in spool and "rollout/source_reward_b" in spool
+    share = {
+        step: value for (name, step), value in points_of(here / "run").items() if "share_a" in name
+    }
+    assert share == {1: ["0.75"], 2: ["0.5"]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algo", ["sft", "ppo"])
+def test_a_killed_run_goes_on_with_the_rows_of_the_mix(algo: str, here: Path) -> None:
+    """Shares that are owed from the beginning once more; passes over a source that start again."""
+    tiny.ensure_tiny_model()
+    rows = {"a": demonstrations("This", 20), "b": demonstrations("That", 60)}
+    words = [*mix_of(here, MOVING, **rows), f"algo={algo}", "train.batch_size=8", "eval.every=0"]
+    six = [word for word in SIX if not word.startswith("data.")]
+    whole = run_here(here / "whole", *six, *words, "train.keep_checkpoints=9")
+    killed = cut_after(whole, here / "killed", step=3)
+    assert resume_here(killed) == 0
+    assert_same(killed, whole)
