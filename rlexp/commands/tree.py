@@ -21,9 +21,9 @@ def run(argv: list[str]) -> int:
     uri, experiment, rest = store_of(argv)
     word = parser.parse_args(rest).run
 
-    from rlexp.pipelines.lineage import lineage_of
-    from rlexp.pipelines.recorded import RecordedPipeline
-    from rlexp.pipelines.tree import render_tree
+    from rlexp.pipelines.family.lineage import lineage_of
+    from rlexp.pipelines.family.recorded import RecordedPipeline
+    from rlexp.pipelines.family.tree import render_tree
 
     folder = folder_of_run(word, uri, experiment)
     if (folder / PIPELINE).is_file():

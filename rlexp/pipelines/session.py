@@ -9,11 +9,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rlexp.pipelines.description import TREE_PICTURE, describe_pipeline
 from rlexp.pipelines.execution import Orders, PipelineRun, StageResult
+from rlexp.pipelines.family.description import TREE_PICTURE, describe_pipeline
+from rlexp.pipelines.family.recorded import RecordedPipeline
 from rlexp.pipelines.planning.planned import PipelinePlan
 from rlexp.pipelines.record import PipelineRecord, pipeline_folder
-from rlexp.pipelines.recorded import RecordedPipeline
 from rlexp.pipelines.report.terminal import print_pipeline_report
 from rlexp.pipelines.report.write import REPORT_PAGE, report_files, write_pipeline_report
 from rlexp.pipelines.stage_key import StageKey, pipeline_key

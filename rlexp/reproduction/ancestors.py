@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rlexp.config.stored import read_config
-from rlexp.pipelines.lineage import inputs_of, lineage_of
+from rlexp.pipelines.family.lineage import inputs_of, lineage_of
 from rlexp.reproduction.matching import Verdict
 from rlexp.reproduction.reproduce import reproduce
 from rlexp.runtime.run_folder import CONFIG

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.config.stored import read_config
-from rlexp.pipelines.recorded import MODEL_PARENT, RecordedStage
+from rlexp.pipelines.family.recorded import MODEL_PARENT, RecordedStage
 from rlexp.runtime.run_folder import CARD, CONFIG, SPOOL
 from rlexp.spec.keys import key_values, value_at
 from rlexp.tracking.query.folder_source import FolderRecords

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rlexp.pipelines.recorded import RecordedPipeline
-from rlexp.pipelines.tree import draw_tree, render_tree
+from rlexp.pipelines.family.recorded import RecordedPipeline
+from rlexp.pipelines.family.tree import draw_tree, render_tree
 from rlexp.rendering.svg import Plot
 from rlexp.runtime.files import write_atomically
 
