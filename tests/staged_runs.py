@@ -15,7 +15,7 @@ from runs import composed
 from some_card import COST, GUARDS, IDENTITY
 
 from rlexp.cards.card import build_card
-from rlexp.evaluation.calibration import pair_measures
+from rlexp.evaluation.ranking.calibration import pair_measures
 from rlexp.evaluation.ratios import averages, sample_ratios, sum_by_prompt
 from rlexp.evaluation.results import Evaluation, Sample
 

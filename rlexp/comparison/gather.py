@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from rlexp.comparison.paired_tests import RESAMPLES
 from rlexp.comparison.run_data import Key, Points, RecordedSample, Run, Value
 from rlexp.evaluation.bootstrap import bootstrap_ratio
-from rlexp.evaluation.calibration import pair_measures
+from rlexp.evaluation.ranking.calibration import pair_measures
 from rlexp.evaluation.results import ANSWERS
 from rlexp.evaluation.sample_rows import NOT_MEASURED, with_answer
 from rlexp.runtime.run_folder import CARD, CONFIG, GIT_DIFF, ORIGIN, PACKAGES

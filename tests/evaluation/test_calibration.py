@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
-from rlexp.evaluation.agreement import agreeing_pairs, agreement, agreement_change
-from rlexp.evaluation.calibration import (
+from rlexp.evaluation.ranking.agreement import agreeing_pairs, agreement, agreement_change
+from rlexp.evaluation.ranking.calibration import (
     brier_score,
     calibration,
     log_loss,

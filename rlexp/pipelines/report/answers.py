@@ -47,7 +47,7 @@ def side_by_side(
     ]
 
 
-def missing_answers(policies: Sequence[str], prompts: Sequence[AnsweredPrompt]) -> list[str]:
+def unanswered_notes(policies: Sequence[str], prompts: Sequence[AnsweredPrompt]) -> list[str]:
     """Return a sentence for each policy that lacks answers to prompts that are shown."""
     sentences = []
     for policy in policies:

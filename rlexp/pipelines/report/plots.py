@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from rlexp.evaluation.calibration import Calibration
+from rlexp.evaluation.ranking.calibration import Calibration
 from rlexp.pipelines.report.over_optimisation import CurvePoint, MeanReward, RewardCurve
 from rlexp.pipelines.report.reward_models import GoldAgreement
 from rlexp.rendering.svg import MUTED, TICKS, Plot, draw_svg

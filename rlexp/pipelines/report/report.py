@@ -15,7 +15,7 @@ from typing import Any
 
 from rlexp.pipelines.family.recorded import RecordedStage
 from rlexp.pipelines.report import wording
-from rlexp.pipelines.report.answers import AnsweredPrompt, missing_answers, side_by_side
+from rlexp.pipelines.report.answers import AnsweredPrompt, side_by_side, unanswered_notes
 from rlexp.pipelines.report.costs import Distance, StageCost, costs, distances
 from rlexp.pipelines.report.over_optimisation import RewardCurve, reward_curves
 from rlexp.pipelines.report.reward_models import (
@@ -121,7 +121,7 @@ def build_pipeline_report(folder: Path) -> PipelineReport:
         ],
         alarms=[wording.curve_sentence(curve) for curve in curves if curve.over_optimised],
         warnings=[f"{run.name}: {text}" for run in pipeline.runs for text in run.card.guards],
-        notes=[*pipeline.notes, *_unmeasured(pipeline), *missing_answers(policies, prompts)],
+        notes=[*pipeline.notes, *_unmeasured(pipeline), *unanswered_notes(policies, prompts)],
         base=next(iter(bases), "base"),
         policies=policies,
         stages=[stage for stage in record.stages if EVALUATED not in stage.parents],

@@ -6,9 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from rlexp.evaluation.agreement import Agreement, agreement, agreement_change
-from rlexp.evaluation.calibration import Calibration, calibration, pair_measures, score_margins
 from rlexp.evaluation.changes import Change
+from rlexp.evaluation.ranking.agreement import RewardAgreement, agreement, agreement_change
+from rlexp.evaluation.ranking.calibration import (
+    Calibration,
+    calibration,
+    pair_measures,
+    score_margins,
+)
 from rlexp.evaluation.results import Evaluation
 from rlexp.evaluation.win_rate import Rewards
 from rlexp.pipelines.report.runs import MeasuredPipeline, MeasuredStage, by_prompt
@@ -44,18 +49,18 @@ class GoldAgreement:
     gold: str
     steps: list[int]
     """At which the policy was evaluated."""
-    rates: list[Agreement | None]
+    rates: list[RewardAgreement | None]
     """At each of them."""
     change: Change | None
     """Of the rate, from the first to the last of them, paired by prompt."""
 
     @property
-    def before(self) -> Agreement | None:
+    def before(self) -> RewardAgreement | None:
         """On the answers of the policy that it began with."""
         return self.rates[0]
 
     @property
-    def after(self) -> Agreement | None:
+    def after(self) -> RewardAgreement | None:
         """On the answers that it ended with."""
         return self.rates[-1]
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from rlexp.cards.labels import format_signed
-from rlexp.evaluation.agreement import Agreement
 from rlexp.evaluation.changes import Change
+from rlexp.evaluation.ranking.agreement import RewardAgreement
 from rlexp.pipelines.report.over_optimisation import RewardCurve
 from rlexp.pipelines.report.reward_models import GoldAgreement, RewardModelQuality
 from rlexp.pipelines.report.rivals import Rivalry
@@ -87,7 +87,7 @@ def value_and_ends(value: float | None, low: float | None, high: float | None) -
     return NOTHING if value is None else f"{number(value)} {interval(low, high)}".strip()
 
 
-def agreement_cell(one: Agreement | None) -> str:
+def agreement_cell(one: RewardAgreement | None) -> str:
     """Return the share of pairs that two rewards order alike."""
     return share_cell(one.rate, one.low, one.high) if one else NOTHING
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class RewardAgreement:
     """How far a reward orders completions as the gold reward does."""
 
     pairs: int
@@ -50,7 +50,7 @@ class Agreement:
         return 2 * self.rate - 1
 
 
-def agreement(reward: Rewards, gold: Rewards, resamples: int, seed: int) -> Agreement | None:
+def agreement(reward: Rewards, gold: Rewards, resamples: int, seed: int) -> RewardAgreement | None:
     """Return how far two rewards of the same completions agree; None where gold never differs."""
     above, below = agreeing_pairs(reward, gold)
     known = [(agreeing, pairs) for agreeing, pairs in zip(above, below, strict=True) if pairs]
@@ -59,7 +59,7 @@ def agreement(reward: Rewards, gold: Rewards, resamples: int, seed: int) -> Agre
     agreeing, pairs = zip(*known, strict=True)
     ends = bootstrap_ratio(agreeing, pairs, resamples, seed)
     spreads = [pstdev(values) for group in gold if (values := [v for v in group if v is not None])]
-    return Agreement(
+    return RewardAgreement(
         int(sum(pairs)),
         sum(agreeing) / sum(pairs),
         *(ends or (None, None)),

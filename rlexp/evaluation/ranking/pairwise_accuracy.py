@@ -2,7 +2,7 @@
 
 Accuracy and margin as in Lambert et al. 2024 (RewardBench, arXiv:2403.13787): the share of pairs
 whose chosen answer scores higher than the rejected one (a tie counts half), and by how much on
-average. Whether it is as sure as it may be says `rlexp.evaluation.calibration`.
+average. Whether it is as sure as it may be says `rlexp.evaluation.ranking.calibration`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rlexp.evaluation.bootstrap import bootstrap_ratio
-from rlexp.evaluation.calibration import calibration, pair_measures
 from rlexp.evaluation.policy import preserve_rng_and_modes, readable_prompt
+from rlexp.evaluation.ranking.calibration import calibration, pair_measures
 from rlexp.evaluation.results import ANSWERS, Answer, Evaluation, Sample
 from rlexp.spec.eval import EvalSpec
 from rlexp.spec.reward import Scoring
