@@ -91,6 +91,14 @@ def sampling(here: Path) -> None:
     (here / "sampled" / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
 
 
+def rated(here: Path) -> None:
+    """A run of algo=sample."""
+    sampling(here)
+    row = {"prompt": "a", "completions": [{"content": "b", "score": 1}]}
+    for name in ("samples", "heldout"):
+        (here / "sampled" / f"{name}.jsonl").write_text(json.dumps(row), encoding="utf-8")
+
+
 def adapter(here: Path) -> None:
     """An adapter, as far as its config goes."""
     (here / "adapter").mkdir()
@@ -195,6 +203,7 @@ CASES: dict[str, tuple[str, Prepare]] = {
     "peft.start=continue": ("", adapter),
     "algo=dpo data=file data.path=ppo6": ("", earlier("ppo6")),
     "algo=dpo data=file data.path=sampled": ("", sampling),
+    "algo=dpo model=local model.path=./sampled": ("", rated),
     "reward=model reward.path=./policy": ("THE_RUNS_FOLDER=./one", models),
     "reward=model reward.path=./two": ("THE_RUNS_FOLDER=./one", models),
     "reward=mix +reward.terms.x.weight=1": ("NAME=length", nothing),
