@@ -134,7 +134,7 @@ def examine_feedback(
 def _verdicts(counts: Counter[float], shape: Shape) -> dict[str, int]:
     if shape == "pairs":
         return {side: counts[value] for side, value in SIDES.items()}
-    return {f"{value:g}": counts[value] for value in sorted(counts)}
+    return {repr(value).removesuffix(".0"): counts[value] for value in sorted(counts)}
 
 
 def _notes(feedback: Feedback, names: Sequence[str]) -> list[str]:

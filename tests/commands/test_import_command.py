@@ -137,12 +137,13 @@ def test_a_dry_run_writes_nothing(here: Path, capsys: pytest.CaptureFixture[str]
 def test_strangers_words_are_shown_as_text(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An annotator's name that is markup on the terminal, or a table's column in the card."""
     rows = [
-        {"prompt": p, "a": "x", "b": "y", "winner": "a", "annotator": "[red]eve|<b>"}
+        {"prompt": p, "a": "x", "b": "y", "winner": "a", "annotator": "[red]eve|<b>\x1b[1m"}
         for p in exports.PROMPTS
     ]
     exports.write_csv(here / "x.csv", rows)
     assert main(["import", "x.csv"]) == 0
-    assert "[red]eve|<b>" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "[red]eve|<b>" in shown and "\x1b" not in shown
     card = (here / "data" / "x" / "v1" / "card.md").read_text(encoding="utf-8")
     assert r"\[red\]eve\|\<b\>" in card and "eve|" not in card
 
