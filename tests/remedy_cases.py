@@ -107,6 +107,19 @@ def adapter(here: Path) -> None:
     (here / "adapter" / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
+def judgements(here: Path) -> None:
+    """Verdicts on pairs and scores, in the columns of `conf/import.yaml` and in others."""
+    pairs = [{"prompt": f"q{n}", "a": "x", "b": "y", "winner": "ab"[n % 2]} for n in range(6)]
+    scores = [{"prompt": f"q{n // 2}", "answer": f"x{n}", "score": 1 + n} for n in range(6)]
+    others = [{"prompt": "q", "left": "x", "right": "y", "Wahl": "links", "who": "w"}]
+    known = [{**row, "answer": f"x{n}", "who": "w"} for n, row in enumerate(scores)]
+    files = {"pairs": pairs, "scores": scores, "others": others, "known": known}
+    files |= {"alone": scores[::2], "empty": [*pairs, {**pairs[0], "a": ""}]}
+    for name, lines in files.items():
+        text = "".join(f"{json.dumps(line)}\n" for line in lines)
+        (here / f"{name}.jsonl").write_text(text, encoding="utf-8")
+
+
 EARLIER = Path(__file__).parent / "whole_runs" / "earlier_runs"
 JUDGE = "reward=judge reward.model=m reward.base_url="
 RIVALS = "reward=judge reward.mode=pairwise reward.model=m reward.base_url=http://h/v1"
@@ -260,5 +273,15 @@ CASES: dict[str, tuple[str, Prepare]] = {
     "-m sweep=optuna sweep.params.algo.beta=interval(0,1)": ("", nothing),
     "-m sweep=optuna algo.beta=choice(0.1,0.2) sweep.objective=eval/rewrd": ("", nothing),
     PAIRS: ("", nothing),
+    "import others.jsonl": ("NAME=Wahl", judgements),
+    "import others.jsonl columns.winner=wahl": ("", judgements),
+    "import others.jsonl columns.winner=Wahl": ("", judgements),
+    "import pairs.jsonl threshold=1": ("", judgements),
+    "import pairs.jsonl to=pairs.jsonl": ("FOLDER=elsewhere", judgements),
+    "import empty.jsonl": ("", judgements),
+    "import scores.jsonl min_agreement=0.5": ("", judgements),
+    "import scores.jsonl rows=labelled": ("", judgements),
+    "import alone.jsonl rows=pairs": ("SCORE=3", judgements),
+    "import known.jsonl votes=each": ("NAME=who", judgements),
 }
 """Words with a mistake, by what a reader would put for placeholders, and the files they need."""

@@ -69,7 +69,8 @@ class Command(RunWords):
         known = list(key_paths(self._compose(group_job)))
         typed = [key for key in plain if key.startswith("sweep.") and key not in known]
         self.problems += [unknown_key(key, known) for key in typed]
-        check = SweepCheck(loader, compose, [str(o.input_line) for o in (*groups, *values)])
+        words = [str(o.input_line) for o in (*groups, *values)]
+        check = SweepCheck(loader, compose, words, self.search_path)
         check.check()
         self.problems += check.problems
         return sorted(check.known)

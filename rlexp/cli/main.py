@@ -25,6 +25,8 @@ PLUGINS = str(Path(__file__).parents[1] / "plugins")
 """Hydra finds its plugins in `hydra_plugins` of `sys.path`, once, when it is first used."""
 if PLUGINS not in sys.path:
     sys.path.append(PLUGINS)
+OWN = "command-line"
+"""What Hydra calls the place of `--config-dir` among its sources."""
 _begun: list[bool] = []
 """Not empty once Hydra has made a run's folder, and what fails is the run."""
 _failures: list[UserError | RunFailed] = []
@@ -112,7 +114,9 @@ def _run(config: DictConfig) -> float | list[float] | None:
         if "pipeline" in resolved:
             from rlexp.sweep.pipeline_trial import run_pipeline_trial
 
-            return run_pipeline_trial(list(hydra.overrides.task), folder, sweep, number)
+            own = [source.path for source in hydra.runtime.config_sources if source.provider == OWN]
+            place = Path(own[0]) if own else None
+            return run_pipeline_trial(list(hydra.overrides.task), folder, sweep, number, place)
         return run_trial(pin_versions(resolved), folder, sweep, number)
     resolved, spec = parse_pinned(resolved)
     if (folder / SPOOL).exists():

@@ -3,6 +3,8 @@ versions, and that of an earlier run by its folder."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rlexp.config.stored import Config
 from rlexp.spec.files.model_folder import model_of_run
 from rlexp.spec.files.rated_run import rated_run
@@ -23,6 +25,22 @@ def register_choice(choice: str, registry: str | None) -> None:
     # A slash in a choice is Hydra's for a group within the group.
     group, _, name = f"model/{choice}".rpartition("/")
     ConfigStore.instance().store(name, node, group=group, package="model")
+
+
+def register_file(group: str, file: str) -> bool:
+    """Let Hydra know a yaml file, wherever it is, as a choice of a group; whether it is there."""
+    import yaml
+    from hydra.core.config_store import ConfigStore
+
+    if not file.endswith((".yaml", ".yml")) or not Path(file).is_file():
+        return False
+    try:
+        node = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except yaml.YAMLError:
+        return False  # whoever reads it tells the line
+    place, _, name = f"{group}/{file}".rpartition("/")
+    ConfigStore.instance().store(name, node, group=place, package=group)
+    return True
 
 
 def parse_pinned(config: Config, known: list[str] | None = None) -> tuple[Config, RunSpec]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from rlexp.config.composition import composition_problem
 from rlexp.config.hydra import config_loader, group_choices, parse_override
-from rlexp.config.registry_choices import pin_versions, register_choice
+from rlexp.config.registry_choices import pin_versions, register_choice, register_file
 from rlexp.config.stored import Config
 from rlexp.runtime.paths import CONF
 from rlexp.spec.errors import Problem, UserError
@@ -113,6 +113,8 @@ class RunWords:
         missing = [name for name in self._choices(override) if name not in options]
         if group == "model":
             missing = [name for name in missing if not is_registered(name)]
+        if group == "pipeline":
+            missing = [name for name in missing if not register_file(group, name)]
         typed = str(override.input_line).partition("=")[0]  # also of a group elsewhere: data@KEY
         self.problems += [unknown_choice(typed, name, options) for name in missing]
         return not missing

@@ -18,6 +18,9 @@ from rlexp.data.parsing.values import Row
 from rlexp.labelling.reading import Judgement
 from rlexp.spec.text import Text
 
+MOST_STEPS = 256
+"""Different scores up to which agreement is that of the scores as they are."""
+
 
 @dataclass(frozen=True)
 class Vote:
@@ -144,6 +147,29 @@ def preference_circles(items: Sequence[Item]) -> list[list[str]]:
             steps = zip(worse_first[1:], worse_first, strict=False)
             circles.append([graph[better][worse] for better, worse in steps])
     return circles
+
+
+def in_steps(items: list[Item]) -> list[Item]:
+    """Return items whose scores have at most `MOST_STEPS` values, evenly apart, for agreement.
+
+    That moves a score by less than a 500th of their range; the tables of measures are as wide as
+    there are values, and scores of models are all different.
+    """
+    values = value_counts(items)
+    if len(values) <= MOST_STEPS:
+        return items
+    low, high = min(values), max(values)
+    step = (high - low) / (MOST_STEPS - 1)
+    return [
+        replace(
+            item,
+            votes=[
+                replace(vote, value=low + step * round((vote.value - low) / step))
+                for vote in item.votes
+            ],
+        )
+        for item in items
+    ]
 
 
 def value_counts(items: Iterable[Item]) -> Counter[float]:

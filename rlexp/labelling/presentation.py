@@ -35,7 +35,7 @@ class _Section:
 
 def print_feedback_report(report: FeedbackReport, console: Console) -> None:
     """Print all of it, warnings last."""
-    console.print(Text(_title(report), style="bold"), soft_wrap=True)
+    console.print(Text(_printable(_title(report)), style="bold"), soft_wrap=True)
     for section in _sections(report):
         console.print()
         console.print(Text(section.title, style="bold"))
@@ -56,7 +56,7 @@ def feedback_card(report: FeedbackReport, facts: Mapping[str, str]) -> str:
         facts: further ones, by name: the command, the source's digest.
     """
     lines = [f"# {_escaped(_title(report))}", ""]
-    lines += [f"- {name}: `{text}`" for name, text in facts.items()]
+    lines += [f"- {_escaped(name)}: {_escaped(text)}" for name, text in facts.items()]
     for section in _sections(report):
         columns = section.header or ("", "")
         lines += ["", f"## {section.title}", "", _line(columns), "|---" * len(columns) + "|"]
@@ -102,11 +102,9 @@ def _counts(report: FeedbackReport) -> Iterator[tuple[str, str]]:
     votes = report.votes_per_item.items()
     judged = "; ".join(f"{items} by {'one' if n == 1 else n}" for n, items in votes)
     what = "pairs of answers" if report.shape == "pairs" else "answers"
+    prompts = f", to {report.prompts} prompts" if report.prompts else ""
     yield "read", f"{report.lines} lines, {report.judgements} judgements that count"
-    yield (
-        what,
-        f"{report.items}, to {report.prompts} prompts" if report.prompts else str(report.items),
-    )
+    yield what, f"{report.items}{prompts}"
     yield "judged", judged
     yield "annotators", str(len(report.annotators) or "unknown")
     yield "verdicts", _verdicts(report)
@@ -130,10 +128,8 @@ def _consistency(report: FeedbackReport) -> Iterator[tuple[str, str]]:
     yield "said twice by one person, counted once", _listed(report.repeated)
     yield "said both ways by one person", _listed(places)
     if report.shape == "pairs":
-        yield (
-            "prompts with a circle A > B > C > A",
-            _listed([" → ".join(c) for c in report.circles]),
-        )
+        circles = [" → ".join(circle) for circle in report.circles]
+        yield "prompts with a circle A > B > C > A", _listed(circles)
         own = ", ".join(f"{name} on {count}" for name, count in report.own_circles.items())
         yield "of one person alone", own or "0"
 
@@ -188,13 +184,14 @@ def _table(section: _Section) -> Table:
         right = bool(section.header) and number_of > 0
         table.add_column(heading if section.header else "", justify="right" if right else "left")
     for row in section.rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(_printable(cell)) for cell in row))
     return table
 
 
 def _marked(caution: Caution) -> Table:
     grid = Table.grid(padding=(0, 1))
-    text = Text.assemble((f"{caution.what}.", "bold red"), f" {caution.remedy}")
+    what, remedy = _printable(caution.what), _printable(caution.remedy)
+    text = Text.assemble((f"{what}.", "bold red"), f" {remedy}")
     grid.add_row(Text("!", style="bold red"), text)
     return grid
 
@@ -205,4 +202,9 @@ def _line(cells: Sequence[str]) -> str:
 
 def _escaped(text: str) -> str:
     """Return a text that Markdown shows as it is."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+    return _MARKDOWN.sub(r"\\\1", _printable(" ".join(text.split())))
+
+
+def _printable(text: str) -> str:
+    """Return a text that cannot steer a terminal, as names in a stranger's file might."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

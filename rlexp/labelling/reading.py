@@ -198,12 +198,12 @@ class _Reader:
         shape, paths = self.layout.shape, self.layout.paths
         source = {paths[name]: values[name] for name in paths}
         columns = ("a", "b") if shape == "pairs" else ("answer",)
-        answers = [_dialogue(text_of(source, paths[name], self.rules)) for name in columns]
+        answers = [text_of(source, paths[name], self.rules) for name in columns]
         if "prompt" in paths:
-            prompt = _dialogue(text_of(source, paths["prompt"], self.rules))
+            prompt = text_of(source, paths["prompt"], self.rules)
             prompt, *answers = conversations.align_formats(prompt, *answers)
         else:
-            prompt, answers = _common_prompt(answers)
+            prompt, answers = _common_prompt([_dialogue(answer) for answer in answers])
         if shape == "pairs" and conversations.stripped(answers[0]) == conversations.stripped(
             answers[1]
         ):

@@ -22,6 +22,7 @@ from rlexp.labelling.items import (
     Collected,
     Contradiction,
     by_annotator,
+    in_steps,
     preference_circles,
     value_counts,
 )
@@ -93,7 +94,8 @@ def examine_feedback(
         spec: how both were done.
     """
     items, shape = [item for item in collected.items if item.votes], feedback.layout.shape
-    measures, level = agreements(items, shape, spec.bootstrap, spec.seed)
+    compared = in_steps(items)
+    measures, level = agreements(compared, shape, spec.bootstrap, spec.seed)
     names = annotator_names(items)
     pairs, own = (items, by_annotator(items)) if shape == "pairs" else ((), {})
     own_circles = {name: len(preference_circles(judged)) for name, judged in own.items()}
@@ -111,7 +113,7 @@ def examine_feedback(
         verdicts=_verdicts(value_counts(items), shape),
         level=level,
         agreement=measures,
-        annotators=profiles(items, shape, level, spec.bootstrap, spec.seed),
+        annotators=profiles(compared, shape, level, spec.bootstrap, spec.seed),
         leans={name: there for name, there in leans.items() if there is not None},
         repeated=collected.repeated,
         contradictions=collected.contradictions,
@@ -132,7 +134,7 @@ def examine_feedback(
 def _verdicts(counts: Counter[float], shape: Shape) -> dict[str, int]:
     if shape == "pairs":
         return {side: counts[value] for side, value in SIDES.items()}
-    return {f"{value:g}": counts[value] for value in sorted(counts)}
+    return {repr(value).removesuffix(".0"): counts[value] for value in sorted(counts)}
 
 
 def _notes(feedback: Feedback, names: Sequence[str]) -> list[str]:

@@ -78,7 +78,7 @@ def _format(items: Sequence[Item], shape: Shape, spec: ImportSpec) -> RowFormat:
         return "pairs"
     if spec.min_agreement:
         got = f"{spec.min_agreement:g}"
-        remedy = "min_votes=2 asks for several ratings, margin for clear differences."
+        remedy = "Leave min_agreement away; min_votes and margin are for ratings."
         problems.append(Problem("min_agreement", got, "0: ratings have no winner", remedy))
     values = set(value_counts(items))
     yes_no = values <= {0.0, 1.0}

@@ -94,7 +94,7 @@ class ImportSpec(Part):
     """Folder that holds the data sets."""
     name: Annotated[str | None, AfterValidator(_folder_name)]
     """The data set's folder in `to`; null takes the name of the first file."""
-    bootstrap: int = Field(gt=0)
+    bootstrap: int = Field(gt=1)
     """Resamples of the items behind the 95 % intervals."""
     seed: int = Field(ge=0)
     """Of the resamples."""

@@ -60,7 +60,7 @@ def measured_by(plan: PipelinePlan, objective: str) -> PlannedStage:
 
 
 def check_pipeline(
-    words: Sequence[str], spec: SweepSpec | None
+    words: Sequence[str], spec: SweepSpec | None, search_path: Path | None = None
 ) -> Iterator[tuple[RunSpec, SweepSpec]]:
     """Check the pipeline that words make; yield the run and the objective of each that is measured.
 
@@ -68,7 +68,7 @@ def check_pipeline(
         UserError: with all that is wrong with it.
     """
     with tempfile.TemporaryDirectory(prefix="rlexp-") as scratch:
-        plan = plan_pipeline(pipeline_words(words), Path(scratch))
+        plan = plan_pipeline(pipeline_words(words), Path(scratch), search_path)
     if spec is None:
         return
     if spec.confirm:

@@ -54,7 +54,11 @@ def reporter_of(sweep: dict[str, object], number: int) -> StageReporter:
 
 
 def run_pipeline_trial(
-    words: Sequence[str], folder: Path, sweep: SweepSpec, number: int
+    words: Sequence[str],
+    folder: Path,
+    sweep: SweepSpec,
+    number: int,
+    search_path: Path | None = None,
 ) -> list[float] | None:
     """Run a trial that is a pipeline, tell the study, and return the objectives; None if pruned.
 
@@ -64,7 +68,7 @@ def run_pipeline_trial(
         with attached(sweep, number) as trial:
             trial.note(folder=str(folder.absolute()))
             with tempfile.TemporaryDirectory(prefix="rlexp-") as scratch:
-                plan = plan_pipeline(_with_threads(words, sweep), Path(scratch))
+                plan = plan_pipeline(_with_threads(words, sweep), Path(scratch), search_path)
                 keys = stage_keys(plan)
             reporters = {}
             if len(sweep.objectives) == 1:

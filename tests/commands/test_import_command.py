@@ -11,6 +11,7 @@ from types import ModuleType
 import feedback_exports as exports
 import pytest
 import yaml
+from runs import SMALL, run_here
 from typed_commands import typed
 
 from rlexp.__main__ import main
@@ -57,6 +58,21 @@ def test_an_export_becomes_a_version_that_a_run_reads(
         "votes": 2,
         "agreement": 1.0,
     }
+
+
+@pytest.mark.long
+def test_the_printed_command_trains(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows that are read and cannot be trained on; a command that needs one more word."""
+    rows = [
+        {"prompt": f"The film {n} was", "a": " good.", "b": " a rather long bore.", "winner": side}
+        for n, side in enumerate("abaa" * 10)
+    ]
+    exports.write_csv(here / "votes.csv", rows)
+    assert main(["import", "votes.csv"]) == 0
+    line = capsys.readouterr().out.splitlines()[-2]
+    words = shlex.split(line.partition("python -m rlexp ")[2])
+    run_here(here / "run", *words, *SMALL, "eval.prompts=4")
+    assert (here / "run" / "model").is_dir()
 
 
 @pytest.mark.parametrize(
@@ -121,12 +137,13 @@ def test_a_dry_run_writes_nothing(here: Path, capsys: pytest.CaptureFixture[str]
 def test_strangers_words_are_shown_as_text(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An annotator's name that is markup on the terminal, or a table's column in the card."""
     rows = [
-        {"prompt": p, "a": "x", "b": "y", "winner": "a", "annotator": "[red]eve|<b>"}
+        {"prompt": p, "a": "x", "b": "y", "winner": "a", "annotator": "[red]eve|<b>\x1b[1m"}
         for p in exports.PROMPTS
     ]
     exports.write_csv(here / "x.csv", rows)
     assert main(["import", "x.csv"]) == 0
-    assert "[red]eve|<b>" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "[red]eve|<b>" in shown and "\x1b" not in shown
     card = (here / "data" / "x" / "v1" / "card.md").read_text(encoding="utf-8")
     assert r"\[red\]eve\|\<b\>" in card and "eve|" not in card
 
@@ -170,5 +187,7 @@ def test_names_of_people_and_columns_are_taken_as_typed() -> None:
     assert files == ["f.csv"]
     assert (spec.without, spec.labels) == (["007", "b c"], {"A=B": "tie"})
     assert (spec.columns.a, spec.extra) == ("links", ["topic"])
+    _, spec = command.parse_import(["f.csv", "labels={links: a, 3: b}"])
+    assert spec.labels == {"links": "a", "3": "b"}
     with pytest.raises(UserError, match="on_error: got 'keep'"):
         command.parse_import(["f.csv", "on_error=keep"])

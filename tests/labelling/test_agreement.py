@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -203,7 +204,7 @@ def test_weights_stand_for_repeated_items() -> None:
     for make in (
         fleiss_kappa,
         observed_agreement,
-        *(lambda c, level=level: krippendorff_alpha(c, values, level) for level in levels),
+        *(partial(krippendorff_alpha, values=values, level=level) for level in levels),
     ):
         (weighted,) = make(counts)(weights)
         assert weighted == pytest.approx(value(make(repeated), len(repeated)))

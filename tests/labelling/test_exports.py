@@ -97,3 +97,17 @@ def test_drafts_and_blanks_are_counted(tmp_path: Path) -> None:
     without = read(exports.label_studio_csv, tmp_path / "y.csv", "without=[2]")
     assert without.left_out == {"2 is left out (without)": 6}
     assert {judgement.annotator for judgement in without.judgements} == {"1"}
+
+
+def test_dialogues_of_human_and_assistant(tmp_path: Path) -> None:
+    """A dialogue compared as one long text; a prompt that quotes one, taken apart."""
+    whole = "\n\nHuman: Hi.\n\nAssistant: {}"
+    rows = [{"a": whole.format("Hello."), "b": whole.format("What?"), "winner": "a"}]
+    path = exports.write_jsonl(tmp_path / "x.jsonl", rows)
+    (judgement,) = read_feedback([str(path)], import_spec()).judgements
+    assert judgement.prompt == [{"role": "user", "content": "Hi."}]
+    assert judgement.answers[1] == [{"role": "assistant", "content": "What?"}]
+    quoted = {**rows[0], "prompt": "Human: who is that?"}
+    path = exports.write_jsonl(tmp_path / "y.jsonl", [quoted])
+    (judgement,) = read_feedback([str(path)], import_spec()).judgements
+    assert (judgement.prompt, judgement.answers[0]) == (quoted["prompt"], quoted["a"])

@@ -6,7 +6,13 @@ from dataclasses import replace
 
 from feedback import collected, pair, rating
 
-from rlexp.labelling.items import by_annotator, preference_circles
+from rlexp.labelling.items import (
+    MOST_STEPS,
+    by_annotator,
+    in_steps,
+    preference_circles,
+    value_counts,
+)
 from rlexp.labelling.reading import Judgement
 
 
@@ -61,3 +67,18 @@ def test_circles_are_found_and_placed() -> None:
     assert preference_circles(by_annotator(gathered.items)["anna"]) == []
     undone = collected(*said, *placed(pair("cleo:b", a="C", b="A"), pair("dan:tie", a="C", b="A")))
     assert preference_circles(undone.items) == []
+
+
+def test_scores_of_models_are_compared_in_steps() -> None:
+    """A table of measures with a column for each of fifty thousand scores."""
+    said = [rating(f"{who}:{n / 7 + who}", prompt=str(n)) for n in range(400) for who in (0, 1)]
+    items = collected(*said).items
+    stepped = in_steps(items)
+    assert len(value_counts(items)) > 400 and len(value_counts(stepped)) <= MOST_STEPS
+    moved = [
+        abs(vote.value - same.value)
+        for item, other in zip(items, stepped, strict=True)
+        for vote, same in zip(item.votes, other.votes, strict=True)
+    ]
+    assert 0 < max(moved) <= (400 / 7 + 1) / 510
+    assert in_steps(items[:50]) == items[:50]

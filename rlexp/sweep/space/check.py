@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -48,10 +49,18 @@ Compose = Callable[[list[str]], tuple[DictConfig, Mapping[str, Any]]]
 class SweepCheck:
     """Finds the `problems` of a command that searches, and the keys `known` to one of its configs.
 
-    `compose` gives the config and its groups' choices from overrides of groups.
+    `compose` gives the config and its groups' choices from overrides of groups; `search_path` is a
+    folder with further choices.
     """
 
-    def __init__(self, loader: ConfigLoader, compose: Compose, arguments: Sequence[str]) -> None:
+    def __init__(
+        self,
+        loader: ConfigLoader,
+        compose: Compose,
+        arguments: Sequence[str],
+        search_path: Path | None = None,
+    ) -> None:
+        self._search_path = search_path
         self._loader, self._arguments = loader, arguments
         self._is_group = group_test(loader)
         self._compositions = CompositionCache(compose, self._is_group)
@@ -174,7 +183,7 @@ class SweepCheck:
         """Check the pipeline of a trial. Raises `UserError` for what is wrong with its stages."""
         words = [*self._fixed, *(f"{key}={override_value(v)}" for key, v in chosen.items())]
         spec = self._spec if with_objectives else None
-        for run, objective in check_pipeline(words, spec):
+        for run, objective in check_pipeline(words, spec, self._search_path):
             self.problems += objective_problems(objective, run)
 
 
