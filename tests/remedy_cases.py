@@ -113,7 +113,22 @@ PROBED = "probe --no-model --rows 4 reward=python reward.function=remedied_rewar
 FINE = "model.dtype=bfloat16 algo.learning_rate=1e-5 peft=none"
 GRID = "-m sweep=optuna sweep/sampler=grid "
 PAIRS = "-m sweep=optuna algo.beta=choice(1,2) sweep.objective=[eval/reward,eval/kl]"
+MIX = "algo=sft reward=none data=mix +data@data.sources.a=reviews "
 CASES: dict[str, tuple[str, Prepare]] = {
+    "algo=sft data=mix": ("", nothing),
+    f"{MIX}+data@data.sources.b=reviws +data.sources.a.weight=1 +data.sources.b.weight=1": (
+        "",
+        nothing,
+    ),
+    f"{MIX}+data.sources.a.weight=-1": ("", nothing),
+    f"{MIX}+data.sources.a.weight=0": ("", nothing),
+    f"{MIX}+data.sources.a.weight=1 data.max_completion_length=9": ("", nothing),
+    f"{MIX}+data.sources.a.weight=1 algo.packing=true": ("", nothing),
+    "algo=sft reward=none data=mix +data@data.sources.a=file data.sources.a.path=rows.jsonl "
+    "+data.sources.a.weight=1": (
+        "",
+        file("rows.jsonl", rows(prompt="q", completion="a", source="s")),
+    ),
     "algo=dp0": ("", nothing),
     "algo.betaa=1": ("", nothing),
     "seed=1,2": ("", nothing),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rlexp.cards.card import Card
 from rlexp.evaluation.best_of_n.frontier import format_frontier
 from rlexp.evaluation.changes import Change
-from rlexp.evaluation.metrics import find_metric, in_card_order, without_lone_term
+from rlexp.evaluation.metrics import find_metric, in_card_order, source_metric, without_lone_term
 from rlexp.evaluation.slices import Slice
 from rlexp.rendering.numbers import duration, memory, number, share, short
 
@@ -27,10 +27,13 @@ class MetricRow:
 
 
 def metric_rows(card: Card) -> list[MetricRow]:
-    """Return the card's metrics in order; a reward that is its own only term is shown once."""
+    """Return the card's metrics in order; a reward that is its own only term is shown once, and the
+    rewards of a mix's sources stand among the slices."""
     sides = card.before, card.after
     rows = []
     for name in in_card_order(without_lone_term({**card.before, **card.after}, sides)):
+        if name.startswith(source_metric("reward", "")):
+            continue
         before, after = card.before.get(name), card.after.get(name)
         low, high = card.intervals.get(name, [None, None])
         label, change = find_metric(name).label, card.changes.get(name)

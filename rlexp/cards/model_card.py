@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -91,9 +91,8 @@ def model_card(
         needs=", with peft installed" if weights.adapter else "",
         base=_place(model["name"], model["path"], model["revision"]),
         base_licence=model["license"] or UNKNOWN,
-        data=_place(data["name"], data.get("path") or "", data.get("revision"))
-        + f" ({_first_line(component_class(data, DataSpec, 'data'))})",
-        data_licence=data["license"] or UNKNOWN,
+        data=_of_each(data, _data_set),
+        data_licence=data["license"] or _of_each(data, lambda one: one["license"] or UNKNOWN),
         method=_first_line(algo) + ".",
         reward=config["reward"]["name"],
         training=_training(config, weights),
@@ -179,10 +178,10 @@ def _front_matter(config: Mapping[str, Any], card: Card, weights: Weights) -> Mo
     from huggingface_hub import EvalResult, ModelCardData
 
     model, data, algo = config["model"], config["data"], config["algo"]["name"]
-    path = data.get("path") or ""
+    paths = [path for one in _data_sets(data).values() if hub_id(path := one.get("path") or "")]
     writes = KINDS[algorithm_of(config).head].writes
     task = "text-generation" if writes else "text-classification"
-    dataset_type = path if hub_id(path) else data["name"]
+    dataset_type = paths[0] if paths and "path" in data else data["name"]
     results = [
         EvalResult(task, dataset_type, data["name"], metric_type=name, metric_value=value)
         for name, value in card.after.items()
@@ -193,7 +192,7 @@ def _front_matter(config: Mapping[str, Any], card: Card, weights: Weights) -> Mo
         license=model["license"] if known else "other",
         license_name=None if known else "unknown",
         base_model=model["path"] if hub_id(model["path"]) else None,
-        datasets=[path] if hub_id(path) else None,
+        datasets=paths or None,
         library_name="peft" if weights.adapter else "transformers",
         pipeline_tag=task,
         tags=["rlexp", "trl", algo, "reinforcement-learning"],
@@ -203,6 +202,22 @@ def _front_matter(config: Mapping[str, Any], card: Card, weights: Weights) -> Mo
     if hub_id(model["path"]):
         front_matter["base_model_relation"] = "adapter" if weights.adapter else "finetune"
     return front_matter
+
+
+def _data_sets(data: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """Return the data sets of a config by their names in the mix; a single one has none."""
+    return data.get("sources", {"": data})
+
+
+def _of_each(data: Mapping[str, Any], words: Callable[[Mapping[str, Any]], str]) -> str:
+    """Return what is said of a data set; of a mix what is said of each."""
+    said = (f"{name}: {words(one)}" for name, one in _data_sets(data).items())
+    return "; ".join(said).removeprefix(": ")
+
+
+def _data_set(data: Mapping[str, Any]) -> str:
+    place = _place(data["name"], data.get("path") or "", data.get("revision"))
+    return f"{place} ({_first_line(component_class(data, DataSpec, 'data'))})"
 
 
 def _place(name: str, path: str, revision: str | None) -> str:

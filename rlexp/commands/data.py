@@ -11,10 +11,11 @@ how answers are shared out. Nothing is trained and no weights are loaded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rlexp.cli.arguments import Parser, console_of_width
 from rlexp.cli.exit_status import reported
@@ -43,7 +44,7 @@ def _show(argv: Sequence[str]) -> None:
     options, words = parser.parse_known_args(argv)
     if options.rows < 0:
         raise UserError(Problem("--rows", str(options.rows), "a number of rows, at least 0"))
-    from rlexp.cli.run_words import compose_run
+    from rlexp.cli.composed_run import compose_run
 
     _, spec = compose_run(words)
 
@@ -59,7 +60,7 @@ def _show(argv: Sequence[str]) -> None:
     report = examine_rows(spec, splits, reader)
     console = console_of_width(markup=False)
     _print(console, _header(spec, splits, report))
-    for example in report.examples[: options.rows]:
+    for example in _in_turn(report.examples, spec)[: options.rows]:
         _print(console, _row(example, report, splits.source, reader, console))
     _print(console, _lengths(spec, report))
     _print(console, _remarks(spec, splits, report, reader))
@@ -93,6 +94,9 @@ def _header(spec: RunSpec, splits: Splits, report: RowReport) -> Iterator[str]:
         f"{len(splits.train)} training rows ({splits.kind}), {len(splits.heldout)} held out; "
         f"each becomes: {WORDS[report.row_format]}"
     )
+    for name in spec.data.source_names:
+        train, heldout = (len(_of_source(rows, name)) for rows in (splits.train, splits.heldout))
+        yield f"  {name}: {train} training rows, {heldout} held out"
     if splits.kind != spec.algo.needs and report.row_format in ("prompts", "bare_prompts"):
         yield f"the answers ({spec.algo.needs}) are sampled from the model when the run begins"
 
@@ -151,26 +155,79 @@ def _token_runs(sequence: TokenSequence, reader: ModelTokenizer) -> list[TokenRu
 
 
 def _lengths(spec: RunSpec, report: RowReport) -> Iterator[str]:
+    from rlexp.data.rendering.lengths import prompt_key
     from rlexp.rendering.token_text import histogram
 
-    longest = spec.algo.longest_example
-    lengths = report.lengths
+    longest, lengths = spec.algo.longest_example, report.lengths
+    sources = spec.data.sources_by_name().items()
+    limits = ", ".join(f"{prompt_key(name)}={source.max_prompt_length}" for name, source in sources)
     for title, values, limit in (
-        ("prompts", lengths.prompts, f"data.max_prompt_length={spec.data.max_prompt_length}"),
+        ("prompts", lengths.prompts, limits),
         ("answers", lengths.answers, ""),
         ("prompt and answer", lengths.wholes, f"algo.max_length={longest}" if longest else ""),
     ):
         if not values:
             continue
-        ordered = sorted(values)
-        most = ordered[int(0.95 * (len(ordered) - 1))]
-        within = f"; limit {limit}" if limit else ""
         yield ""
-        yield (
-            f"{title}, tokens: {ordered[0]} to {ordered[-1]}, median {median(ordered):g}, "
-            f"95% have at most {most}{within}"
-        )
+        yield f"{title}, tokens: {_spread(values)}{f'; limit {limit}' if limit else ''}"
         yield from histogram(values)
+        for name in spec.data.source_names:
+            examples = [example for example in report.examples if example.row["source"] == name]
+            if of_source := [length for example in examples for length in MEASURES[title](example)]:
+                yield f"  {name}: {_spread(of_source)}"
+
+
+MEASURES: dict[str, Callable[[TrainingExample], list[int]]] = {
+    "prompts": lambda example: [len(example.prompt.ids)],
+    "answers": lambda example: [sequence.answer_length for sequence in example.sequences],
+    "prompt and answer": lambda example: [sequence.whole for sequence in example.sequences],
+}
+"""Tokens of an example, by what is measured."""
+
+
+def _spread(values: Sequence[int]) -> str:
+    ordered = sorted(values)
+    most = ordered[int(0.95 * (len(ordered) - 1))]
+    return f"{ordered[0]} to {ordered[-1]}, median {median(ordered):g}, 95% have at most {most}"
+
+
+def _of_source(rows: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    return [row for row in rows if row["source"] == name]
+
+
+def _in_turn(examples: Sequence[TrainingExample], spec: RunSpec) -> list[TrainingExample]:
+    """Return examples so that the first ones are of all sources of a mix."""
+    from rlexp.data.derived.merged import in_turn
+
+    by_source: dict[str, list[TrainingExample]] = {}
+    for example in examples:
+        by_source.setdefault(spec.data.name_of(example.row), []).append(example)
+    return in_turn(by_source.values())
+
+
+HELD_OUT = ("heldout", "heldout_pairs", "heldout_labelled", "heldout_demonstrations")
+"""The held-out rows of `Splits`, as prompts and with their answers."""
+
+
+def _by_source(
+    splits: Splits,
+    spec: RunSpec,
+    notes: Callable[[Splits], Sequence[str]],
+    sides: Sequence[str] = ("train",),
+) -> list[str]:
+    """Return notes on all rows; where they are a mix's, then those on the rows of each source.
+
+    Args:
+        splits: all rows.
+        spec: the run.
+        notes: on some rows.
+        sides: of the splits, of which only a source's rows are looked at.
+    """
+    lines = [*notes(splits)]
+    for name in spec.data.source_names:
+        rows = {side: _of_source(getattr(splits, side), name) for side in sides}
+        lines += [f"{name}: {note}" for note in notes(replace(splits, **rows))]
+    return lines
 
 
 def _remarks(
@@ -196,9 +253,12 @@ def _remarks(
     sections = {
         "how the rows were made": [*splits.notes, *report.notes, *reader.notes],
         "left out and cut": report.lengths.notes(spec, report.findings.place_of),
-        "repeated": duplicate_notes(splits.train, splits),
-        "leaks": leak_notes(splits),
-        "balance": [*balance_notes(splits.train), *([bias] if bias else [])],
+        "repeated": _by_source(splits, spec, lambda part: duplicate_notes(part.train, part)),
+        "leaks": _by_source(splits, spec, leak_notes, HELD_OUT),
+        "balance": [
+            *_by_source(splits, spec, lambda part: balance_notes(part.train)),
+            *([bias] if bias else []),
+        ],
         "to look at": report.warnings(),
     }
     for title, notes in sections.items():

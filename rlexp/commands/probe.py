@@ -5,7 +5,8 @@
 The words are those of a run. Its reward scores answers that know nothing: empty ones, echoes of the
 prompt, one constant, another row's, a form without content, an instruction to the judge; beside the
 data's own answers and the model's. What earns more than half of what right answers earn is what a
-training will find. Nothing is trained; the table is kept as probe.json in a folder below outputs/.
+training will find. Of data=mix each source has its table as well. Nothing is trained; what was
+found is kept as probe.json in a folder below outputs/.
 
   python -m rlexp probe experiment=gsm8k_grpo reward=math --no-model
   python -m rlexp probe reward=python reward.function=my_reward:score
@@ -34,7 +35,7 @@ def run(argv: list[str]) -> int:
 
 
 def _probe(argv: Sequence[str]) -> None:
-    from rlexp.cli.run_words import compose_run
+    from rlexp.cli.composed_run import compose_run
 
     parser = Parser("probe", __doc__)
     parser.add_argument("--no-model", action="store_true", help="leave the model's answers out")
@@ -57,14 +58,17 @@ def _probe(argv: Sequence[str]) -> None:
     from rlexp.runtime.run_folder import PROBE
 
     terminal = Terminal()
-    probed, verdict = probe_run(spec, options.rows, not options.no_model, terminal)
+    probes = probe_run(spec, options.rows, not options.no_model, terminal)
     named = [Path(word.removeprefix(FOLDER)) for word in words if word.startswith(FOLDER)]
     folder = named[-1] if named else new_folder()
     folder.mkdir(parents=True, exist_ok=True)
     write_config(folder, config)
-    content = json.dumps(probe_json(probed, verdict), ensure_ascii=False, indent=1)
-    write_atomically(folder / PROBE, content)
-    print_probe(probed, verdict, console_of_width(WIDTH))
+    as_json = {name: probe_json(*probed) for name, probed in probes.items()}
+    whole = as_json.pop("") | ({"sources": as_json} if as_json else {})
+    write_atomically(folder / PROBE, json.dumps(whole, ensure_ascii=False, indent=1))
+    for name, probed in probes.items():
+        print_probe(*probed, console_of_width(WIDTH), name)
     print(folder)
-    if spec.scoring.probe == "refuse" and verdict.warnings:
-        raise refusal(spec.reward.name, verdict.warnings)
+    warnings = [warning for _, verdict in probes.values() for warning in verdict.warnings]
+    if spec.scoring.probe == "refuse" and warnings:
+        raise refusal(spec.reward.name, warnings)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from rlexp.spec.curriculum import CurriculumSpec
 from rlexp.spec.errors import Problem
-from rlexp.spec.schedule import Weight, read_weight
+from rlexp.spec.schedule import Weight, read_weight, share_problems
 
 
 class MixtureCurriculum(CurriculumSpec):
@@ -42,21 +42,3 @@ class MixtureCurriculum(CurriculumSpec):
             if weight is not None:
                 shares[value] = weight
         return shares, [*problems, *share_problems(shares, "curriculum.weights")]
-
-
-def share_problems(weights: dict[str, Weight], key: str) -> list[Problem]:
-    """Return what is wrong with weights as shares: negative ones, a step at which all are 0."""
-    negative = [
-        Problem(f"{key}.{name}", f"{low:g}", "0 or more: it is a share of the rows")
-        for name, weight in weights.items()
-        if (low := min(value for _, value in weight.points)) < 0
-    ]
-    if negative:
-        return negative
-    # between two points the sum is linear, so that it is 0 there only if it is at a point
-    steps = sorted({step for weight in weights.values() for step, _ in weight.points})
-    empty = [step for step in steps if not any(weight.at(step) for weight in weights.values())]
-    if not empty:
-        return []
-    want = "at least one weight above 0 at every step"
-    return [Problem(key, f"weights that are all 0 at step {empty[0]}", want)]

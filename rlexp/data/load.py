@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import chain
+from typing import TypeVar
 
 from rlexp.data.derived.kinds import derive, drop_answers
+from rlexp.data.derived.merged import Sides, in_turn, mixed_sides
 from rlexp.data.derived.split import (
     canonical_json,
     held_out_note,
@@ -18,9 +21,12 @@ from rlexp.data.derived.split import (
 from rlexp.data.parsing.conversations import plain_text
 from rlexp.data.parsing.values import Row
 from rlexp.data.prompt_templates import text_of_prompt
-from rlexp.spec.data import DERIVABLE, DataSpec, Kind, Rows
-from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.data import DERIVABLE, SOURCE, DataSource, DataSpec, Kind, Rows, source_key
+from rlexp.spec.errors import Problem, UserError, with_keys_under
+from rlexp.spec.schedule import Weight
 from rlexp.spec.text import Text
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,8 @@ class Splits:
     texts: list[str]
     """Held-out texts for perplexity, in the order of `heldout`: prompt and completion, or prompt
     and chosen answer, whatever the algorithm needs. Empty where the data has prompts only."""
+    text_sources: list[str]
+    """Of which source each of `texts` is; empty where the data is no mix."""
     source: str
     digest: str
     """Of all rows, before `max_rows`: 32 hex digits of SHA-256."""
@@ -61,18 +69,90 @@ class Splits:
         return self.places.get(id(row["prompt"]), self.source)
 
 
+@dataclass
+class _Part:
+    """One data set, read and split; by itself, or one of a mix."""
+
+    data: DataSource
+    read: Rows
+    train: list[Row]
+    heldout: list[Row]
+    """In the order of a shuffle."""
+    warnings: list[str]
+    """What is worth knowing of the split."""
+    made: list[str] = field(default_factory=list)
+    """How the training rows were made."""
+
+
 def load_data(data: DataSpec, needs: Kind) -> Splits:
-    """Read and split a data set, and make its training rows into what an algorithm needs.
+    """Read and split a data set, or each of a mix, and make its training rows into what an
+    algorithm needs.
+
+    The held-out rows of a mix are its sources' in turn: any first so many are as many of each, as
+    far as these reach.
 
     Raises:
         UserError: rows that cannot be read, split or made into `needs`.
     """
-    kind, rows = data.kind(), data.read()
-    if not rows.train:
-        raise UserError(Problem("data", f"{rows.source}, without usable rows", "rows", *rows.notes))
+    sources, kind = data.sources_by_name(), data.kind()
+    parts = _of_each(sources, lambda name: _read_part(sources[name]))
     # the digest covers what was read: it stays the same whatever a run takes of it
-    digest = _digest(rows)
-    # split
+    digest, label = _digest_of(parts), _label(parts)
+    if mixed := bool(data.source_names):
+        _mix(parts, data.weights())
+    # derive: pairs that the data cannot give are sampled from the policy later, from prompts
+    pairs_are_sampled = needs == "pairs" and kind != "pairs" and kind not in DERIVABLE[needs]
+    train_kind: Kind = "prompts" if pairs_are_sampled else needs
+    trained = {name: parts[name] for name, weight in data.weights().items() if weight.peak > 0}
+    rows = {name: sample_fraction(p.train, p.data.max_rows) for name, p in trained.items()}
+    derived = _of_each(trained, lambda name: _derived(trained[name], rows[name], train_kind))
+    train = [*chain.from_iterable(derived.values())]
+    if train_kind == "unpaired":
+        _check_both_labels(train, label, source_key("NAME" if mixed else ""))
+    heldout = in_turn(part.heldout for part in parts.values())
+    one_kind = len({source.kind() for source in sources.values()}) == 1
+    texts = [(row, _full_text(row, data.source_of(row))) for row in heldout]
+    return Splits(
+        kind=train_kind,
+        train=train,
+        heldout=drop_answers(heldout),
+        references=[_good_answer(row) for row in heldout],
+        heldout_pairs=[row for row in heldout if "chosen" in row],
+        heldout_labelled=heldout if one_kind and kind == "unpaired" else [],
+        heldout_demonstrations=heldout if one_kind and kind == "demonstrations" else [],
+        corpus=lambda: [
+            _full_text(row, trained[name].data) or plain_text(row["prompt"])
+            for name in rows
+            for row in rows[name]
+        ],
+        texts=[text for _, text in texts if text is not None],
+        text_sources=[row[SOURCE] for row, text in texts if text is not None] if mixed else [],
+        source=label,
+        digest=digest,
+        notes=[note for name in parts for note in _notes(name, parts[name])],
+        places={key: place for part in parts.values() for key, place in _places(part.read).items()},
+    )
+
+
+def _of_each(names: Iterable[str], make: Callable[[str], T]) -> dict[str, T]:
+    """Return what is made of each data set; raise the mistakes of all at once, by their keys."""
+    made: dict[str, T] = {}
+    problems: list[Problem] = []
+    for name in names:
+        try:
+            made[name] = make(name)
+        except UserError as error:
+            problems += [problem.under(source_key(name), "data") for problem in error.problems]
+    if problems:
+        raise UserError(problems)
+    return made
+
+
+def _read_part(data: DataSource) -> _Part:
+    rows = data.read()
+    if not rows.train:
+        got = f"{rows.source}, without usable rows"
+        raise UserError(Problem("data", got, "rows", "; ".join(rows.notes)))
     train, heldout = rows.train, rows.heldout
     if heldout is None:
         train, heldout = split(rows.train, data.eval_fraction, rows.source)
@@ -83,28 +163,37 @@ def load_data(data: DataSpec, needs: Kind) -> Splits:
         held_out_note(train, heldout, rows.heldout is None),
         overlap_note(train, heldout) if rows.heldout is not None else None,
     ]
-    # derive: pairs that the data cannot give are sampled from the policy later, from prompts
-    pairs_are_sampled = needs == "pairs" and kind != "pairs" and kind not in DERIVABLE[needs]
-    train_kind: Kind = "prompts" if pairs_are_sampled else needs
-    source_rows = sample_fraction(train, data.max_rows)
-    train, notes = derive(source_rows, kind, train_kind, rows.source)
-    if train_kind == "unpaired":
-        _check_both_labels(train, rows.source)
-    return Splits(
-        kind=train_kind,
-        train=train,
-        heldout=drop_answers(heldout),
-        references=[_good_answer(row) for row in heldout],
-        heldout_pairs=[row for row in heldout if "chosen" in row],
-        heldout_labelled=heldout if kind == "unpaired" else [],
-        heldout_demonstrations=heldout if kind == "demonstrations" else [],
-        corpus=lambda: [_full_text(row, data) or plain_text(row["prompt"]) for row in source_rows],
-        texts=[text for row in heldout if (text := _full_text(row, data)) is not None],
-        source=rows.source,
-        digest=digest,
-        notes=[*rows.notes, *notes, *(warning for warning in warnings if warning)],
-        places=_places(rows),
-    )
+    return _Part(data, rows, train, heldout, [warning for warning in warnings if warning])
+
+
+def _mix(parts: dict[str, _Part], weights: Mapping[str, Weight]) -> None:
+    sides, leaks = mixed_sides({name: Sides(p.train, p.heldout) for name, p in parts.items()})
+    for name, part in parts.items():
+        part.train, part.heldout = sides[name]
+        if leaks[name]:
+            what = "training rows were left out, whose prompts another source holds out"
+            part.warnings.append(f"{what}: {leaks[name]}")
+        if weights[name].peak == 0:
+            part.made.append("evaluated and not trained on: its weight is 0 at every step")
+
+
+def _derived(part: _Part, rows: list[Row], needs: Kind) -> list[Row]:
+    derived, notes = derive(rows, part.data.kind(), needs, part.read.source)
+    part.made += notes
+    return derived
+
+
+def _label(parts: Mapping[str, _Part]) -> str:
+    """Return where the rows came from."""
+    labels = (f"{name}: {part.read.source}" for name, part in parts.items())
+    return "; ".join(labels).removeprefix(": ")
+
+
+def _notes(name: str, part: _Part) -> list[str]:
+    notes = [*part.read.notes, *part.made, *part.warnings]
+    if not name:
+        return notes
+    return [f"{name}: {with_keys_under(source_key(name), 'data', note)}" for note in notes]
 
 
 def _places(rows: Rows) -> dict[int, str]:
@@ -115,6 +204,12 @@ def _places(rows: Rows) -> dict[int, str]:
 
 def _good_answer(row: Row) -> Text | None:
     return row.get("completion", row.get("chosen")) if row.get("label", True) else None
+
+
+def _digest_of(parts: Mapping[str, _Part]) -> str:
+    """Return the digest of a data set, or of a mix's by their names."""
+    digests = {name: _digest(part.read) for name, part in parts.items()}
+    return digests.get("") or sha256(canonical_json(digests)).hexdigest()[:32]
 
 
 def _digest(rows: Rows) -> str:
@@ -128,7 +223,7 @@ def _digest(rows: Rows) -> str:
     return sha256(canonical_json(sides)).hexdigest()[:32]
 
 
-def _full_text(row: Row, data: DataSpec) -> str | None:
+def _full_text(row: Row, data: DataSource) -> str | None:
     """Return the row's text; None where it has no answer.
 
     Of a text that was cut it is the original, else prompt and good answer as a text model sees
@@ -142,9 +237,9 @@ def _full_text(row: Row, data: DataSpec) -> str | None:
     return row.get("opening", text_of_prompt(row, data)) + answer
 
 
-def _check_both_labels(rows: list[Row], source: str) -> None:
+def _check_both_labels(rows: list[Row], source: str, key: str) -> None:
     labels = {row["label"] for row in rows}
     if len(labels) == 1:
         got = f"{source}: all {len(rows)} labels are {str(labels.pop()).lower()}"
-        remedy = "Add rows of the other label, or say what labels mean with data.labels."
+        remedy = f"Add rows of the other label, or say what labels mean with {key}.labels."
         raise UserError(Problem("data", got, "labels true and false", remedy))

@@ -34,7 +34,7 @@ def with_texts_of(splits: Splits, path: str | None) -> Splits:
     texts = sorted(read_texts(path), key=lambda text: shuffle_key({"completion": text}))
     digest = sha256("\0".join(texts).encode()).hexdigest()[:8]
     note = f"forgetting is measured on {path}: {len(texts)} texts, digest {digest}"
-    return replace(splits, texts=texts, notes=[*splits.notes, note])
+    return replace(splits, texts=texts, text_sources=[], notes=[*splits.notes, note])
 
 
 def read_texts(path: str) -> list[str]:

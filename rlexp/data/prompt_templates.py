@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rlexp.data.parsing.conversations import assistant_turn
 from rlexp.data.parsing.values import Row
-from rlexp.spec.data import DataSpec
+from rlexp.spec.data import DataSource, DataSpec
 
 _ANSWERS = ("completion", "chosen", "rejected")
 
@@ -13,6 +13,7 @@ def frame(rows: list[Row], data: DataSpec, chat: bool) -> list[Row]:
     """Return rows whose plain prompts are worded by `data`'s template; `opening` stays as it is.
 
     What the system says before a plain prompt becomes a turn of its own, or stands above the text.
+    Each row of a mix is worded by its source's template, and all have the same columns.
 
     Args:
         rows: of any kind, as `load_data` gives them.
@@ -20,12 +21,16 @@ def frame(rows: list[Row], data: DataSpec, chat: bool) -> list[Row]:
         chat: whether prompts become the user's turn and answers the assistant's (stripped) or stay
             texts. Rows that are conversations already stay what they are.
     """
-    if chat:
-        return [_framed_as_chat(row, data.chat_prompt) for row in rows]
-    return [_framed_as_text(row, data) for row in rows]
+    framed = [
+        _framed_as_chat(row, source.chat_prompt) if chat else _framed_as_text(row, source)
+        for row, source in ((row, data.source_of(row)) for row in rows)
+    ]
+    if data.source_names and any("opening" in row for row in framed):
+        return [{"opening": None, **row} for row in framed]  # None: a prompt that is no cut text
+    return framed
 
 
-def _framed_as_text(row: Row, data: DataSpec) -> Row:
+def _framed_as_text(row: Row, data: DataSource) -> Row:
     rest = {name: value for name, value in row.items() if name != "system_turn"}
     if not isinstance(row["prompt"], str):
         return rest
@@ -43,7 +48,7 @@ def _framed_as_chat(row: Row, template: str) -> Row:
     return {**rest, "prompt": prompt, **answers}
 
 
-def text_of_prompt(row: Row, data: DataSpec) -> str:
+def text_of_prompt(row: Row, data: DataSource) -> str:
     """Return a plain prompt as a text model sees it: below what the system says, if it does."""
     prompt = fill_template(data.text_prompt, row["prompt"])
     return f"{row['system_turn']}\n\n{prompt}" if row.get("system_turn") else prompt

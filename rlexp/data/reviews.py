@@ -6,10 +6,10 @@ from pydantic import Field
 
 from rlexp.builtin.grammar import grammatical, sample_reviews
 from rlexp.data.parsing.truncation import PromptWords, split_prefix
-from rlexp.spec.data import DataSpec, Kind, Rows
+from rlexp.spec.data import DataSource, Kind, Rows
 
 
-class Reviews(DataSpec):
+class Reviews(DataSource):
     """Reviews cut into opening and continuation, labelled true where they are positive.
 
     Mixed reviews are labelled false, as negative ones: they are not what is asked for.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 TERM, GOLD = "reward_", "gold_"
 """Begin the names of two families: the reward's terms, and the rewards of `eval.gold`."""
+BY_SOURCE = ("reward", "accuracy", "perplexity")
+"""Metrics that are measured for each source of a mix as well."""
 
 Mean = Literal["completion", "token", "perplexity", "prompt", "none"]
 """Over what a metric is averaged: completions, tokens, exp of the mean over tokens, prompts; or it
-is counted over all completions at once, and has no interval."""
+is counted over all of them at once, and its changes have no interval."""
 
 
 def _samples_text(run: RunSpec) -> bool:
@@ -79,6 +81,9 @@ METRICS: tuple[Metric, ...] = (
            _keeps_answers),
     Metric("rows", "rows kept", "none", "higher", applies=_keeps_answers),
     Metric("tokens", "tokens sampled", "none", applies=_keeps_answers),
+    Metric("log_loss", "log loss of the pairs", "prompt", "lower", "number", _ranks_pairs),
+    Metric("brier", "Brier score of the pairs", "prompt", "lower", "number", _ranks_pairs),
+    Metric("calibration_error", "calibration error", "none", "lower", "share", _ranks_pairs),
     Metric("kl", "KL, nats a token", "token", "lower",
            guards="probe", of_reference=True, place=2),
     Metric("kl_sequence", "KL, nats an answer", "completion", "lower", of_reference=True),
@@ -104,6 +109,23 @@ METRICS: tuple[Metric, ...] = (
 """In the order of a card's lines."""
 
 
+def source_metric(metric: str, source: str) -> str:
+    """Return the name of a metric for one source of a mix.
+
+    >>> source_metric("reward", "chat"), find_metric("source_reward_chat").label
+    ('source_reward_chat', '  of chat')
+    """
+    return f"source_{metric}_{source}"
+
+
+def metric_and_source(name: str) -> tuple[str, str]:
+    """Return what `source_metric` made a name of; the name itself and nothing for any other."""
+    for metric in BY_SOURCE:
+        if name.startswith(prefix := source_metric(metric, "")):
+            return metric, name.removeprefix(prefix)
+    return name, ""
+
+
 def find_metric(name: str) -> Metric:
     """Return the entry of a metric; one of a family, or an unknown one, gets an entry by its name.
 
@@ -115,6 +137,9 @@ def find_metric(name: str) -> Metric:
             return metric
     if name.startswith(TERM):
         return Metric(name, f"  {name.removeprefix(TERM)}", place=-1)
+    metric, source = metric_and_source(name)
+    if source:
+        return replace(find_metric(metric), name=name, label=f"  of {source}", guards="")
     return Metric(name, name)
 
 
@@ -124,22 +149,27 @@ def sample_metrics() -> dict[str, Callable[[Sample], float | None]]:
 
 
 def applying(run: RunSpec) -> list[str]:
-    """Return the names of the metrics that a run's evaluations measure, without the families."""
-    return [metric.name for metric in METRICS if metric.applies(run)]
+    """Return the names of the metrics that a run's evaluations measure, without terms and gold."""
+    names = [metric.name for metric in METRICS if metric.applies(run)]
+    parted = [name for name in names if name in BY_SOURCE]
+    sources = run.data.source_names
+    return [*names, *(source_metric(name, source) for name in parted for source in sources)]
 
 
 def in_card_order(names: Iterable[str]) -> list[str]:
-    """Sort metrics as cards show them: as in the table, terms behind the reward, others last.
+    """Sort metrics as cards show them: as in the table, terms and sources behind their metric,
+    others last.
 
-    >>> in_card_order(["mine", "kl", "reward_b", "reward_a", "reward"])
-    ['reward', 'reward_a', 'reward_b', 'kl', 'mine']
+    >>> in_card_order(["mine", "kl", "source_reward_c", "reward_b", "reward_a", "reward"])
+    ['reward', 'reward_a', 'reward_b', 'source_reward_c', 'kl', 'mine']
     """
     places = {metric.name: float(index) for index, metric in enumerate(METRICS)}
 
     def rank(name: str) -> tuple[float, str]:
-        if name in places:
-            return places[name], name
-        return (places["reward"] + 0.5 if name.startswith(TERM) else math.inf), name
+        if name.startswith(TERM):
+            return places["reward"] + 0.25, name
+        metric, source = metric_and_source(name)
+        return places.get(metric, math.inf) + (0.5 if source else 0.0), name
 
     return sorted(names, key=rank)
 

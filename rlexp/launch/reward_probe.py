@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
 def probe_run(
     spec: RunSpec, rows: int | None, with_model: bool, terminal: Terminal
-) -> tuple[RewardProbe, ProbeVerdict]:
+) -> dict[str, tuple[RewardProbe, ProbeVerdict]]:
     """Return what the reward of a spec pays on the data of the spec, and what that means.
+
+    The names are those of a mix's sources; what is of all prompts has none.
 
     Args:
         spec: of a run.
@@ -64,12 +66,15 @@ def probe_run(
     spec.reward.prepare(device, resolve)
     chat = policy.chat if policy else _frames_as_chat(spec)
     end_token = policy.tokenizer.eos_token if policy else END_TOKEN
-    material = held_out_material(spec, splits, rows or size.rows, chat, end_token)
+    bootstrap = (spec.eval.bootstrap, spec.eval.seed)
+    probes = {}
     with hub_closed():
-        own = _own_answers(spec, policy, material.prompts) if policy else ()
-        bootstrap = (spec.eval.bootstrap, spec.eval.seed)
-        probed = probe(spec.reward, material, size.variants, own, bootstrap)
-    return probed, judge_probe(probed)
+        for name in ("", *spec.data.source_names):
+            material = held_out_material(spec, splits, rows or size.rows, chat, end_token, name)
+            own = _own_answers(spec, policy, material.prompts) if policy else ()
+            probed = probe(spec.reward, material, size.variants, own, bootstrap)
+            probes[name] = probed, judge_probe(probed)
+    return probes
 
 
 def _frames_as_chat(spec: RunSpec) -> bool:

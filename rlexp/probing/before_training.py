@@ -101,7 +101,7 @@ def probe_before_training(
 
 
 def held_out_material(
-    spec: RunSpec, splits: Splits, count: int, chat: bool, end_token: str
+    spec: RunSpec, splits: Splits, count: int, chat: bool, end_token: str, source: str = ""
 ) -> Material:
     """Return the first held-out prompts that have a reference; or, where none has, the first ones.
 
@@ -110,8 +110,13 @@ def held_out_material(
         splits: the data.
         count: prompts, at most.
         chat, end_token: the policy's.
+        source: of a mix, whose prompts alone are taken; empty takes all, in turn.
     """
-    pairs = [*zip(splits.heldout, splits.references, strict=True)]
+    pairs = [
+        pair
+        for pair in zip(splits.heldout, splits.references, strict=True)
+        if not source or spec.data.name_of(pair[0]) == source
+    ]
     answered = [pair for pair in pairs if pair[1] is not None]
     chosen = (answered or pairs)[:count]
     rows, references = [row for row, _ in chosen], [reference for _, reference in chosen]

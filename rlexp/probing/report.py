@@ -64,9 +64,18 @@ def _mean(earnings: Earnings) -> float:
     return -math.inf if earnings.mean is None else earnings.mean
 
 
-def print_probe(probe: RewardProbe, verdict: ProbeVerdict, console: Console) -> None:
-    """Print the table, what is by design, and the warnings with their remedies."""
-    console.print(Text(f"What the reward {probe.reward} pays, on {probe.rows} held-out prompts"))
+def print_probe(
+    probe: RewardProbe, verdict: ProbeVerdict, console: Console, source: str = ""
+) -> None:
+    """Print the table, what is by design, and the warnings with their remedies.
+
+    The prompts are those of a source of a mix, or of all the data.
+    """
+    if source:
+        console.print()
+    of_source = f" of {source}" if source else ""
+    headline = f"What the reward {probe.reward} pays, on {probe.rows} held-out prompts{of_source}"
+    console.print(Text(headline))
     console.print()
     table = _table(probe, verdict)
     room = console.width - console.measure(table).maximum

@@ -124,9 +124,9 @@ class Format(RewardSpec):
             return []
         return json_schema.problems(self.json_schema, "reward.json_schema")
 
-    def sources(self) -> list[Path]:
+    def code_files(self) -> list[Path]:
         schema = [Path(self.json_schema)] if isinstance(self.json_schema, str) else []
-        return [*super().sources(), *schema]
+        return [*super().code_files(), *schema]
 
     def columns(self) -> set[str]:
         return {self.column} if self.column else set()

@@ -69,9 +69,12 @@ class Mix(RewardSpec):
             with under_own_key(name):
                 term.reward.prepare(device, local_folder)
 
-    def sources(self) -> list[Path]:
+    def code_files(self) -> list[Path]:
         terms = self._resolved[0].values()
-        return [*super().sources(), *(path for term in terms for path in term.reward.sources())]
+        return [
+            *super().code_files(),
+            *(path for term in terms for path in term.reward.code_files()),
+        ]
 
     def notes(self) -> list[str]:
         return [note for term in self.terms_by_name().values() for note in term.reward.notes()]

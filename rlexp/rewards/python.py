@@ -50,9 +50,9 @@ class Python(RewardSpec):
         required_parameters(function)
         return function
 
-    def sources(self) -> list[Path]:
+    def code_files(self) -> list[Path]:
         path = source_of(self.function.partition(":")[0])
-        return [*super().sources(), *([path] if path else [])]
+        return [*super().code_files(), *([path] if path else [])]
 
     def runs_in(self) -> Place:
         return "workers" if self.parallel else "here"

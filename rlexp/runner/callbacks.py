@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from rlexp.runner.judge_costs import JudgeUsage
 from rlexp.runtime.checkpoints import seal
 from rlexp.runtime.collective import broadcast
 from rlexp.spec.curriculum import Pacer
+from rlexp.spec.schedule import Weight, shares_at
 
 PACE = "curriculum.json"
 """File of a checkpoint: what a curriculum's pace has opened, and why."""
@@ -133,6 +134,18 @@ class FollowPace(TrainerCallback):
         if self.pacer.state() and state.is_world_process_zero:
             folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
             (folder / PACE).write_text(json.dumps(self.pacer.state()) + "\n", encoding="utf-8")
+
+
+class LogShares(TrainerCallback):
+    """Logs what share of a step's rows each weighted source has, where that moves."""
+
+    def __init__(self, weights: Mapping[str, Weight]) -> None:
+        self.weights = weights
+
+    def on_log(self, args, state, control, logs: Logs = None, **kwargs) -> None:
+        if logs and "loss" in logs and any(len(one.points) > 1 for one in self.weights.values()):
+            shares = shares_at(self.weights, state.global_step - 1)
+            logs |= {f"train/source_share_{name}": share for name, share in shares.items()}
 
 
 class LogJudgeUsage(TrainerCallback):

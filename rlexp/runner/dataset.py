@@ -7,28 +7,32 @@ which all compute the same, judged and written by the first one, and read by all
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from itertools import compress
 from math import ceil
 from typing import Any
 
+from rlexp.curriculum.batches import allot
 from rlexp.data.derived.label_pairs import label_pairs
 from rlexp.data.derived.preference_sampling import sample_rows
 from rlexp.data.load import Splits
 from rlexp.data.prompt_templates import frame
 from rlexp.data.rendering.learnable import keep_learnable
-from rlexp.data.rendering.lengths import no_prompt_left, over_prompt_note
+from rlexp.data.rendering.lengths import is_over_limit, no_prompt_left, over_prompt_note
 from rlexp.models.policy import Policy
 from rlexp.runner.parts import RunParts
 from rlexp.runner.sampling.answers import AnswerSampler, Drawing
 from rlexp.runtime.collective import compute_on_first
 from rlexp.scoring import Scorer
+from rlexp.spec.data import SOURCE
 from rlexp.spec.errors import UserError
 from rlexp.spec.files.rated_run import HELDOUT
 from rlexp.spec.model_kind import ModelKind
 from rlexp.spec.rows import pairs_are_matched
 from rlexp.spec.run import RunSpec
+from rlexp.spec.schedule import mean_shares
 
 Rows = list[dict[str, Any]]
 
@@ -41,6 +45,7 @@ class DatasetBuilder:
     def __init__(self, parts: RunParts, policy: Policy, scorer: Scorer) -> None:
         self.parts, self.spec, self.splits = parts, parts.spec, parts.splits
         self.policy, self.recorder, self.scorer = policy, parts.recorder, scorer
+        self._mixed = bool(parts.spec.data.source_names)
 
     def eval_rows(self, kind: ModelKind) -> Rows:
         """Return what evaluations of a kind of model look at: prompts, or pairs."""
@@ -52,7 +57,7 @@ class DatasetBuilder:
         if pairs_are_matched(spec.algo, spec.data):
             labelled = self._framed(splits.heldout_labelled)
             # By the evaluation's seed: runs of different seeds are compared on the same pairs.
-            pairs, note = label_pairs(labelled, spec.eval.seed, None)
+            pairs, note = label_pairs(labelled, spec.eval.seed, None, by_source=self._mixed)
             self.recorder.notes.append(f"held out: {note}")
             return pairs
         prompts = self._framed(splits.heldout[: spec.eval.prompts], told=False)
@@ -79,7 +84,7 @@ class DatasetBuilder:
             return rows, places
         if pairs_are_matched(spec.algo, spec.data):
             wanted = spec.train.max_steps * spec.train.batch_size
-            made, note = label_pairs(rows, spec.seed, wanted)
+            made, note = label_pairs(rows, spec.seed, wanted, by_source=self._mixed)
             self.recorder.notes.append(note)
         else:
             name = f"{spec.algo.needs}.jsonl"
@@ -139,7 +144,21 @@ class DatasetBuilder:
         assert sampling is not None  # the spec lets no other algorithm come here
         rows_a_prompt = sampling.completions if spec.algo.needs == "unpaired" else 1
         needed = ceil(spec.train.max_steps * spec.train.batch_size / rows_a_prompt)
-        return random.Random(spec.seed).sample(rows, min(sampling.prompts, needed, len(rows)))
+        return drawn_rows(rows, min(sampling.prompts, needed), spec)
+
+
+def drawn_rows(rows: Rows, count: int, spec: RunSpec) -> Rows:
+    """Return so many rows at random, if there are so many; of a mix as many of each source as it
+    has of the training."""
+    draw = random.Random(spec.seed)
+    if not spec.data.source_names:
+        return draw.sample(rows, min(count, len(rows)))
+    chosen = []
+    shares = mean_shares(spec.data.weights(), spec.train.max_steps)
+    for name, of_source in allot(count, shares, {}).items():
+        known = [row for row in rows if row[SOURCE] == name]
+        chosen += draw.sample(known, min(of_source, len(known)))
+    return chosen
 
 
 def shared_prompts(
@@ -158,10 +177,10 @@ def _short_enough(
     longest = [0] * len(framed[0])
     for rows, policy in zip(framed, policies, strict=True):
         lengths = [len(ids) for ids in policy.encode([row["prompt"] for row in rows])]
-        if problems := no_prompt_left(lengths, spec):
+        if problems := no_prompt_left(lengths, rows, spec.data):
             raise UserError(problems)
         longest = [max(pair) for pair in zip(longest, lengths, strict=True)]
-    kept = [length <= spec.data.max_prompt_length for length in longest]
-    if dropped := kept.count(False):
-        notes.append(over_prompt_note(dropped, spec))
-    return kept
+    over = [is_over_limit(*pair, spec.data) for pair in zip(longest, framed[0], strict=True)]
+    dropped = Counter(spec.data.name_of(row) for row in compress(framed[0], over))
+    notes += [over_prompt_note(count, name, spec.data) for name, count in dropped.items()]
+    return [not too_long for too_long in over]

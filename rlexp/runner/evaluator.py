@@ -6,11 +6,12 @@ model may be spread over them; the first one asks the reward, and what it says i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rlexp.data.load import Splits
+from rlexp.evaluation.by_source import with_source_metrics
 from rlexp.evaluation.judge_win_rate import check_judge_answers
 from rlexp.evaluation.results import Evaluation
 from rlexp.evaluation.win_rate import win_rate
@@ -20,6 +21,7 @@ from rlexp.runner.pruning import TrialReporter
 from rlexp.runner.recorder import Recorder, evaluation_file
 from rlexp.runtime.collective import broadcast, compute_on_first
 from rlexp.scoring import Scorer
+from rlexp.spec.data import SOURCE
 from rlexp.spec.eval import EvalSpec
 from rlexp.spec.model_kind import ModelKind
 from rlexp.spec.run import RunSpec
@@ -32,6 +34,7 @@ class Evaluator:
 
     Attributes:
         texts: held-out texts for perplexity.
+        text_sources: the source of each, where the data is a mix and they are its own.
         reporter: hears how the run gets on, where that may end it.
         kind, policy, rows, scorer: what is evaluated, on which rows, by whose reward; set by
             `begin`.
@@ -47,11 +50,12 @@ class Evaluator:
         self,
         spec: RunSpec,
         folder: Path,
-        texts: Sequence[str],
+        splits: Splits,
         recorder: Recorder,
         reporter: TrialReporter | None = None,
     ) -> None:
-        self.spec, self.folder, self.texts, self.recorder = spec, folder, texts, recorder
+        self.spec, self.folder, self.recorder = spec, folder, recorder
+        self.texts, self.text_sources = splits.texts, splits.text_sources
         self.reporter = reporter
         self.rows: Rows = []
         self.initial: Evaluation | None = None
@@ -66,6 +70,10 @@ class Evaluator:
         evaluate, grammatical = self.kind.evaluate, self.spec.data.grammatical
         inputs = self.policy, self.rows, self.scorer.held_out(step), self.texts, spec
         evaluation = evaluate(*inputs, trained=trained, grammatical=grammatical)
+        if self.spec.data.source_names:
+            of_prompts = [row[SOURCE] for row in self.rows[: spec.prompts]]
+            of_texts = self.text_sources[: spec.texts]
+            evaluation = with_source_metrics(evaluation, of_prompts, of_texts, spec)
         parts = ("metrics", "intervals", "ratios")
         kept = {part: self._kept(getattr(evaluation, part)) for part in parts}
         return replace(evaluation, **kept)
@@ -118,13 +126,15 @@ class Evaluator:
             return self.evaluate(probe.step, probe.spec, trained=probe.step > 0)
 
     def prompt_columns(self) -> dict[str, list[Any]]:
-        """Return what the evaluated prompts are sliced by: their tokens, and `eval.slices`."""
+        """Return what the evaluated prompts are sliced by: their tokens, the source where the data
+        is a mix, and `eval.slices`."""
         from rlexp.evaluation.slices import LENGTH
 
         rows = self.rows[: self.spec.eval.prompts]
         if not rows or not self.kind.writes:
             return {}
         lengths = [len(ids) for ids in self.policy.encode([row["prompt"] for row in rows])]
+        by_source = [SOURCE] if self.spec.data.source_names else []
         return {LENGTH: lengths} | {
-            name: [row.get(name) for row in rows] for name in self.spec.eval.slices
+            name: [row.get(name) for row in rows] for name in (*by_source, *self.spec.eval.slices)
         }

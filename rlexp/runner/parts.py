@@ -122,7 +122,9 @@ class RunParts:
         self.stack.enter_context(hub_closed())
         spec, processes = self.spec, self.processes.num_processes
         together = AllGather() if processes > 1 else SingleProcess()
-        return self.stack.enter_context(Scorer(spec.reward, spec.scoring, processes, together))
+        sources = spec.data.source_names
+        scorer = Scorer(spec.reward, spec.scoring, processes, together, sources)
+        return self.stack.enter_context(scorer)
 
     def probe_reward(self, policy: Policy) -> None:
         """Say what cheap strategies earn, and have the guards watch those that pay."""
@@ -171,7 +173,7 @@ def set_up(
         description = note_at_start(read_config(folder / CONFIG), folder)
         recorder = stack.enter_context(open_recorder(spec, folder, splits, description, parent))
         tell(recorder, warnings)
-        evaluator = Evaluator(spec, folder, splits.texts, recorder, reporter)
+        evaluator = Evaluator(spec, folder, splits, recorder, reporter)
         baseline = BestOfNBaseline(evaluator)
         card = None
         if isinstance(recorder, RunRecorder):

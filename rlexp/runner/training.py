@@ -50,6 +50,8 @@ def train(
         callbacks = _callbacks(parts, scorer, evaluate, checkpoints, advance)
         if curriculum and curriculum.pacer:
             callbacks.insert(0, between_steps.FollowPace(curriculum.pacer, resume))
+        if curriculum:
+            callbacks.insert(0, between_steps.LogShares(curriculum.weights))
         training = Training(spec, policy, rows, checkpoints, bf16, callbacks, scorer, curriculum)
         begins = f", on from {resume.name}" if resume else ""
         steps = f"{spec.train.max_steps} steps of {spec.train.batch_size}"

@@ -25,6 +25,7 @@ from rlexp.scoring.failures import Checks
 from rlexp.scoring.normalisation import Moments, rank
 from rlexp.scoring.term_call import Batch, TermResult
 from rlexp.scoring.total import Scale, present, weighted_total
+from rlexp.spec.data import SOURCE
 from rlexp.spec.reward import DataColumns, RewardSpec, Scores, Term, Text, Value
 from rlexp.spec.scoring import ScoringSpec
 
@@ -45,6 +46,8 @@ class Scorer(AbstractContextManager["Scorer"]):
 
     Attributes:
         moments: of each term that is normalised by running moments: what a checkpoint keeps.
+        sources: names in the column `source`, for each of which a training's rewards are told; none
+            where the data is no mix.
         heard: called with prompts, completions and columns of what is learnt from.
     """
 
@@ -54,8 +57,9 @@ class Scorer(AbstractContextManager["Scorer"]):
         spec: ScoringSpec = STRICT,
         processes: int = 1,
         gathering: SingleProcess | None = None,
+        sources: Sequence[str] = (),
     ) -> None:
-        self.reward, self.spec = reward, spec
+        self.reward, self.spec, self.sources = reward, spec, list(sources)
         self.terms: Mapping[str, Term] = reward.terms_by_name()
         by_moments = [name for name, term in self.terms.items() if term.normalize == "zscore"]
         self.moments = dict.fromkeys(by_moments, Moments())
@@ -91,16 +95,17 @@ class Scorer(AbstractContextManager["Scorer"]):
         results = self._call_terms(batch, checks)
         seconds = time.perf_counter() - began
         # the values of all processes: scales, means and what is missing are the whole batch's
-        values, groups, local = self._gather(results, prompts)
+        values, groups, sources, local = self._gather(results, batch)
         checks.enough_present(values, results, self._gathering)
         # the total, of which this process needs its own part
         weights = {name: term.weight.at(step) for name, term in self.terms.items()}
         scales = self._scales_of_batch(values)
-        totals = weighted_total(self.terms, weights, scales, values, groups=groups)[local]
-        checks.all_finite(totals)
+        totals = weighted_total(self.terms, weights, scales, values, groups=groups)
+        checks.all_finite(totals[local])
         if self.heard is not None:
             self.heard(prompts, completions, columns)
-        return ScoredBatch(present(totals), _metrics(values, results, seconds))
+        metrics = _metrics(values, results, seconds) | self._by_source(totals, sources)
+        return ScoredBatch(present(totals[local]), metrics)
 
     def held_out(self, step: int) -> EvalScorer:
         """Return the scorer of an evaluation after so many steps; in one process."""
@@ -159,18 +164,35 @@ class Scorer(AbstractContextManager["Scorer"]):
         return results
 
     def _gather(
-        self, results: Mapping[str, TermResult], prompts: list[Text]
-    ) -> tuple[dict[str, list[Value]], list[Value], slice]:
-        """Return values and groups of all processes' completions, and where this one's stand.
+        self, results: Mapping[str, TermResult], batch: Batch
+    ) -> tuple[dict[str, list[Value]], list[Value], list[Value], slice]:
+        """Return values, groups and sources of all processes' completions, and where this one's
+        stand.
 
-        Completions of one prompt are a group. Prompts travel as numbers, beside the values: that is
-        one exchange between the processes, and texts would need another.
+        Completions of one prompt are a group. Prompts and sources travel as numbers, beside the
+        values: that is one exchange between the processes, and texts would need another.
         """
-        prompt_numbers = [_number(prompt) for prompt in prompts]
-        columns = [*(result.values for result in results.values()), prompt_numbers]
+        prompt_numbers = [_number(prompt) for prompt in batch.prompts]
+        sources: list[Value] = [None] * len(batch)
+        if self.sources:
+            sources = [float(self.sources.index(name)) for name in batch.columns[SOURCE]]
+        columns = [*(result.values for result in results.values()), prompt_numbers, sources]
         rows, local = self._gathering.gather_rows([list(row) for row in zip(*columns, strict=True)])
-        *values, groups = (list(column) for column in zip(*rows, strict=True))
-        return dict(zip(results, values, strict=True)), groups, local
+        *values, groups, sources = (list(column) for column in zip(*rows, strict=True))
+        return dict(zip(results, values, strict=True)), groups, sources, local
+
+    def _by_source(self, totals: list[Value], sources: list[Value]) -> dict[str, float]:
+        """Return the mean reward of each source that has one in the batch, by its metric's name."""
+        pairs = [*zip(totals, sources, strict=True)]
+        rewards = {
+            name: present([total for total, source in pairs if source == number])
+            for number, name in enumerate(self.sources)
+        }
+        return {
+            f"rollout/source_reward_{name}": fmean(known)
+            for name, known in rewards.items()
+            if known
+        }
 
     def _scales_of_batch(self, values: Mapping[str, list[Value]]) -> dict[str, Scale]:
         """Return what normalises the values of a batch, which the moments take in first."""

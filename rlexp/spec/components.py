@@ -44,9 +44,8 @@ def component_of(
     names = [*known, *(f"{key}.{name}" for name in kind.model_fields)]
     part = validate(kind, fields, key, names, problems)
     if part is not None:
-        is_group = "." not in key  # elsewhere stand rewards, which speak of themselves as `reward`
-        own = part.problems()
-        problems += own if is_group else [problem.under(key) for problem in own]
+        own = part.problems()  # by the key of its group, wherever it stands
+        problems += [problem.under(key, base.group) for problem in own] if "." in key else own
     return part
 
 
@@ -59,15 +58,14 @@ def component_class(config: Any, base: type[C], key: str) -> type[C]:
     Raises:
         UserError: no target, no such module or class, or a class of another base.
     """
+    choosing = f"+{base.group}@{key}" if "." in key else key  # what is typed before =NAME
     if not isinstance(config, dict):
-        raise UserError(Problem(key, repr(config), f"a choice of the group: {_choosing(key)}=NAME"))
+        raise UserError(Problem(key, repr(config), f"a choice of the group: {choosing}=NAME"))
     target = config.get("_target_")
     where = f"{key}._target_"
     wanted = f"module.Class of a {base.__name__}"
     if not isinstance(target, str) or "." not in target:
-        raise UserError(
-            Problem(where, repr(target), wanted, f"Choose one with {_choosing(key)}=NAME.")
-        )
+        raise UserError(Problem(where, repr(target), wanted, f"Choose one with {choosing}=NAME."))
     module_name, _, class_name = target.rpartition(".")
     try:
         module = importlib.import_module(module_name)
@@ -83,12 +81,7 @@ def component_class(config: Any, base: type[C], key: str) -> type[C]:
             if isinstance(other, type) and issubclass(other, base) and other is not base
         ]
         near = get_close_matches(class_name, fitting, n=1, cutoff=0)
-        other = f"Choose another one with {_choosing(key)}=NAME."
+        other = f"Choose another one with {choosing}=NAME."
         remedy = f"Did you mean {module_name}.{near[0]}?" if near else other
         raise UserError(Problem(where, target, wanted, remedy))
     return kind
-
-
-def _choosing(key: str) -> str:
-    """Return what is typed before `=NAME` to choose a component: rewards stand in many places."""
-    return f"+reward@{key}" if "." in key else key

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+
+_SUFFIXES = r"(?:csv|tsv|txt|jsonl?|parquet|yaml|py)\b"
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,28 @@ class Problem:
         return "\n".join(lines)
 
     def under(self, key: str, own: str = "reward") -> Problem:
-        """Return the same for a part that stands at `key`, and believes that it stands at `own`."""
-        return replace(
-            self,
-            key=self.key.replace(own, key, 1),
-            remedy=self.remedy.replace(f"{own}.", f"{key}."),
-        )
+        """Return the same for a part that stands at `key`, and believes that it stands at `own`.
+
+        Places and names of files stay, also where they hold the word: `data/rows.csv:3`, data.csv.
+
+        >>> Problem("data.path", "nothing", "a file", "Set data.path=data.csv").under(
+        ...     "data.sources.chat", "data"
+        ... )
+        Problem(key='data.sources.chat.path', got='nothing', want='a file', remedy='Set \
+data.sources.chat.path=data.csv')
+        """
+        stands_there = self.key == own or self.key.startswith(f"{own}.")
+        own_key = f"{key}{self.key.removeprefix(own)}" if stands_there else self.key
+        return replace(self, key=own_key, remedy=with_keys_under(key, own, self.remedy))
+
+
+def with_keys_under(key: str, own: str, text: str) -> str:
+    """Return a text in which the keys below `own` are those below `key`.
+
+    >>> with_keys_under("data.sources.chat", "data", "data.labels, of data/rows.csv or data.csv")
+    'data.sources.chat.labels, of data/rows.csv or data.csv'
+    """
+    return re.sub(rf"(?<![\w./-]){own}\.(?!{_SUFFIXES})(?=\w)", f"{key}.", text)
 
 
 class UserError(Exception):

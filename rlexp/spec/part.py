@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -38,6 +38,9 @@ class Part(BaseModel):
 class Component(Part):
     """A part whose code varies: the yaml names the class by `_target_`."""
 
+    group: ClassVar[str] = ""
+    """The group of the config whose name its own mistakes have for a key, wherever it stands."""
+
     name: str
     """What cards, tables and metric names call it."""
 
@@ -49,7 +52,7 @@ class Component(Part):
             local_folder: from a path or hub id, its revision and its key to a folder.
         """
 
-    def sources(self) -> list[Path]:
+    def code_files(self) -> list[Path]:
         """Files of the code that decides what it does: its class, and what it calls by name."""
         return [Path(inspect.getfile(type(self)))]
 

@@ -86,6 +86,7 @@ class Term:
 class RewardSpec(Component):
     """A reward: its knobs, and a picklable callable with TRL's signature."""
 
+    group: ClassVar[str] = "reward"
     scores_anything: ClassVar[bool] = True
     """False for `reward=none` alone."""
     place: ClassVar[Place] = "workers"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -90,3 +91,45 @@ def _points(given: object) -> list[tuple[object, object]]:
 
 def _is_step(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def shares_at(weights: Mapping[str, Weight], step: int) -> dict[str, float]:
+    """Return what part of the sum of all weights each one is, at a step; they add up to 1.
+
+    >>> shares_at({"a": Weight(((0, 0.0), (10, 3.0))), "b": UNIT}, 10)
+    {'a': 0.75, 'b': 0.25}
+    """
+    values = {name: weight.at(step) for name, weight in weights.items()}
+    total = math.fsum(values.values())
+    return {name: value / total for name, value in values.items()}
+
+
+def mean_shares(weights: Mapping[str, Weight], steps: int) -> dict[str, float]:
+    """Return each one's share of a training of so many steps."""
+    by_step = [shares_at(weights, step) for step in range(steps)]
+    return {name: math.fsum(shares[name] for shares in by_step) / steps for name in weights}
+
+
+def share_problems(weights: Mapping[str, Weight], key: str, own_key: str = "") -> Problems:
+    """Return what is wrong with weights as shares: negative ones, a step at which all are 0.
+
+    Args:
+        weights: by name.
+        key: full path of all of them, below which the names are.
+        own_key: of the weight below a name; empty where the name is its key.
+    """
+    keys = {name: f"{key}.{name}{own_key and '.'}{own_key}" for name in weights}
+    negative = [
+        Problem(keys[name], f"{low:g}", "0 or more: it is a share", f"Set {keys[name]}=0")
+        for name, weight in weights.items()
+        if (low := min(value for _, value in weight.points)) < 0
+    ]
+    if negative or not weights:
+        return negative
+    # between two points the sum is linear, so that it is 0 there only if it is at a point
+    steps = sorted({0, *(step for weight in weights.values() for step, _ in weight.points)})
+    empty = [step for step in steps if not any(weight.at(step) for weight in weights.values())]
+    if not empty:
+        return []
+    got, want = f"weights that are all 0 at step {empty[0]}", "one above 0 at every step"
+    return [Problem(key, got, want, f"Set {next(iter(keys.values()))}=1")]

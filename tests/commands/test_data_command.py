@@ -9,6 +9,7 @@ from typing import Any
 import chat_tokenizers as kinds
 import pytest
 from chat_tokenizers import byte_tokenizer, save_chat_model
+from mixes import labelled, mix_of
 
 from rlexp.commands.data import run
 
@@ -86,6 +87,29 @@ def test_repeats_leaks_and_labels(
     assert "but for case and punctuation: 5 of 5, the first at" in out
     assert "held-out rows with an answer that is trained on: 5 of 5" in out
     assert "labels: 20 true, 11 false" in out
+
+
+def test_a_mix_is_told_by_source(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lengths and leaks of a small source, lost among those of a large one."""
+    twice = [*labelled("Lamp", 40), *labelled("Lamp", 3)]
+    words = mix_of(tmp_path, a=twice, b=labelled("A very much longer lamp", 20))
+    seen = tmp_path / "seen.jsonl"
+    seen.write_text(json.dumps({**twice[0], "prompt": "LAMP 0?"}) + "\n", encoding="utf-8")
+    heldout = f"data.sources.a.heldout_path={seen}"
+    local = ("model=local", f"model.path={model}", "peft=none", "algo=kto")
+    assert run([*local, *words, heldout, "data.sources.b.eval_fraction=0.3"]) == 0
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert "  a: 43 training rows, 1 held out" in lines
+    rows = [line for line in lines if line.startswith("row ")]
+    assert "a.jsonl" in rows[0] and "b.jsonl" in rows[1]
+    of_b = [line for line in lines if line.startswith("  b: ") and "median" in line]
+    assert len(of_b) == 3
+    assert "  a: rows that repeat an earlier one: 3, the first at" in out
+    assert "  a: held-out prompts that are trained on, but for case and punctuation: 1 of 1" in out
+    assert "  b: held-out prompts" not in out and "  a: labels: 22 true, 21 false" in out
 
 
 def test_what_no_run_can_begin_with_is_shown_and_refused(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mixes import demonstrations, mix_of
 from typed_commands import typed
 
 from rlexp.__main__ import main
@@ -50,6 +51,16 @@ def test_a_refusal_is_shown_and_ends_with_2(here: Path) -> None:
     done = typed(*words, "scoring.probe=refuse", folder=here)
     assert done.returncode == 2
     assert "! echo of the prompt" in done.stdout and "scoring.probe=warn" in done.stderr
+
+
+def test_a_mix_has_a_table_for_each_source(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A strategy that pays on one source alone, hidden in the mean over all."""
+    words = mix_of(here, a=demonstrations("A", 60), b=demonstrations("B", 60))
+    assert main(["probe", "--no-model", "--rows", "4", "reward=length", *words]) == 0
+    shown = capsys.readouterr().out
+    assert "on 4 held-out prompts\n" in shown and "on 4 held-out prompts of b\n" in shown
+    content = json.loads((here / shown.split()[-1] / "probe.json").read_text(encoding="utf-8"))
+    assert content["prompts"] == 4 and list(content["sources"]) == ["a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,21 @@ def test_the_seed_decides() -> None:
     assert label_pairs(ROWS, 1, 30) != label_pairs(ROWS, 2, 30)
 
 
+def test_texts_of_one_source_meet_each_other_alone() -> None:
+    """A model that learns which source a text is of; sources of which the smaller has no turn."""
+    rows = [{**row, "source": f"s{index % 2}"} for index, row in enumerate(ROWS)]
+    of_text = {row["prompt"] + row["completion"]: row["source"] for row in rows}
+    pairs, note = label_pairs(rows, 0, 30, by_source=True)
+    assert [pair["source"] for pair in pairs] == ["s0", "s1"] * 30
+    for pair in pairs:
+        assert of_text[pair["chosen"]] == of_text[pair["rejected"]] == pair["source"]
+    assert note.startswith("s0: 30 pairs") and "; s1: 30 pairs" in note
+    with pytest.raises(UserError, match=r"data\.sources\.s1: "):
+        label_pairs(
+            [row for row in rows if row["label"] or row["source"] == "s0"], 0, 1, by_source=True
+        )
+
+
 def test_conversations_are_matched_whole() -> None:
     """A question that is lost, so that only answers are compared."""
     asked = [{"role": "user", "content": "?"}]
@@ -84,7 +99,7 @@ def test_a_reward_model_learns_the_datas_labels(chat: bool, tmp_path: Path) -> N
     how = [] if not chat else ["model.chat=true"]
     folder = run_here(tmp_path / "run", *SHORT, *MATCHED, *how)
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    assert set(card["after"]) == {"accuracy", "margin"}
+    assert {"accuracy", "margin"} <= card["after"].keys() and "reward" not in card["after"]
     assert card["before"]["margin"] != card["after"]["margin"]
     notes = [note for note in card["notes"] if "pairs matched by label" in note]
     assert [note.startswith("held out") for note in notes] == [False, True]

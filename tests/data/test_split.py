@@ -195,7 +195,7 @@ def test_shipped_data_sets_are_valid_and_described(name: str) -> None:
     spec = data_spec(name)
     assert spec.name == name
     assert (CONF / f"{name}.yaml").read_text().startswith("# ")
-    if name != "file":
+    if name not in ("file", "mix"):  # which must be told of what
         assert spec.problems() == [] and spec.kind() in KIND_COLUMNS
 
 

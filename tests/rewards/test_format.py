@@ -176,7 +176,7 @@ class TestJson:
         valid = reward("format", kind="json", json_schema=str(file))
         assert valid.problems() == []
         assert valid([""] * 2, ['{"answer": 1}', "[1]"]) == [1.0, 0.0]
-        assert file in valid.sources()
+        assert file in valid.code_files()
 
     @pytest.mark.parametrize(
         ("schema", "message"),

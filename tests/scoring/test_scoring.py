@@ -253,3 +253,14 @@ class TestErrors:
         with scorer_of(mix_of(**waits)) as scorer:
             assert scorer.train(["p"], ["c"], {}, 0).totals == [2.0]
         assert Waits.place == "threads"
+
+
+def test_a_batch_tells_the_mean_reward_of_each_source() -> None:
+    """A source that is not in the batch, logged as 0; a user's own column taken for sources."""
+    columns = {"x": [1.0, 2.0, 4.0], "source": ["a", "b", "b"]}
+    scorer = Scorer(Column(name="one", column="x"), sources=["a", "b", "c"])
+    metrics = scorer.train(["p"] * 3, ["q"] * 3, columns, 0).metrics
+    by_source = {name: value for name, value in metrics.items() if "source" in name}
+    assert by_source == {"rollout/source_reward_a": 1.0, "rollout/source_reward_b": 3.0}
+    alone = Scorer(Column(name="one", column="x")).train(["p"] * 3, ["q"] * 3, columns, 0)
+    assert not any("source" in name for name in alone.metrics) and alone.totals == columns["x"]

@@ -50,7 +50,7 @@ def sampling(algo: RolloutAlgo) -> dict[str, Any]:
 
 def longest_sequence(algo: RolloutAlgo, training: Training) -> int:
     """Return the tokens of the longest prompt that is let through, and the longest answer."""
-    return training.spec.data.max_prompt_length + algo.max_completion_length
+    return training.spec.data.longest_prompt + algo.max_completion_length
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from rlexp.data.parsing.records import to_row
 from rlexp.data.parsing.truncation import PromptWords
 from rlexp.data.parsing.turns import TurnRules
 from rlexp.data.parsing.values import Row, Rules
-from rlexp.spec.data import DataSpec
+from rlexp.spec.data import DataSource
 from rlexp.spec.errors import Problem, UserError
 
 MAX_PROBLEMS = 20
@@ -47,7 +47,7 @@ class ReadingLog:
         ]
 
 
-class Table(DataSpec):
+class Table(DataSource):
     """Rows in named columns."""
 
     columns: Columns

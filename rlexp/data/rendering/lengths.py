@@ -1,20 +1,23 @@
 """Tokens of prompts, answers and both: what is too long, counted in one place.
 
-A prompt over `data.max_prompt_length` is left out, an answer over `algo.max_length` cut; a row of
-which nothing is left to learn is left out, and what the model has no positions for is refused.
+A prompt over the `max_prompt_length` of its data set is left out, an answer over `algo.max_length`
+cut; a row of which nothing is left to learn is left out, and what the model has no positions for is
+refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from rlexp.data.rendering.examples import TrainingExample
+from rlexp.spec.data import DataSpec, source_key
 from rlexp.spec.errors import Problem
 from rlexp.spec.rows import rows_are_sampled
 from rlexp.spec.run import RunSpec
 
-MAX_LENGTH, MAX_PROMPT = "algo.max_length", "data.max_prompt_length"
+MAX_LENGTH = "algo.max_length"
 
 
 @dataclass
@@ -24,7 +27,7 @@ class Lengths:
     Attributes:
         prompts: tokens of each prompt, those that are too long too.
         answers, wholes: of each sequence of prompt and answer, before cutting.
-        over_prompt: numbers of rows whose prompt is too long.
+        over_prompt: numbers of rows whose prompt is too long, by the name of their source.
         vanished: numbers of rows of which nothing is left to learn.
         cut: numbers of rows that lose the end of an answer.
     """
@@ -32,7 +35,7 @@ class Lengths:
     prompts: list[int] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
     wholes: list[int] = field(default_factory=list)
-    over_prompt: list[int] = field(default_factory=list)
+    over_prompt: dict[str, list[int]] = field(default_factory=dict)
     vanished: list[int] = field(default_factory=list)
     cut: list[int] = field(default_factory=list)
 
@@ -56,9 +59,9 @@ class Lengths:
             place_of: where a row stands, by its number.
         """
         notes = []
-        if self.over_prompt:
-            first = place_of(self.over_prompt[0])
-            notes.append(f"{over_prompt_note(len(self.over_prompt), spec)}, the first at {first}")
+        for name, rows in self.over_prompt.items():
+            note = over_prompt_note(len(rows), name, spec.data)
+            notes.append(f"{note}, the first at {place_of(rows[0])}")
         limit = spec.algo.longest_example
         remedy = f"{MAX_LENGTH}={max(self.wholes, default=0)} keeps all"
         for rows, done in (
@@ -70,25 +73,44 @@ class Lengths:
         return notes
 
 
-def over_prompt_note(dropped: int, spec: RunSpec) -> str:
-    """Return how many prompts were over the limit, in words for the card."""
-    limit = spec.data.max_prompt_length
-    return f"{dropped} prompts longer than {limit} tokens were left out"
+def is_over_limit(length: int, row: Mapping[str, Any], data: DataSpec) -> bool:
+    """Return whether a prompt of so many tokens is too long for the data set that its row is of."""
+    return length > data.source_of(row).max_prompt_length
 
 
-def no_prompt_left(lengths: Sequence[int], spec: RunSpec) -> list[Problem]:
-    """Return the problem of prompts that are all over the limit.
+def over_prompt_note(dropped: int, name: str, data: DataSpec) -> str:
+    """Return how many prompts of a data set were over its limit, in words for the card."""
+    limit = data.sources_by_name()[name].max_prompt_length
+    of_source = f" of {name}" if name else ""
+    return f"{dropped} prompts{of_source} longer than {limit} tokens were left out"
+
+
+def no_prompt_left(
+    lengths: Sequence[int], rows: Sequence[Mapping[str, Any]], data: DataSpec
+) -> list[Problem]:
+    """Return the problem of each data set whose prompts are all over its limit.
 
     Args:
-        lengths: tokens of each prompt.
-        spec: the run.
+        lengths: (n,) tokens of each prompt.
+        rows: (n,) of each prompt.
+        data: the data set, or the mix.
     """
-    limit = spec.data.max_prompt_length
-    if not lengths or min(lengths) <= limit:
-        return []
-    got = f"{limit} tokens; the shortest prompt has {min(lengths)}"
-    remedy = f"Set {MAX_PROMPT}={max(lengths)}: the longest has so many."
-    return [Problem(MAX_PROMPT, got, "a limit that some prompts pass", remedy)]
+    by_source: dict[str, list[int]] = {}
+    for length, row in zip(lengths, rows, strict=True):
+        by_source.setdefault(data.name_of(row), []).append(length)
+    problems = []
+    for name, of_source in by_source.items():
+        key, limit = prompt_key(name), data.sources_by_name()[name].max_prompt_length
+        if min(of_source) > limit:
+            got = f"{limit} tokens; the shortest prompt has {min(of_source)}"
+            remedy = f"Set {key}={max(of_source)}: the longest has so many."
+            problems.append(Problem(key, got, "a limit that some prompts pass", remedy))
+    return problems
+
+
+def prompt_key(name: str) -> str:
+    """Return the full path of the limit of a data set's prompts, by its name in a mix."""
+    return f"{source_key(name)}.max_prompt_length"
 
 
 def nothing_to_learn(examples: Sequence[TrainingExample], spec: RunSpec) -> list[Problem]:
@@ -119,7 +141,7 @@ def position_problems(spec: RunSpec, positions: int | None, lengths: Lengths) ->
     Args:
         spec: the run.
         positions: of the model; None where it has no limit.
-        lengths: of training rows and held-out prompts.
+        lengths: of training rows, and of prompts within their limits.
     """
     if positions is None:
         return []
@@ -130,8 +152,7 @@ def position_problems(spec: RunSpec, positions: int | None, lengths: Lengths) ->
         got = f"{spec.algo.longest_example}; the longest row has {longest} tokens"
         want = f"at most the model's {positions} positions"
         problems.append(Problem(MAX_LENGTH, got, want, f"Set {MAX_LENGTH}={positions}."))
-    prompts = [length for length in lengths.prompts if length <= spec.data.max_prompt_length]
-    return [*problems, *_sampling_problems(spec, positions, prompts)]
+    return [*problems, *_sampling_problems(spec, positions, lengths.prompts)]
 
 
 def _sampling_problems(spec: RunSpec, positions: int, prompts: Sequence[int]) -> list[Problem]:
@@ -149,18 +170,26 @@ def _sampling_problems(spec: RunSpec, positions: int, prompts: Sequence[int]) ->
             continue
         got = f"{length} tokens behind prompts of up to {longest}: {longest + length}"
         want = f"at most the model's {positions} positions for both"
-        problems.append(Problem(key, got, want, _shorter(key, positions, length, prompts)))
+        keys = [prompt_key(name) for name in spec.data.sources_by_name()]
+        remedy = _shorter(key, positions, length, prompts, keys)
+        problems.append(Problem(key, got, want, remedy))
     return problems
 
 
-def _shorter(key: str, positions: int, length: int, prompts: Sequence[int]) -> str:
+def _shorter(
+    key: str, positions: int, length: int, prompts: Sequence[int], prompt_keys: Sequence[str]
+) -> str:
     """Return lengths that fit: of the two the one is changed that is the longer."""
+
+    def prompts_of(limit: int) -> str:
+        return " ".join(f"{key}={limit}" for key in prompt_keys)
+
     longest, shortest = max(prompts), min(prompts)
     if longest <= positions // 2:
         return f"Set {key}={positions - longest}."
     if length <= positions // 2 and shortest + length <= positions:
-        return f"Set {MAX_PROMPT}={positions - length}: longer prompts are left out."
+        return f"Set {prompts_of(positions - length)}: longer prompts are left out."
     limit = max(positions // 2, shortest)
     if limit >= positions:
         return f"Choose a model with more positions: the shortest prompt has {shortest} tokens."
-    return f"Set {MAX_PROMPT}={limit} and {key}={positions - limit}."
+    return f"Set {prompts_of(limit)} and {key}={positions - limit}."

@@ -19,6 +19,7 @@ from rlexp.data.rendering.findings import Findings
 from rlexp.data.rendering.learnable import cut_of
 from rlexp.data.rendering.lengths import (
     Lengths,
+    is_over_limit,
     no_prompt_left,
     nothing_to_learn,
     position_problems,
@@ -119,8 +120,8 @@ def examine_rows(
         report = examiner.look_at(list(range(count)))  # others may be short enough
     report.problems += nothing_to_learn(report.examples, spec)
     examiner.add_heldout(report, most)
-    sampled_from = report.lengths.prompts if report.row_format in ROLLED_OUT else []
-    prompts = [*sampled_from, *(len(example.prompt.ids) for example in report.heldout)]
+    sampled_from = report.examples if report.row_format in ROLLED_OUT else []
+    prompts = [len(example.prompt.ids) for example in (*sampled_from, *report.heldout)]
     lengths = Lengths(prompts, wholes=report.lengths.wholes)
     report.problems += position_problems(spec, reader.positions, lengths)
     return report
@@ -184,23 +185,25 @@ class _Examiner:
         self, framed: Rows, numbers: list[int], report: RowReport
     ) -> list[tuple[int, dict[str, Any]]]:
         prompts = self.renderer.render([row["prompt"] for row in framed], generation_prompt=True)
-        within = []
+        data, within, rendered = self.spec.data, [], []
         for number, row, prompt in zip(numbers, framed, prompts, strict=True):
             if isinstance(prompt, Exception):
                 self._refuse(self._place(number), RefusedRow(number, str(prompt)), report)
                 continue
             report.lengths.prompts.append(len(prompt.ids))
-            if len(prompt.ids) > self.spec.data.max_prompt_length:
-                report.lengths.over_prompt.append(number)
+            rendered.append(row)
+            if is_over_limit(len(prompt.ids), row, data):
+                report.lengths.over_prompt.setdefault(data.name_of(row), []).append(number)
             else:
                 within.append((number, row))
-        report.problems += no_prompt_left(report.lengths.prompts, self.spec)
+        report.problems += no_prompt_left(report.lengths.prompts, rendered, data)
         return within
 
     def _matched_pairs(self, rows: Rows, report: RowReport) -> list[tuple[int, dict[str, Any]]]:
         """Return pairs of texts that labels tell apart, numbered as pairs."""
         wanted = self.spec.train.max_steps * self.spec.train.batch_size
-        pairs, note = label_pairs(rows, self.spec.seed, wanted)
+        mixed = bool(self.spec.data.source_names)
+        pairs, note = label_pairs(rows, self.spec.seed, wanted, by_source=mixed)
         report.notes.append(note)
         return list(enumerate(pairs))
 
@@ -246,5 +249,8 @@ class _Examiner:
                 report.heldout.append(outcome)
                 continue
             self._refuse(splits.place_of(rows[outcome.number]), outcome, report)
-        limit = self.spec.data.max_prompt_length
-        report.heldout = [example for example in report.heldout if len(example.prompt.ids) <= limit]
+        report.heldout = [
+            example
+            for example in report.heldout
+            if not is_over_limit(len(example.prompt.ids), example.row, self.spec.data)
+        ]

@@ -11,14 +11,12 @@ from rlexp.curriculum.batches import ALL, Curriculum
 from rlexp.curriculum.column import column_values
 from rlexp.curriculum.pace import pacer_of
 from rlexp.spec.curriculum import RowMeasures
+from rlexp.spec.data import SOURCE
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.run import RunSpec
-from rlexp.spec.schedule import Weight
+from rlexp.spec.schedule import Weight, mean_shares
 
 Rows = list[dict[str, Any]]
-
-SOURCE = "source"
-"""Column of the rows of a mix that says which data set each is of."""
 
 
 def build_curriculum(
@@ -55,7 +53,9 @@ def build_curriculum(
         )
     pace = spec.curriculum.opening
     pacer = None if pace is None else pacer_of(pace, spec.train.max_steps)
-    return kept, Curriculum(spec.seed, _sources(spec, kept, weights), weights, pacer), notes
+    sources = _sources(spec, kept, weights)
+    notes += _shares_of_training(spec, sources, weights) if weights else []
+    return kept, Curriculum(spec.seed, sources, weights, pacer), notes
 
 
 def source_weights(spec: RunSpec) -> dict[str, Weight]:
@@ -72,6 +72,21 @@ def check_curriculum_rows(spec: RunSpec, rows: Rows) -> None:
     """
     spec.curriculum.check_rows(rows)
     _sources(spec, rows, source_weights(spec))
+
+
+def _shares_of_training(
+    spec: RunSpec, sources: Mapping[str, Sequence[int]], weights: Mapping[str, Weight]
+) -> list[str]:
+    """Return of each weighted source its share of the training, and how often it goes round."""
+    train, algo = spec.train, spec.algo
+    of_a_row = getattr(algo, "answers_a_prompt", 1) * getattr(algo, "num_iterations", 1)
+    drawn = train.max_steps * train.batch_size / of_a_row
+    shares = mean_shares({name: weights[name] for name in sources}, train.max_steps)
+    return [
+        f"{name}: {shares[name]:.1%} of what is trained on; "
+        f"each of its {len(rows)} rows {drawn * shares[name] / len(rows):.2g} times"
+        for name, rows in sources.items()
+    ]
 
 
 def _looked_at(rows: Rows, spec: RunSpec) -> Rows:

@@ -99,7 +99,9 @@ class PolicyMeasures:
             "model": self.spec.model.model_dump(mode="json"),
             "rows": list(rows),
             "reward": self.spec.reward.model_dump(mode="json"),
-            "code": [sha256(path.read_bytes()).hexdigest() for path in self.spec.reward.sources()],
+            "code": [
+                sha256(path.read_bytes()).hexdigest() for path in self.spec.reward.code_files()
+            ],
             "drawing": vars(drawing),
             "seed": self.spec.seed,
             "batch": self.spec.eval.batch_size,

@@ -6,7 +6,6 @@ out for whoever trains on the rows.
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from rlexp.evaluation.policy import measured_samples
 from rlexp.evaluation.rated_answers import rate_answers
 from rlexp.evaluation.results import Evaluation
 from rlexp.models.policy import Policy
-from rlexp.runner.dataset import DatasetBuilder
+from rlexp.runner.dataset import DatasetBuilder, drawn_rows
 from rlexp.runner.parts import RunParts, set_up
 from rlexp.runner.recorder import evaluation_file
 from rlexp.runner.sampling.answers import AnswerSampler, Drawing
@@ -80,7 +79,7 @@ class RatedSampling:
         rows, count = self.builder.training_rows(), self.algo.prompts
         if count is None or count >= len(rows):
             return rows
-        return random.Random(self.spec.seed).sample(rows, count)
+        return drawn_rows(rows, count, self.spec)
 
     def _heldout_rows(self, prompts: Rows) -> tuple[Rows, str]:
         groups, _ = self._rated(HELDOUT, prompts)

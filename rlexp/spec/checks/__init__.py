@@ -79,7 +79,7 @@ CHECKS: list[tuple[tuple[str, ...], Callable[..., Problems]]] = [
     (("algo", "peft"), reference_can_follow),
     (("algo", "peft"), adapter_is_trained),
     (("algo", "curriculum"), pace_is_heard),
-    (("algo", "curriculum"), order_is_free),
+    (("algo", "curriculum", "data"), order_is_free),
     (("algo", "curriculum", "reward"), policy_can_answer),
     (("curriculum", "data"), column_is_there),
     (("curriculum", "data"), weights_are_said_once),

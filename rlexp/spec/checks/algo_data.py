@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from rlexp.spec.algo import AlgoSpec
-from rlexp.spec.data import DERIVABLE, KIND_COLUMNS, DataSpec
+from rlexp.spec.data import (
+    DERIVABLE,
+    KIND_COLUMNS,
+    SOURCE,
+    DataSource,
+    DataSpec,
+    source_key,
+)
 from rlexp.spec.errors import Problem, Problems
 from rlexp.spec.eval import EvalSpec
 from rlexp.spec.reward import RewardSpec
@@ -13,28 +20,48 @@ _CANONICAL = {column for columns in KIND_COLUMNS.values() for column in columns}
 
 
 def data_feeds_algo(algo: AlgoSpec, data: DataSpec, reward: RewardSpec) -> Problems:
-    kind, needs = data.kind(), algo.needs
+    sources = data.sources_by_name()
+    problems = [
+        _unfit(source_key(name), source, algo)
+        for name, source in sources.items()
+        if not _feeds(algo, source, reward)
+    ]
+    if problems:
+        return problems
+    (first, way), *others = ((name, _way(algo, source)) for name, source in sources.items())
+    return [_two_ways(name, other, first, way, algo.name) for name, other in others if other != way]
+
+
+def _feeds(algo: AlgoSpec, data: DataSource, reward: RewardSpec) -> bool:
     if rows_are_sampled(algo, data):
-        enough = reward.scores_anything
-    else:
-        matched = pairs_are_matched(algo, data)
-        enough = matched or kind == needs or kind in DERIVABLE[needs]
-    if enough:
-        return []
-    remedy = "Choose another data set or algorithm"
+        return reward.scores_anything
+    kind, needs = data.kind(), algo.needs
+    return pairs_are_matched(algo, data) or kind == needs or kind in DERIVABLE[needs]
+
+
+def _unfit(key: str, data: DataSource, algo: AlgoSpec) -> Problem:
+    needs, remedy = algo.needs, "Choose another data set or algorithm"
     if algo.matches_labels:
         remedy = "Choose data with labels, or set algo.labels=reward"
     elif algo.sampling is not None:
         remedy = "Choose a reward (reward=sentiment, …): it judges answers sampled from the model"
     ways = [needs, *DERIVABLE[needs], *(["unpaired"] if algo.matches_labels else [])]
-    return [
-        Problem(
-            "data",
-            f"{data.name}, which holds {kind}",
-            f"{' or '.join(ways)} for algo={algo.name}",
-            f"{remedy}.",
-        )
-    ]
+    want = f"{' or '.join(ways)} for algo={algo.name}"
+    return Problem(key, f"{data.name}, which holds {data.kind()}", want, f"{remedy}.")
+
+
+def _way(algo: AlgoSpec, data: DataSource) -> str:
+    """Return of what the training rows of a data set are made, in words."""
+    if rows_are_sampled(algo, data):
+        return "answers that are sampled from the model"
+    return "texts that are matched by label" if pairs_are_matched(algo, data) else "its own rows"
+
+
+def _two_ways(name: str, way: str, other: str, others_way: str, algo: str) -> Problem:
+    """Return the problem of a mix whose sources would be learnt from in two ways."""
+    want = f"{others_way}, as {source_key(other)} has them: one way for all sources"
+    remedy = f"Leave {name} or {other} out."
+    return Problem(source_key(name), f"{way} for algo={algo}", want, remedy)
 
 
 def algo_has_reward(algo: AlgoSpec, reward: RewardSpec) -> Problems:
@@ -45,26 +72,37 @@ def algo_has_reward(algo: AlgoSpec, reward: RewardSpec) -> Problems:
 
 
 def reward_finds_columns(data: DataSpec, reward: RewardSpec) -> Problems:
-    columns = data.extra_columns()
-    if columns is None:
-        return []
-    missing = sorted(reward.columns() - columns)
-    return [unread_column(data, columns, "reward", name) for name in missing]
+    return unread_columns(data, "reward", reward.columns())
 
 
-def unread_column(data: DataSpec, columns: set[str], key: str, name: str) -> Problem:
-    """Return the problem of a column that a reward at `key` reads, and rows do not have."""
-    got = f"one that reads the column {name!r}"
-    source = data.source_columns()
-    if name in source and name in _CANONICAL:
+def unread_columns(data: DataSpec, key: str, wanted: set[str]) -> Problems:
+    """Return the problems of columns that a reward at `key` reads and rows do not have.
+
+    Each source of a mix must have them; `source` all its rows have.
+    """
+    return [
+        _unread_column(source, name, columns, key, column)
+        for name, source in data.sources_by_name().items()
+        if (columns := source.extra_columns()) is not None
+        for column in sorted(wanted - columns - ({SOURCE} if name else set()))
+    ]
+
+
+def _unread_column(
+    data: DataSource, source: str, columns: set[str], key: str, column: str
+) -> Problem:
+    got, known = f"one that reads the column {column!r}", data.source_columns()
+    called = f"{data.name} ({source_key(source)})" if source else data.name
+    if column in known and column in _CANONICAL:
         want = "a column that says nothing else: this one is the prompt, an answer or its label"
         return Problem(key, got, want, "Give it in the file under a name of its own as well.")
-    if name in source:
-        wanted = ",".join(sorted({*columns, name}))
-        want = f"one that data.extra keeps; {data.name} has it, and it is left out"
-        return Problem(key, got, want, f"Set data.extra=[{wanted}].")
-    has = f"; it has {', '.join(sorted(source or columns))}" if source or columns else ""
-    return Problem(key, got, f"a column of {data.name}{has}", f"Is data={data.name} right?")
+    if column in known:
+        wanted, extra = ",".join(sorted({*columns, column})), f"{source_key(source)}.extra"
+        want = f"one that {extra} keeps; {called} has it, and it is left out"
+        return Problem(key, got, want, f"Set {extra}=[{wanted}].")
+    has = f"; it has {', '.join(sorted(known or columns))}" if known or columns else ""
+    remedy = f"Leave {source} out of the mix." if source else f"Is data={data.name} right?"
+    return Problem(key, got, f"a column of {called}{has}", remedy)
 
 
 def gold_is_right(evaluation: EvalSpec) -> Problems:
@@ -72,11 +110,8 @@ def gold_is_right(evaluation: EvalSpec) -> Problems:
 
 
 def gold_finds_columns(data: DataSpec, evaluation: EvalSpec) -> Problems:
-    columns = data.extra_columns()
-    if columns is None:
-        return []
     return [
-        unread_column(data, columns, f"eval.gold.{name}", column)
+        problem
         for name, reward in evaluation.gold_checked[0].items()
-        for column in sorted(reward.columns() - columns)
+        for problem in unread_columns(data, f"eval.gold.{name}", reward.columns())
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from rlexp.spec.algo import AlgoSpec, RolloutAlgo
-from rlexp.spec.checks.algo_data import unread_column
+from rlexp.spec.checks.algo_data import unread_columns
 from rlexp.spec.curriculum import CurriculumSpec
 from rlexp.spec.data import DataSpec
 from rlexp.spec.errors import Problem, Problems
@@ -26,21 +26,23 @@ def pace_is_heard(algo: AlgoSpec, curriculum: CurriculumSpec) -> Problems:
     return [Problem("curriculum.pace.by", got, "step", remedy)]
 
 
-def order_is_free(algo: AlgoSpec, curriculum: CurriculumSpec) -> Problems:
+def order_is_free(algo: AlgoSpec, curriculum: CurriculumSpec, data: DataSpec) -> Problems:
     """Nothing else may decide which rows a batch has."""
-    if not curriculum.draws:
-        return []
-    if not algo.trains:
+    if curriculum.draws and not algo.trains:
         want = f"none: algo={algo.name} trains nothing"
         return [Problem("curriculum", curriculum.name, want, "Set curriculum=none.")]
-    want = f"left out: curriculum={curriculum.name} decides which rows a batch has"
+    if not algo.trains or not (curriculum.draws or data.source_names):
+        return []
+    decides = f"curriculum={curriculum.name}" if curriculum.draws else f"data={data.name}"
+    want = f"left out: {decides} decides which rows a batch has"
+    remedy = "Or set curriculum=none." if curriculum.draws else ""
     problems = [
-        Problem(f"algo.trl.{name}", str(algo.trl[name]), want, "Or set curriculum=none.")
+        Problem(f"algo.trl.{name}", str(algo.trl[name]), want, remedy)
         for name in OWN_ORDER
         if name in algo.trl
     ]
     if getattr(algo, "packing", False):
-        want = f"false with curriculum={curriculum.name}: packed sequences are no rows"
+        want = f"false with {decides}: packed sequences are no rows"
         problems.append(Problem("algo.packing", "true", want, "Set algo.packing=false."))
     return problems
 
@@ -63,13 +65,13 @@ def policy_can_answer(algo: AlgoSpec, curriculum: CurriculumSpec, reward: Reward
 
 def column_is_there(curriculum: CurriculumSpec, data: DataSpec) -> Problems:
     """The column that is ordered or weighted by is one of the data's, as far as these are known."""
-    column, columns = curriculum.column_read, data.extra_columns()
-    if column is None or columns is None or column in columns:
+    column, key = curriculum.column_read, "curriculum.column"
+    if column is None or not (problems := unread_columns(data, key, {column})):
         return []
-    key = "curriculum.column"
-    if column in data.source_columns():
-        return [unread_column(data, columns, key, column)]
-    return [no_column(column, sorted(columns), key)]
+    first, *others = data.sources_by_name().values()
+    if others or column in first.source_columns():
+        return problems
+    return [no_column(column, sorted(first.extra_columns() or ()), key)]
 
 
 def weights_are_said_once(curriculum: CurriculumSpec, data: DataSpec) -> Problems:

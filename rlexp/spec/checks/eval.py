@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from pathlib import Path
 
-from rlexp.spec.data import DataSpec
+from rlexp.spec.data import SOURCE, DataSpec
 from rlexp.spec.errors import Problem, Problems
 from rlexp.spec.eval import EvalSpec
 from rlexp.spec.train import TrainSpec
@@ -38,10 +38,13 @@ def _names_in(folder: Path) -> list[str]:
 
 
 def slices_are_columns(data: DataSpec, evaluation: EvalSpec) -> list[Problem]:
-    """Each of `eval.slices` is a column of the data, as far as these are known yet."""
-    columns = data.extra_columns()
-    if columns is None:
-        return []
+    """Each of `eval.slices` is a column of the data, or of a mix's sources, as far as known yet."""
+    columns = {SOURCE} if data.source_names else set()
+    for source in data.sources_by_name().values():
+        of_source = source.extra_columns()
+        if of_source is None:
+            return []
+        columns |= of_source
     return [
         no_such_column(name, sorted(columns)) for name in evaluation.slices if name not in columns
     ]

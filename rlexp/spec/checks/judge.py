@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rlexp.spec.algo import AlgoSpec, RolloutAlgo
-from rlexp.spec.checks.algo_data import unread_column
+from rlexp.spec.checks.algo_data import unread_columns
 from rlexp.spec.data import DataSpec
 from rlexp.spec.errors import Problem
 from rlexp.spec.eval import EvalSpec
@@ -23,9 +23,7 @@ def judge_can_compare(algo: AlgoSpec, data: DataSpec, evaluation: EvalSpec) -> l
     if not algo.model_kind.writes:
         want = f"null: algo={algo.name} trains a model that writes nothing"
         return [Problem(key, judge.name, want, "Set eval.judge=null.")]
-    columns = data.extra_columns()
-    missing = sorted(judge.pair_columns() - columns) if columns is not None else []
-    return [unread_column(data, columns or set(), key, name) for name in missing]
+    return unread_columns(data, key, judge.pair_columns())
 
 
 def rivals_are_sampled(algo: AlgoSpec, evaluation: EvalSpec, reward: RewardSpec) -> list[Problem]:

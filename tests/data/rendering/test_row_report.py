@@ -205,10 +205,10 @@ def test_rows_that_lose_an_answer_or_its_end_are_counted(tmp_path: Path) -> None
     reader = reader_of(byte_tokenizer(eos="</s>"))
     report = report_on(path, reader, "algo.max_length=105", "data.max_prompt_length=250")
     train = report.lengths
-    assert {len(report.examples), len(train.prompts) - len(train.over_prompt)} == {
+    assert {len(report.examples), len(train.prompts) - len(train.over_prompt[""])} == {
         len(report.examples)
     }
-    vanished, cut, over = report.lengths.notes(spec, str)[1:], train.cut, train.over_prompt
+    vanished, cut, over = report.lengths.notes(spec, str)[1:], train.cut, train.over_prompt[""]
     assert len(train.vanished) == sum(105 <= length <= 250 for length in train.prompts)
     assert len(cut) == sum(96 < length < 105 for length in train.prompts)
     assert len(over) == sum(length > 250 for length in train.prompts)
