@@ -137,6 +137,8 @@ PAIRS = "-m sweep=optuna algo.beta=choice(1,2) sweep.objective=[eval/reward,eval
 MIX = "algo=sft reward=none data=mix +data@data.sources.a=reviews "
 CASES: dict[str, tuple[str, Prepare]] = {
     "algo=sft data=mix": ("", nothing),
+    f"{MIX}+data.sources.a.weight=1 curriculum=mixture curriculum.column=level": ("", nothing),
+    f"{MIX}+data.sources.a.weight=1 curriculum=mixture +curriculum.weights.a=1": ("", nothing),
     f"{MIX}+data@data.sources.b=reviws +data.sources.a.weight=1 +data.sources.b.weight=1": (
         "",
         nothing,

@@ -15,6 +15,7 @@ from remedy_cases import CASES
 
 ELSEWHERE = {
     "rlexp/algos/common/fused_head.py:check_fused_head": "tests/algos/test_model_fits.py",
+    "rlexp/algos/common/row_sampler.py:follow_curriculum": "tests/algos/test_row_sampler.py",
     "rlexp/algos/common/rollouts.py:explain_missing_server": "needs vLLM",
     "rlexp/algos/ppo.py:_critic_body": "tests/spec/test_wrong_input.py",
     "rlexp/cli/main.py:_hydra_main": "tests/cli/test_own_configs.py",
@@ -23,6 +24,8 @@ ELSEWHERE = {
     "rlexp/commands/rerun.py:_tracked": "tests/commands/test_rerun.py",
     "rlexp/commands/ui.py:_check_port": "tests/commands/test_ui.py",
     "rlexp/commands/ui.py:_server": "points to doctor",
+    "rlexp/curriculum/column.py:_check_numbers": "tests/curriculum/test_orders.py",
+    "rlexp/curriculum/difficulty.py:difficulty": "tests/curriculum/test_orders.py",
     "rlexp/data/hub.py:_unreachable": "wants a network",
     "rlexp/launch/launcher.py:_launch_many": "of a process that was killed",
     "rlexp/models/adapters.py:_check_targets": "tests/models/test_adapter_stages.py",

@@ -64,7 +64,7 @@ class ColumnCurriculum(CurriculumSpec):
         if wrong:
             every = ",".join(dict.fromkeys(str(value) for value in values))
             got = f"a column with {_shortened(wrong)}"
-            remedy = f"Say their order, the easiest first: curriculum.order='[{every}]'"
+            remedy = f"Say their order, the easiest first: curriculum.order=[{every}]"
             raise UserError(Problem(KEY, got, "numbers, or curriculum.order", remedy))
 
     def _check_order(self, values: Sequence[Any], places: Mapping[Any, float]) -> None:

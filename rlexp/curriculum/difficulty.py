@@ -41,7 +41,7 @@ class DifficultyCurriculum(CurriculumSpec):
         problems = self.pace.problems()
         if self.window is not None and self.window[0] > self.window[1]:
             want = "[lowest, highest]"
-            remedy = f"Set curriculum.window='[{self.window[1]},{self.window[0]}]'."
+            remedy = f"Set curriculum.window=[{self.window[1]},{self.window[0]}]."
             problems.append(Problem("curriculum.window", str(self.window), want, remedy))
         return problems
 

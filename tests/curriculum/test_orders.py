@@ -73,7 +73,7 @@ def test_a_column_orders_by_numbers_or_as_told(
 @pytest.mark.parametrize(
     ("fields", "values", "told"),
     [
-        ({}, ["easy", "hard"], ["'easy', 'hard'", "curriculum.order='[easy,hard]'"]),
+        ({}, ["easy", "hard"], ["'easy', 'hard'", "curriculum.order=[easy,hard]"]),
         ({}, [1, None], ["1 of 2 rows do not have"]),
         ({"order": ["easy", "hard"]}, ["easy", "hardd"], ["without 'hardd'", "Is 'hard' meant?"]),
     ],

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from rlexp.spec.algo import AlgoSpec, RolloutAlgo
 from rlexp.spec.checks.algo_data import unread_columns
 from rlexp.spec.curriculum import CurriculumSpec
-from rlexp.spec.data import DataSpec
+from rlexp.spec.data import SOURCE, DataSpec
 from rlexp.spec.errors import Problem, Problems
 from rlexp.spec.reward import RewardSpec
 
@@ -81,6 +81,10 @@ def weights_are_said_once(curriculum: CurriculumSpec, data: DataSpec) -> Problem
         want = f"{{}}: data={data.name} has weights of its own"
         remedy = "Set curriculum=none, and weigh each source at data.sources.NAME.weight."
         return [Problem("curriculum.weights", ", ".join(own), want, remedy)]
+    if curriculum.weighs and of_data and curriculum.column_read != SOURCE:
+        want = f"{SOURCE}, by which data={data.name} has its weights"
+        remedy = f"Set curriculum.column={SOURCE}, or curriculum=none."
+        return [Problem("curriculum.column", str(curriculum.column_read), want, remedy)]
     if curriculum.weighs and not of_data and not own:
         want = f"the weights of the values of {curriculum.column_read!r}"
         remedy = "Set +curriculum.weights.VALUE=1 for each of them."
