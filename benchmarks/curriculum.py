@@ -58,10 +58,11 @@ SUMS = {
         "curriculum.column=level",
         "curriculum.descending=true",
     ),
-    "difficulty": ("curriculum=difficulty", "curriculum.passes_from=1"),
+    "difficulty": ("curriculum=difficulty", "curriculum.passes_from=1", "curriculum.prompts=512"),
     "difficulty 0.1-0.9": (
         "curriculum=difficulty",
         "curriculum.passes_from=1",
+        "curriculum.prompts=512",
         "curriculum.window=[0.1,0.9]",
         "curriculum.pace.start=1",
     ),
@@ -158,8 +159,9 @@ def sums(folder: Path, steps: int, pretraining: int) -> list[str]:
         "reward=python",
         "reward.function=sum_reward:exact",
         f"train.max_steps={steps}",
-        "train.batch_size=64",
+        "train.batch_size=128",
         "train.micro_batch_size=null",
+        "algo.num_generations=4",
         "algo.learning_rate=1e-3",
         "algo.beta=0.01",
         "eval.prompts=240",
@@ -260,8 +262,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--task", choices=["sums", "reviews", "both"], default="both")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=60, help="of sums; reviews has a third")
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=100, help="of sums; reviews has a fifth")
     parser.add_argument("--pretraining", type=int, default=250, help="steps, of sums")
     parser.add_argument("--only", nargs="+", help="ways of drawing beside none")
     parser.add_argument("--folder", type=Path, help="where the runs stay; by default they are lost")
@@ -273,7 +275,7 @@ def main() -> None:
         os.chdir(folder)
         tasks = {
             "sums": (SUMS, asked.steps, lambda: sums(folder, asked.steps, asked.pretraining)),
-            "reviews": (REVIEWS, asked.steps // 3, lambda: reviews(asked.steps // 3)),
+            "reviews": (REVIEWS, asked.steps // 5, lambda: reviews(asked.steps // 5)),
         }
         for task, (ways, steps, words) in tasks.items():
             if asked.task in (task, "both"):

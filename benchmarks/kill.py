@@ -28,6 +28,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from kill_pipeline import kill_pipelines
+
 TRIALS = 6
 KILLS_A_SWEEP = 5
 WITHIN = 20.0
@@ -203,10 +205,13 @@ def main() -> int:
     )
     parser.add_argument("--count", type=int, default=20, help="kills")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pipeline", action="store_true", help="kill pipelines instead of sweeps")
     arguments = parser.parse_args()
     rng, hit, losses = random.Random(arguments.seed), Counter[str](), Counter[str]()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="rlexp-kill-") as scratch:
+        if arguments.pipeline:
+            return report(kill_pipelines(Path(scratch), arguments.count, rng))
         for index in range(arguments.count):
             if hit.total() >= arguments.count:
                 break
@@ -218,9 +223,13 @@ def main() -> int:
             print(f"sweep {index}: killed {dict(hits)}, {dict(found)}", flush=True)
     whom = ", ".join(f"{name} {hit[name]}" for name in VICTIMS)
     print(f"{hit.total()} kills ({whom}) in {time.monotonic() - began:.0f} s")
-    print(
-        ", ".join(f"{losses[name]} {name}" for name in ("lost", "repeated", "stuck", "overwritten"))
-    )
+    return report(losses)
+
+
+def report(losses: Counter[str]) -> int:
+    """Print the last line; return the exit status."""
+    names = ("lost", "repeated", "stuck", "overwritten")
+    print(", ".join(f"{losses[name]} {name}" for name in names))
     return 1 if losses.total() else 0
 
 

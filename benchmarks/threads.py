@@ -51,11 +51,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--spins", type=int, nargs="+", default=[0, 1000, 10_000, 100_000])
+    parser.add_argument("--at-once", type=int, nargs="+", default=[1, 2], help="runs")
     arguments = parser.parse_args()
     counts = [USUAL, *arguments.spins]
     ratios: dict[tuple[int, int], list[float]] = {}
     for number in range(1, arguments.rounds + 1):
-        for at_once in (1, 2):
+        for at_once in arguments.at_once:
             seconds = {}
             for spins in counts if number % 2 else reversed(counts):
                 with tempfile.TemporaryDirectory() as place:
@@ -65,10 +66,10 @@ def main() -> None:
                 ratios.setdefault((spins, at_once), []).append(ratio)
                 print(f"round {number}  {at_once} at once  {spins:7}  {taken:6.1f} s  {ratio:.2f}")
             sys.stdout.flush()
-    print("\nmedian ratio to libgomp's own count, alone and two at once")
+    print("\nmedian ratio to libgomp's own count")
     for spins in counts:
-        alone, together = (statistics.median(ratios[spins, n]) for n in (1, 2))
-        print(f"{spins:7}  {alone:.2f}  {together:.2f}")
+        medians = (f"{statistics.median(ratios[spins, n]):.2f}" for n in arguments.at_once)
+        print(f"{spins:7}  {'  '.join(medians)}")
 
 
 if __name__ == "__main__":

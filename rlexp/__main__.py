@@ -33,7 +33,12 @@ def main(argv: list[str] | None = None) -> int:
         wants = f"key=value, or one of {', '.join(verbs())}"
         print(f"rlexp: got {first}\n    wants {wants}\n    {remedy}", file=sys.stderr)
         return 2
-    from rlexp.cli.main import main as run
+    from rlexp.cli.pipeline import is_pipeline
+
+    if is_pipeline(arguments):
+        from rlexp.cli.pipeline import main as run
+    else:
+        from rlexp.cli.main import main as run
 
     return run(arguments)
 

@@ -91,6 +91,14 @@ def sampling(here: Path) -> None:
     (here / "sampled" / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
 
 
+def rated(here: Path) -> None:
+    """A run of algo=sample."""
+    sampling(here)
+    row = {"prompt": "a", "completions": [{"content": "b", "score": 1}]}
+    for name in ("samples", "heldout"):
+        (here / "sampled" / f"{name}.jsonl").write_text(json.dumps(row), encoding="utf-8")
+
+
 def adapter(here: Path) -> None:
     """An adapter, as far as its config goes."""
     (here / "adapter").mkdir()
@@ -167,6 +175,26 @@ CASES: dict[str, tuple[str, Prepare]] = {
     "tracking.uri=./mlruns": ("", nothing),
     "tracking.uri=sqlite://x.db": ("", nothing),
     "tracking.uri=sqlite:///no/where.db": ("", nothing),
+    "algo=sft curriculum=reward_paced curriculum.pace.threshold=1": ("", nothing),
+    "curriculum=reward_paced": ("", nothing),
+    "curriculum=length +algo.trl.shuffle_dataset=false": ("", nothing),
+    "curriculum=length algo=sft algo.packing=true": ("", nothing),
+    "curriculum=length algo=sample": ("", nothing),
+    "curriculum=difficulty algo=sft reward=none": ("", nothing),
+    "curriculum=difficulty algo=reward": ("", nothing),
+    "curriculum=difficulty curriculum.window=[2,1]": ("", nothing),
+    "curriculum=column curriculum.column=levl data=file data.path=l.jsonl reward=length": (
+        "",
+        file("l.jsonl", rows(prompt="p", level="l")),
+    ),
+    "curriculum=column curriculum.column=level data=file data.path=l.jsonl data.extra=[] "
+    "reward=length": ("", file("l.jsonl", rows(prompt="p", level="l"))),
+    "curriculum=mixture curriculum.column=level data=file data.path=l.jsonl reward=length": (
+        "VALUE=easy",
+        file("l.jsonl", rows(prompt="p", level="l")),
+    ),
+    "algo.dynamic_sampling=1 algo.rollout=transformers": ("", nothing),
+    "algo.dynamic_sampling=1 hardware=ddp train.batch_size=24": ("", nothing),
     "data=file data.path=x.jsonl algo=sft": ("NAME=b", file("x.jsonl", rows(a="q", b="c"))),
     "data=hh_rlhf data.path=./p.jsonl": ("", file("p.jsonl", rows(chosen="a", rejected="b"))),
     "algo=dpo reward=none": ("", nothing),
@@ -175,6 +203,7 @@ CASES: dict[str, tuple[str, Prepare]] = {
     "peft.start=continue": ("", adapter),
     "algo=dpo data=file data.path=ppo6": ("", earlier("ppo6")),
     "algo=dpo data=file data.path=sampled": ("", sampling),
+    "algo=dpo model=local model.path=./sampled": ("", rated),
     "reward=model reward.path=./policy": ("THE_RUNS_FOLDER=./one", models),
     "reward=model reward.path=./two": ("THE_RUNS_FOLDER=./one", models),
     "reward=mix +reward.terms.x.weight=1": ("NAME=length", nothing),

@@ -109,6 +109,10 @@ def _run(config: DictConfig) -> float | list[float] | None:
         from rlexp.sweep.trial import run_trial
 
         sweep = sweep_spec(settings, hydra.sweeper.confirms)
+        if "pipeline" in resolved:
+            from rlexp.sweep.pipeline_trial import run_pipeline_trial
+
+            return run_pipeline_trial(list(hydra.overrides.task), folder, sweep, number)
         return run_trial(pin_versions(resolved), folder, sweep, number)
     resolved, spec = parse_pinned(resolved)
     if (folder / SPOOL).exists():

@@ -44,7 +44,7 @@ def _show(argv: Sequence[str]) -> None:
     options, words = parser.parse_known_args(argv)
     if options.rows < 0:
         raise UserError(Problem("--rows", str(options.rows), "a number of rows, at least 0"))
-    from rlexp.cli.run_words import compose_run
+    from rlexp.cli.composed_run import compose_run
 
     _, spec = compose_run(words)
 

@@ -20,6 +20,7 @@ from rlexp.cli.arguments import Parser, console_of_width, store_of
 from rlexp.rendering.numbers import short
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.query.conditions import RunFilter, no_such_run
+from rlexp.tracking.query.record import PIPELINE_KEY_TAG
 from rlexp.tracking.query.records import Record, Records
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.store.read_only import FIRST_RUN
@@ -121,13 +122,15 @@ def _cells(records: Records, line: Line) -> Iterator[str]:
     record = line.record
     yield record.run_id[:8]
     count = len(line.trials)
-    trials = f" ({count} {'trial' if count == 1 else 'trials'})" if record.is_sweep else ""
+    kind = "stage" if PIPELINE_KEY_TAG in record.tags else "trial"
+    trials = f" ({count} {kind}{'s' * (count != 1)})" if record.is_sweep else ""
     yield f"{'  ' if line.indented else ''}{record.name}{trials}"
     status = _status(record)
     yield status
     for key in ("algo.name", "model.name", "data.name"):
         yield _common([run.params.get(key, UNKNOWN) for run in line.trials or [record]])
-    yield _best(line.trials) if record.is_sweep else _change(records, record)
+    is_pipeline = PIPELINE_KEY_TAG in record.tags
+    yield _best(line.trials) if record.is_sweep and not is_pipeline else _change(records, record)
     ended = record.ended or (int(time.time() * 1000) if status == "running" else None)
     yield _duration((ended - record.started) / 1000) if ended else UNKNOWN
     yield _moment(record.started)

@@ -35,7 +35,7 @@ def run(argv: list[str]) -> int:
 
 
 def _probe(argv: Sequence[str]) -> None:
-    from rlexp.cli.run_words import compose_run
+    from rlexp.cli.composed_run import compose_run
 
     parser = Parser("probe", __doc__)
     parser.add_argument("--no-model", action="store_true", help="leave the model's answers out")

@@ -1,10 +1,11 @@
-"""What a sweep found, as a page with Optuna's plots, and how sure that is
+"""What a sweep or a pipeline found, as a page, and how sure that is
 
-`python -m rlexp report STUDY [--html FILE.html]`: STUDY is a sweep's folder or name, or the id of
-its MLflow run or the id's beginning. The page goes to `report.html` in the sweep's folder, with
-the best trials' configs (best.yaml, …) beside it, and to the sweep's MLflow run. A sweep writes
-them at its end, and this command at any time. `sweep.storage=URL` names the data base of a study
-whose folder is not here; `tracking.uri=URI` the store in which an id is looked up.
+`python -m rlexp report STUDY [--html FILE.html]`: STUDY is a sweep's folder or name, a pipeline's
+folder, or the id of its MLflow run or the id's beginning. The page goes to `report.html` in that
+folder, and beside it the best trials' configs (best.yaml, …) of a sweep, which its MLflow run gets
+too, or the same as json (report.json) of a pipeline. Both write them at their end, and this command
+at any time. `sweep.storage=URL` names the data base of a study whose folder is not here;
+`tracking.uri=URI` the store in which an id is looked up.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlexp.cli.arguments import Parser, page_problems, store_of
-from rlexp.runtime.run_folder import SPOOL, STUDY, SWEEP_CONFIG
+from rlexp.cli.arguments import Parser, console_of_width, page_problems, store_of
+from rlexp.runtime.run_folder import PIPELINE, SPOOL, STUDY, SWEEP_CONFIG
 from rlexp.spec.errors import Problem, UserError
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def run(argv: list[str]) -> int:
     if problems := page_problems(options.html):
         raise UserError(problems)
     folder = None if storage else _folder(options.study, uri, experiment)
+    if folder is not None and (folder / PIPELINE).is_file():
+        return _report_pipeline(folder, options.html)
     address, name = _storage_of(folder) if folder else (storage, options.study)
 
     from rlexp.sweep.report.report import write_sweep_report
@@ -57,13 +60,25 @@ def run(argv: list[str]) -> int:
     return 0
 
 
+def _report_pipeline(folder: Path, page: Path | None) -> int:
+    from rlexp.pipelines.report.terminal import print_pipeline_report
+    from rlexp.pipelines.report.write import REPORT_PAGE, write_pipeline_report
+
+    report = write_pipeline_report(folder, page)
+    console = console_of_width(markup=False)
+    print_pipeline_report(report, console)
+    console.print(f"\nreport: {page or folder / REPORT_PAGE}", soft_wrap=True)
+    return 0
+
+
 def _folder(word: str, uri: str, experiment: str | None) -> Path:
+    """Return the folder of a sweep or of a pipeline."""
     for place in (Path(word), SWEEPS / word):
-        if _is_sweep(place):
+        if _is_sweep(place) or (place / PIPELINE).is_file():
             return place
     if Path(word).is_dir():
         remedy = "Name the folder above it?" if _is_sweep(Path(word).parent) else ""
-        want = f"the folder of a sweep, with its {STUDY} or its {SWEEP_CONFIG}"
+        want = f"a sweep's folder, with {STUDY} or {SWEEP_CONFIG}, or a pipeline's, with {PIPELINE}"
         raise UserError(Problem(word, "a folder without a study", want, remedy))
     try:
         return _tracked(word, uri, experiment)
@@ -71,7 +86,7 @@ def _folder(word: str, uri: str, experiment: str | None) -> Path:
         names = [folder.name for folder in sorted(SWEEPS.glob("*")) if _is_sweep(folder)]
         near = get_close_matches(word, names, n=1)
         remedy = f"Did you mean {near[0]}? " if near else ""
-        want = "a sweep's folder, its name, or the id of its MLflow run"
+        want = "a sweep's folder or name, a pipeline's folder, or the id of its MLflow run"
         listed = f"Below {SWEEPS}/ there are: {', '.join(names) or 'none'}."
         raise UserError(
             [Problem(word, "no sweep of this name here", want, remedy + listed), *error.problems]
@@ -89,9 +104,11 @@ def _tracked(word: str, uri: str, experiment: str | None) -> Path:
         record = records.select_one(word)
         if not record.is_sweep and record.parent:
             record = records.get(record.parent) or record
+    if record.folder is not None and (record.folder / PIPELINE).is_file():
+        return record.folder
     if not record.is_sweep:
         remedy = f"`python -m rlexp compare {shlex.quote(word)} …` sets runs side by side."
-        raise UserError(Problem(word, f"the run {record.name}", "a sweep", remedy))
+        raise UserError(Problem(word, f"the run {record.name}", "a sweep or a pipeline", remedy))
     if record.folder is None or not _is_sweep(record.folder):
         got = f"{record.name}, whose folder {record.folder} holds no study on this machine"
         remedy = f"Name its data base: {STORAGE}postgresql://… or sqlite:///FILE"

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from rlexp.comparison.paired_tests import RESAMPLES
 from rlexp.comparison.run_data import Key, Points, RecordedSample, Run, Value
 from rlexp.evaluation.bootstrap import bootstrap_ratio
+from rlexp.evaluation.ranking.calibration import pair_measures
 from rlexp.evaluation.results import ANSWERS
 from rlexp.evaluation.sample_rows import NOT_MEASURED, with_answer
 from rlexp.runtime.run_folder import CARD, CONFIG, GIT_DIFF, ORIGIN, PACKAGES
@@ -138,15 +139,16 @@ def _measured(groups: Mapping[Key, Sequence[Row]]) -> Measured:
 
 
 def _ranked(groups: Mapping[Key, Sequence[Row]]) -> Measured:
-    """Return accuracy and margin of a reward model, a pair each."""
-    accuracy, margins = {}, {}
+    """Return accuracy, margin and losses of a reward model, a pair each."""
+    measured: Measured = {}
     for key, rows in groups.items():
         chosen, rejected = (
             [float(row["reward"]) for row in rows if row["answer"] == answer] for answer in ANSWERS
         )
-        margins[key] = [high - low for high, low in zip(chosen, rejected, strict=True)]
-        accuracy[key] = [0.5 if margin == 0 else float(margin > 0) for margin in margins[key]]
-    return {"eval/accuracy": accuracy, "eval/margin": margins}
+        margins = [high - low for high, low in zip(chosen, rejected, strict=True)]
+        for name, values in pair_measures(margins).items():
+            measured.setdefault(f"eval/{name}", {})[key] = values
+    return measured
 
 
 def _sample(row: Row) -> RecordedSample:

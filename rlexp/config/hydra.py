@@ -39,6 +39,7 @@ def config_loader(
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
+    keep_references()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_dir), version_base="1.3"):
         loader: ConfigLoaderImpl = GlobalHydra.instance().config_loader()  # pyright: ignore[reportAssignmentType]
@@ -47,6 +48,17 @@ def config_loader(
             places.prepend("command-line", f"file://{search_path}", anchor="schema")
             loader.repository.initialize_sources(places)
         yield loader
+
+
+def keep_references() -> None:
+    """Let `${stage:NAME}` and `${reward:NAME}` of a pipeline stay as they are when a config is
+    resolved."""
+    from omegaconf import OmegaConf
+
+    for kind in ("stage", "reward"):
+        OmegaConf.register_new_resolver(
+            kind, lambda *names, kind=kind: f"${{{kind}:{','.join(names)}}}", replace=True
+        )
 
 
 def composed_config(overrides: Sequence[str] = ()) -> DictConfig:

@@ -25,7 +25,7 @@ BY_SOURCE = ("reward", "accuracy", "perplexity")
 
 Mean = Literal["completion", "token", "perplexity", "prompt", "none"]
 """Over what a metric is averaged: completions, tokens, exp of the mean over tokens, prompts; or it
-is counted over all completions at once, and has no interval."""
+is counted over all of them at once, and its changes have no interval."""
 
 
 def _samples_text(run: RunSpec) -> bool:
@@ -81,6 +81,9 @@ METRICS: tuple[Metric, ...] = (
            _keeps_answers),
     Metric("rows", "rows kept", "none", "higher", applies=_keeps_answers),
     Metric("tokens", "tokens sampled", "none", applies=_keeps_answers),
+    Metric("log_loss", "log loss of the pairs", "prompt", "lower", "number", _ranks_pairs),
+    Metric("brier", "Brier score of the pairs", "prompt", "lower", "number", _ranks_pairs),
+    Metric("calibration_error", "calibration error", "none", "lower", "share", _ranks_pairs),
     Metric("kl", "KL, nats a token", "token", "lower",
            guards="probe", of_reference=True, place=2),
     Metric("kl_sequence", "KL, nats an answer", "completion", "lower", of_reference=True),

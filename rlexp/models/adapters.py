@@ -17,7 +17,7 @@ from typing import Any
 from rlexp.runtime.cache import cache_folder, make_once
 from rlexp.spec.checks.adapter import is_target, last_names
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.files.model_folder import saved_config
+from rlexp.spec.files.model_folder import base_of_adapter, saved_config
 from rlexp.spec.model_kind import kind_of_task
 from rlexp.spec.peft import LoraPeft
 
@@ -67,8 +67,8 @@ BASE = "base"
 
 def base_of(adapter: Path) -> tuple[str, str | None]:
     """Folder or hub id of the weights that an adapter belongs to, and the hub's revision."""
-    config = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    return config["base_model_name_or_path"], config.get("revision")
+    config = saved_config(adapter)
+    return base_of_adapter(adapter, config), config.get("revision")
 
 
 def continued(model: Any, adapter: Path, peft: LoraPeft) -> Any:
@@ -86,6 +86,7 @@ def continued(model: Any, adapter: Path, peft: LoraPeft) -> Any:
 
     _check_targets(model, adapter, peft)
     config = LoraConfig.from_pretrained(str(adapter))
+    assert isinstance(config, LoraConfig)  # the check of the config has seen that it is one
     config.inference_mode = False
     config.lora_dropout = peft.dropout
     model = PeftModel.from_pretrained(model, str(adapter), is_trainable=True, config=config)

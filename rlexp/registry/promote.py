@@ -17,6 +17,7 @@ from rlexp.cards.card import Card
 from rlexp.cards.model_card import NAME, Weights, card_at_step, hub_id, model_card
 from rlexp.evaluation.results import Evaluation
 from rlexp.models.adapters import ADAPTER_CONFIG, BASE, base_of
+from rlexp.models.locate import local_folder, whole_folder
 from rlexp.models.tokenizer import PLAIN
 from rlexp.runtime.checkpoints import BEST, complete_checkpoints, step_of
 from rlexp.runtime.run_folder import CARD, CHECKPOINTS, CONFIG, EVALUATIONS, MODEL, SPOOL, step_file
@@ -167,6 +168,6 @@ def _link_base(adapter: Path, target: Path) -> bool:
         remedy = "Promote it where it was trained."
         raise UserError(Problem("run", got, "an adapter with its base", remedy))
     (target / BASE).mkdir()
-    for file in _model_files(Path(base)):
+    for file in _model_files(whole_folder(Path(base), local_folder)):
         (target / BASE / file.name).symlink_to(file.resolve())
     return True

@@ -24,7 +24,16 @@ from rlexp.spec.run import RunSpec
 from rlexp.tracking.provenance.manifest import Facts, code_digest
 from rlexp.tracking.secrets import HIDDEN
 
-PLACES = ("path", "heldout_path", "texts_path", "tokenizer", "chat_template", "teacher", "function")
+PLACES = (
+    "path",
+    "heldout_path",
+    "texts_path",
+    "tokenizer",
+    "chat_template",
+    "teacher",
+    "critic_path",
+    "function",
+)
 """Last names of keys that say where something lies."""
 REPRODUCES = "reproduces"
 """Tag of the new MLflow run: the id of the one that it reproduces."""

@@ -54,8 +54,10 @@ def reproduce(
     *,
     changed_data: bool,
     dry_run: bool,
-) -> Verdict | None:
-    """Run a recorded run again and compare; return the verdict, None after a dry run.
+) -> tuple[Verdict, Path] | None:
+    """Run a recorded run again and compare; return the verdict and the new run's folder.
+
+    After a dry run there is neither.
 
     Args:
         word: names the run.
@@ -95,7 +97,7 @@ def reproduce(
     if failure is not None:
         raise failure
     print(folder)
-    return overall_verdict(matches)
+    return overall_verdict(matches), folder
 
 
 def _check_environment(

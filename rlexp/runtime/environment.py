@@ -18,9 +18,9 @@ QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
 }
 
-SPINS = "1000"
-"""Turns of a waiting thread, some ten microseconds: as many as libgomp itself allows where it knows
-of more threads than cores. Its count otherwise is 300,000."""
+SPINS = "50000"
+"""Turns of a waiting thread; libgomp's own count is 300,000. With a tenth of that, runs alone begin
+to wait for threads to wake up: with 1000 a step takes twice as long (`benchmarks/threads.py`)."""
 
 
 def silence_libraries() -> None:

@@ -52,6 +52,9 @@ BEST_CONFIG = "best.yaml"
 PARENT = "parent.json"
 """In a sweep's folder: the MLflow run under which its trials are folded."""
 
+PIPELINE = "pipeline.json"
+"""In a pipeline's folder: its stages, and how far they have come."""
+
 
 def step_file(step: int) -> str:
     """Return the name of a step's file, `step-000040.json`: sorts by name as by number."""

@@ -56,7 +56,8 @@ class ModelSpec(Part):
     path: str = Field(min_length=1)
     """A folder, a hub id, `registry:NAME@ALIAS` or `registry:NAME/VERSION` of MLflow's model
     registry, `builtin:tiny` (made on this machine at first use) or `builtin:scratch` (a new model,
-    of the `shape` below). An adapter's folder means the adapter merged into its base."""
+    of the `shape` below). An adapter's folder means the adapter merged into its base, unless
+    `peft.start=continue` trains it on."""
     revision: str | None
     """Hub branch, tag or commit; null takes the main branch."""
     license: str | None

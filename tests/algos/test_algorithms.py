@@ -79,6 +79,7 @@ def test_ktos_order_follows_the_seed(tiny_model: Path, tmp_path: Path) -> None:
     assert losses[0] != losses[1]
 
 
+@pytest.mark.long
 def test_sampled_labels_are_said_in_the_card(tiny_model: Path, tmp_path: Path) -> None:
     """Labels of the data taken where the reward's were asked for."""
     card = run_of(tmp_path / "run", "algo=kto", "algo.labels=reward", "reward=length")

@@ -161,6 +161,7 @@ ONE_TOKEN = "algo.max_completion_length=1 data.max_completion_length=1"
 
 @pytest.mark.parametrize("beta", [0.1, pytest.param(0.3, marks=pytest.mark.long)])
 @pytest.mark.parametrize("algo", ["grpo", pytest.param("rloo", marks=pytest.mark.long)])
+@pytest.mark.long
 def test_policy_gradient_finds_the_optimum(
     algo: str, beta: float, bandit: Path, tmp_path: Path
 ) -> None:

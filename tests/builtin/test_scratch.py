@@ -98,6 +98,7 @@ def test_a_cache_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.M
         scratch.ensure_scratch_model(SHAPE, TEXTS, 0)
 
 
+@pytest.mark.long
 def test_it_is_pretrained_on_the_training_texts(tmp_path: Path) -> None:
     """A pre-training that learns nothing, or one that begins with what it should learn; a folder
     that no later run can begin from."""

@@ -59,6 +59,7 @@ class TestPage:
         tags.feed(page(tmp_path / "compare.html", *folders))
         assert not {tag for tag, _ in tags.seen} & {"script", "img"}
 
+    @pytest.mark.long
     def test_the_same_runs_give_the_same_page(self, tmp_path: Path) -> None:
         """A page that changes by itself."""
         folders = [spooled_run(tmp_path / name) for name in "ab"]

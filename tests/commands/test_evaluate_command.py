@@ -39,6 +39,7 @@ def test_a_run_is_evaluated_to_the_numbers_of_its_own_card(whole: Path, here: Pa
     assert len(cards_in(here)) == 2
 
 
+@pytest.mark.long
 def test_a_model_alone_and_against_another(whole: Path, here: Path) -> None:
     """A model that nobody trained here has no before; with --against it has one, and KL to it."""
     alone = shutil.copytree(whole / "model", here / "mine")

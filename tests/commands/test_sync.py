@@ -131,6 +131,7 @@ def test_killed_run_that_found_no_server(
     assert len(runs(uri)) == 1
 
 
+@pytest.mark.long
 def test_run_that_is_alive_is_left_alone(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A second shipper would race the first, and a living run must not be called dead."""
     alive = process(uri, Path("outputs/alive"), "alive")
@@ -178,6 +179,7 @@ def test_next_start_ends_the_dead_and_spares_the_living(uri: str) -> None:
         alive.wait()
 
 
+@pytest.mark.long
 def test_run_that_goes_on_is_no_longer_dead(uri: str) -> None:
     """`state=DIED` on a run that was resumed and finished is a lie."""
     folder = killed(uri, Path("outputs/one"))
@@ -190,6 +192,7 @@ def test_run_that_goes_on_is_no_longer_dead(uri: str) -> None:
     assert losses(uri, run) == [(1, 1.0), (2, 0.5), (3, 1 / 3), (4, 0.25)]
 
 
+@pytest.mark.long
 def test_another_store_gets_the_whole_run(uri: str, empty_store: Path, tmp_path: Path) -> None:
     """What was sent to one store says nothing of another: half a run, or an unknown one."""
     folder = killed(uri, Path("outputs/one"))
@@ -200,6 +203,7 @@ def test_another_store_gets_the_whole_run(uri: str, empty_store: Path, tmp_path:
     assert run.info.status == "KILLED"
 
 
+@pytest.mark.long
 def test_run_of_another_machine_is_left_alone(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
     """On a shared disk the lock of a run that lives elsewhere may not be seen."""
     folder = killed(uri, Path("outputs/one"))

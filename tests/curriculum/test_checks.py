@@ -45,7 +45,7 @@ def levels(tmp_path: Path) -> str:
             "algo.trl.shuffle_dataset",
             "curriculum=none",
         ),
-        (["curriculum=mixture"], "curriculum.weights", "+curriculum.weights.<value>=1"),
+        (["curriculum=mixture"], "curriculum.weights", "+curriculum.weights.VALUE=1"),
         (["curriculum=length", "curriculum.pace.start=0"], "curriculum.pace.start", "above 0"),
         (["algo.dynamic_sampling=2", "algo.rollout=transformers"], "algo.dynamic_sampling", "fast"),
         (

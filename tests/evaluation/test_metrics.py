@@ -36,6 +36,9 @@ from rlexp.evaluation.sample_rows import sample_row
 from rlexp.runtime.paths import CONF
 from rlexp.spec.eval import EvalSpec
 
+PAIRS = {"accuracy", "margin", "log_loss", "brier", "calibration_error"}
+"""Of a reward model alone."""
+
 
 def words(sample: Sample) -> float | None:
     """Words of a completion; as an entry's function, a metric of one."""
@@ -90,7 +93,7 @@ def test_every_metric_of_an_evaluation_has_its_entry() -> None:
     found = [name for name in evaluated().metrics if not name.startswith(families)]
     assert set(found) <= own
     grammar_and_judges = {"grammatical", "win_rate", "judge_win_rate"}
-    of_other_runs = {"accuracy", "margin", "rows", "ties", "tokens"}
+    of_other_runs = PAIRS | {"rows", "ties", "tokens"}
     assert own - set(found) == grammar_and_judges | of_other_runs
 
 
@@ -99,7 +102,7 @@ def test_every_metric_of_an_evaluation_has_its_entry() -> None:
     [
         ((), {"reward", "win_rate", "grammatical", "perplexity", "kl"}, {"judge_win_rate"}),
         (("algo=sft", "reward=none", "eval.texts=0"), {"kl"}, {"reward", "win_rate", "perplexity"}),
-        (("algo=reward",), {"accuracy", "margin"}, {"reward", "kl", "grammatical"}),
+        (("algo=reward",), PAIRS, {"reward", "kl", "grammatical"}),
     ],
 )
 def test_a_sweep_is_told_what_its_runs_do_not_measure(

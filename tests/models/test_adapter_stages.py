@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from killed_runs import events_of
+from killed_runs import SIX, assert_same, cut_after, events_of, resume_here
 from peft import LoraConfig, PeftModel, get_peft_model
-from runs import problems_of, run_of, spec_of
+from runs import problems_of, run_here, run_of, spec_of
 from tiny_policy import TinyPolicy
 from transformers import AutoModelForCausalLM
 
@@ -186,6 +186,24 @@ def test_another_one_begins_on_an_adapter_that_stands_on_one(adapter: Path, tmp_
     assert torch.allclose(found, expected, atol=1e-5)
 
 
+def test_merged_weights_that_are_gone_are_made_again(adapter: Path, tmp_path: Path) -> None:
+    """A run's adapter that is lost with a cache: it began on another adapter's merged weights."""
+    merged = merged_weights(adapter, tiny.ensure_tiny_model())
+    model = AutoModelForCausalLM.from_pretrained(merged)
+    second = get_peft_model(
+        model, LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")
+    )
+    move(second)
+    expected = log_probs(second.eval())
+    for folder in ("model", "checkpoints/step-000001"):
+        second.save_pretrained(str(tmp_path / folder))
+    (tmp_path / "config.yaml").write_text(f"model: {{path: {adapter}}}")
+    shutil.rmtree(merged)
+    for folder in ("model", "checkpoints/step-000001"):
+        policy = loaded(f"model.path={tmp_path / folder}", "peft=none")
+        assert torch.allclose(log_probs(policy.model.eval()), expected, atol=1e-5)
+
+
 class TestMistakes:
     @pytest.mark.parametrize(
         ("changes", "key", "says"),
@@ -227,7 +245,8 @@ class TestMistakes:
             loaded(f"model.path={narrow}", *ON)
 
 
-KL = {"grpo": "rollout/kl", "rloo": "rollout/kl", "ppo": "rollout/kl", "reinforce": "rollout/kl"}
+LOG_KL = {"algo=grpo", "algo=ppo", "algo=reinforce", "algo=rloo"}
+"""Trainings that log the KL of their samples from the reference at each step."""
 
 
 @pytest.mark.parametrize(
@@ -236,7 +255,7 @@ KL = {"grpo": "rollout/kl", "rloo": "rollout/kl", "ppo": "rollout/kl", "reinforc
         pytest.param(["algo=dpo"]),
         pytest.param(["algo=ppo"], marks=pytest.mark.long),
         pytest.param(["algo=kto"], marks=pytest.mark.slow),
-        pytest.param(["algo=grpo"], marks=pytest.mark.long),
+        pytest.param(["algo=grpo"], marks=pytest.mark.slow),
         pytest.param(["algo=rloo", "algo.num_generations=4"], marks=pytest.mark.slow),
         pytest.param(["algo=reinforce"], marks=pytest.mark.slow),
         pytest.param(["algo=online_dpo"], marks=pytest.mark.slow),
@@ -263,7 +282,7 @@ def test_every_training_is_held_to_the_adapter_it_began_with(
     assert card["before"]["kl"] == 0 < card["after"]["kl"]
     steps = [e for e in events_of(tmp_path / "run") if "train/loss" in e.get("metrics", {})]
     first = steps[0]["metrics"]
-    if "rollout/kl" in first:
+    if algo[0] in LOG_KL:
         assert abs(first["rollout/kl"]) < 1e-6
     if algo == ["algo=dpo"]:
         assert first["train/loss"] == pytest.approx(0.693147, abs=1e-5)
@@ -277,3 +296,16 @@ def test_every_training_is_held_to_the_adapter_it_began_with(
     began = log_probs(AutoModelForCausalLM.from_pretrained(adapter).eval())
     assert (trained - began).abs().max() > 1e-4
     assert (trained - base_log_probs()).abs().max() > 1e-2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algo", [["algo=dpo"], ["algo=ppo", "algo.critic=separate"]], ids=" ".join)
+def test_a_killed_training_of_it_goes_on_bit_for_bit(
+    algo: list[str], adapter: Path, tmp_path: Path
+) -> None:
+    """A resume from the adapter that the run began with; a reference that is the checkpoint."""
+    options = (*algo, "model=local", f"model.path={adapter}", *ON, *SIX)
+    whole = run_here(tmp_path / "whole", *options, "train.keep_checkpoints=9")
+    killed = cut_after(whole, tmp_path / "killed", 4)
+    resume_here(killed)
+    assert_same(killed, whole)

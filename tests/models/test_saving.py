@@ -105,6 +105,7 @@ def test_the_card_is_the_hubs_and_its_code_runs(kind: str, made: Any) -> None:
     assert done.stdout.strip()
 
 
+@pytest.mark.long
 def test_an_unknown_licence_is_said_to_be_unknown(tmp_path: Path) -> None:
     """A licence that the card makes up for weights of which nothing is known."""
     folder = run_here(

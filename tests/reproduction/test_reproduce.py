@@ -110,6 +110,7 @@ def test_exactly_from_the_store_alone(
     assert left["held_to"]["hardware.device"] == "cpu"
 
 
+@pytest.mark.long
 def test_another_seed_parts_at_the_first_step(
     at_home: Recorded, capsys: pytest.CaptureFixture[str]
 ) -> None:

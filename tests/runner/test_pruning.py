@@ -62,6 +62,7 @@ def test_a_run_is_given_up_when_its_reporter_says_so(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+@pytest.mark.long
 def test_a_metric_of_the_end_is_not_reported_before_it(tmp_path: Path) -> None:
     """A sweep over costs, whose trials fail since no evaluation knows their objective."""
     reporter = Reporter("perf/train_seconds", prunes_at=0)

@@ -130,8 +130,8 @@ def test_rows_and_card(sampled: Path) -> None:
     [
         "dpo",
         pytest.param("reward", marks=pytest.mark.long),
-        pytest.param("sft", marks=pytest.mark.long),
-        pytest.param("kto", marks=pytest.mark.long),
+        pytest.param("sft", marks=pytest.mark.slow),
+        pytest.param("kto", marks=pytest.mark.slow),
     ],
 )
 def test_other_runs_train_on_them(algo: str, sampled: Path, tmp_path: Path) -> None:
@@ -149,6 +149,7 @@ def test_other_runs_train_on_them(algo: str, sampled: Path, tmp_path: Path) -> N
         assert {sample["prompt"] for sample in samples} == asked
 
 
+@pytest.mark.long
 def test_a_judge_that_only_compares_labels_pairs(tmp_path: Path) -> None:
     """A judge's preference for a place among the labels; a pair that it cannot tell apart."""
     with served() as server:

@@ -41,6 +41,7 @@ def test_a_checkpoint_is_complete_with_all_its_files(lost: str, whole: Path, her
     assert not is_complete(checkpoint)
 
 
+@pytest.mark.long
 def test_without_a_checkpoint_the_same_run_begins_again(whole: Path, here: Path) -> None:
     """A run that cannot go on, or a second evaluation before training."""
     killed = cut_after(whole, here / "killed", step=0)
@@ -92,6 +93,7 @@ def test_a_full_disk_ends_the_run_and_leaves_the_checkpoint_before(here: Path) -
     assert json.loads((folder / "card.json").read_text())["status"] == "FINISHED"
 
 
+@pytest.mark.long
 def test_the_best_checkpoint_stays(here: Path) -> None:
     """A best checkpoint that is removed as an old one, the worst taken for it, one that MLflow
     believes to be there still."""

@@ -65,6 +65,7 @@ def score(completions):
     ],
     ids=lambda algo: algo[0],
 )
+@pytest.mark.long
 def test_a_mix_goes_on_bit_for_bit(
     algo: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +90,7 @@ def test_a_mix_goes_on_bit_for_bit(
     assert 0 < counts["mine"] < counts["sentiment"]
 
 
+@pytest.mark.long
 def test_processes_score_as_one_does() -> None:
     """Moments, ranks and means of a process's own part; an error that only one process knows."""
     with socket.socket() as free:

@@ -17,6 +17,7 @@ def toy(tmp_path: Path) -> Toy:
     return Toy(tmp_path)
 
 
+@pytest.mark.long
 def test_the_budget_is_met_and_each_trial_has_the_folder_of_its_number(toy: Toy) -> None:
     """A trial too many or too few; a folder under another trial's number; no place named; a study
     from which the best trial cannot be run again."""

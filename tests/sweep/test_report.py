@@ -87,6 +87,7 @@ STUDIES = {
 
 
 @pytest.mark.parametrize("kind", STUDIES)
+@pytest.mark.long
 def test_every_study_has_a_page(kind: str, tmp_path: Path) -> None:
     """A plot that raises on a study that is young, odd or unlucky, and takes the page with it; a
     page that asks the network for something, or is torn; one that no mail would take."""
@@ -101,6 +102,7 @@ def test_every_study_has_a_page(kind: str, tmp_path: Path) -> None:
     assert "nan" not in re.sub(r"<svg.*?</svg>", "", text, flags=re.DOTALL).lower()
 
 
+@pytest.mark.long
 def test_all_plots_are_there() -> None:
     """A plot that is left out, or that says that it cannot be drawn where it can."""
     titles, missing = drawn(searched(16))
@@ -115,6 +117,7 @@ def test_all_plots_are_there() -> None:
     } <= titles
 
 
+@pytest.mark.long
 def test_several_objectives_have_a_front_and_plots_each() -> None:
     """Plots of the first objective only; a front of a study that has one."""
     titles, missing = drawn(searched(16, "maximize", "minimize"))

@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from rlexp.commands import sync
 from rlexp.runtime.lock import lock
 from rlexp.tracking.multirun import MultirunParent
+from rlexp.tracking.parent_run import ParentRun
 
 TESTS = Path(__file__).parents[1]
 
@@ -148,6 +149,7 @@ def test_unreachable_store_does_not_stop_a_sweep(app: Path) -> None:
 def test_it_can_be_sent_to_the_processes_of_another_launcher(tmp_path: Path) -> None:
     """joblib and submitit send a sweep's callbacks with each trial: a lock cannot go along."""
     parent = MultirunParent()
-    with parent._lock as held:
+    parent._run = ParentRun(tmp_path, "sweep", "trials")
+    with parent._run._lock as held:
         held.enter_context(lock(tmp_path))
         assert isinstance(pickle.loads(pickle.dumps(parent)), MultirunParent)

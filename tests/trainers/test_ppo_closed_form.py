@@ -65,6 +65,7 @@ def distance(policy: SmallPolicy, longest: int, reward: Any, penalty: float, bet
         pytest.param("moving_average", 0.1, marks=pytest.mark.long),
     ],
 )
+@pytest.mark.long
 def test_reinforce_finds_the_bandits_optimum(tmp_path: Path, baseline: Any, beta: float) -> None:
     """A KL penalty of another strength or direction, a biased baseline, a gradient of another
     quantity: each ends at another distribution."""
@@ -85,6 +86,7 @@ def test_reinforce_finds_the_bandits_optimum(tmp_path: Path, baseline: Any, beta
 
 
 @pytest.mark.parametrize("beta", [0.1, pytest.param(0.3, marks=pytest.mark.long)])
+@pytest.mark.long
 def test_ppo_finds_the_bandits_optimum(tmp_path: Path, beta: float) -> None:
     """The same for PPO: a penalty outside of the whitening, a clip that stops half way."""
     policy = SmallPolicy(save_model(tmp_path, list(ARMS)))

@@ -125,6 +125,7 @@ def listed(trainer: ReinforceTrainer, answers: list[tuple[int, ...]]) -> Rollout
     )
 
 
+@pytest.mark.long
 def test_sampled_gradients_agree_with_the_exact_one(tmp_path: Path) -> None:
     """A rollout that samples from another distribution than the one whose gradient is taken."""
     trainer = trainer_of(tmp_path, "leave_one_out", generations=4096)

@@ -64,6 +64,7 @@ GROUPS = {"grpo": ["algo.num_generations=4"], "rloo": ["algo.num_generations=4"]
 
 @pytest.mark.parametrize("how", ["nan", "raise"])
 @pytest.mark.parametrize("algo", ["grpo", RLOO, ONLINE, "ppo", "reinforce"])
+@pytest.mark.long
 def test_a_reward_that_breaks_is_told_with_step_and_sample(
     algo: str, how: str, tmp_path: Path
 ) -> None:

@@ -44,7 +44,9 @@ def test_its_card_tells_accuracy_and_margin_on_held_out_pairs(trained: Path) -> 
     """Pairs learnt the wrong way round; held-out pairs that were trained on; a card that speaks of
     samples, which a model that scores cannot give."""
     card = json.loads((trained / "card.json").read_text(encoding="utf-8"))
-    assert set(card["after"]) == {"accuracy", "margin"}
+    losses = {"log_loss", "brier", "calibration_error"}
+    assert set(card["after"]) == {"accuracy", "margin"} | losses
+    assert losses <= card["intervals"].keys()
     assert card["after"]["accuracy"] > 0.75 > card["before"]["accuracy"]
     assert card["after"]["margin"] > 0
     low, high = card["intervals"]["accuracy"]

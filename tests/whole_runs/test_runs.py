@@ -141,6 +141,7 @@ def test_a_mistake_reaches_the_user_from_a_worker(tmp_path: Path) -> None:
     assert "data.max_prompt_length" in str(caught.value)
 
 
+@pytest.mark.long
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
     """A run that goes on with NaN weights, or keeps them as its newest checkpoint."""
     blow_up = ["algo=sft", "algo.learning_rate=1e30", "train.max_grad_norm=0"]
@@ -228,6 +229,7 @@ def test_an_adapter_is_trained_saved_and_compared_with_its_base(tmp_path: Path) 
     assert not (folder / "model" / "model.safetensors").exists()
 
 
+@pytest.mark.long
 def test_lora_where_memory_asks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`peft=auto` that trains all weights of a model that does not fit, or does not say so."""
     monkeypatch.setattr("rlexp.models.load.available_bytes", lambda device: 1_000)

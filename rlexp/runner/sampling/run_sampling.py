@@ -22,7 +22,8 @@ from rlexp.runner.recorder import evaluation_file
 from rlexp.runner.sampling.answers import AnswerSampler, Drawing
 from rlexp.scoring import Scorer
 from rlexp.spec.errors import RunFailed
-from rlexp.spec.files.rated_run import HELDOUT, SAMPLES
+from rlexp.spec.files.model_folder import SAMPLES
+from rlexp.spec.files.rated_run import HELDOUT
 from rlexp.spec.model_kind import KINDS
 from rlexp.spec.reward import Scores
 from rlexp.spec.run import RunSpec

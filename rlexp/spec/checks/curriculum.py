@@ -79,11 +79,11 @@ def weights_are_said_once(curriculum: CurriculumSpec, data: DataSpec) -> Problem
     of_data, own = any(data.weights()), curriculum.shares()
     if of_data and own:
         want = f"{{}}: data={data.name} has weights of its own"
-        remedy = "Set curriculum=none, and weigh the sources at data.sources.<name>.weight."
+        remedy = "Set curriculum=none, and weigh each source at data.sources.NAME.weight."
         return [Problem("curriculum.weights", ", ".join(own), want, remedy)]
     if curriculum.weighs and not of_data and not own:
         want = f"the weights of the values of {curriculum.column_read!r}"
-        remedy = "Set +curriculum.weights.<value>=1 for each value."
+        remedy = "Set +curriculum.weights.VALUE=1 for each of them."
         return [Problem("curriculum.weights", "{}", want, remedy)]
     return []
 

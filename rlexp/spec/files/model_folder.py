@@ -17,6 +17,8 @@ from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.registry_reference import Reference, is_registered
 
 RUNS = ("outputs/*/*/card.json", "multirun/*/*/card.json")
+SAMPLES = "samples.jsonl"
+"""In the folder of a run of `algo=sample`: rated answers to training prompts."""
 SHORTEST_ID = 4
 """Characters of an id that can name a run."""
 
@@ -70,6 +72,10 @@ def model_of_run(path: str, key: str) -> Path | None:
     else:
         return None
     model = run / "model"
+    if (run / SAMPLES).is_file():
+        got = f"{path}, a run of algo=sample, which trains nothing"
+        words = f"python -m rlexp algo=dpo data=file data.path={shlex.quote(path)}"
+        raise UserError(Problem(key, got, "a run that left a model", f"To train on it: {words}"))
     if not _config_file(model).is_file():
         got = f"{path}, a run without a model: it is written at the run's end"
         remedy = f"Let it end: python -m rlexp resume {shlex.quote(str(run))}"
@@ -85,6 +91,25 @@ def saved_config(folder: Path) -> dict[str, Any]:
 def is_adapter(folder: Path) -> bool:
     """Whether the folder holds an adapter instead of whole weights."""
     return (folder / "adapter_config.json").is_file()
+
+
+def base_of_adapter(folder: Path, config: dict[str, Any]) -> Any:
+    """Return what an adapter's config names as its base: a folder or a hub id.
+
+    An adapter that began on the merged weights of another one names these, in the cache. Where they
+    are gone, it is the other one that the run's config names, which is merged again.
+    """
+    base = config.get("base_model_name_or_path")
+    if not isinstance(base, str) or not Path(base).is_absolute() or Path(base).is_dir():
+        return base
+    import yaml
+
+    for run in (folder.parent, folder.parent.parent):  # of the final model, of a checkpoint
+        if (run / "config.yaml").is_file():
+            model = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")).get("model")
+            began = str(model.get("path")) if isinstance(model, dict) else ""
+            return began if is_adapter(Path(began).expanduser()) else base
+    return base
 
 
 def vocabulary(folder: Path) -> dict[str, int] | None:

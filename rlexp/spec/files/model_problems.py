@@ -9,7 +9,7 @@ from typing import Any
 
 from rlexp.spec.errors import Problem
 from rlexp.spec.files.architecture import architecture_problems, has_no_sdpa
-from rlexp.spec.files.model_folder import is_adapter
+from rlexp.spec.files.model_folder import base_of_adapter, is_adapter
 from rlexp.spec.files.weights import weight_problems
 from rlexp.spec.model import ModelSpec
 from rlexp.spec.model_kind import Head
@@ -63,7 +63,7 @@ def _adapter_problems(
     config = _read_config(folder / "adapter_config.json", key, problems)
     if config is None:
         return problems
-    base = config.get("base_model_name_or_path")
+    base = base_of_adapter(folder, config)
     where = f"{folder}, an adapter"
     remedy = "Put the base's folder, or its hub id, into base_model_name_or_path there."
     if not isinstance(base, str) or not base:

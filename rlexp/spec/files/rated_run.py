@@ -6,12 +6,10 @@ import shlex
 from pathlib import Path
 
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.files.model_folder import named_run, unknown_run
+from rlexp.spec.files.model_folder import SAMPLES, named_run, unknown_run
 
-SAMPLES = "samples.jsonl"
-"""In the folder of such a run: rated answers to training prompts, rows for `data=file`."""
 HELDOUT = "heldout.jsonl"
-"""The same to held-out prompts; in other folders, pairs that were sampled to evaluate on."""
+"""As `SAMPLES`, to held-out prompts; in other folders, pairs that were sampled to evaluate on."""
 SAMPLING = "rlexp.algos.sample.SampleAnswers"
 """What the configs of such runs name."""
 

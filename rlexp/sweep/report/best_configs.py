@@ -7,7 +7,9 @@ beside it as `best-2.yaml`, ….
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from optuna.trial import FrozenTrial
 
 from rlexp.rendering.numbers import brief
 from rlexp.runtime.files import write_atomically
-from rlexp.runtime.run_folder import BEST_CONFIG, CONFIG
+from rlexp.runtime.run_folder import BEST_CONFIG, CONFIG, PIPELINE
 from rlexp.sweep.confirmation.ranking import ConfirmedTrial, best_candidates
 from rlexp.sweep.study import COMMAND, FOLDER, objective_names
 
@@ -64,6 +66,11 @@ def _write(
     from omegaconf import OmegaConf
 
     run_folder = trial_folder(trial, folder)
+    if (run_folder / PIPELINE).is_file():
+        words = json.loads((run_folder / PIPELINE).read_text(encoding="utf-8"))["words"]
+        return BestConfig(
+            trial, None, f"a pipeline: {shlex.join(['python', '-m', 'rlexp', *words])}"
+        )
     if not (run_folder / CONFIG).is_file():
         return BestConfig(trial, None, f"its {CONFIG} is not on this machine: {run_folder}")
     config = OmegaConf.load(run_folder / CONFIG)

@@ -19,11 +19,13 @@ from omegaconf import DictConfig
 
 from rlexp.config.hydra import group_choices
 from rlexp.evaluation.metrics import applying
+from rlexp.pipelines.planning.definition import GROUP
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.keys import key_paths
 from rlexp.spec.run import RunSpec
 from rlexp.spec.sweep import COSTS, SweepSpec
 from rlexp.spec.validation import unknown_choice, validate
+from rlexp.sweep.pipeline_objectives import check_pipeline
 from rlexp.sweep.space.grid import grid_problems, is_grid
 from rlexp.sweep.space.space import (
     Choice,
@@ -55,6 +57,8 @@ class SweepCheck:
         self._compositions = CompositionCache(compose, self._is_group)
         self.problems: list[Problem] = []
         self.known: set[str] = set()
+        self._spec: SweepSpec | None = None
+        self._fixed: list[str] = []
 
     def check(self) -> None:
         """Find the problems, and the keys."""
@@ -68,6 +72,7 @@ class SweepCheck:
             self.problems += error.problems
             return
         space = SearchSpace(tuple(self._without_missing_choices(space)), space.fixed)
+        self._spec, self._fixed = spec, list(space.fixed.values())
         if not space.parameters and not self.problems:
             remedy = "For example: 'algo.learning_rate=tag(log,interval(1e-4,1e-2))'."
             self.problems.append(Problem("sweep.params", "nothing", "something to search", remedy))
@@ -150,6 +155,10 @@ class SweepCheck:
         plain = _plain(changed)
         plain.pop("sweep")
         try:
+            if GROUP in plain:
+                typed = {p.key: value for p, value in {**first, **varied}.items()}
+                self._check_pipeline(typed, not varied)
+                return None
             return RunSpec.parse(plain, sorted(self.known))
         except UserError as error:
             typed = {parameter.key: value for parameter, value in (varied or first).items()}
@@ -160,6 +169,13 @@ class SweepCheck:
                     remedy = f"{problem.remedy} (In {shown}.)".strip()
                     self.problems.append(replace(problem, remedy=remedy))
             return None
+
+    def _check_pipeline(self, chosen: Mapping[str, Value], with_objectives: bool) -> None:
+        """Check the pipeline of a trial. Raises `UserError` for what is wrong with its stages."""
+        words = [*self._fixed, *(f"{key}={override_value(v)}" for key, v in chosen.items())]
+        spec = self._spec if with_objectives else None
+        for run, objective in check_pipeline(words, spec):
+            self.problems += objective_problems(objective, run)
 
 
 def group_test(loader: ConfigLoader) -> Callable[[str], bool]:

@@ -12,7 +12,7 @@ import os
 import platform
 import shutil
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -77,6 +77,20 @@ _BLOCK, _BLOCKS = 2**16, 256
 _READ_WHOLE = 2**26  # bytes
 
 _CODE = Path(__file__).parents[2]
+RESULT_ROOMS = (
+    "algos",
+    "builtin",
+    "data",
+    "evaluation",
+    "guards",
+    "models",
+    "rewards",
+    "runner",
+    "sandbox",
+    "scoring",
+    "trainers",
+)
+"""Rooms whose code decides a run's numbers; the others show, find and start."""
 
 
 class Manifest:
@@ -170,12 +184,30 @@ def describe_weights(folder: Path) -> dict[str, Any]:
     return {"folder": str(folder), "commit": commit, "digest": digest.hexdigest()[:32]}
 
 
+def input_digests(spec: RunSpec, skipped: Collection[str] = ()) -> dict[str, str]:
+    """Return the digests of the files and model folders that a config names, by key, and of the
+    user's own code, by its place; `skipped` keys and the data's own left out."""
+    paths = {key: path for key, path in _paths(spec.model_dump()) if key not in skipped}
+    digests = {key: _digest(path) for key, path in paths.items() if path.is_file()}
+    weights = {key: path for key, path in paths.items() if path.is_dir()}
+    digests |= {key: describe_weights(path)["digest"] for key, path in weights.items()}
+    return digests | {f"code {name}": _digest(path) for name, path in user_sources(spec).items()}
+
+
 def code_digest() -> str:
     """Return the digest of rlexp's own code and configs, committed or not."""
+    return _tree_digest([(_CODE, "*.py"), (CONF, "*.yaml")])
 
+
+def result_code_digest() -> str:
+    """Return the digest of the code that decides what a run comes to: that of `RESULT_ROOMS`."""
+    return _tree_digest([(_CODE, f"{room}/**/*.py") for room in RESULT_ROOMS])
+
+
+def _tree_digest(patterns: Sequence[tuple[Path, str]]) -> str:
     digest = sha256()
-    for top, pattern in ((_CODE, "*.py"), (CONF, "*.yaml")):
-        for path in sorted(top.rglob(pattern)):
+    for top, pattern in patterns:
+        for path in sorted(top.glob(pattern) if "**" in pattern else top.rglob(pattern)):
             digest.update(f"{path.relative_to(top)}:{_digest(path)}\n".encode())
     return digest.hexdigest()[:32]
 

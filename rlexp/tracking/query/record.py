@@ -15,6 +15,8 @@ from rlexp.tracking.spool.mlflow_writer import SPOOL_TAG
 PARENT_TAG = "mlflow.parentRunId"
 SWEEP_TAG = "sweep.overrides"
 """Only the MLflow run of a whole sweep has it."""
+PIPELINE_KEY_TAG = "pipeline_key"
+"""Only the MLflow run of a whole pipeline has it."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,9 @@ class Record:
 
     @property
     def is_sweep(self) -> bool:
-        """Whether it stands for a whole sweep, whose trials are runs of their own."""
-        return SWEEP_TAG in self.tags
+        """Whether it stands for a whole sweep or pipeline, whose trials or stages are runs of their
+        own."""
+        return SWEEP_TAG in self.tags or PIPELINE_KEY_TAG in self.tags
 
     @property
     def local_folder(self) -> Path | None:

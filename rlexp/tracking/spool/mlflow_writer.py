@@ -27,6 +27,8 @@ _OF_AN_ATTEMPT = ("state", "error")
 """Tags that say how a run ended, and no longer hold when it goes on."""
 _PLACE = (HOST_TAG, "folder")
 """Tags that say where a run is alive; one that goes on may have moved."""
+INPUT_TAG = "input."
+"""Begins the tags that name the runs whose models a run began with, by the key of the config."""
 _WEIGHTS = "weights"
 """Tag of a logged model whose files have been removed."""
 
@@ -63,6 +65,7 @@ class MlflowWriter:
             "table": self._table,
             "artifact": self._artifact,
             "dataset": self._dataset,
+            "inputs": self._inputs,
             "checkpoint": self._checkpoint,
             "removed": self._removed,
             "end": self._end,
@@ -186,6 +189,22 @@ class MlflowWriter:
         )
         tags = [InputTag("mlflow.data.context", event.get("context", "training"))]
         self._client.log_inputs(self._run, [DatasetInput(dataset, tags)])
+
+    def _inputs(self, event: Event) -> None:
+        """Log the models that earlier runs left as inputs, and the runs as tags."""
+        from mlflow.entities import LoggedModelInput
+
+        self._tags({"tags": {f"{INPUT_TAG}{key}": run for key, run in event["runs"].items()}})
+        inputs = self._client.get_run(self._run).inputs
+        known = {model.model_id for model in inputs.model_inputs} if inputs else set()
+        for run in set(event["runs"].values()):
+            of_run = f"source_run_id = '{run}'"
+            models = self._client.search_logged_models(
+                [self._store.experiment_id], filter_string=of_run
+            )
+            newest = max(models, key=lambda model: int(model.params.get("step", 0)), default=None)
+            if newest and newest.model_id not in known:
+                self._client.log_inputs(self._run, models=[LoggedModelInput(newest.model_id)])
 
     def _checkpoint(self, event: Event) -> None:
         from mlflow.entities import LoggedModelOutput, Metric

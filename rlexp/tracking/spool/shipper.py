@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.runtime.files import fsync_path
-from rlexp.runtime.run_folder import CONFIG, HYDRA_CONFIG, SENT, SPOOL, SWEEP_CONFIG
+from rlexp.runtime.run_folder import CONFIG, HYDRA_CONFIG, PIPELINE, SENT, SPOOL, SWEEP_CONFIG
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.secrets import redacted
 from rlexp.tracking.spool.mlflow_writer import MlflowWriter
@@ -69,10 +69,10 @@ def tracking_address(folder: Path) -> tuple[str | None, str]:
 
 
 def _stored_setting(folder: Path, file: str, key: str) -> Any:
-    """Return a key of a file in a run's folder, or of the config in a sweep's."""
+    """Return a key of a file in a run's folder, or of what a sweep's or pipeline's has."""
     from omegaconf import OmegaConf
 
-    for path in (folder / file, folder / SWEEP_CONFIG):
+    for path in (folder / file, folder / SWEEP_CONFIG, folder / PIPELINE):
         if path.is_file() and (value := OmegaConf.select(OmegaConf.load(path), key)) is not None:
             return value
     return None

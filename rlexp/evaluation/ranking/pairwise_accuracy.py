@@ -2,7 +2,7 @@
 
 Accuracy and margin as in Lambert et al. 2024 (RewardBench, arXiv:2403.13787): the share of pairs
 whose chosen answer scores higher than the rejected one (a tie counts half), and by how much on
-average.
+average. Whether it is as sure as it may be says `rlexp.evaluation.ranking.calibration`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rlexp.evaluation.bootstrap import bootstrap_ratio
 from rlexp.evaluation.policy import preserve_rng_and_modes, readable_prompt
+from rlexp.evaluation.ranking.calibration import calibration, pair_measures
 from rlexp.evaluation.results import ANSWERS, Answer, Evaluation, Sample
 from rlexp.spec.eval import EvalSpec
 from rlexp.spec.reward import Scoring
@@ -57,16 +58,19 @@ def evaluate_reward_model(
     with preserve_rng_and_modes(policy.model):
         scores = _scores(policy, ids, spec.batch_size)
     margins = [good - bad for good, bad in zip(scores[::2], scores[1::2], strict=True)]
-    right = [0.5 if margin == 0 else float(margin > 0) for margin in margins]
-    measured = {"accuracy": right, "margin": margins}
+    measured = pair_measures(margins)
     ones = [1.0] * len(rows)
+    metrics = {name: sum(values) / len(values) for name, values in measured.items()}
     intervals = {
         name: bootstrap_ratio(values, ones, spec.bootstrap, spec.seed)
         for name, values in measured.items()
     }
+    calibrated = calibration(margins, spec.bootstrap, spec.seed)
+    if calibrated.low is not None and calibrated.high is not None:
+        intervals["calibration_error"] = calibrated.low, calibrated.high
     return Evaluation(
-        ratios={name: (list(values), ones) for name, values in measured.items()},
-        metrics={name: sum(values) / len(values) for name, values in measured.items()},
+        ratios={name: (values, ones) for name, values in measured.items()},
+        metrics={**metrics, "calibration_error": calibrated.error},
         intervals={name: ends for name, ends in intervals.items() if ends},
         per_prompt_reward=[],
         samples=[

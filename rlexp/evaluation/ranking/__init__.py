@@ -1,0 +1,1 @@
+"""How well scores rank: pairs in the right order, calibration, agreement of two rewards."""

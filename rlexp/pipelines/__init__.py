@@ -1,0 +1,1 @@
+"""Pipelines: stages that are runs, each of which may use what earlier ones made."""

@@ -1,0 +1,1 @@
+"""From the words of a pipeline to its stages, each checked before anything runs."""

@@ -1,0 +1,57 @@
+"""Evaluation of a stage's policy against the model that the pipeline began with.
+
+Its own run compares it with the stage before; how far it has come in all is seen on the same
+prompts against the base.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rlexp.config.stored import Config
+from rlexp.pipelines.planning.definition import StageDefinition
+from rlexp.pipelines.planning.planned import PlannedStage
+from rlexp.spec.run import RunSpec
+
+SUFFIX = "@base"
+MODEL = "algo.model"
+
+
+def evaluation_of(stage: PlannedStage) -> PlannedStage:
+    """Return the stage that evaluates a stage's policy against its base."""
+    assert stage.config
+    name = f"{stage.name}{SUFFIX}"
+    config = evaluation_config(stage.config, stage.begins_with, stage.begins_with)
+    return replace(
+        stage,
+        definition=StageDefinition(name, name, {}, stage.definition.round),
+        parents={MODEL: (stage.name,)},
+        made="evaluation",
+        config=config,
+        spec=RunSpec.parse(config),
+    )
+
+
+def evaluation_config(config: Config, base: str, model: str) -> Config:
+    """Return the config by which a model is evaluated against the base.
+
+    Args:
+        config: of the stage that made the model: by its data, rewards and evaluation.
+        base: where the base is.
+        model: where the model is.
+    """
+    algo = {
+        "_target_": "rlexp.algos.evaluate.Evaluate",
+        "name": "evaluate",
+        "learning_rate": None,
+        "model": model,
+        "of_run": False,
+        "trl": {},
+    }
+    return {
+        **config,
+        "algo": algo,
+        "model": {**config["model"], "path": base},
+        "train": {**config["train"], "best_metric": None},
+        "eval": {**config["eval"], "every": 0, "best_of": 0},
+    }
