@@ -143,7 +143,7 @@ CASES: dict[str, tuple[str, Prepare]] = {
         "",
         nothing,
     ),
-    f"{MIX}+data.sources.a.weight=-1": ("", nothing),
+    f"{MIX}+data.sources.a.weight=-1": ("NAME=reviews", nothing),
     f"{MIX}+data.sources.a.weight=0": ("", nothing),
     f"{MIX}+data.sources.a.weight=1 data.max_completion_length=9": ("", nothing),
     f"{MIX}+data.sources.a.weight=1 algo.packing=true": ("", nothing),

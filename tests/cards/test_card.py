@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import psutil
 import pytest
+from runs import composed
 from some_card import BETTER, COST, GUARDS, IDENTITY, SOUND, card, evaluation, shown
 
 from rlexp.cards.card import Card, build_card
 from rlexp.cards.cost import Clock, host_memory_mib
 from rlexp.cards.html import write_card_page
 from rlexp.cards.labels import metric_rows
+from rlexp.cards.model_card import Weights, model_card
 from rlexp.evaluation.changes import Change
 from rlexp.evaluation.results import ANSWERS, Evaluation, Sample
 
@@ -211,3 +213,16 @@ def test_small_numbers_keep_three_digits_and_80_columns():
     assert told["reward"] == ["0.000410", "0.000520", "[+0.000100,", "+0.000120]", "rose"]
     assert told["margin, chosen above rejecte"][1:] == ["0.000", "1.00e-06"]
     assert max(map(len, lines)) <= 80
+
+
+def test_a_model_card_names_all_data_sets_of_a_mix() -> None:
+    """Texts whose licence nobody is told, because they are one of several."""
+    config = composed(
+        "data=mix", "data.max_completion_length=256",
+        "+data@data.sources.maths=gsm8k", "+data.sources.maths.weight=1",
+        "+data@data.sources.films=imdb", "+data.sources.films.weight=1",
+    )  # fmt: skip
+    written = model_card(config, card(), {}, Weights(2, adapter=False))
+    assert "maths: gsm8k, openai/gsm8k on the hub" in written.text
+    assert "Licence: maths: mit; films: not known to this project" in written.text
+    assert written.data.to_dict()["datasets"] == ["openai/gsm8k", "stanfordnlp/imdb"]

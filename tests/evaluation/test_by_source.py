@@ -7,11 +7,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from runs import spec_of
 from small_evaluation import SPEC
 
 from rlexp.cards.labels import metric_rows
 from rlexp.evaluation.by_source import with_source_metrics
 from rlexp.evaluation.metrics import (
+    applying,
     find_metric,
     in_card_order,
     in_comparison_order,
@@ -73,3 +75,11 @@ def test_a_card_has_the_rewards_of_sources_among_its_slices_alone() -> None:
     values = {"accuracy": 0.5, "source_accuracy_a": 0.4, "reward": 1.0, "source_reward_a": 2.0}
     card: Any = SimpleNamespace(before={}, after=values, intervals={}, changes={})
     assert [row.metric for row in metric_rows(card)] == ["reward", "accuracy", "source_accuracy_a"]
+
+
+def test_a_sweep_may_ask_for_the_metric_of_a_source() -> None:
+    """An objective that every trial measures, refused as unknown."""
+    source = ("+data@data.sources.films=reviews", "+data.sources.films.weight=1")
+    names = applying(spec_of("data=mix", *source))
+    assert {"source_reward_films", "source_perplexity_films"} <= {*names}
+    assert "source_accuracy_films" not in names and "source_reward_films" not in applying(spec_of())

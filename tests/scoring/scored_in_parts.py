@@ -26,7 +26,9 @@ COLUMNS: dict[str, list[list[Any]]] = {
         for step in range(STEPS)
     ],
 }
-MOSTLY_MISSING = {"x": [None] * 6 + [1.0, None], "y": [1.0] * 8}
+COLUMNS["source"] = [["a", "b", "b", "a", "b", "b", "b", "b"]] * STEPS
+MOSTLY_MISSING = {"x": [None] * 6 + [1.0, None], "y": [1.0] * 8, "source": ["a"] * 8}
+SOURCES = ["a", "b"]
 
 
 def _main() -> None:
@@ -38,7 +40,7 @@ def _main() -> None:
     first = 4 * state.process_index
     mine = slice(first, first + 4)
     report: dict[str, Any] = {"totals": [], "metrics": []}
-    with Scorer(MIX, SPEC, 2, AllGather()) as scorer:
+    with Scorer(MIX, SPEC, 2, AllGather(), SOURCES) as scorer:
         for step in range(STEPS):
             columns = {name: values[step][mine] for name, values in COLUMNS.items()}
             scored = scorer.train(["p"] * 4, ["c"] * 4, columns, step)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from killed_runs import assert_same, cut_after, points_of, resume_here
 from runs import run_here, spec_of
-from scored_in_parts import COLUMNS, MIX, SPEC, STEPS
+from scored_in_parts import COLUMNS, MIX, SOURCES, SPEC, STEPS
 from typed_commands import typed
 
 from rlexp.runtime.paths import CONF
@@ -120,7 +120,7 @@ def test_processes_score_as_one_does() -> None:
         for process in processes:
             process.kill()
     reports = [json.loads(output.splitlines()[-1]) for output in outputs]
-    alone = Scorer(MIX, SPEC)
+    alone = Scorer(MIX, SPEC, sources=SOURCES)
     for step in range(STEPS):
         columns = {name: values[step] for name, values in COLUMNS.items()}
         scored = alone.train(["p"] * 8, ["c"] * 8, columns, step)
