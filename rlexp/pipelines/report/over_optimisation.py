@@ -6,9 +6,9 @@ of a whole answer the curves are smooth.
 
 The highest of many evaluations is in part the luckiest, and a fall from luck is none. So the way
 from the gold reward's peak to the end is measured for each prompt from where the other half of the
-prompts has its peak. Of simulated trainings without a fall (200 prompts, 11 evaluations) 5 % seem to
-have one then, and 12 % where the peak is looked for and left on the same prompts; one that loses a
-fifth of what it had gained is seen in 95 %.
+prompts has its peak. Of simulated trainings without a fall (200 prompts, 11 evaluations) 5 % seem
+to have one then, and 12 % where the peak is looked for and left on the same prompts; one that loses
+a fifth of what it had gained is seen in 95 %.
 """
 
 from __future__ import annotations
