@@ -15,6 +15,7 @@ from some_card import card
 from staged_runs import GOLD, PROMPTS, FakePipeline, answers, evaluate_against, ranked, rlhf
 
 from rlexp.__main__ import main
+from rlexp.pipelines.report.over_optimisation import at_others_peak
 from rlexp.pipelines.report.report import PipelineReport, build_pipeline_report
 from rlexp.pipelines.report.terminal import print_pipeline_report
 from rlexp.pipelines.report.write import write_pipeline_report
@@ -194,7 +195,7 @@ def test_other_sampling_is_not_compared(tmp_path: Path) -> None:
 
 
 def test_rounds_and_a_single_training_of_as_many_steps(tmp_path: Path) -> None:
-    """A tie that is called a victory; rounds in the order of their names."""
+    """A tie that is called a victory; a question that is turned round: whether the loop wins."""
     pipeline = FakePipeline(tmp_path, "iterative_dpo")
     base = answers(0.0)
     steps = "train.max_steps=10"
@@ -210,9 +211,12 @@ def test_rounds_and_a_single_training_of_as_many_steps(tmp_path: Path) -> None:
     report = build_pipeline_report(pipeline.folder)
     assert report.headline.startswith("sentiment: base")
     (rivalry,) = report.rivalries
-    assert (rivalry.policy, rivalry.gain.other) == ("single", "dpo_3")
+    assert (rivalry.policy, rivalry.gain.other) == ("dpo_3", "single")
     assert (rivalry.steps, rivalry.other_steps) == (30, 30)
-    assert any("single does not beat dpo_3" in text for text in report.findings)
+    assert any(
+        "dpo_3 does not beat single by sentiment, nor the other way" in text
+        for text in report.findings
+    )
     assert [cost.round for cost in report.costs] == [1, 2, 3, None]
 
 
@@ -275,3 +279,14 @@ def test_a_moved_pipeline_is_read(whole_pipeline: Path, tmp_path: Path) -> None:
     text = record.read_text(encoding="utf-8")
     record.write_text(text.replace(str(whole_pipeline.parents[2]), "/gone"), encoding="utf-8")
     assert len(build_pipeline_report(record.parent).costs) == 5
+
+
+def test_a_prompts_fall_begins_where_the_other_half_has_its_peak() -> None:
+    """The luckiest of many evaluations, from which every later one seems to fall."""
+    even, odd = [1.0, 0.0] * 20, [0.0, 1.0] * 20
+    evaluations = {
+        step: replace(answers(0.0), ratios={"gold_g": (values, [1.0] * 40)})
+        for step, values in ((0, [0.5] * 40), (10, even), (20, odd))
+    }
+    sums, counts = at_others_peak(evaluations, "gold_g", "gold_g")
+    assert sums == [0.0] * 40 and counts == [1.0] * 40

@@ -4,15 +4,17 @@ Gao et al. 2022 (arXiv:2210.10760): as a policy moves away from where it began, 
 goes on rising while the gold one rises, peaks and falls. Along the square root of the KL divergence
 of a whole answer the curves are smooth.
 
-The gold reward's peak is looked for on one half of the prompts, and the way from it to the end
-measured on the other: the highest of many evaluations is in part the luckiest, and a fall from luck
-is none.
+The highest of many evaluations is in part the luckiest, and a fall from luck is none. So the way
+from the gold reward's peak to the end is measured for each prompt from where the other half of the
+prompts has its peak. Of simulated trainings without a fall (200 prompts, 11 evaluations) 5 % seem
+to have one then, and 12 % where the peak is looked for and left on the same prompts; one that loses
+a fifth of what it had gained is seen in 95 %.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import pstdev
 
@@ -75,9 +77,10 @@ class RewardCurve:
     gold_rise: Change | None
     """The same of the gold one."""
     peak: int
-    """The step at which the gold reward is highest, on one half of the prompts."""
+    """The step at which the gold reward is highest."""
     since_peak: Change | None
-    """Of the reward, from the peak to the end, on the other half; None where that is the end."""
+    """Of the reward, from the peak to the end, each prompt from the peak of the other half of them;
+    None where the peak is the end."""
     gold_since_peak: Change | None
     """The same of the gold one."""
 
@@ -119,11 +122,10 @@ def _curve(run: MeasuredStage, pair: GoldAgreement, gold: str) -> Iterator[Rewar
     if len(evaluations) < 2:
         return
     first, last = evaluations[min(evaluations)], evaluations[max(evaluations)]
-    peak = max(evaluations, key=lambda step: _half_mean(evaluations[step], gold))
+    peak = _peak(evaluations, gold)
 
-    def changed(metric: str, start: Evaluation, part: int | None = None) -> Change | None:
-        before, after = (_half(side.ratios[metric], part) for side in (start, last))
-        return change(metric, before, after, run.resamples, run.seed)
+    def changed(metric: str, start: Ratio) -> Change | None:
+        return change(metric, start, last.ratios[metric], run.resamples, run.seed)
 
     ended = peak == max(evaluations)
     yield RewardCurve(
@@ -134,25 +136,35 @@ def _curve(run: MeasuredStage, pair: GoldAgreement, gold: str) -> Iterator[Rewar
         [_point(step, evaluation, gold) for step, evaluation in evaluations.items()],
         _spread(first, REWARD),
         _spread(first, gold),
-        changed(REWARD, first),
-        changed(gold, first),
+        changed(REWARD, first.ratios[REWARD]),
+        changed(gold, first.ratios[gold]),
         peak,
-        None if ended else changed(REWARD, evaluations[peak], part=1),
-        None if ended else changed(gold, evaluations[peak], part=1),
+        None if ended else changed(REWARD, at_others_peak(evaluations, REWARD, gold)),
+        None if ended else changed(gold, at_others_peak(evaluations, gold, gold)),
     )
 
 
-def _half(ratio: Ratio, part: int | None) -> Ratio:
-    """Return every second prompt's sums, from the first (0) or the second (1); None: all."""
-    if part is None:
-        return ratio
-    sums, counts = ratio
-    return sums[part::2], counts[part::2]
+def at_others_peak(evaluations: Mapping[int, Evaluation], metric: str, gold: str) -> Ratio:
+    """Return a metric's sums by prompt, each at the step where the other half of the prompts has
+    its highest gold reward.
+    """
+    starts = [evaluations[_peak(evaluations, gold, half)].ratios[metric] for half in (1, 0)]
+    columns = zip(*starts, strict=True)
+    sums, counts = (
+        [column[place % 2][place] for place in range(len(column[0]))] for column in columns
+    )
+    return sums, counts
 
 
-def _half_mean(evaluation: Evaluation, metric: str) -> float:
-    sums, counts = _half(evaluation.ratios[metric], 0)
-    return sum(sums) / sum(counts) if sum(counts) else -math.inf
+def _peak(evaluations: Mapping[int, Evaluation], gold: str, half: int | None = None) -> int:
+    """Return the step of the highest gold reward on all prompts, the even (0) or the odd ones."""
+    places = slice(half, None, None if half is None else 2)
+
+    def mean(step: int) -> float:
+        sums, counts = (column[places] for column in evaluations[step].ratios[gold])
+        return sum(sums) / sum(counts) if sum(counts) else -math.inf
+
+    return max(evaluations, key=mean)
 
 
 def _spread(evaluation: Evaluation, metric: str) -> float:

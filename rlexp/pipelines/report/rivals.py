@@ -38,14 +38,16 @@ def branch_ends(pipeline: MeasuredPipeline) -> list[str]:
 def rivalries(
     pipeline: MeasuredPipeline, found: Sequence[Measurement], main: Standings | None
 ) -> list[Rivalry]:
-    """Return the ends of branches against each other on the main scale, the later against the
-    earlier; of those that were compared none is missing.
+    """Return the ends of branches against each other on the main scale.
+
+    What is asked is whether a loop beats what is none, else whether the later beats the earlier.
     """
     if main is None:
         return []
     ends = branch_ends(pipeline)
     values = {row.policy: row.value for row in main.rows if row.policy in ends}
-    ends = [name for name in ends if name in values]
+    looped = {run.name: run.record.round is not None for run in pipeline.policies}
+    ends = sorted((name for name in ends if name in values), key=lambda name: looped[name])
     pairs = list(combinations(ends, 2))
     if len(ends) > MOST:
         best = max(ends, key=lambda name: values[name])
