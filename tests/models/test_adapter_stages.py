@@ -252,8 +252,8 @@ LOG_KL = {"algo=grpo", "algo=ppo", "algo=reinforce", "algo=rloo"}
 @pytest.mark.parametrize(
     "algo",
     [
-        pytest.param(["algo=dpo"]),
-        pytest.param(["algo=ppo"], marks=pytest.mark.long),
+        pytest.param(["algo=dpo"], marks=pytest.mark.long),
+        pytest.param(["algo=ppo"], marks=pytest.mark.slow),
         pytest.param(["algo=kto"], marks=pytest.mark.slow),
         pytest.param(["algo=grpo"], marks=pytest.mark.slow),
         pytest.param(["algo=rloo", "algo.num_generations=4"], marks=pytest.mark.slow),

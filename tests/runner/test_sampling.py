@@ -128,8 +128,8 @@ def test_rows_and_card(sampled: Path) -> None:
 @pytest.mark.parametrize(
     "algo",
     [
-        "dpo",
-        pytest.param("reward", marks=pytest.mark.long),
+        pytest.param("dpo", marks=pytest.mark.long),
+        pytest.param("reward", marks=pytest.mark.slow),
         pytest.param("sft", marks=pytest.mark.slow),
         pytest.param("kto", marks=pytest.mark.slow),
     ],
