@@ -113,10 +113,9 @@ class DynamicSampler:
 
     def __call__(self, model: Any, inputs: list[Row], *rest: Any) -> Any:
         """Take a trainer's step on rows, of which those that teach nothing are replaced first."""
-        if self.passes is None:
-            self.passes = self.trainer.state.global_step * self.shape.accumulation
-        passes = self.passes
-        self.passes += 1
+        done = self.trainer.state.global_step * self.shape.accumulation
+        passes: int = done if self.passes is None else self.passes
+        self.passes = passes + 1
         if passes % self.shape.repeats:  # TRL learns once more from the answers that it has
             return self.learn(model, inputs, *rest)
         groups, metrics = self.choose(inputs[:: self.answers], passes // self.shape.repeats)
