@@ -125,10 +125,10 @@ MIX = "algo=sft reward=none data=mix +data@data.sources.a=reviews "
 CASES: dict[str, tuple[str, Prepare]] = {
     "algo=sft data=mix": ("", nothing),
     f"{MIX}+data@data.sources.b=reviws +data.sources.a.weight=1 +data.sources.b.weight=1": (
-        "",
+        "NAME=reviews",
         nothing,
     ),
-    f"{MIX}+data.sources.a.weight=-1": ("NAME=reviews", nothing),
+    f"{MIX}+data.sources.a.weight=-1": ("", nothing),
     f"{MIX}+data.sources.a.weight=0": ("", nothing),
     f"{MIX}+data.sources.a.weight=1 data.max_completion_length=9": ("", nothing),
     f"{MIX}+data.sources.a.weight=1 algo.packing=true": ("", nothing),
