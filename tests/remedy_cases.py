@@ -140,10 +140,10 @@ CASES: dict[str, tuple[str, Prepare]] = {
     f"{MIX}+data.sources.a.weight=1 curriculum=mixture curriculum.column=level": ("", nothing),
     f"{MIX}+data.sources.a.weight=1 curriculum=mixture +curriculum.weights.a=1": ("", nothing),
     f"{MIX}+data@data.sources.b=reviws +data.sources.a.weight=1 +data.sources.b.weight=1": (
-        "",
+        "NAME=reviews",
         nothing,
     ),
-    f"{MIX}+data.sources.a.weight=-1": ("NAME=reviews", nothing),
+    f"{MIX}+data.sources.a.weight=-1": ("", nothing),
     f"{MIX}+data.sources.a.weight=0": ("", nothing),
     f"{MIX}+data.sources.a.weight=1 data.max_completion_length=9": ("", nothing),
     f"{MIX}+data.sources.a.weight=1 algo.packing=true": ("", nothing),
