@@ -28,9 +28,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 import rlexp
 from rlexp.__main__ import verbs
-from rlexp.cli import exit_status
+from rlexp.cli import exit_status, pipeline
 from rlexp.cli.command_line import check_command
 from rlexp.cli.flags import check_flags
+from rlexp.cli.pipeline import is_pipeline
 from rlexp.launch import launcher
 from rlexp.spec.errors import Problem, UserError
 
@@ -157,6 +158,9 @@ def _check(words: list[str]) -> None:
             patch.setattr(launcher, "launch", _begin)
             patch.setattr(launcher, "launch_new_run", _begin)
             import_module(f"rlexp.commands.{words[0]}").run(words[1:])
+        return
+    if is_pipeline(words):
+        pipeline.run_words([*words, "--cfg", "job"])
         return
     from hydra._internal.utils import get_args_parser
 

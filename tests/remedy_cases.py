@@ -285,5 +285,14 @@ CASES: dict[str, tuple[str, Prepare]] = {
     "import scores.jsonl rows=labelled": ("", judgements),
     "import alone.jsonl rows=pairs": ("SCORE=3", judgements),
     "import known.jsonl votes=each": ("NAME=who", judgements),
+    "pipeline= seed=1": ("", nothing),
+    "pipeline=sft_dpo stage.dpo": ("", nothing),
+    "pipeline=sft_dpo algo=dpo": ("NAME=dpo", nothing),
+    "pipeline=sft_dpo stage.dpo.algo.betta=1": ("", nothing),
+    "pipeline=sft_dpo algo.beta=1": ("", nothing),
+    "pipeline=sft_dpo --until dpoo": ("", nothing),
+    "pipeline=sft_dpo --config-dir own": ("", nothing),
+    "-m pipeline=sft_dpo sweep=optuna stage.dpo.algo.beta=interval(0.1,1) eval.every=5 "
+    "sweep.confirm=2": ("", nothing),
 }
 """Words with a mistake, by what a reader would put for placeholders, and the files they need."""

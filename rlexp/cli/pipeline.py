@@ -28,10 +28,11 @@ def is_pipeline(argv: Sequence[str]) -> bool:
 
 def main(argv: list[str]) -> int:
     """Run the pipeline that the command line asks for; return the exit status, as of a run."""
-    return reported(lambda: _run(argv))
+    return reported(lambda: run_words(argv))
 
 
-def _run(argv: list[str]) -> None:
+def run_words(argv: list[str]) -> None:
+    """Do what the words of a pipeline ask for. Raises what the pipeline does."""
     options = _options(argv)
     silence_libraries()
     share_cores()
@@ -94,8 +95,8 @@ def _check_names(options: Namespace, names: Sequence[str]) -> None:
     for flag, given in flags.items():
         for name in given:
             if name not in names:
-                near = get_close_matches(name, names, n=1)
-                remedy = f"Did you mean {near[0]}?" if near else f"Type {flag} {names[-1]}"
+                near = get_close_matches(name, names, n=1, cutoff=0)
+                remedy = f"Type {flag} {near[0]}"
                 problems.append(Problem(flag, name, f"one of {', '.join(names)}", remedy))
     if problems:
         raise UserError(problems)

@@ -122,7 +122,7 @@ class TestRefused:
 
     def test_words_that_no_stage_can_have(self, chain: Path) -> None:
         words = refused(chain, "algo=dpo", "stage.ppo", "stage.x.rounds=no")
-        assert "Type it for a stage: stage.NAME.algo=dpo" in words
+        assert "Type stage.NAME.algo=dpo in its place." in words
         assert "stage.x.rounds: got no" in words
 
     def test_other_vocabularies(self, tmp_path: Path) -> None:

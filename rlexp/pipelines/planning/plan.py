@@ -240,7 +240,7 @@ def _told_once(
         key = problem.key
         if key in typed.common and key in accepted:
             owner = accepted[key][0]
-            remedy = f"Type it for a stage that has it: {STAGE}{owner}.{typed.common[key]}"
+            remedy = f"Type {STAGE}{owner}.{typed.common[key]} in its place."
             want = f"a key that all stages have; {stage} does not"
             told.append(replace(problem, want=want, remedy=remedy))
         elif key in typed.common or key.partition(".")[0] in typed.common:

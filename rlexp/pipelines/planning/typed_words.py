@@ -65,7 +65,7 @@ class TypedWords:
             elif key.startswith(STAGE):
                 problems += typed._add_stage_word(word)
             elif key in NOT_FOR_ALL:
-                remedy = f"Type it for a stage: {STAGE}NAME.{word}"
+                remedy = f"Type {STAGE}NAME.{word} in its place."
                 want = "words that all stages can have, or a stage's own"
                 problems.append(Problem(key, word, want, remedy))
             else:
@@ -81,7 +81,8 @@ class TypedWords:
         name, dot, rest = word.lstrip("+~").removeprefix(STAGE).partition(".")
         if not (name and dot and rest):
             want = f"{STAGE}NAME.KEY=VALUE"
-            return [Problem(word, "a word for no stage", want, "Type stage.ppo.algo.beta=0.1")]
+            remedy = f"Type {STAGE}{name or 'NAME'}.seed=1 in its place, or another key."
+            return [Problem(word, "a word for no stage", want, remedy)]
         if rest.startswith(f"{ROUNDS}="):
             number = rest.partition("=")[2]
             if not number.isdigit() or int(number) < 1:
