@@ -138,7 +138,6 @@ MIX = "algo=sft reward=none data=mix +data@data.sources.a=reviews "
 CASES: dict[str, tuple[str, Prepare]] = {
     "algo=sft data=mix": ("", nothing),
     f"{MIX}+data.sources.a.weight=1 curriculum=mixture curriculum.column=level": ("", nothing),
-    f"{MIX}+data.sources.a.weight=1 curriculum=mixture +curriculum.weights.a=1": ("", nothing),
     f"{MIX}+data@data.sources.b=reviws +data.sources.a.weight=1 +data.sources.b.weight=1": (
         "NAME=reviews",
         nothing,
@@ -192,23 +191,17 @@ CASES: dict[str, tuple[str, Prepare]] = {
     "tracking.uri=sqlite:///no/where.db": ("", nothing),
     "algo=sft curriculum=reward_paced curriculum.pace.threshold=1": ("", nothing),
     "curriculum=reward_paced": ("", nothing),
-    "curriculum=length +algo.trl.shuffle_dataset=false": ("", nothing),
     "curriculum=length algo=sft algo.packing=true": ("", nothing),
-    "curriculum=length algo=sample": ("", nothing),
     "curriculum=difficulty algo=sft reward=none": ("", nothing),
-    "curriculum=difficulty algo=reward": ("", nothing),
     "curriculum=difficulty curriculum.window=[2,1]": ("", nothing),
     "curriculum=column curriculum.column=levl data=file data.path=l.jsonl reward=length": (
         "",
         file("l.jsonl", rows(prompt="p", level="l")),
     ),
-    "curriculum=column curriculum.column=level data=file data.path=l.jsonl data.extra=[] "
-    "reward=length": ("", file("l.jsonl", rows(prompt="p", level="l"))),
     "curriculum=mixture curriculum.column=level data=file data.path=l.jsonl reward=length": (
         "VALUE=easy",
         file("l.jsonl", rows(prompt="p", level="l")),
     ),
-    "algo.dynamic_sampling=1 algo.rollout=transformers": ("", nothing),
     "algo.dynamic_sampling=1 hardware=ddp train.batch_size=24": ("", nothing),
     "data=file data.path=x.jsonl algo=sft": ("NAME=b", file("x.jsonl", rows(a="q", b="c"))),
     "data=hh_rlhf data.path=./p.jsonl": ("", file("p.jsonl", rows(chosen="a", rejected="b"))),

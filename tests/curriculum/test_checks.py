@@ -93,8 +93,7 @@ ROWS = [{"prompt": f"p{n}", "level": n % 3, "of": "ab"[n % 2]} for n in range(30
 def built(*words: str, rows: list[dict[str, Any]] = ROWS) -> Any:
     """The rows in the order of a curriculum, and that curriculum; nothing is measured."""
     measures: Any = None
-    spec = spec_of(*words).model_copy(update={"train": spec_of("train.max_steps=10").train})
-    return build_curriculum(spec, rows, measures)
+    return build_curriculum(spec_of(*words, "train.max_steps=10"), rows, measures)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import pytest
@@ -30,10 +31,16 @@ class Counts:
         return [row["rewards"] for row in rows]
 
 
+@cache
+def defaults(name: str) -> dict[str, Any]:
+    return composed(f"curriculum={name}", *(["curriculum.column=x"] if name == "column" else []))[
+        "curriculum"
+    ]
+
+
 def chosen(name: str, **fields: Any) -> Any:
     """A curriculum with the defaults of its yaml."""
-    words = [f"curriculum.{key}={value}" for key, value in fields.items() if isinstance(value, str)]
-    config = composed(f"curriculum={name}", *words)["curriculum"] | fields
+    config = defaults(name) | fields
     problems: list[Any] = []
     curriculum = component_of(config, CurriculumSpec, "curriculum", (), problems)
     assert not problems and curriculum is not None
@@ -140,7 +147,7 @@ def test_a_window_without_prompts_says_where_they_are() -> None:
 )
 def test_weights_that_are_no_shares_are_refused(weights: dict[str, Any], told: str) -> None:
     """Rows drawn by a weight below 0; a step at which nothing can be drawn."""
-    config = composed("curriculum=mixture")["curriculum"] | {"weights": weights}
+    config = defaults("mixture") | {"weights": weights}
     problems: list[Any] = []
     kind = component_of(config, CurriculumSpec, "curriculum", (), problems)
     assert isinstance(kind, MixtureCurriculum)
