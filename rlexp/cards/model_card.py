@@ -41,6 +41,8 @@ inputs = tokenizer({prompt} + " and so on" + tokenizer.eos_token, return_tensors
 print(model(**inputs).logits[0, 0].item())"""
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+INPUT = "input."
+"""Begins the tags of a run that name the runs whose models or samples it began with."""
 _SHOWN_VERSIONS = ("rlexp", "trl", "transformers", "peft", "torch")
 
 
@@ -99,6 +101,11 @@ def model_card(
         command=origin.get("command", "unknown"),
         run_id=card.run_id or "not tracked in MLflow",
         name=card.name,
+        ancestors=[
+            (tag.removeprefix(INPUT), runs)
+            for tag, runs in sorted(origin.items())
+            if tag.startswith(INPUT)
+        ],
         seed=card.seed,
         commit=f"{commit}, with changes that were not committed (git.diff)" if dirty else commit,
         versions=", ".join(

@@ -22,6 +22,9 @@ from rlexp.runtime.environment import silence_libraries
 from rlexp.spec.errors import Problem, UserError
 from rlexp.tracking.query.records import Record, Records
 
+LINEAGE = ("input.", "pipeline", "stage")
+"""Beginnings of a run's tags that say what it was made from; the version has them too."""
+
 
 def run(argv: list[str]) -> int:
     """Register the weights and say what they are called now; return 0.
@@ -75,6 +78,7 @@ def _promoted(records: Records, record: Record, options: Namespace) -> tuple[str
             "step": str(weights.step),
             "checkpoint": weights.folder.name,
             DESCRIBED: json.dumps({key: model[key] for key in DESCRIBING}),
+            **{key: value for key, value in record.tags.items() if key.startswith(LINEAGE)},
             **card.metrics,
         }
         upload = registry.Upload(staged, weights.folder, weights.step, fingerprint, card.text, tags)
