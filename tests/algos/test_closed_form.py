@@ -267,7 +267,7 @@ def labelled_arms(weights: Tensor, count: int) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("algo", ["kto", "orpo", "cpo"])
 def test_better_arms_end_higher(algo: str, bandit: Path, tmp_path: Path) -> None:
     """Labels or pairs that are read the wrong way round. (These losses have no optimum that can be

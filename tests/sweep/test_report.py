@@ -87,7 +87,7 @@ STUDIES = {
 
 
 @pytest.mark.parametrize("kind", STUDIES)
-@pytest.mark.long
+@pytest.mark.slow
 def test_every_study_has_a_page(kind: str, tmp_path: Path) -> None:
     """A plot that raises on a study that is young, odd or unlucky, and takes the page with it; a
     page that asks the network for something, or is torn; one that no mail would take."""

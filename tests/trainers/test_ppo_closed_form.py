@@ -98,7 +98,7 @@ def test_ppo_finds_the_bandits_optimum(tmp_path: Path, beta: float) -> None:
     assert distance(policy, 1, bandit_reward, 0.0, beta) <= 0.02
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("critic", ["shared", "separate"])
 def test_ppo_finds_the_trees_optimum(tmp_path: Path, critic: str) -> None:
     """Credit that reaches only the last word; an end token that is not learned; a penalty for the
@@ -114,7 +114,7 @@ def test_ppo_finds_the_trees_optimum(tmp_path: Path, critic: str) -> None:
     assert distance(policy, 3, tree_reward, PENALTY, 0.2) <= 0.05 < started / 10
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_reinforce_finds_the_trees_optimum(tmp_path: Path) -> None:
     """A loss that forgets the end token, or credits one word only."""
     policy = SmallPolicy(save_model(tmp_path, ["a", "b"]))

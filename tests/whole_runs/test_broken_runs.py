@@ -97,6 +97,7 @@ def test_a_kl_that_explodes_ends_the_training(algo: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("algo", ["grpo", RLOO, ONLINE, "ppo", "reinforce"])
+@pytest.mark.slow
 def test_a_policy_that_has_become_nan_is_told(algo: str, tmp_path: Path) -> None:
     """An index error in the sampling, or answers that are made of nothing."""
     reward = Breaking(name="long", at=(0, 0), how="never", batches=[])

@@ -97,7 +97,7 @@ def test_a_language_model_is_pretrained_and_steered(recipes: Recipes) -> None:
     assert len(figures(said, "seconds")) == 3
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_preferences_and_answers(recipes: Recipes) -> None:
     """An experiment that local copies of its data do not fit, or whose reward does not name its
     terms."""

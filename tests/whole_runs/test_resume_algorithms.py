@@ -81,7 +81,7 @@ SLOW: list[tuple[list[str], int]] = [
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )
-@pytest.mark.long
+@pytest.mark.slow
 def test_it_goes_on_bit_for_bit(
     options: list[str], step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
