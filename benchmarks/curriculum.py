@@ -1,7 +1,7 @@
 """What curricula and dynamic sampling are worth: python benchmarks/curriculum.py
 
-Two tasks. `sums`: a small model (0.1 M weights) that was pre-trained on additions of one to three
-digits, too briefly to have learnt them, is trained by GRPO to write the right sum, and nothing is
+Two tasks. `sums`: a small model (0.1 M weights) that was pre-trained on additions of a digit,
+too briefly to have learnt them, is trained by GRPO to write the right sum, and nothing is
 paid for less. `reviews`: the embedded model and data, where the reward is a number that always
 differs. Each way of drawing prompts is run with the same seeds, steps and held-out prompts as no
 curriculum, and compared with it seed by seed: mean difference of the held-out reward, with a 95 %
