@@ -167,6 +167,8 @@ class PipelineRun:
             owner = self.plan.stage(stage.parents[EXAMINED][0])
             model = str(self._folder(owner.name) / MODEL)
             config = evaluation_config(self._composed(owner), stage.begins_with, model)
+            assert stage.config
+            config["data"] = stage.config["data"]
         else:
             config = self._composed(stage)
         tracking = config["tracking"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rlexp.config.hydra import choice_files
 from rlexp.pipelines.planning.plan import plan_pipeline
 from rlexp.pipelines.planning.planned import PipelinePlan
 from rlexp.pipelines.stage_key import StageKey, differing_ingredients, stage_keys
@@ -180,3 +181,13 @@ class TestKeys:
         ours, theirs = keys(chain), keys(file)
         assert theirs["start"].key == ours["sft"].key
         assert theirs["rm"].key == ours["reward"].key
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("file", choice_files("pipeline"), ids=lambda file: file.stem)
+def test_each_choice_is_right(file: Path, tmp_path: Path) -> None:
+    """A choice that no one has typed since the config changed."""
+    judge = ["stage.label.reward.base_url=http://h/v1", "stage.label.reward.model=m"]
+    words = judge if file.stem.startswith("rlaif") else []
+    plan = plan_pipeline([f"pipeline={file.stem}", *words], tmp_path)
+    assert stage_keys(plan).keys() == {stage.name for stage in plan.stages}

@@ -6,6 +6,7 @@ prompts against the base.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from rlexp.config.stored import Config
@@ -15,13 +16,22 @@ from rlexp.spec.run import RunSpec
 
 SUFFIX = "@base"
 MODEL = "algo.model"
+DATA = "data.path"
 
 
-def evaluation_of(stage: PlannedStage) -> PlannedStage:
-    """Return the stage that evaluates a stage's policy against its base."""
+def evaluation_of(stage: PlannedStage, stages: Mapping[str, PlannedStage]) -> PlannedStage:
+    """Return the stage that evaluates a stage's policy against its base.
+
+    One that learnt from samples is evaluated on the data whose prompts were sampled for.
+    """
     assert stage.config
     name = f"{stage.name}{SUFFIX}"
     config = evaluation_config(stage.config, stage.begins_with, stage.begins_with)
+    source = stage
+    while DATA in source.parents:
+        source = stages[source.parents[DATA][0]]
+    assert source.config
+    config["data"] = source.config["data"]
     return replace(
         stage,
         definition=StageDefinition(name, name, {}, stage.definition.round),

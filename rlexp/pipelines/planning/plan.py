@@ -60,7 +60,7 @@ def plan_pipeline(
     policies = [stage for stage in stages if stage.made == "policy" and stage.parents.get(BASED_ON)]
     if typed.against_base != "none":
         evaluated = policies[-1:] if typed.against_base == "last" else policies
-        stages += [evaluation_of(stage) for stage in evaluated]
+        stages += [evaluation_of(stage, planner.planned) for stage in evaluated]
     return PipelinePlan(definition.name, tuple(words), tuple(stages), search_path)
 
 
