@@ -31,6 +31,7 @@ from rlexp.spec.rows import rows_are_sampled
 from rlexp.spec.run import RunSpec
 
 GOLD = "eval.gold"
+NEW = "builtin:scratch"
 PENDING = "stage/"
 """Begins what stands in for a model that is yet to be made; no hub has an owner of that name."""
 
@@ -57,7 +58,12 @@ def plan_pipeline(
     problems += _told_once(planner.problems, typed, planner.accepted)
     if problems:
         raise UserError(problems)
-    policies = [stage for stage in stages if stage.made == "policy" and stage.parents.get(BASED_ON)]
+    # a new model's random weights are no base that a policy could be compared with
+    policies = [
+        stage
+        for stage in stages
+        if stage.made == "policy" and BASED_ON in stage.parents and stage.begins_with != NEW
+    ]
     if typed.against_base != "none":
         evaluated = policies[-1:] if typed.against_base == "last" else policies
         stages += [evaluation_of(stage, planner.planned) for stage in evaluated]
