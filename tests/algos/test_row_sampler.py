@@ -97,7 +97,7 @@ def trainer_of(algo: str, folder: Path) -> tuple[Any, Training]:
     return spec.algo.build_trainer(replace(training, curriculum=curriculum())), training
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("algo", sorted(COLUMNS))
 def test_each_trainer_reads_the_curriculums_rows(algo: str, tmp_path: Path) -> None:
     """A trainer that makes its data loader in another way than the others, and keeps its order."""

@@ -21,7 +21,7 @@ PACED = (
 )
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

@@ -65,7 +65,7 @@ def distance(policy: SmallPolicy, longest: int, reward: Any, penalty: float, bet
         pytest.param("moving_average", 0.1, marks=pytest.mark.long),
     ],
 )
-@pytest.mark.long
+@pytest.mark.slow
 def test_reinforce_finds_the_bandits_optimum(tmp_path: Path, baseline: Any, beta: float) -> None:
     """A KL penalty of another strength or direction, a biased baseline, a gradient of another
     quantity: each ends at another distribution."""
