@@ -215,7 +215,8 @@ def _changed_settings(
 ) -> list[Problem]:
     """Return what the stored study is about and the sweep is not, or the other way round."""
     before = {**now, **stored.user_attrs}
-    later = {key: str(value) for key, value in later_values(before[CONFIG]).items()}
+    values = later_values(before[CONFIG]).items()
+    later = {key: str(value) for key, value in values if key in now[CONFIG]}
     later |= {key: value for key, value in now[CONFIG].items() if key in LATER_KEYS}
     directions = ", ".join(direction.name.lower() for direction in stored.directions)
     old_goals = {"sweep.direction": directions, "sweep.objective": ", ".join(before[OBJECTIVES])}
