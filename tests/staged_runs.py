@@ -17,7 +17,7 @@ from some_card import COST, GUARDS, IDENTITY
 from rlexp.cards.card import build_card
 from rlexp.evaluation.ranking.calibration import pair_measures
 from rlexp.evaluation.ratios import averages, sample_ratios, sum_by_prompt
-from rlexp.evaluation.results import Evaluation, Sample
+from rlexp.evaluation.results import ANSWERS, Evaluation, Sample
 
 PROMPTS = tuple(f"The film number {index}" for index in range(40))
 COMPLETIONS = 3
@@ -64,7 +64,7 @@ def answers(
     ratios["perplexity"] = ([1.2 + kl] * len(prompts), [1.0] * len(prompts))
     metrics, intervals = averages(ratios, RESAMPLES, 0)
     sums, counts = ratios["reward"]
-    means = [total / count for total, count in zip(sums, counts, strict=True)]
+    means: list[float | None] = [total / count for total, count in zip(sums, counts, strict=True)]
     return Evaluation(metrics, intervals, means, samples, 1.0, ratios)
 
 
@@ -74,7 +74,7 @@ def ranked(right: int, margin: float = 2.0, pairs: int = 50) -> Evaluation:
     samples = [
         Sample(f"pair {place}", answer, score, {}, 4, True, None, {}, place, answer)
         for place, difference in enumerate(margins)
-        for answer, score in (("chosen", difference), ("rejected", 0.0))
+        for answer, score in zip(ANSWERS, (difference, 0.0), strict=True)
     ]
     ratios = {name: (values, [1.0] * pairs) for name, values in pair_measures(margins).items()}
     metrics, intervals = averages(ratios, RESAMPLES, 0)

@@ -18,6 +18,7 @@ from rlexp.__main__ import main
 from rlexp.cli.composed_run import compose_run
 from rlexp.data.load import load_data
 from rlexp.runtime.paths import CONF
+from rlexp.spec.data import DataSource
 from rlexp.spec.errors import UserError
 from rlexp.spec.labelling import FeedbackColumns, ImportSpec
 from rlexp.spec.rows import rows_read
@@ -91,6 +92,7 @@ def test_every_form_of_rows_is_read_by_data_file(
     assert main(["import", file, *words]) == 0
     files = [p for p in (here / "data" / "x" / "v1").glob("*.jsonl") if p.stem != "judgements"]
     _, spec = compose_run([f"algo={algo}", "data=file", f"data.path={files[0]}"])
+    assert isinstance(spec.data, DataSource)
     assert len(spec.data.read().train) == rows
 
 

@@ -58,7 +58,7 @@ def test_each_step_has_the_weights_shares(tmp_path: Path) -> None:
 def test_a_small_source_repeats_pass_by_pass(tmp_path: Path) -> None:
     """Rows of a small source that come twice before others come once; sources drawn in a row."""
     rows = {"a": demonstrations("A", 300), "b": demonstrations("B", 16)}
-    drawn = batches_of(mix_of(tmp_path, **rows), 8, 12)
+    drawn = batches_of(mix_of(tmp_path, None, **rows), 8, 12)
     of_b = [row["prompt"] for batch in drawn for row in batch if row["source"] == "b"]
     assert len(of_b) == 48
     for batches in range(1, 13):

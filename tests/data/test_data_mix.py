@@ -160,7 +160,7 @@ class TestRows:
     def test_a_weight_of_0_is_evaluated_and_not_trained_on(self, tmp_path: Path) -> None:
         """Rows of a source that was switched off; held-out prompts that change with the weights."""
         rows = {"a": demonstrations("A", 90), "b": demonstrations("B", 90)}
-        off, on = loaded(mix_of(tmp_path, {"b": 0}, **rows)), loaded(mix_of(tmp_path, **rows))
+        off, on = loaded(mix_of(tmp_path, {"b": 0}, **rows)), loaded(mix_of(tmp_path, None, **rows))
         assert set(sources(off.train)) == {"a"} and set(sources(on.train)) == {"a", "b"}
         assert off.heldout == on.heldout and off.digest == on.digest
         assert any("not trained on" in note for note in off.notes)

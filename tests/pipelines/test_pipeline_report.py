@@ -254,7 +254,7 @@ def test_an_evaluation_against_another_stage_is_not_one_against_the_base(tmp_pat
     pipeline.stage("sft", {0: base, 9: tuned}, "algo=sft", "reward=sentiment")
     pipeline.stage("dpo", {0: tuned, 9: after}, "algo=dpo", model__path="sft")
     edit = evaluate_against("x")
-    keys = {"algo__model": "dpo", "model__path": "sft"}
+    keys: dict[str, Any] = {"algo__model": "dpo", "model__path": "sft"}
     pipeline.stage("dpo@sft", {0: tuned, 9: after}, "reward=sentiment", edit=edit, **keys)
     report = build_pipeline_report(pipeline.folder)
     assert report.distances[1].kl_base is None

@@ -87,7 +87,9 @@ def test_the_stages_know_each_other_in_mlflow(place: Path) -> None:
     parent, sft, dpo = (by_name[n] for n in ("pipeline chain", "chain-sft", "chain-dpo"))
     assert sft.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert dpo.data.tags["input.model.path"] == sft.info.run_id
-    (model,) = client.get_run(dpo.info.run_id).inputs.model_inputs
+    inputs = client.get_run(dpo.info.run_id).inputs
+    assert inputs is not None
+    (model,) = inputs.model_inputs
     assert client.get_logged_model(model.model_id).source_run_id == sft.info.run_id
     assert "tree.svg" in parent.data.tags["mlflow.note.content"]
     tree = rlexp("tree", "chain-dpo", "tracking.uri=sqlite:///mlflow.db", folder=place)

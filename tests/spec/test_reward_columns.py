@@ -7,6 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from rlexp.config.hydra import composed_config
+from rlexp.spec.data import DataSource
 from rlexp.spec.errors import UserError
 from rlexp.spec.run import RunSpec
 
@@ -24,7 +25,9 @@ def check(tmp_path: Path, *overrides: str) -> RunSpec:
 
 def test_the_answer_may_be_the_reference(tmp_path: Path) -> None:
     """Catches: a column called absent because the completion has it."""
-    assert "answer" in (check(tmp_path).data.extra_columns() or ())
+    data = check(tmp_path).data
+    assert isinstance(data, DataSource)
+    assert "answer" in (data.extra_columns() or ())
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def weights_are_said_once(curriculum: CurriculumSpec, data: DataSpec) -> Problem
         return [Problem("curriculum.weights", ", ".join(own), want, remedy)]
     if curriculum.weighs and of_data and curriculum.column_read != SOURCE:
         want = f"{SOURCE}, by which data={data.name} has its weights"
-        remedy = f"Set curriculum.column={SOURCE}, or curriculum=none."
+        remedy = f"Set curriculum.column={SOURCE}; or type curriculum=none in its place."
         return [Problem("curriculum.column", str(curriculum.column_read), want, remedy)]
     if curriculum.weighs and not of_data and not own:
         want = f"the weights of the values of {curriculum.column_read!r}"
@@ -96,5 +96,5 @@ def no_column(column: str, columns: list[str], key: str) -> Problem:
     """Return the problem of a column that the data does not have."""
     near = get_close_matches(column, columns, n=1)
     has = f"one of {', '.join(columns)}" if columns else "a column of the data, which has none"
-    remedy = f"Did you mean {key}={near[0]}?" if near else "Set curriculum=length."
+    remedy = f"Did you mean {key}={near[0]}?" if near else "Type curriculum=length in its place."
     return Problem(key, repr(column), has, remedy)
