@@ -33,7 +33,7 @@ ELSEWHERE = {
     "rlexp/models/locate.py:hub_folder": "wants a network",
     "rlexp/models/sampling/generate_patch.py:_check_options": "tests/models",
     "rlexp/models/sampling/rollout.py:finalise": "of a training that diverged",
-    "rlexp/pipelines/execution.py:check_parents": "tests/pipelines/test_pipeline_runs.py",
+    "rlexp/pipelines/orders.py:check_parents": "tests/pipelines/test_pipeline_runs.py",
     "rlexp/registry/promote.py:_card_of": "tests/registry/test_promote.py",
     "rlexp/registry/promote.py:choose_weights": "tests/registry/test_promote.py",
     "rlexp/registry/versions.py:_unknown_model": "tests/registry/test_versions.py",

@@ -7,7 +7,6 @@ is not JSON.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from rlexp.evaluation.slices import Slice, metric_slices
 from rlexp.evaluation.win_rate import WinRate, win_rate_by_reward
 from rlexp.guards.alert import GuardAlert
 from rlexp.guards.final_checks import final_warnings
+from rlexp.rendering.numbers import finite
 from rlexp.spec.guards import GuardsSpec
 
 SAMPLES = 3
@@ -91,7 +91,7 @@ class Card(Identity):
 
     def to_json(self, path: Path) -> None:
         """Write `card.json`."""
-        content = _finite(asdict(self))
+        content = finite(asdict(self))
         for pair in (pair for name in PAIRS for pair in content[name]):
             if not pair["answer"]:
                 del pair["answer"]
@@ -148,15 +148,15 @@ def build_card(
     return Card(
         **asdict(identity),
         **vars(cost),
-        before=_finite(old),
-        after=_finite(new),
-        intervals={name: _finite(list(ends)) for name, ends in intervals.items()},
+        before=finite(old),
+        after=finite(new),
+        intervals={name: finite(list(ends)) for name, ends in intervals.items()},
         win_rate=won.rate if won else None,
         samples=_pairs(before, after),
         guards=[*(alert.sentence for alert in firings), *warnings],
         notes=notes,
         firings=list(firings),
-        changes={name: Change(**_finite(vars(change))) for name, change in changed.items()},
+        changes={name: Change(**finite(vars(change))) for name, change in changed.items()},
         ties=won.ties if won else None,
         control=control,
         frontier=frontier,
@@ -189,18 +189,7 @@ def _pair(old: Sample | None, new: Sample | None) -> Pair:
         prompt=known.prompt,
         before=old.completion if old else None,
         after=new.completion if new else None,
-        reward_before=_finite(old.reward) if old else None,
-        reward_after=_finite(new.reward) if new else None,
+        reward_before=finite(old.reward) if old else None,
+        reward_after=finite(new.reward) if new else None,
         answer=known.answer,
     )
-
-
-def _finite(value: Any) -> Any:
-    """Replace each number that is not finite by None."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value

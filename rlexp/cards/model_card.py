@@ -20,6 +20,7 @@ from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.components import component_class
 from rlexp.spec.data import DataSpec
 from rlexp.spec.model_kind import KINDS, Head, ModelKind
+from rlexp.tracking.query.record import INPUT_TAG
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard, ModelCardData
@@ -41,8 +42,6 @@ inputs = tokenizer({prompt} + " and so on" + tokenizer.eos_token, return_tensors
 print(model(**inputs).logits[0, 0].item())"""
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-INPUT = "input."
-"""Begins the tags of a run that name the runs whose models or samples it began with."""
 _SHOWN_VERSIONS = ("rlexp", "trl", "transformers", "peft", "torch")
 
 
@@ -102,9 +101,9 @@ def model_card(
         run_id=card.run_id or "not tracked in MLflow",
         name=card.name,
         ancestors=[
-            (tag.removeprefix(INPUT), runs)
+            (tag.removeprefix(INPUT_TAG), runs)
             for tag, runs in sorted(origin.items())
-            if tag.startswith(INPUT)
+            if tag.startswith(INPUT_TAG)
         ],
         seed=card.seed,
         commit=f"{commit}, with changes that were not committed (git.diff)" if dirty else commit,

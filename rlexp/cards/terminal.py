@@ -14,6 +14,7 @@ from rlexp.cards.card import Card
 from rlexp.evaluation.results import Pair
 from rlexp.guards.alert import GuardAlert
 from rlexp.rendering.numbers import NOTHING, interval, number, short
+from rlexp.rendering.paragraphs import marked, one_paragraph
 
 SHOWN_CHARACTERS = 320
 EXTREMES = 2
@@ -25,7 +26,7 @@ def print_card(card: Card, console: Console) -> None:
     console.print(Rule(Text(f"{card.name}: {labels.card_headline(card)}", style="bold")))
     console.print(Text(f"{card.algo} · {card.model} · {card.data} · {card.reward}", style="dim"))
     for warning in card.guards:
-        console.print(_marked("!", warning, "bold red"))
+        console.print(marked("!", warning, "bold red"))
     console.print()
     console.print(_metrics(card))
     console.print()
@@ -43,7 +44,7 @@ def print_card(card: Card, console: Console) -> None:
             _print_pair(f"{name} {index}", pair, console)
     console.print()
     for note in card.notes:
-        console.print(_marked("·", note, "dim"))
+        console.print(marked("·", note, "dim"))
     console.print(Text(labels.cost_line(card)))
     console.print(
         Text.assemble("run ", (card.run_id, "bold"), f" {card.status.lower()}, seed {card.seed}")
@@ -92,11 +93,13 @@ def _grid() -> Table:
 def _print_pair(name: str, pair: Pair, console: Console) -> None:
     console.print()
     grid = _grid()
-    grid.add_row(name, Text(_short(pair.shown_prompt), style="italic"))
+    grid.add_row(name, Text(one_paragraph(pair.shown_prompt, SHOWN_CHARACTERS), style="italic"))
     sides = (pair.before, pair.reward_before), (pair.after, pair.reward_after)
     for when, (text, reward) in zip(("before", "after"), sides, strict=True):
         label = when if reward is None else f"{when} {short(reward, '+')}"
-        grid.add_row(f"  {label}", Text(NOTHING if text is None else _short(text)))
+        grid.add_row(
+            f"  {label}", Text(NOTHING if text is None else one_paragraph(text, SHOWN_CHARACTERS))
+        )
     console.print(grid)
 
 
@@ -109,18 +112,12 @@ def _print_alert(alert: GuardAlert, console: Console) -> None:
     grid = _grid()
     for sample in alert.samples:
         label = "" if sample.reward is None else f"  {short(sample.reward, '+')}"
-        grid.add_row(label, Text(_short(f"{sample.prompt.strip()} … {sample.completion.strip()}")))
+        grid.add_row(
+            label,
+            Text(
+                one_paragraph(
+                    f"{sample.prompt.strip()} … {sample.completion.strip()}", SHOWN_CHARACTERS
+                )
+            ),
+        )
     console.print(grid)
-
-
-def _marked(mark: str, text: str, style: str) -> Table:
-    """Return text behind a mark, its further lines indented."""
-    grid = Table.grid(padding=(0, 1))
-    grid.add_row(Text(mark, style=style), Text(text, style=style))
-    return grid
-
-
-def _short(text: str) -> str:
-    """Return one paragraph of bounded length; line breaks become visible."""
-    flat = text.strip().replace("\n", " ⏎ ")
-    return flat if len(flat) <= SHOWN_CHARACTERS else flat[: SHOWN_CHARACTERS - 1] + "…"

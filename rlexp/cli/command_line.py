@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,10 +32,22 @@ class Command(RunWords):
         )
         self.shows = arguments.cfg is not None
 
+    def _one_value_each(self) -> Iterator[Problem]:
+        if not self.shows:
+            return super()._one_value_each()
+        return (_one_to_show(o) for o in self.parsed if o.is_sweep_override())
+
     def _check_jobs(
         self, loader: ConfigLoader, groups: list[Override], values: list[Override]
     ) -> list[str]:
         sweeps = [o for o in groups if o.key_or_group == "sweep"]
+        pipelines = [o for o in groups if o.key_or_group == "pipeline"]
+        if pipelines and not sweeps:
+            typed = str(pipelines[0].input_line)
+            want = "a sweep with Optuna, whose trials are pipelines, or one pipeline"
+            remedy = f"Add sweep=optuna: python -m rlexp -m {typed} sweep=optuna 'seed=choice(1,2)'"
+            self.problems.append(Problem("pipeline", f"-m {typed}", want, remedy))
+            return []
         if not sweeps:
             return super()._check_jobs(loader, groups, values)
         if self.multirun or self.shows:
@@ -92,19 +104,7 @@ def checked_command(arguments: Namespace) -> tuple[Command, list[str]]:
     command = Command(arguments)
     if any(o.is_hydra_override() and o.key_or_group == "hydra.mode" for o in command.parsed):
         command.multirun = True
-    sweeps = [o for o in command.parsed if o.is_sweep_override()]
-    if command.shows:
-        command.problems += [_one_to_show(o) for o in sweeps]
-    elif not command.multirun:
-        command.problems += [_one_to_run(o) for o in sweeps]
     return command, command.check()
-
-
-def _one_to_run(override: Override) -> Problem:
-    """Return the problem of a sweep's values without a sweep."""
-    key, _, values = str(override.input_line).partition("=")
-    remedy = f"Add -m for a sweep; a text with commas goes in quotes: '{key}=\"{values}\"'"
-    return Problem(override.key_or_group, values, "one value", remedy)
 
 
 def _one_to_show(override: Override) -> Problem:

@@ -38,7 +38,7 @@ def run_words(argv: list[str]) -> None:
     share_cores()
     import_from_here()
 
-    from rlexp.pipelines.execution import Orders, check_parents, descendants, results_of
+    from rlexp.pipelines.orders import Orders, check_parents, descendants
     from rlexp.pipelines.overview import look_ahead, print_overview
     from rlexp.pipelines.planning.plan import plan_pipeline
     from rlexp.pipelines.planning.shown_config import shown_config
@@ -55,14 +55,14 @@ def run_words(argv: list[str]) -> None:
         keys = stage_keys(plan)
     forced = descendants(plan, frozenset(options.force))
     if options.first:
-        check_parents(results_of(plan, keys), options.first)
+        check_parents(plan, keys, options.first)
     if options.dry_run:
-        outlooks = look_ahead(plan, keys, forced, options.until)
+        outlooks = look_ahead(plan, keys, Orders(forced, options.first, options.until))
         print_overview(plan, outlooks, console_of_width(markup=False))
         return
     from rlexp.pipelines.session import run_plan
 
-    print(run_plan(plan, keys, Orders(forced, options.until)))
+    print(run_plan(plan, keys, Orders(forced, options.first, options.until)))
 
 
 def _options(argv: Sequence[str]) -> Namespace:

@@ -20,9 +20,10 @@ from rlexp.registry import upload as registry
 from rlexp.registry.versions import DESCRIBED, DESCRIBING
 from rlexp.runtime.environment import silence_libraries
 from rlexp.spec.errors import Problem, UserError
+from rlexp.tracking.query.record import INPUT_TAG
 from rlexp.tracking.query.records import Record, Records
 
-LINEAGE = ("input.", "pipeline", "stage")
+LINEAGE = (INPUT_TAG, "pipeline", "stage")
 """Beginnings of a run's tags that say what it was made from; the version has them too."""
 
 

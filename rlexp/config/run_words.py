@@ -11,7 +11,7 @@ of `conf/model/registry.yaml` and of what the registry says of the version.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +70,7 @@ class RunWords:
 
     def check(self) -> list[str]:
         """Return the overrides to hand to Hydra. Raises `UserError` with every mistake in them."""
+        self.problems += self._one_value_each()
         with config_loader(self.config_dir, self.search_path) as loader:
             try:
                 known, values = self._checked(loader)
@@ -79,6 +80,15 @@ class RunWords:
             raise UserError(self.problems)
         of_hydra = {id(o): self._hydra_form(o, known) for o in values}
         return [of_hydra.get(id(o), str(o.input_line)) for o in self.parsed]
+
+    def _one_value_each(self) -> Iterator[Problem]:
+        """Yield a problem for each key that has several values where there is one run."""
+        for override in self.parsed if not self.multirun else ():
+            if override.is_sweep_override():
+                key, _, values = str(override.input_line).partition("=")
+                remedy = "Add -m for a sweep; a text with commas goes in quotes: "
+                remedy += f"'{key}=\"{values}\"'"
+                yield Problem(override.key_or_group, values, "one value", remedy)
 
     def _checked(self, loader: ConfigLoader) -> tuple[list[str], list[Override]]:
         """Add what is wrong to the problems; return all keys, and the overrides of values."""

@@ -18,6 +18,7 @@ from rlexp.config.hydra import composed_config
 from rlexp.config.overrides import overridden
 from rlexp.config.registry_choices import parse_pinned
 from rlexp.config.stored import Config, missing_secrets, read_config
+from rlexp.launch.evaluation_config import evaluation_config
 from rlexp.runtime.checkpoints import step_of
 from rlexp.runtime.run_folder import CHECKPOINTS, CONFIG, MODEL
 from rlexp.spec.algo import AlgoSpec
@@ -25,7 +26,7 @@ from rlexp.spec.components import component_class
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.model_folder import is_adapter, saved_config
 from rlexp.spec.files.registry_reference import is_registered
-from rlexp.spec.keys import LATER_PARTS, value_at
+from rlexp.spec.keys import value_at
 from rlexp.spec.model_kind import kind_of_config
 from rlexp.spec.run import PARTS, RunSpec
 from rlexp.tracking.query.folder_source import run_folders
@@ -39,7 +40,6 @@ FILLED_IN = ("train", "scoring", "model", "hardware", "eval", "guards", "trackin
 """Parts of a run's config whose newer keys are filled in for runs that are older."""
 EVALUATES = "evaluates"
 """Tag of the MLflow run: what was evaluated."""
-ALGO = "rlexp.algos.evaluate"
 
 
 @dataclass(frozen=True)
@@ -230,23 +230,12 @@ def _evaluation_config(
     elif scores or not model.run:
         reference |= {"path": model.path}
         evaluated = None
-    algo = {
-        "_target_": f"{ALGO}.{'EvaluateRanking' if scores else 'Evaluate'}",
-        "name": "evaluate",
-        "learning_rate": None,
-        "model": evaluated,
-        "of_run": of_run,
-        "trl": {},
-    }
     against = f"-against-{other.name}" if other and evaluated else ""
     tracking = config["tracking"]
+    config = evaluation_config(config, reference, evaluated, of_run=of_run, scores=scores)
     return {
         **config,
-        **LATER_PARTS,  # nothing is drawn: without a curriculum
         "name": f"evaluate-{model.name}{against}",
-        "algo": algo,
-        "model": reference,
-        "train": {**config["train"], "max_steps": max(1, model.step), "best_metric": None},
-        "hardware": {**config["hardware"], "processes": 1},
+        "train": {**config["train"], "max_steps": max(1, model.step)},
         "tracking": {**tracking, "tags": {**tracking["tags"], EVALUATES: model.path}},
     }

@@ -11,7 +11,8 @@ import gc
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ from rlexp.config.run_words import RunWords
 from rlexp.config.stored import Config, write_config
 from rlexp.launch.launcher import launch
 from rlexp.launch.resume_plan import plan_resume
+from rlexp.pipelines.orders import Orders, unneeded
 from rlexp.pipelines.planning.against_base import MODEL as EXAMINED
-from rlexp.pipelines.planning.against_base import evaluation_config
+from rlexp.pipelines.planning.against_base import config_against_base
 from rlexp.pipelines.planning.planned import BASED_ON, PipelinePlan, PlannedStage, with_gold
 from rlexp.pipelines.planning.references import replaced
-from rlexp.pipelines.stage_key import StageKey, pipeline_key
+from rlexp.pipelines.stage_key import StageKey
 from rlexp.pipelines.stage_runs import (
     KEY_TAG,
     PIPELINE_TAG,
@@ -35,15 +37,15 @@ from rlexp.pipelines.stage_runs import (
     lock_folder,
     write_ingredients,
 )
-from rlexp.runner.pruning import PRUNED, TrialReporter
+from rlexp.runner.pruning import PRUNED
 from rlexp.runtime.checkpoints import complete_checkpoints
 from rlexp.runtime.lock import lock
 from rlexp.runtime.run_folder import CHECKPOINTS, MODEL, SPOOL
 from rlexp.runtime.waiting import announced_wait
-from rlexp.spec.errors import Problem, Pruned, RunFailed, UserError
+from rlexp.spec.errors import Pruned, RunFailed, UserError
 from rlexp.spec.run import RunSpec
+from rlexp.tracking.query.record import INPUT_TAG
 from rlexp.tracking.spool.history import RunHistory
-from rlexp.tracking.spool.mlflow_writer import INPUT_TAG
 
 FOREVER = 7 * 86400.0
 """Seconds that a stage of another process is waited for."""
@@ -66,26 +68,11 @@ class StageResult:
         return self.run.seconds if self.run else None
 
 
-@dataclass
-class Orders:
-    """What is run of a pipeline."""
-
-    forced: frozenset[str] = frozenset()
-    """Stages, by name, that run again though they have finished."""
-    last: str | None = None
-    """The stage with which it ends; None: with the last one."""
-    reporters: Mapping[str, TrialReporter] = field(default_factory=dict)
-    """By stage, what hears how its run gets on, and may end it."""
-    tags: Mapping[str, str] = field(default_factory=dict)
-    """Tags of all stages' MLflow runs."""
-    parent: str | None = None
-    """MLflow run of the pipeline."""
-    reports: bool = True
-    """Whether a report is written and printed at the end."""
-
-
 class PipelineRun:
-    """The run of one plan in this process; `results` say how far it has come."""
+    """The run of one plan in this process; `results` say how far it has come.
+
+    `parent` is the MLflow run under which the stages are folded.
+    """
 
     def __init__(
         self,
@@ -93,9 +80,10 @@ class PipelineRun:
         keys: Mapping[str, StageKey],
         orders: Orders,
         show: Callable[[PipelineRun, StageResult], None],
+        parent: str | None = None,
     ) -> None:
         self.plan, self.orders, self._show = plan, orders, show
-        self.key = pipeline_key(plan, keys)
+        self._parent = parent
         self.results = results_of(plan, keys)
 
     def run(self) -> None:
@@ -104,7 +92,10 @@ class PipelineRun:
         Raises:
             UserError, RunFailed, Pruned: as the stage does that ends it.
         """
+        skipped = unneeded(self.plan, self.orders.first)
         for result in self.results.values():
+            if result.stage.name in skipped:
+                continue
             if result.stage.choice:
                 self._choose(result)
             else:
@@ -117,29 +108,27 @@ class PipelineRun:
         """Take the run that is there, or make it."""
         stage, key = result.stage, result.key.key
         forced = stage.name in self.orders.forced
-        uri = _tracking_uri(stage)
+        uri = stage.tracking_uri
         if not forced and (run := finished_run(stage, key, uri)):
             result.state, result.run = "used", run
             return
         waits = f"the stage {stage.name}, which another process runs"
-        with announced_wait(waits, remedy="It is used as soon as it has finished."):
-            holder = lock(lock_folder(key), timeout=FOREVER)
-            holder.__enter__()
-        try:
+        with ExitStack() as held:
+            with announced_wait(waits, remedy="It is used as soon as it has finished."):
+                held.enter_context(lock(lock_folder(key), timeout=FOREVER))
             if not forced and (run := finished_run(stage, key, uri)):
                 result.state, result.run = "used", run
                 return
             result.state = "running"
             self._show(self, result)
-            self._run_stage(result)
+            try:
+                self._run_stage(result)
+            except BaseException as error:
+                result.state = "failed" if isinstance(error, (UserError, RunFailed)) else "stopped"
+                self._show(self, result)
+                raise
             result.state, result.run = "finished", finished_run(stage, key, None)
-        except BaseException as error:
-            result.state = "failed" if isinstance(error, (UserError, RunFailed)) else "stopped"
-            self._show(self, result)
-            raise
-        finally:
-            holder.__exit__(None, None, None)
-            gc.collect()
+        gc.collect()  # the next stage's models want the memory
 
     def _run_stage(self, result: StageResult) -> None:
         stage, folder = result.stage, folder_of(result.key.key)
@@ -159,20 +148,20 @@ class PipelineRun:
         folder.mkdir(parents=True)
         write_config(folder, config)
         write_ingredients(folder, stage, self.plan.name, result.key)
-        launch(spec, folder, self.orders.parent, reporter=reporter)
+        launch(spec, folder, self._parent, reporter=reporter)
 
     def _real_config(self, stage: PlannedStage) -> tuple[Config, RunSpec]:
         """Return a stage's config with what its parents made in the place of stand-ins."""
         if stage.made == "evaluation":
             owner = self.plan.stage(stage.parents[EXAMINED][0])
             model = str(self._folder(owner.name) / MODEL)
-            config = evaluation_config(self._composed(owner), stage.begins_with, model)
+            config = config_against_base(self._composed(owner), stage.begins_with, model)
             assert stage.config
             config["data"] = stage.config["data"]
         else:
             config = self._composed(stage)
         tracking = config["tracking"]
-        tags = {**tracking["tags"], **self.orders.tags, **self._tags(stage)}
+        tags = {**tracking["tags"], **self._tags(stage)}
         config["tracking"] = {**tracking, "tags": tags}
         if "name" not in stage.words:
             config["name"] = f"{self.plan.name}-{stage.name}"
@@ -244,51 +233,10 @@ def metric_of(card: Mapping[str, Any], metric: str, stage: str) -> float:
     return float(value)
 
 
-def descendants(plan: PipelinePlan, names: frozenset[str]) -> frozenset[str]:
-    """Return stages by name, with all that use what they make."""
-    chosen = set(names)
-    for stage in plan.stages:
-        if any(parent in chosen for parents in stage.parents.values() for parent in parents):
-            chosen.add(stage.name)
-    return frozenset(chosen)
-
-
-def check_parents(results: Mapping[str, StageResult], first: str) -> None:
-    """Check that the stages before `first` that it needs have finished.
-
-    Raises:
-        UserError: one has not.
-    """
-    problems = []
-    needed = {first}
-    for result in reversed(list(results.values())):
-        stage = result.stage
-        if stage.name in needed:
-            needed |= {name for names in stage.parents.values() for name in names}
-    for name, result in results.items():
-        stage, key = result.stage, result.key.key
-        if name not in needed or name == first or stage.choice:
-            continue
-        if finished_run(stage, key, _tracking_uri(stage)) is None:
-            folder = folder_of(key)
-            history = RunHistory.read(folder / SPOOL)
-            got = f"{name}, which has not run as it would now"
-            if history is not None:
-                got = f"{name}, whose run ended {history.status or 'before its time'}: {folder}"
-            remedy = f"Leave --from away, or type --from {name}"
-            problems.append(Problem("--from", got, "a stage that has finished", remedy))
-    if problems:
-        raise UserError(problems)
-
-
 def _goes_on(folder: Path, history: RunHistory) -> bool:
     """Return whether a begun run is resumed; one that failed before its first checkpoint is not."""
     has_trained = bool(complete_checkpoints(folder / CHECKPOINTS))
     return history.status != "FINISHED" and (history.status != "FAILED" or has_trained)
-
-
-def _tracking_uri(stage: PlannedStage) -> str | None:
-    return stage.spec.tracking.uri if stage.spec else None
 
 
 def _replaced_folder(folder: Path) -> Path:

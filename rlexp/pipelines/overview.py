@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rlexp.pipelines.orders import Orders, unneeded
 from rlexp.pipelines.planning.planned import PipelinePlan, PlannedStage
 from rlexp.pipelines.stage_key import StageKey
 from rlexp.pipelines.stage_runs import Earlier, StageRun, earlier_run, finished_run
@@ -35,27 +36,29 @@ class Outlook:
 def look_ahead(
     plan: PipelinePlan,
     keys: Mapping[str, StageKey],
-    forced: frozenset[str],
-    last: str | None,
+    orders: Orders,
 ) -> list[Outlook]:
-    """Return what would become of each stage, in their order, up to the last one that is wanted."""
+    """Return what would become of each stage that is wanted, in their order."""
+    skipped = unneeded(plan, orders.first)
     outlooks: list[Outlook] = []
     would_run: set[str] = set()
     for stage in plan.stages:
+        if stage.name in skipped:
+            continue
         if stage.choice:
             outlooks.append(Outlook(stage, None, (f"best by {stage.choice.metric}",)))
         else:
-            uri = stage.spec.tracking.uri if stage.spec else None
             key = keys[stage.name]
-            run = None if stage.name in forced else finished_run(stage, key.key, uri)
+            forced = stage.name in orders.forced
+            run = None if forced else finished_run(stage, key.key, stage.tracking_uri)
             if run:
                 outlooks.append(Outlook(stage, run))
             else:
                 would_run.add(stage.name)
                 earlier = earlier_run(stage, plan.name, key.ingredients)
-                reasons = tuple(_reasons(stage, earlier, stage.name in forced, would_run))
+                reasons = tuple(_reasons(stage, earlier, forced, would_run))
                 outlooks.append(Outlook(stage, None, reasons, _seconds(stage, earlier)))
-        if stage.name == last:
+        if stage.name == orders.last:
             break
     return outlooks
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
-from rlexp.pipelines.execution import Orders, PipelineRun, StageResult
+from rlexp.pipelines.execution import PipelineRun, StageResult
 from rlexp.pipelines.family.description import TREE_PICTURE, describe_pipeline
 from rlexp.pipelines.family.recorded import RecordedPipeline
+from rlexp.pipelines.orders import Orders
 from rlexp.pipelines.planning.planned import PipelinePlan
 from rlexp.pipelines.record import PipelineRecord, pipeline_folder
 from rlexp.pipelines.report.terminal import print_pipeline_report
@@ -42,13 +42,13 @@ def run_plan(
     """
     key = pipeline_key(plan, keys)
     folder = folder or pipeline_folder(key)
-    if not orders.forced and orders.last is None and is_finished(plan, keys, folder):
+    if not orders.forced and orders.whole and is_finished(plan, keys, folder):
         for stage in plan.stages:
             print(f"stage {stage.name} is there: {folder_of(keys[stage.name].key)}")
         print(f"report: {folder / REPORT_PAGE}")
         return folder
     record = PipelineRecord(plan, folder, key)
-    parent = record.begin() if orders.parent is None else orders.parent
+    parent = record.begin()
     terminal = Terminal()
 
     def show(run: PipelineRun, result: StageResult) -> None:
@@ -56,7 +56,7 @@ def run_plan(
         record.stage_finished(run, result)
         terminal.say(_line(run, result))
 
-    run = PipelineRun(plan, keys, replace(orders, parent=parent), show)
+    run = PipelineRun(plan, keys, orders, show, parent)
     record.write(run)
     status = "FINISHED"
     try:

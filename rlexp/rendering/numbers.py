@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 NOTHING = "–"
 
 
 SCIENTIFIC = 1e-5
 """Below it numbers are written with an exponent."""
+
+
+def finite(value: Any) -> Any:
+    """Return a value with None in the place of each number in it that is not finite, as JSON wants.
+
+    >>> finite({"a": math.inf, "b": (1.0, math.nan)})
+    {'a': None, 'b': [1.0, None]}
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return value
 
 
 def number(value: float | None) -> str:

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from rlexp.pipelines.execution import Orders
+from rlexp.pipelines.orders import Orders
 from rlexp.pipelines.planning.plan import plan_pipeline
 from rlexp.pipelines.planning.typed_words import key_of
 from rlexp.pipelines.session import run_plan

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rlexp.config.hydra import choice_files
+from rlexp.pipelines.orders import unneeded
 from rlexp.pipelines.planning.plan import plan_pipeline
 from rlexp.pipelines.planning.planned import PipelinePlan
 from rlexp.pipelines.stage_key import StageKey, differing_ingredients, stage_keys
@@ -84,6 +85,14 @@ class TestWords:
         plan = planned(chain, "reward=length", "reward.target=5")
         assert spec_of(plan, "ppo").eval.gold["length"]["target"] == 5
 
+    def test_another_evaluation_keeps_what_the_stage_measures(self, chain: Path) -> None:
+        """Gold that is lost where a group is chosen anew."""
+        assert list(spec_of(planned(chain, "eval=quick"), "ppo").eval.gold) == ["sentiment"]
+
+    def test_an_evaluation_draws_nothing(self, chain: Path) -> None:
+        """A curriculum that is refused for what does not train."""
+        assert spec_of(planned(chain, "curriculum=length"), "ppo@base").curriculum.name == "none"
+
     def test_policies_are_evaluated_against_the_base(self, chain: Path) -> None:
         base = planned(chain).stage("ppo@base")
         assert base.parents == {"algo.model": ("ppo",)}
@@ -121,8 +130,15 @@ class TestRefused:
     def test_an_output_that_is_none(self, words: str, told: str, chain: Path) -> None:
         assert told in refused(chain, words.replace("'", ""))
 
+    def test_several_values_are_no_value(self, chain: Path) -> None:
+        """A stage that takes the last of them without a word."""
+        words = refused(chain, "stage.ppo.algo.beta=0.1,0.2")
+        assert "stage.ppo.algo.beta: got 0.1,0.2" in words
+        assert "wants one value" in words
+
     def test_words_that_no_stage_can_have(self, chain: Path) -> None:
-        words = refused(chain, "algo=dpo", "stage.ppo", "stage.x.rounds=no")
+        words = refused(chain, "algo=dpo", "stage.ppo", "stage.x.rounds=no", "hydra.run.dir=here")
+        assert "Leave hydra.run.dir away" in words
         assert "Type stage.NAME.algo=dpo in its place." in words
         assert "stage.x.rounds: got no" in words
 
@@ -144,6 +160,21 @@ stages:
         assert "stage.distill.algo.teacher: got teacher, which began with builtin:tiny" in words
         assert "Type stage.student.model=tiny" in words
         planned(file, "model=scratch")
+
+
+def test_what_stands_before_the_first_is_left_alone_unless_it_is_used(tmp_path: Path) -> None:
+    """`--from` that runs a branch which nobody asked for."""
+    file = tmp_path / "branches.yaml"
+    text = """
+stages:
+  sft: {algo: sft}
+  side: {algo: sft, seed: 7}
+  dpo: {algo: dpo, model.path: "${stage:sft}"}
+"""
+    file.write_text(text)
+    plan = planned(file)
+    assert unneeded(plan, "dpo") == {"side"}
+    assert unneeded(plan, None) == set()
 
 
 class TestKeys:

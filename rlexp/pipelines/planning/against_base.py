@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from rlexp.config.stored import Config
+from rlexp.launch.evaluation_config import evaluation_config
 from rlexp.pipelines.planning.definition import StageDefinition
 from rlexp.pipelines.planning.planned import PlannedStage
 from rlexp.spec.run import RunSpec
@@ -26,7 +27,7 @@ def evaluation_of(stage: PlannedStage, stages: Mapping[str, PlannedStage]) -> Pl
     """
     assert stage.config
     name = f"{stage.name}{SUFFIX}"
-    config = evaluation_config(stage.config, stage.begins_with, stage.begins_with)
+    config = config_against_base(stage.config, stage.begins_with, stage.begins_with)
     source = stage
     while DATA in source.parents:
         source = stages[source.parents[DATA][0]]
@@ -42,26 +43,14 @@ def evaluation_of(stage: PlannedStage, stages: Mapping[str, PlannedStage]) -> Pl
     )
 
 
-def evaluation_config(config: Config, base: str, model: str) -> Config:
+def config_against_base(config: Config, base: str, model: str) -> Config:
     """Return the config by which a model is evaluated against the base.
 
     Args:
-        config: of the stage that made the model: by its data, rewards and evaluation.
+        config: of the stage that made the model: by its rewards and its evaluation.
         base: where the base is.
         model: where the model is.
     """
-    algo = {
-        "_target_": "rlexp.algos.evaluate.Evaluate",
-        "name": "evaluate",
-        "learning_rate": None,
-        "model": model,
-        "of_run": False,
-        "trl": {},
-    }
-    return {
-        **config,
-        "algo": algo,
-        "model": {**config["model"], "path": base},
-        "train": {**config["train"], "best_metric": None},
-        "eval": {**config["eval"], "every": 0, "best_of": 0},
-    }
+    reference = {**config["model"], "path": base}
+    evaluation = {**config["eval"], "every": 0, "best_of": 0}
+    return {**evaluation_config(config, reference, model, of_run=False), "eval": evaluation}

@@ -140,7 +140,7 @@ class _Reader:
         if not isinstance(stages, dict) or not stages:
             want = "`stages:`, and below it each stage's name with its words"
             raise UserError(Problem(str(self.file), "a file without stages", want, _EXAMPLE))
-        for key in sorted(set(content) - {"name", "stages", "defaults"}):
+        for key in sorted(set(content) - {"name", "stages"}):
             want = "name and stages"
             self._add(str(key), "a key that no pipeline has", want, "Leave it away.")
         self._names(stages)

@@ -39,6 +39,11 @@ class PlannedStage:
         return self.definition.name
 
     @property
+    def tracking_uri(self) -> str | None:
+        """Address of the tracking store; None without one, and of a choice."""
+        return self.spec.tracking.uri if self.spec else None
+
+    @property
     def choice(self) -> StageChoice | None:
         """What it is chosen by, where it is no run."""
         return self.definition.choice

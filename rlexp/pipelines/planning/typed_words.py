@@ -64,6 +64,9 @@ class TypedWords:
                 problems.append(Problem(key, word, AGAINST_BASE, remedy))
             elif key.startswith(STAGE):
                 problems += typed._add_stage_word(word)
+            elif key.startswith("hydra."):
+                remedy = f"Leave {key} away: a pipeline's folder is named by its key."
+                problems.append(Problem(key, word, "words of runs", remedy))
             elif key in NOT_FOR_ALL:
                 remedy = f"Type {STAGE}NAME.{word} in its place."
                 want = "words that all stages can have, or a stage's own"
@@ -113,10 +116,12 @@ class TypedWords:
             str(key).lstrip("+~"): typed_word(key, value) for key, value in stage.words.items()
         }
         pinned = _pinned(stage.words)
+        # another choice of these has other keys
+        replaced_groups = {"data", "reward"} & set(self.common)
         open_words = {
             key: text
             for key, text in in_yaml.items()
-            if key not in pinned and key.partition(".")[0] not in self.common
+            if key not in pinned and key.partition(".")[0] not in replaced_groups
         }
         own = {**self.of_stage.get(stage.base, {}), **self.of_stage.get(stage.name, {})}
         held = {key: text for key, text in in_yaml.items() if key in pinned}

@@ -7,11 +7,9 @@ written at any time: stages that have not run are named, and left out.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from rlexp.pipelines.family.recorded import RecordedStage
 from rlexp.pipelines.report import wording
@@ -27,7 +25,7 @@ from rlexp.pipelines.report.reward_models import (
 from rlexp.pipelines.report.rivals import Rivalry, branch_ends, rivalries
 from rlexp.pipelines.report.runs import EVALUATED, MeasuredPipeline
 from rlexp.pipelines.report.scales import Standings, measurements, standings
-from rlexp.rendering.numbers import number, short
+from rlexp.rendering.numbers import finite, number, short
 from rlexp.runtime.files import write_atomically
 
 
@@ -71,19 +69,9 @@ class PipelineReport:
 
     def to_json(self, path: Path) -> None:
         """Write `report.json`; what is not finite is null."""
-        text = json.dumps(_plain(asdict(self)), indent=2, ensure_ascii=False, allow_nan=False)
+        content = finite(asdict(self))
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=str)
         write_atomically(path, text + "\n")
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON has it."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
 
 
 def build_pipeline_report(folder: Path) -> PipelineReport:

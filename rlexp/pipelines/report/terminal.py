@@ -14,6 +14,7 @@ from rlexp.pipelines.report.over_optimisation import RewardCurve
 from rlexp.pipelines.report.report import PipelineReport
 from rlexp.pipelines.report.scales import Standings
 from rlexp.rendering.numbers import NOTHING, duration, number, share, short
+from rlexp.rendering.paragraphs import marked, one_paragraph
 
 PROMPTS = 3
 CHARACTERS = 200
@@ -34,7 +35,7 @@ def print_pipeline_report(report: PipelineReport, console: Console) -> None:
         if sentences:
             console.print()
         for sentence in sentences:
-            console.print(_marked(mark, sentence, style))
+            console.print(marked(mark, sentence, style))
     for table in report.standings:
         _section(console, f"What each stage bought, by {table.scale.label}", _standings(table))
     _section(
@@ -55,7 +56,7 @@ def print_pipeline_report(report: PipelineReport, console: Console) -> None:
     if report.notes:
         console.print()
     for note in report.notes:
-        console.print(_marked("·", note, "dim"))
+        console.print(marked("·", note, "dim"))
 
 
 def _section(console: Console, title: str, table: Table) -> None:
@@ -142,24 +143,15 @@ def _print_prompt(prompt: AnsweredPrompt, main: str, console: Console) -> None:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column()
-    grid.add_row("prompt", Text(_short(prompt.prompt), style="italic"))
+    grid.add_row("prompt", Text(one_paragraph(prompt.prompt, CHARACTERS), style="italic"))
     for answer in prompt.answers:
         reward = answer.rewards.get(main)
         label = f"  {wording.short_policy(answer.policy)}"
         label += "" if reward is None else f" {short(reward, '+')}"
-        text = "no answer to this prompt" if answer.text is None else _short(answer.text)
+        text = (
+            "no answer to this prompt"
+            if answer.text is None
+            else one_paragraph(answer.text, CHARACTERS)
+        )
         grid.add_row(Text(label), Text(text or NOTHING))
     console.print(grid)
-
-
-def _marked(mark: str, text: str, style: str) -> Table:
-    """Return text behind a mark, its further lines indented."""
-    grid = Table.grid(padding=(0, 1))
-    grid.add_row(Text(mark, style=style), Text(text, style=style))
-    return grid
-
-
-def _short(text: str) -> str:
-    """Return one paragraph of bounded length; line breaks become visible."""
-    flat = text.strip().replace("\n", " ⏎ ")
-    return flat if len(flat) <= CHARACTERS else flat[: CHARACTERS - 1] + "…"

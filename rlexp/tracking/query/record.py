@@ -15,6 +15,9 @@ from rlexp.tracking.spool.mlflow_writer import SPOOL_TAG
 PARENT_TAG = "mlflow.parentRunId"
 SWEEP_TAG = "sweep.overrides"
 """Only the MLflow run of a whole sweep has it."""
+INPUT_TAG = "input."
+"""Begins the tags that name the runs whose models or samples a run began with, by the config's key.
+"""
 PIPELINE_KEY_TAG = "pipeline_key"
 """Only the MLflow run of a whole pipeline has it."""
 

@@ -27,8 +27,6 @@ _OF_AN_ATTEMPT = ("state", "error")
 """Tags that say how a run ended, and no longer hold when it goes on."""
 _PLACE = (HOST_TAG, "folder")
 """Tags that say where a run is alive; one that goes on may have moved."""
-INPUT_TAG = "input."
-"""Begins the tags that name the runs whose models a run began with, by the key of the config."""
 _WEIGHTS = "weights"
 """Tag of a logged model whose files have been removed."""
 
@@ -191,10 +189,9 @@ class MlflowWriter:
         self._client.log_inputs(self._run, [DatasetInput(dataset, tags)])
 
     def _inputs(self, event: Event) -> None:
-        """Log the models that earlier runs left as inputs, and the runs as tags."""
+        """Log the models that earlier runs left as inputs."""
         from mlflow.entities import LoggedModelInput
 
-        self._tags({"tags": {f"{INPUT_TAG}{key}": run for key, run in event["runs"].items()}})
         inputs = self._client.get_run(self._run).inputs
         known = {model.model_id for model in inputs.model_inputs} if inputs else set()
         for run in set(event["runs"].values()):
