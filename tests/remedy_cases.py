@@ -279,6 +279,7 @@ CASES: dict[str, tuple[str, Prepare]] = {
     "import alone.jsonl rows=pairs": ("SCORE=3", judgements),
     "import known.jsonl votes=each": ("NAME=who", judgements),
     "pipeline= seed=1": ("", nothing),
+    "-m pipeline=sft_dpo": ("", nothing),
     "pipeline=sft_dpo stage.dpo": ("", nothing),
     "pipeline=sft_dpo algo=dpo": ("NAME=dpo", nothing),
     "pipeline=sft_dpo stage.dpo.algo.betta=1": ("", nothing),
