@@ -79,7 +79,8 @@ def _shares_of_training(
 ) -> list[str]:
     """Return of each weighted source its share of the training, and how often it goes round."""
     train, algo = spec.train, spec.algo
-    of_a_row = getattr(algo, "answers_a_prompt", 1) * getattr(algo, "num_iterations", 1)
+    # a batch counts answers where these come in groups of this size, and rows otherwise
+    of_a_row = getattr(algo, "num_generations", 1) * getattr(algo, "num_iterations", 1)
     drawn = train.max_steps * train.batch_size / of_a_row
     shares = mean_shares({name: weights[name] for name in sources}, train.max_steps)
     return [
