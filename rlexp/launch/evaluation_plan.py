@@ -25,6 +25,7 @@ from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.components import component_class
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.model_folder import is_adapter, saved_config
+from rlexp.spec.files.gguf import gguf_file, names_gguf
 from rlexp.spec.files.registry_reference import is_registered
 from rlexp.spec.keys import value_at
 from rlexp.spec.model_kind import kind_of_config
@@ -112,6 +113,8 @@ class Finder:
         folder = Path(word).expanduser()
         if is_registered(word) or word.startswith("builtin:"):
             yield NamedModel(word, word.rpartition(":")[2], word)
+        elif names_gguf(word):
+            yield NamedModel(word, gguf_file(word, word).stem, word)
         elif folder.is_dir() and (runs := run_folders(folder)):
             yield from (self._model_of_run(run, word) for run in runs)
         elif folder.is_dir():

@@ -1,4 +1,4 @@
-"""Where a model's files are: a cache, a local folder, MLflow's registry, or the hub."""
+"""Where a model's files are: a cache, a folder, a GGUF file, MLflow's registry, or the hub."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Protocol
 
 from rlexp.models.adapters import ADAPTER_CONFIG, BASE, base_of, merged_weights
+from rlexp.models.gguf.reading import dequantised_folder
 from rlexp.runtime.cache import cache_folder, make_once
 from rlexp.runtime.waiting import announced_wait
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.files.gguf import gguf_file, names_gguf
 from rlexp.spec.files.model_folder import is_adapter
 from rlexp.spec.files.model_problems import folder_problems
 from rlexp.spec.files.registry_reference import is_registered
@@ -128,7 +130,7 @@ def local_folder(
     """The folder itself, or that of a download, which is made where it is missing.
 
     Args:
-        path: a folder, a hub id, or a version in the registry.
+        path: a folder, a hub id, a version in the registry, or a GGUF file.
         revision: hub branch, tag or commit.
         key: the config key that names it, for errors.
         with_code: whether Python files are fetched too, from the hub.
@@ -140,6 +142,8 @@ def local_folder(
         target = cache_folder() / "registry" / version.identity
         with announced_wait(f"the registry, for {path}"):
             return make_once(target, lambda draft: _download(version, draft, target))
+    if names_gguf(path):
+        return dequantised_folder(gguf_file(path, key), key)
     local = Path(path).expanduser()
     if local.is_dir():
         return local.resolve()

@@ -24,7 +24,8 @@ _told: dict[str, float] = {}
 """By what was waited for, the seconds of the last line about it."""
 
 
-def _print(text: str) -> None:
+def print_line(text: str) -> None:
+    """Print a line on standard error, with the process that says it where there are several."""
     rank = os.environ.get("RANK", "0")
     print(f"process {rank}: {text}" if rank != "0" else text, file=sys.stderr, flush=True)
 
@@ -35,7 +36,7 @@ def announced_wait(
     *,
     remedy: str = "",
     first: float | None = None,
-    say: Callable[[str], None] = _print,
+    say: Callable[[str], None] = print_line,
 ) -> Iterator[None]:
     """Tell what is waited for while the block takes long.
 

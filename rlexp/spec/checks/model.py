@@ -10,6 +10,7 @@ from rlexp.spec.checks.new_model import MADE_HERE
 from rlexp.spec.data import DataSpec
 from rlexp.spec.errors import Problem, Problems, UserError
 from rlexp.spec.files.devices import likely_device
+from rlexp.spec.files.gguf import gguf_problems, names_gguf
 from rlexp.spec.files.model_folder import is_adapter, model_of_run
 from rlexp.spec.files.model_problems import folder_problems
 from rlexp.spec.files.registry_reference import is_registered
@@ -29,6 +30,8 @@ def model_is_there(model: ModelSpec) -> Problems:
     if model.path.partition(":")[0] == "builtin":
         wrong = model.path not in MADE_HERE
         return [Problem("model.path", model.path, " or ".join(MADE_HERE))] if wrong else []
+    if names_gguf(model.path):
+        return gguf_problems(model.path, "model.path")
     try:
         path = model_of_run(model.path, "model.path") or path
     except UserError as error:
@@ -49,7 +52,7 @@ def model_is_there(model: ModelSpec) -> Problems:
 
 def model_is_whole(algo: AlgoSpec, data: DataSpec, model: ModelSpec) -> Problems:
     """A folder's files are whole, and the model is what the algorithm makes of it."""
-    if model_is_there(model) or model.path.startswith("builtin:"):
+    if model_is_there(model) or model.path.startswith("builtin:") or names_gguf(model.path):
         return []
     folder = model_of_run(model.path, "model.path") or Path(model.path).expanduser()
     if not folder.is_dir():

@@ -2,7 +2,7 @@
 
 A model is named by its folder, by a run (its `model/` is meant: the run's folder, or the name or id
 of one below the current folder, with `run:` before it or not), by `registry:` and its name in
-MLflow's registry, or by a hub id.
+MLflow's registry, by a hub id, or by a GGUF file.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.files.gguf import gguf_file, names_gguf
 from rlexp.spec.files.registry_reference import Reference, is_registered
 
 RUNS = ("outputs/*/*/card.json", "multirun/*/*/card.json")
@@ -24,13 +25,16 @@ SHORTEST_ID = 4
 
 
 def saved_path(path: str, key: str) -> str:
-    """The model's folder where it is on this machine, otherwise the hub id or `registry:` as it is.
+    """The model's folder where it is on this machine; a hub id, `registry:` and GGUF as they are.
 
     Raises:
-        UserError: a run that is not there, or a folder without a model.
+        UserError: a run or a GGUF file that is not there, or a folder without a model.
     """
     if is_registered(path):
         Reference.parse(path, key)
+        return path
+    if names_gguf(path):
+        gguf_file(path, key)
         return path
     if (of_run := model_of_run(path, key)) is not None:
         return str(of_run)

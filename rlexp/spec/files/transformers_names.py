@@ -49,11 +49,20 @@ def architecture_source(model_type: str, kind: Literal["configuration", "modelin
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
+def transformers_source(name: str) -> str:
+    """Return the source of a file of transformers' package, such as `integrations/ggml.py`."""
+    return (_package() / name).read_text(encoding="utf-8")
+
+
 def _folder() -> Path:
+    return _package() / "models"
+
+
+def _package() -> Path:
     spec = importlib.util.find_spec("transformers")
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError("transformers is not installed", name="transformers")
-    return Path(spec.submodule_search_locations[0], "models")
+    return Path(spec.submodule_search_locations[0])
 
 
 @cache

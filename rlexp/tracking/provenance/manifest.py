@@ -22,6 +22,7 @@ from rlexp.runtime.files import write_atomically
 from rlexp.runtime.paths import CONF
 from rlexp.runtime.run_folder import MODEL, ORIGIN
 from rlexp.spec import RunSpec
+from rlexp.spec.files.gguf import PACKAGED, gguf_file
 from rlexp.spec.files.model_folder import saved_path
 from rlexp.spec.keys import key_values
 from rlexp.tracking.provenance.environment import GitState, cpu_info, cpu_name
@@ -241,6 +242,8 @@ def _paths(config: dict[str, Any]) -> Iterator[tuple[str, Path]]:
 
 def _path(text: str, key: str) -> Path | None:
     """Return the file or the model folder that a value names, if it names one."""
+    if text.startswith(PACKAGED):
+        return gguf_file(text, key)
     path = Path(saved_path(text, key) if text.startswith("run:") else text).expanduser()
     try:
         if path.is_file():

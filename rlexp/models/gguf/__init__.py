@@ -1,0 +1,1 @@
+"""GGUF files read into plain folders, and written from them."""
