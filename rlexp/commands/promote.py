@@ -1,15 +1,21 @@
-"""A run's best checkpoint into MLflow's model registry, with its model card
+"""A run's best checkpoint: into MLflow's model registry, to the hub, or as a GGUF file
 
-`python -m rlexp promote RUN --name my-model [--alias champion] [--checkpoint step-000030]` uploads
-the weights, safetensors only, and registers them as a version, with the card as its description.
+`python -m rlexp promote RUN` with one or more of:
+
+    --name my-model [--alias champion]       a version in MLflow's model registry
+    --push OWNER/NAME [--private] [--yes]    the Hugging Face Hub; asks first
+    --gguf q8_0 FILE                         a file for llama.cpp; f32, f16, bf16, q5_1 … q4_0 too
+
 RUN is the run's id or the beginning of it, its name, or its folder. Without --checkpoint it is the
-best one where the run kept it (train.best_metric), else the final model. The same weights twice are
-one version. To begin a run from it: python -m rlexp model=registry:my-model@champion
+best one where the run kept it (train.best_metric), else the final model. An adapter stays one in
+the registry, and on the hub without --merged; in GGUF it is merged. The model card goes along. The
+same weights twice are one version. A run from it: python -m rlexp model=registry:my-model@champion
 """
 
 from __future__ import annotations
 
 import json
+import shlex
 import tempfile
 from argparse import Namespace
 from pathlib import Path
@@ -28,36 +34,109 @@ LINEAGE = (INPUT_TAG, "pipeline", "stage")
 
 
 def run(argv: list[str]) -> int:
-    """Register the weights and say what they are called now; return 0.
+    """Take the weights where they are wanted, and say what they are called there; return 0.
 
-    Raises `UserError` for names that MLflow refuses, a run without a model, and a store that does
-    not answer.
+    Raises `UserError` for names that MLflow or the hub refuses, a run without a model, a model that
+    GGUF has no place for, and a store that does not answer.
     """
     silence_libraries()
     import_from_here()  # the card quotes what a data set of the user's own says of itself
     uri, experiment, words = store_of(argv)
-    parser = Parser("promote", __doc__)
-    parser.add_argument("run", metavar="RUN", help="run id, its beginning, name, or folder")
-    parser.add_argument("--name", required=True, help="of the registered model")
-    parser.add_argument("--alias", help="that shall mean this version from now on")
-    parser.add_argument("--checkpoint", help="step-000030, or model for the final one")
-    options = parser.parse_args(words)
-    if problems := registry.name_problems(options.name, options.alias):
-        raise UserError(problems)
+    options = _options(words)
     with Records.open(uri, experiment) as records:
         record = records.one(options.run)
-        version, line = _promoted(records, record, options)
-        print(line)
-        ending = f"/{version}"
-        if options.alias:
-            before = registry.set_alias(records, options.name, options.alias, version)
-            moved = f", until now version {before}" if before not in (None, version) else ""
-            print(f"{'alias':10} {options.name}@{options.alias} is version {version}{moved}")
-            ending = f"@{options.alias}"
+        if options.name:
+            _register(records, record, options)
+        if options.gguf:
+            _write_gguf(record, options)
+        if options.push:
+            _push(record, options)
+    return 0
+
+
+def _options(words: list[str]) -> Namespace:
+    """Return what was typed.
+
+    Raises:
+        UserError: all that is wrong with it.
+    """
+    from rlexp.registry.gguf_export import export_problems
+    from rlexp.registry.hub_push import push_problems
+
+    parser = Parser("promote", __doc__)
+    parser.add_argument("run", metavar="RUN", help="run id, its beginning, name, or folder")
+    parser.add_argument("--name", help="of the registered model")
+    parser.add_argument("--alias", help="that shall mean this version from now on")
+    parser.add_argument("--checkpoint", help="step-000030, or model for the final one")
+    parser.add_argument("--gguf", nargs=2, metavar=("PRECISION", "FILE"), help="a GGUF file")
+    parser.add_argument("--push", metavar="OWNER/NAME", help="a repository of the hub")
+    parser.add_argument("--merged", action="store_true", help="push an adapter merged")
+    parser.add_argument("--private", action="store_true", help="a new repository is private")
+    parser.add_argument("--yes", action="store_true", help="push without asking")
+    options = parser.parse_args(words)
+    problems: list[Problem] = []
+    if not (options.name or options.gguf or options.push):
+        remedy = "Add --name my-model, --push OWNER/NAME, or --gguf q8_0 FILE."
+        problems.append(Problem("promote", "no place to bring it to", "one or more", remedy))
+    if options.alias and not options.name:
+        problems.append(Problem("--alias", options.alias, "--name, whose version it means"))
+    if options.name:
+        problems += registry.name_problems(options.name, options.alias)
+    if options.gguf:
+        problems += export_problems(options.gguf[0], Path(options.gguf[1]))
+    if options.push:
+        problems += push_problems(options.push, options.yes)
+    if problems:
+        raise UserError(problems)
+    return options
+
+
+def _register(records: Records, record: Record, options: Namespace) -> None:
+    version, line = _promoted(records, record, options)
+    print(line)
+    ending = f"/{version}"
+    if options.alias:
+        before = registry.set_alias(records, options.name, options.alias, version)
+        moved = f", until now version {before}" if before not in (None, version) else ""
+        print(f"{'alias':10} {options.name}@{options.alias} is version {version}{moved}")
+        ending = f"@{options.alias}"
     scores = record.params.get("algo.name") == "reward"
     key = "reward=model reward.path" if scores else "model"
     print(f"{'use it':10} python -m rlexp {key}=registry:{options.name}{ending}")
-    return 0
+
+
+def _write_gguf(record: Record, options: Namespace) -> None:
+    from rlexp.registry.gguf_export import export_gguf
+    from rlexp.registry.promote import choose_weights
+
+    folder, (precision, file) = _folder_here(record), options.gguf
+    weights = choose_weights(folder, record.status, options.checkpoint)
+    print(f"{'written':10} {export_gguf(folder, weights, precision, Path(file))}")
+    print(f"{'use it':10} python -m rlexp model=local model.path={shlex.quote(file)}")
+
+
+def _push(record: Record, options: Namespace) -> None:
+    from rlexp.registry.hub_push import push
+    from rlexp.registry.promote import choose_weights, stage
+
+    folder = _folder_here(record)
+    weights = choose_weights(folder, record.status, options.checkpoint)
+    with tempfile.TemporaryDirectory(prefix="rlexp-") as place:
+        staged = Path(place)
+        stage(folder, weights, record.tags, staged, for_hub=True, merged=options.merged)
+        message = f"{record.name}, {weights.folder.name}"
+        address = push(
+            staged,
+            options.push,
+            private=options.private,
+            message=message,
+            agree=lambda what: options.yes or _agrees(what),
+        )
+    print(f"{'pushed':10} {address}" if address else f"{'left':10} nothing was uploaded")
+
+
+def _agrees(what: str) -> bool:
+    return input(f"{what}? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _promoted(records: Records, record: Record, options: Namespace) -> tuple[str, str]:

@@ -24,9 +24,9 @@ from rlexp.runtime.run_folder import CHECKPOINTS, CONFIG, MODEL
 from rlexp.spec.algo import AlgoSpec
 from rlexp.spec.components import component_class
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.files.gguf import gguf_file, names_gguf
 from rlexp.spec.files.model_folder import is_adapter, saved_config
 from rlexp.spec.files.registry_reference import is_registered
+from rlexp.spec.gguf import gguf_file, names_gguf
 from rlexp.spec.keys import value_at
 from rlexp.spec.model_kind import kind_of_config
 from rlexp.spec.run import PARTS, RunSpec

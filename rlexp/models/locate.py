@@ -14,10 +14,10 @@ from rlexp.models.gguf.reading import dequantised_folder
 from rlexp.runtime.cache import cache_folder, make_once
 from rlexp.runtime.waiting import announced_wait
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.files.gguf import gguf_file, names_gguf
 from rlexp.spec.files.model_folder import is_adapter
 from rlexp.spec.files.model_problems import folder_problems
 from rlexp.spec.files.registry_reference import is_registered
+from rlexp.spec.gguf import gguf_file, names_gguf
 from rlexp.spec.model import ModelSpec
 from rlexp.spec.model_kind import Head
 

@@ -92,20 +92,41 @@ def choose_weights(run: Path, status: str, checkpoint: str | None) -> ChosenWeig
     return ChosenWeights(complete[name], step_of(complete[name]), "as asked")
 
 
-def stage(run: Path, weights: ChosenWeights, origin: Mapping[str, str], target: Path) -> StagedCard:
+def stage(
+    run: Path,
+    weights: ChosenWeights,
+    origin: Mapping[str, str],
+    target: Path,
+    *,
+    for_hub: bool = False,
+    merged: bool = False,
+) -> StagedCard:
     """Gather in an empty folder, as links, what is to be uploaded; return its model card.
 
-    Raises `UserError` for an adapter whose base is nowhere, or a run that was cut off without a
-    card. `origin` are the run's tags.
+    Args:
+        run: the run's folder.
+        weights: of the run.
+        origin: the run's tags.
+        target: the empty folder.
+        for_hub: whether it goes to the hub, where an adapter finds only a base that is there too.
+        merged: whether an adapter goes merged into its base.
+
+    Raises:
+        UserError: an adapter whose base is nowhere, or a run that was cut off without a card.
     """
-    for file in _model_files(weights.folder):
+    folder = whole_folder(weights.folder, local_folder) if merged else weights.folder
+    for file in _model_files(folder):
         (target / file.name).symlink_to(file.resolve())
     config, card = run_config(run), _card_of(run, weights)
     template = target / "chat_template.jinja"
     if not config["model"]["chat"] and template.exists() and template.read_text("utf-8") == PLAIN:
         template.unlink()  # as in the final model: it would pass for one that knows chats
-    adapter = is_adapter(weights.folder)
-    base_inside = adapter and _link_base(weights.folder, target)
+    adapter = is_adapter(folder)
+    if adapter and for_hub and not hub_id(base_of(folder)[0]):
+        got = f"an adapter of {base_of(folder)[0]}, which is not on the hub"
+        want = "an adapter whose base can be had there"
+        raise UserError(Problem("--push", got, want, "Add --merged."))
+    base_inside = adapter and _link_base(folder, target)
     text = model_card(config, card, origin, Weights(weights.step, adapter, base_inside))
     (target / NAME).write_text(redacted(text.content), encoding="utf-8")
     measured = {name: value for name, value in card.after.items() if value is not None}

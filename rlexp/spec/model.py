@@ -55,10 +55,10 @@ class ModelSpec(Part):
     """What cards and tables call it."""
     path: str = Field(min_length=1)
     """A folder, a hub id, `registry:NAME@ALIAS` or `registry:NAME/VERSION` of MLflow's model
-    registry, `builtin:tiny` (made on this machine at first use), `builtin:scratch` (a new model,
-    of the `shape` below), or a GGUF file, `FILE.gguf` or `pip:PACKAGE/FILE.gguf` of an installed
-    Python package, whose weights are dequantised once into the cache. An adapter's folder means the adapter merged into its base, unless
-    `peft.start=continue` trains it on."""
+    registry, `builtin:tiny` (made on this machine at first use), `builtin:scratch` (a new model, of
+    the `shape` below), or a GGUF file (`FILE.gguf`, or `pip:PACKAGE/FILE.gguf` of an installed
+    Python package), which is dequantised once into the cache. An adapter's folder means the adapter
+    merged into its base, unless `peft.start=continue` trains it on."""
     revision: str | None
     """Hub branch, tag or commit; null takes the main branch."""
     license: str | None

@@ -10,17 +10,21 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from hub_server import TOKEN
+from hub_server import served as served_hub
 from hydra._internal.utils import get_args_parser
 from mlflow import MlflowClient
 from runs import SMALL, rlexp, run_folder, run_here
 from safetensors.torch import load_file
 from tracking_servers import served
+from transformers import AutoModelForCausalLM
 
 from rlexp.builtin import tiny
 from rlexp.cli.command_line import check_command
 from rlexp.commands import promote
+from rlexp.models.gguf.reading import read_gguf
 from rlexp.models.load import load_policy
-from rlexp.models.locate import local_folder
+from rlexp.models.locate import local_folder, whole_folder
 from rlexp.registry import versions
 from rlexp.runner.parts import model_folder_resolver
 from rlexp.spec.errors import RunFailed, UserError
@@ -239,3 +243,37 @@ def test_an_adapter_goes_to_another_machine_with_its_base(
         spec, versions.find_version("registry:lora", server, "model").path, server
     )
     assert torch.allclose(logits_of(elsewhere), trained, atol=1e-5)
+
+
+def test_an_adapter_is_merged_into_its_gguf(uri: str, capsys: pytest.CaptureFixture) -> None:
+    """A file that is the untrained base: what was learnt is left behind."""
+    words = ["adapter", "--gguf", "f32", "adapter.gguf", f"tracking.uri={uri}"]
+    assert promote.run(words) == 0
+    assert "model.path=adapter.gguf" in capsys.readouterr().out
+    exported, tokenizer = read_gguf(Path("adapter.gguf"), "model.path")
+    adapter = folder_at(uri, "adapter") / "model"
+    base = local_folder(str(tiny.ensure_tiny_model()), None, "model.path")
+    merged = AutoModelForCausalLM.from_pretrained(whole_folder(adapter, local_folder))
+    untrained = AutoModelForCausalLM.from_pretrained(base)
+    ids = torch.tensor([tokenizer("The film was")["input_ids"]])
+    with torch.no_grad():
+        logits = [model(ids).logits for model in (exported, merged, untrained)]
+    assert torch.equal(logits[0], logits[1])
+    assert not torch.allclose(logits[0], logits[2], atol=1e-6)
+
+
+def test_an_adapter_goes_to_the_hub_merged(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An adapter whose base nobody has; weights without their card."""
+    with served_hub() as hub:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        words = ["adapter", "--push", "me/films", "--yes", f"tracking.uri={uri}"]
+        with pytest.raises(UserError, match="Add --merged"):
+            promote.run(words)
+        assert promote.run([*words, "--merged"]) == 0
+        files = hub.files["me/films"]
+    assert {"README.md", "config.json", "model.safetensors", "tokenizer.json"} <= files.keys()
+    assert b"## How to load it" in files["README.md"]
+    assert b"AutoModelForCausalLM" in files["README.md"]

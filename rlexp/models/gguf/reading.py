@@ -11,10 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rlexp.models.gguf.tokens import split_like_the_file
 from rlexp.runtime.cache import cache_folder, make_once
 from rlexp.runtime.waiting import announced_wait, print_line
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.files.gguf import gguf_problems
+from rlexp.spec.gguf import GgufHeader, gguf_problems
 
 MB = 10**6
 
@@ -41,25 +42,57 @@ def dequantised_folder(file: Path, key: str) -> Path:
         return make_once(target, lambda draft: _dequantise(file, draft, target, key))
 
 
-def _dequantise(file: Path, draft: Path, target: Path, key: str) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def read_gguf(file: Path, key: str) -> tuple[Any, Any]:
+    """Return the model in a GGUF file, in float32, and its tokenizer; both can be saved.
 
-    began = time.monotonic()
+    Args:
+        file: `gguf_problems` has nothing against it.
+        key: of the config, that names it.
+
+    Raises:
+        UserError: a file that transformers fails at, or weights that are not whole.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    values = GgufHeader.read(file).values
     where = {"gguf_file": file.name}
     try:
+        config = AutoConfig.from_pretrained(file.parent, **where)
+        _take_head_dim(config, values)
         tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
         read, report = AutoModelForCausalLM.from_pretrained(
-            file.parent, dtype=torch.float32, output_loading_info=True, **where
+            file.parent,
+            config=config,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are told with the rest
+            **where,
         )
-    except (ValueError, KeyError, NotImplementedError) as error:
+    except (ValueError, KeyError, NotImplementedError, RuntimeError) as error:
         got, want = f"{file}, at which transformers fails: {error}", "a GGUF file that it reads"
         remedy = f"Give the folder of its safetensors instead: {key}=FOLDER"
         raise UserError(Problem(key, got, want, remedy)) from error
     _check_whole(file, key, report)
+    pre = str(values.get("tokenizer.ggml.pre", ""))
+    if not split_like_the_file(tokenizer, pre):
+        print_line(f"{file.name} splits texts as {pre} does, which is not known here: as gpt-2")
     plain = _plain_copy(read)
     plain.generation_config.eos_token_id = tokenizer.eos_token_id
-    plain.save_pretrained(draft)
+    return plain, tokenizer
+
+
+def _take_head_dim(config: Any, values: dict[str, Any]) -> None:
+    """Put right what transformers leaves at a class's default: the width of an attention head."""
+    stated = values.get(f"{values.get('general.architecture')}.attention.key_length")
+    if stated is not None and getattr(config, "head_dim", stated) != stated:
+        config.head_dim = stated
+
+
+def _dequantise(file: Path, draft: Path, target: Path, key: str) -> None:
+    began = time.monotonic()
+    model, tokenizer = read_gguf(file, key)
+    model.save_pretrained(draft)
     tokenizer.save_pretrained(draft)
     size = sum(one.stat().st_size for one in draft.iterdir())
     seconds = time.monotonic() - began
@@ -69,10 +102,13 @@ def _dequantise(file: Path, draft: Path, target: Path, key: str) -> None:
 
 def _check_whole(file: Path, key: str, report: dict[str, Any]) -> None:
     missing = sorted(report["missing_keys"])
-    if missing:
-        got = f"{file}, without {len(missing)} tensors, such as {missing[0]}"
-        want = "all weights: what is missing would begin at random"
-        raise UserError(Problem(key, got, want, "Download or copy it again."))
+    wrong = sorted(name for name, *_ in report["mismatched_keys"])
+    if missing or wrong:
+        what = [f"without {len(missing)} tensors, such as {missing[0]}"] if missing else []
+        what += [f"with {len(wrong)} of another shape, such as {wrong[0]}"] if wrong else []
+        want = "all weights of its architecture: others would begin at random"
+        remedy = "Download or copy it again."
+        raise UserError(Problem(key, f"{file}, {' and '.join(what)}", want, remedy))
 
 
 def _plain_copy(read: Any) -> Any:

@@ -10,11 +10,11 @@ from rlexp.spec.checks.new_model import MADE_HERE
 from rlexp.spec.data import DataSpec
 from rlexp.spec.errors import Problem, Problems, UserError
 from rlexp.spec.files.devices import likely_device
-from rlexp.spec.files.gguf import gguf_problems, names_gguf
 from rlexp.spec.files.model_folder import is_adapter, model_of_run
 from rlexp.spec.files.model_problems import folder_problems
 from rlexp.spec.files.registry_reference import is_registered
 from rlexp.spec.files.rounding import rounding_problems
+from rlexp.spec.gguf import gguf_problems, names_gguf
 from rlexp.spec.hardware import HardwareSpec
 from rlexp.spec.model import ModelSpec
 from rlexp.spec.model_kind import Head

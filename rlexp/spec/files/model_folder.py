@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.files.gguf import gguf_file, names_gguf
 from rlexp.spec.files.registry_reference import Reference, is_registered
+from rlexp.spec.gguf import gguf_file, names_gguf
 
 RUNS = ("outputs/*/*/card.json", "multirun/*/*/card.json")
 SAMPLES = "samples.jsonl"

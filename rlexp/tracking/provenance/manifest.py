@@ -22,8 +22,8 @@ from rlexp.runtime.files import write_atomically
 from rlexp.runtime.paths import CONF
 from rlexp.runtime.run_folder import MODEL, ORIGIN
 from rlexp.spec import RunSpec
-from rlexp.spec.files.gguf import PACKAGED, gguf_file
 from rlexp.spec.files.model_folder import saved_path
+from rlexp.spec.gguf import PACKAGED, gguf_file
 from rlexp.spec.keys import key_values
 from rlexp.tracking.provenance.environment import GitState, cpu_info, cpu_name
 from rlexp.tracking.secrets import redacted, redacted_values
