@@ -280,6 +280,7 @@ CASES: dict[str, tuple[str, Prepare]] = {
     "import known.jsonl votes=each": ("NAME=who", judgements),
     "pipeline= seed=1": ("", nothing),
     "-m pipeline=sft_dpo": ("", nothing),
+    "stage.dpo.algo.beta=1": ("", nothing),
     "pipeline=sft_dpo stage.dpo": ("", nothing),
     "pipeline=sft_dpo algo=dpo": ("NAME=dpo", nothing),
     "pipeline=sft_dpo stage.dpo.algo.betta=1": ("", nothing),

@@ -62,6 +62,11 @@ def unknown_key(key: str, known: Iterable[str]) -> Problem:
             "type the key itself, without `experiment.`."
         )
         return Problem(key, "an unknown key", "keys of the run's config", remedy)
+    if key.partition(".")[0] == "stage":
+        remedy = (
+            "Name the pipeline whose stage it is: pipeline=rlhf, or type the key without stage."
+        )
+        return Problem(key, "a stage without a pipeline", "keys of the run's config", remedy)
     near = RENAMED.get(key) or nearest(key, known)
     remedy = f"Did you mean {near}?" if near else "`--cfg job` shows all keys."
     return Problem(key, "an unknown key", "a key of the config", remedy)

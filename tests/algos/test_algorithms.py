@@ -34,11 +34,14 @@ def tiny_model() -> Path:
         ["algo=kto", "algo.labels=reward"],
         ["algo=orpo"],
         pytest.param(["algo=cpo"], marks=pytest.mark.long),
-        ["algo=cpo", "algo.loss_type=simpo", "algo.beta=2", "algo.nll_weight=0"],
+        pytest.param(
+            ["algo=cpo", "algo.loss_type=simpo", "algo.beta=2", "algo.nll_weight=0"],
+            marks=pytest.mark.long,
+        ),
         ["algo=online_dpo"],
-        pytest.param(["algo=online_dpo", "peft=lora"], marks=pytest.mark.long),
-        pytest.param(["algo=rloo", "algo.num_generations=4", "peft=lora"], marks=pytest.mark.long),
-        pytest.param(["algo=orpo", "peft=lora"], marks=pytest.mark.long),
+        pytest.param(["algo=online_dpo", "peft=lora"], marks=pytest.mark.slow),
+        pytest.param(["algo=rloo", "algo.num_generations=4", "peft=lora"], marks=pytest.mark.slow),
+        pytest.param(["algo=orpo", "peft=lora"], marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )
@@ -58,6 +61,7 @@ def test_a_run_trains_and_ends_with_its_card(
         assert any(not torch.equal(weights[name], initial[name]) for name in weights)
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_the_card_tells_whether_labels_and_reward_agree(tiny_model: Path, tmp_path: Path) -> None:
     """Labels that ask for something else than the reward that the card shows, unsaid."""
@@ -67,6 +71,7 @@ def test_the_card_tells_whether_labels_and_reward_agree(tiny_model: Path, tmp_pa
         assert low <= int(note.split("%")[0].rsplit(" ", 1)[1]) <= high
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_ktos_order_follows_the_seed(tiny_model: Path, tmp_path: Path) -> None:
     """Rows that are taken in the data's order whatever the seed says, pairs side by side."""

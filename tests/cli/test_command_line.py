@@ -17,6 +17,7 @@ from typed_commands import typed
         pytest.param(["algoo=dpo"], ["algoo", "Did you mean algo?"], id="group"),
         pytest.param(["algo.betaa=1"], ["algo.betaa", "algo.beta?"], id="key"),
         pytest.param(["+model.dtyp=x"], ["model.dtyp", "model.dtype?"], id="behind a plus"),
+        pytest.param(["stage.ppo.algo.beta=1"], ["stage", "pipeline=rlhf"], id="no pipeline"),
         pytest.param(["++train.stepz=1"], ["train.stepz", "an unknown key"], id="behind two"),
         pytest.param(["learning_rate=1"], ["algo.learning_rate?"], id="place of a key"),
         pytest.param(["seed=x"], ["seed: got 'x'", "a whole number"], id="type"),

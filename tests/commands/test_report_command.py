@@ -23,7 +23,7 @@ def study_here(folder: Path) -> optuna.Study:
     return study
 
 
-@pytest.mark.parametrize("word", ["some", "multirun/some"])
+@pytest.mark.parametrize("word", ["some", pytest.param("multirun/some", marks=pytest.mark.slow)])
 @pytest.mark.long
 def test_finds_the_study(
     word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
@@ -38,6 +38,7 @@ def test_finds_the_study(
     assert "eval/reward" in Path("page.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_finds_it_by_its_data_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A study of several machines, which has no folder here, without a report."""

@@ -93,6 +93,7 @@ def part_classes(kind: type[Part]) -> list[type[Part]]:
     return [kind, *(each for below in kind.__subclasses__() for each in part_classes(below))]
 
 
+@pytest.mark.long
 def test_each_field_says_what_it_means() -> None:
     """A knob without a word on its meaning."""
     for file in [each.values[0] for each in choices(*COMPONENTS)]:

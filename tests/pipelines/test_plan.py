@@ -182,6 +182,7 @@ class TestKeys:
         words = ["tracking.experiment=other", "tracking.uri=null", "train.keep_checkpoints=9"]
         assert moved(chain, *words, "name=mine") == set()
 
+    @pytest.mark.long
     def test_a_stage_moves_those_that_use_it(self, chain: Path) -> None:
         """A policy trained against the reward model of before."""
         assert moved(chain, "stage.ppo.algo.learning_rate=1e-3") == {"ppo", "ppo@base"}

@@ -141,6 +141,7 @@ def test_mistakes_are_told_at_once(uri: str) -> None:
     assert "x" not in {model.name for model in MlflowClient(uri).search_registered_models()}
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_a_run_begins_from_a_name(uri: str, tmp_path: Path) -> None:
     """An alias in the config of a run, which means another model the next day; a tiny model trained

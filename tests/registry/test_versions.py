@@ -35,6 +35,7 @@ def registry(uri: str) -> str:
     return uri
 
 
+@pytest.mark.long
 def test_both_ways_of_reading_agree(registry: str) -> None:
     """Another release of MLflow with other tables; a deleted version; versions sorted as text."""
     read, asked = (

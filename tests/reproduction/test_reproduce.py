@@ -96,6 +96,7 @@ def result(recorded: Recorded, printed: str) -> dict:
     return left
 
 
+@pytest.mark.long
 def test_exactly_from_the_store_alone(
     at_home: Recorded, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -245,6 +246,7 @@ def test_a_secret_is_asked_for(at_home: Recorded, capsys: pytest.CaptureFixture[
         assert reproduce(at_home, "--dry-run", "model.attention=sdpa") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_an_extended_run_is_trained_in_the_same_stages(
     at_home: Recorded, capsys: pytest.CaptureFixture[str]

@@ -42,6 +42,7 @@ def launched(folder: Path, reporter: Reporter) -> None:
     launch(RunSpec.parse(config), folder, None, reporter=reporter)
 
 
+@pytest.mark.long
 def test_a_run_is_given_up_when_its_reporter_says_so(tmp_path: Path) -> None:
     """A run that trains on, or reports another metric, or keeps checkpoints, or looks finished."""
     reporter = Reporter("eval/reward", prunes_at=2)
@@ -70,6 +71,7 @@ def test_a_metric_of_the_end_is_not_reported_before_it(tmp_path: Path) -> None:
     assert reporter.reports == []
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_a_trial_in_two_processes_is_pruned_by_its_study(tmp_path: Path) -> None:
     """A study that processes of a run cannot reach; an end that is a failure to whoever launched.

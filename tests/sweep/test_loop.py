@@ -30,6 +30,7 @@ def test_the_budget_is_met_and_each_trial_has_the_folder_of_its_number(toy: Toy)
         assert trial.user_attrs[OVERRIDES] == [f"x={trial.params['x']}"]
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_the_same_command_adds_nothing_to_a_full_study(toy: Toy) -> None:
     """A sweep that begins anew, or repeats its last trial, where it should only tell."""
@@ -38,6 +39,7 @@ def test_the_same_command_adds_nothing_to_a_full_study(toy: Toy) -> None:
     assert toy.states() == ["COMPLETE"] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_the_next_trial_starts_while_another_still_runs(toy: Toy) -> None:
     """Batches: here the first trial ends only after the last one has begun."""
@@ -50,6 +52,7 @@ def test_the_next_trial_starts_while_another_still_runs(toy: Toy) -> None:
     assert toy.states() == ["COMPLETE"] * 4
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_the_next_trial_does_not_wait_for_the_last_process_to_leave(toy: Toy) -> None:
     """A slot that stays empty while a process frees its memory: here it waits for the next."""
@@ -124,6 +127,7 @@ def test_launchers_without_slots_get_batches(launcher: str, toy: Toy) -> None:
         assert float(x) == trial.params["x"]
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_a_grid_is_tried_once(toy: Toy) -> None:
     """A grid whose order changes between trials repeats some combinations and misses others."""
@@ -151,6 +155,7 @@ def test_an_interrupted_study_samples_what_an_uninterrupted_one_would(toy: Toy) 
     assert [trial.params for trial in read_study(str(toy.folder / "parts")).trials] == whole
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_another_space_or_direction_needs_another_name(toy: Toy) -> None:
     """Results of two questions mixed in one study; a refusal that does not say which differ."""
@@ -173,6 +178,7 @@ def test_arguments_that_sampler_or_pruner_refuse_are_told_before_the_first_trial
     assert not (toy.folder / "swept/0").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_studies_with_neighbouring_seeds_sample_differently(toy: Toy) -> None:
     """A second study that tries what the first one tried, one trial later."""

@@ -85,6 +85,7 @@ def toy_in(folder: Path) -> Toy:
     return Toy(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_two_workers_share_a_study(fresh_database: Callable[[str], str], tmp_path: Path) -> None:
     """A budget that is exceeded, a trial that both run, a worker that ends too early."""

@@ -222,7 +222,7 @@ def ended(how: str, uri: str, folder: Path) -> subprocess.CompletedProcess[str]:
         ("exit", "FAILED", 3),
         ("interrupt", "KILLED", -signal.SIGINT),
         ("terminate", "KILLED", 143),
-        ("while connected", "KILLED", 143),
+        pytest.param("while connected", "KILLED", 143, marks=pytest.mark.long),
     ],
 )
 def test_status_says_how_a_process_ended(
@@ -275,6 +275,7 @@ def server(port: int, empty_store: Path, tmp_path: Path) -> Iterator[subprocess.
         process.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_server_that_comes_up_late_gets_everything(
     port: int, server: subprocess.Popen[bytes], tmp_path: Path

@@ -111,6 +111,7 @@ def test_sweep_with_a_failed_trial_has_failed(app: Path) -> None:
     assert (status, trials) == ("FAILED", ["FINISHED", "FAILED"])
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_sweep_that_died_is_ended_with_its_trials(
     app: Path, monkeypatch: pytest.MonkeyPatch
@@ -125,6 +126,7 @@ def test_sweep_that_died_is_ended_with_its_trials(
     assert statuses(app)[1:] == ("KILLED", ["KILLED"])
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_two_sweeps_in_a_folder_do_not_share_a_run(app: Path) -> None:
     """The second would write its beginning and its end into the first one's spool."""
@@ -136,6 +138,7 @@ def test_two_sweeps_in_a_folder_do_not_share_a_run(app: Path) -> None:
     assert not (app / "swept" / "spool.jsonl").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_unreachable_store_does_not_stop_a_sweep(app: Path) -> None:
     """The sweep's own run is a convenience; its trials must run without it."""

@@ -273,6 +273,7 @@ def test_a_sweep_is_reported_on(
     assert "-m sweep=dpo_basics sweep.n_trials=5" in best and "multirun/study/1" in best
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_a_killed_sweep_goes_on(uri: str, tmp_path: Path) -> None:
     """A trial's attributes, and the study's `space` and `config`, that the same command no longer
