@@ -38,7 +38,13 @@ def ppo_config(**changed: Any) -> PpoConfig:
 
 
 def reinforce_config(baseline: Baseline, beta: float) -> ReinforceConfig:
-    return ReinforceConfig(baseline=baseline, beta=beta, baseline_decay=0.9)
+    return ReinforceConfig(
+        baseline=baseline,
+        beta=beta,
+        baseline_decay=0.9,
+        sync_reference=None,
+        sync_reference_mix=1.0,
+    )
 
 
 def save_tokenizer(folder: Path, words: list[str]) -> int:
