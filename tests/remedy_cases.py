@@ -243,6 +243,9 @@ CASES: dict[str, tuple[str, Prepare]] = {
     "algo.loss_type=cispo algo.epsilon_high=0.2": ("", nothing),
     "algo.loss_type=cispo algo.delta=2 algo.num_iterations=2": ("", nothing),
     LEVEL + "sequence": ("", nothing),
+    "algo.kl_estimator=k2 algo.delta=4 algo.cov_share=0.1": ("", nothing),
+    "algo=dpo algo.label_smoothing=0.1 +algo.trl.discopop_tau=1": ("", nothing),
+    "algo=cpo algo.loss_type=ipo algo.label_smoothing=0.1": ("", nothing),
     LEVEL + "token algo.loss_type=luspo": ("", nothing),
     FINE: ("", nothing),
     "reward=math data=file data.path=x.jsonl data.columns.prompt=question data.extra=[]": (

@@ -38,7 +38,7 @@ class KlConfig(ReferenceConfig):
     kl_in: Literal["loss", "reward"]
     """`reward`: taken off an answer's reward before its group is compared, with k1 the policy
     gradient of the KL divergence. `loss`: differentiated at each token; its gradient is that of the
-    KL divergence with k2, and with k1 or k3 where the importance weight is in it
+    KL divergence for k1 and k3 with the importance weight in it, and for k2 without
     (arXiv:2506.09477)."""
     kl_importance_weights: bool
     """Multiply the estimate in the loss by the ratio of new to old policy (DeepSeek-V3.2,

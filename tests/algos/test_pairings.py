@@ -94,6 +94,7 @@ AGAIN = "algo.num_iterations=2"
         ("algo.entropy_control=clip_cov algo.clip_cov_low=6", "clip_cov_low", "algo.clip_cov_high"),
         ("algo.kl_estimator=k1 algo.kl_importance_weights=false", "kl_estimator", "k2"),
         ("algo=rloo algo.kl_in=loss algo.kl_importance_weights=false", "kl_estimator", "k2"),
+        ("algo.kl_estimator=k2", "kl_estimator", "algo.kl_importance_weights=false"),
         ("+algo.trl.sync_ref_model=true", "trl.sync_ref_model", "algo.sync_reference instead"),
         ("+algo.trl.entropy_coef=0.1", "trl.entropy_coef", "algo.entropy_coefficient instead"),
         (

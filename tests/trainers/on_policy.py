@@ -37,12 +37,12 @@ def ppo_config(**changed: Any) -> PpoConfig:
     return PpoConfig(**{**defaults, "beta": 0.1, **changed})
 
 
-def reinforce_config(baseline: Baseline, beta: float) -> ReinforceConfig:
+def reinforce_config(baseline: Baseline, beta: float, sync: int | None = None) -> ReinforceConfig:
     return ReinforceConfig(
         baseline=baseline,
         beta=beta,
         baseline_decay=0.9,
-        sync_reference=None,
+        sync_reference=sync,
         sync_reference_mix=1.0,
     )
 

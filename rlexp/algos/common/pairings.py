@@ -31,13 +31,19 @@ LENGTH_WEIGHTED = ("bnpo", "dr_grpo", "dapo", "cispo")
 
 
 def kl_problems(knobs: KlConfig) -> list[Problem]:
-    """Return a problem where the KL divergence in the loss has no gradient to speak of."""
-    in_loss = knobs.beta > 0 and knobs.kl_in == "loss"
-    if not in_loss or knobs.kl_estimator != "k1" or knobs.kl_importance_weights:
+    """Return a problem where the KL divergence in the loss has another's gradient, or none."""
+    key, estimator, weights = "algo.kl_estimator", knobs.kl_estimator, knobs.kl_importance_weights
+    if knobs.beta == 0 or knobs.kl_in == "reward":
         return []
-    want = "k2 or k3: k1 in the loss without importance weights has a gradient of 0 in the mean"
-    remedy = "Set algo.kl_importance_weights=true, algo.kl_estimator=k2 or algo.kl_in=reward."
-    return [Problem("algo.kl_estimator", "k1", want, remedy)]
+    if estimator == "k1" and not weights:
+        want = "k2 or k3: k1 in the loss without importance weights has a gradient of 0 in the mean"
+        remedy = "Set algo.kl_importance_weights=true, or algo.kl_in=reward."
+        return [Problem(key, estimator, want, remedy)]
+    if estimator == "k2" and weights:
+        want = "k1 or k3 with importance weights, which bend the gradient of k2"
+        remedy = "Set algo.kl_importance_weights=false, or algo.kl_estimator=k1."
+        return [Problem(key, estimator, want, remedy)]
+    return []
 
 
 def _unread_problems(knobs: GrpoLossConfig, trl: dict[str, Any]) -> list[Problem]:
@@ -86,7 +92,7 @@ def _clip_problems(knobs: GrpoLossConfig) -> list[Problem]:
         remedy = f"Set algo.delta={max(4.0, 2 * bound):g}, or algo.delta=null."
         problems.append(Problem("algo.delta", f"{knobs.delta:g}", want, remedy))
     if knobs.trust_region != "ratio":
-        region, remedy = knobs.trust_region, "Set algo.trust_region=ratio, or leave it out."
+        region, remedy = knobs.trust_region, "Set algo.trust_region=ratio."
         if knobs.loss_type not in CLIPPING:
             want = f"ratio with loss_type={knobs.loss_type}, which has bounds of its own"
             problems.append(Problem("algo.trust_region", region, want, remedy))
@@ -114,7 +120,8 @@ def _control_problems(knobs: GrpoLossConfig) -> list[Problem]:
     level = knobs.importance_sampling_level or LEVELS.get(knobs.loss_type, "token")
     if control != "none" and (knobs.loss_type not in CLIPPING or level == "sequence"):
         want = f"none with loss_type={knobs.loss_type} of {level}s: it chooses tokens to clip"
-        remedy = "Set algo.entropy_control=none, or algo.loss_type=dapo."
+        other = ", or algo.loss_type=dapo" if level == "token" else ""
+        remedy = f"Set algo.entropy_control=none{other}."
         problems.append(Problem("algo.entropy_control", control, want, remedy))
     if knobs.clip_cov_low >= knobs.clip_cov_high:
         want = f"below algo.clip_cov_high ({knobs.clip_cov_high:g})"

@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from rlexp.algos.common.policy import PolicyToTrain
 from rlexp.algos.common.trl import Training, trl_trainer
+from rlexp.spec.errors import Problem, UserError
 from rlexp.trainers.config import ReferenceConfig
 
 if TYPE_CHECKING:
@@ -23,6 +25,19 @@ REFERENCE_OF_TRL = {
 """TRL's fields for the same, whose reference a checkpoint does not hold."""
 
 
+def check_reference_sync(config: ReferenceConfig, policy: PolicyToTrain) -> None:
+    """Refuse to renew a reference that is the policy without its adapter, chosen by `peft=auto`.
+
+    Raises:
+        UserError: such a one.
+    """
+    if config.sync_reference is not None and policy.adapter is not None:
+        key = "algo.sync_reference"
+        got = f"{config.sync_reference} with an adapter, since all weights would not fit the memory"
+        want, remedy = "a reference that is a model of its own", f"Set {key}=null, or peft=none."
+        raise UserError(Problem(key, got, want, remedy))
+
+
 def with_reference_sync(
     config: ReferenceConfig,
     kind: Callable[..., TrainerT],
@@ -35,6 +50,7 @@ def with_reference_sync(
 
     A training that goes on from a checkpoint has the reference that it had.
     """
+    check_reference_sync(config, training.policy)
     if config.sync_reference is None:
         return trl_trainer(kind, arguments, training, columns, **more)
     from rlexp.trainers.reference import ReferenceSync, SyncReference
