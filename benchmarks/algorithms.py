@@ -1,5 +1,7 @@
 """The embedded task by every algorithm: python benchmarks/algorithms.py --seeds 0 1 2
 
+With `--recipes` by every recipe of the field instead: `experiment=NAME`, and `pipeline=best_of_n`.
+
 Each run is a command that a person could type, and the numbers are those of its card: after the
 training, on held-out prompts, with the median over the seeds and their range.
 """
@@ -19,6 +21,12 @@ ALGORITHMS = [
     *["grpo", "rloo", "ppo", "reinforce", "online_dpo"],
     *["dpo", "kto", "orpo", "cpo", "sft", "reward"],
 ]
+RECIPES = [
+    *["grpo_classic", "dapo", "gspo", "dr_grpo", "scalerl", "rloo", "reinforce_pp", "ppo_classic"],
+    *["online_dpo", "ipo", "simpo", "best_of_n"],
+]
+PIPELINES = {"best_of_n"}
+"""Recipes of several trainings, of which the last one's card counts."""
 COLUMNS = {
     "reward": "reward",
     "grammatical": "grammatical",
@@ -30,21 +38,26 @@ COLUMNS = {
 }
 
 
-def card_of(algo: str, seed: int, overrides: list[str]) -> dict[str, Any]:
-    """The card of one run, in a folder that is gone afterwards.
+def card_of(word: str, seed: int, overrides: list[str]) -> dict[str, Any]:
+    """The card of one run, such as `algo=grpo`, in a folder that is gone afterwards.
 
     Raises:
         RuntimeError: the run failed; with what it said.
     """
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "rlexp", f"algo={algo}", f"seed={seed}", "tracking=none"]
+        command = [sys.executable, "-m", "rlexp", word, f"seed={seed}", "tracking=none"]
         done = subprocess.run(
             [*command, *overrides], cwd=folder, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise RuntimeError(f"algo={algo} seed={seed}: {done.stderr}")
-        (card,) = Path(folder).glob("outputs/*/*/card.json")
-        return json.loads(card.read_text(encoding="utf-8"))
+            raise RuntimeError(f"{word} seed={seed}: {done.stderr}")
+        cards = Path(folder).rglob("card.json")
+        last = max(cards, key=lambda card: card.stat().st_mtime_ns)
+        return json.loads(last.read_text(encoding="utf-8"))
+
+
+def word_of(recipe: str) -> str:
+    return f"pipeline={recipe}" if recipe in PIPELINES else f"experiment={recipe}"
 
 
 def cell(cards: list[dict[str, Any]], name: str) -> str:
@@ -61,19 +74,23 @@ def cell(cards: list[dict[str, Any]], name: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--algos", nargs="+", default=ALGORITHMS)
+    parser.add_argument("--recipes", nargs="*", metavar="RECIPE", help="these; none named: all")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--overrides", nargs="*", default=[], help="further key=value of each run")
     asked = parser.parse_args()
-    print("| algorithm | " + " | ".join(COLUMNS) + " |")
+    words = {algo: f"algo={algo}" for algo in asked.algos}
+    if asked.recipes is not None:
+        words = {recipe: word_of(recipe) for recipe in asked.recipes or RECIPES}
+    print(f"| {'algorithm' if asked.recipes is None else 'recipe'} | " + " | ".join(COLUMNS) + " |")
     print("|---" * (len(COLUMNS) + 1) + "|", flush=True)
-    for algo in asked.algos:
+    for name, word in words.items():
         overrides = [f"train.max_steps={asked.steps}", *asked.overrides]
-        cards = [card_of(algo, seed, overrides) for seed in asked.seeds]
-        cells = [cell(cards, name) for name in COLUMNS.values()]
-        print(f"| `{algo}` | " + " | ".join(cells) + " |", flush=True)
+        cards = [card_of(word, seed, overrides) for seed in asked.seeds]
+        cells = [cell(cards, metric) for metric in COLUMNS.values()]
+        print(f"| `{name}` | " + " | ".join(cells) + " |", flush=True)
         for warning in sorted({guard for card in cards for guard in card["guards"]}):
-            print(f"  {algo}: {warning}", file=sys.stderr, flush=True)
+            print(f"  {name}: {warning}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

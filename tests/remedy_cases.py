@@ -123,7 +123,7 @@ def judgements(here: Path) -> None:
 EARLIER = Path(__file__).parent / "whole_runs" / "earlier_runs"
 JUDGE = "reward=judge reward.model=m reward.base_url="
 RIVALS = "reward=judge reward.mode=pairwise reward.model=m reward.base_url=http://h/v1"
-LEVEL = "+algo.trl.importance_sampling_level="
+LEVEL = "algo.importance_sampling_level="
 LOCAL = "model=local model.path=./"
 TURNS = (
     "data --rows 1 algo=sft model=local model.path=./chat peft=none data=file "
@@ -223,8 +223,8 @@ CASES: dict[str, tuple[str, Prepare]] = {
     "algo=ppo algo.kl_target=6 algo.beta=0": ("", nothing),
     "algo=ppo algo.critic_path=./policy": ("", models),
     "algo=online_dpo algo.rollout=vllm": ("", nothing),
-    "algo=rloo algo.beta=0 +algo.trl.sync_ref_model=true": ("", nothing),
-    "algo=grpo peft=lora +algo.trl.sync_ref_model=true": ("", nothing),
+    "algo=rloo algo.beta=0 algo.sync_reference=5": ("", nothing),
+    "algo=grpo peft=lora algo.sync_reference=5": ("", nothing),
     "algo.num_generations=7": ("", nothing),
     "train.micro_batch_size=7": ("", nothing),
     "train.best_metric=eval/reward eval.every=0": ("", nothing),
@@ -241,8 +241,11 @@ CASES: dict[str, tuple[str, Prepare]] = {
     "model=local model.path=registry:x tracking.registry=null": ("", nothing),
     RIVALS + " algo=ppo eval.completions=1": ("", nothing),
     "algo.loss_type=cispo algo.epsilon_high=0.2": ("", nothing),
-    "algo.loss_type=cispo +algo.trl.delta=2": ("", nothing),
+    "algo.loss_type=cispo algo.delta=2 algo.num_iterations=2": ("", nothing),
     LEVEL + "sequence": ("", nothing),
+    "algo.kl_estimator=k2 algo.delta=4 algo.cov_share=0.1": ("", nothing),
+    "algo=dpo algo.label_smoothing=0.1 +algo.trl.discopop_tau=1": ("", nothing),
+    "algo=cpo algo.loss_type=ipo algo.label_smoothing=0.1": ("", nothing),
     LEVEL + "token algo.loss_type=luspo": ("", nothing),
     FINE: ("", nothing),
     "reward=math data=file data.path=x.jsonl data.columns.prompt=question data.extra=[]": (

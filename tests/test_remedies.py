@@ -15,6 +15,7 @@ from remedy_cases import CASES
 
 ELSEWHERE = {
     "rlexp/algos/common/fused_head.py:check_fused_head": "tests/algos/test_model_fits.py",
+    "rlexp/algos/common/reference.py:check_reference_sync": "tests/trainers/test_reference.py",
     "rlexp/algos/common/row_sampler.py:follow_curriculum": "tests/algos/test_row_sampler.py",
     "rlexp/algos/common/rollouts.py:explain_missing_server": "needs vLLM",
     "rlexp/algos/ppo.py:_critic_body": "tests/spec/test_wrong_input.py",

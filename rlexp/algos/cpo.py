@@ -14,6 +14,7 @@ from pydantic import Field
 from rlexp.algos.common.trl import OWNED, Training, trl_arguments, trl_trainer
 from rlexp.spec.algo import PairAlgo, RowFormat, TrainerLike, TrlField
 from rlexp.spec.data import KIND_COLUMNS
+from rlexp.spec.errors import Problem
 
 
 class Cpo(PairAlgo):
@@ -33,9 +34,17 @@ class Cpo(PairAlgo):
     simpo_gamma: Annotated[float, TrlField()] = Field(ge=0)
     """Margin that `simpo` asks for; 0.3 to 1.6 in the paper."""
     label_smoothing: Annotated[float, TrlField()] = Field(ge=0, lt=0.5)
-    """Probability that a preference label is wrong."""
+    """Probability that a preference label is wrong, for `sigmoid` and `simpo`."""
     max_length: Annotated[int, TrlField()] = Field(gt=0)
     """Tokens of prompt and answer; longer answers are cut at the end."""
+
+    def problems(self) -> list[Problem]:
+        """Label smoothing that the loss does not read."""
+        if self.label_smoothing == 0 or self.loss_type in ("sigmoid", "simpo"):
+            return []
+        want = f"0 with loss_type={self.loss_type}, which does not read it"
+        remedy = "Set algo.label_smoothing=0, or algo.loss_type=sigmoid."
+        return [Problem("algo.label_smoothing", f"{self.label_smoothing:g}", want, remedy)]
 
     def build_trainer(self, training: Training) -> TrainerLike:
         """TRL's CPOTrainer on rows of prompt, chosen and rejected."""

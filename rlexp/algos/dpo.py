@@ -10,10 +10,12 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from rlexp.algos.common.trl import OWNED, Training, trl_arguments, trl_trainer
+from rlexp.algos.common.reference import REFERENCE_OF_TRL, with_reference_sync
+from rlexp.algos.common.trl import OWNED, Training, trl_arguments
 from rlexp.spec.algo import PairAlgo, TrainerLike, TrlField
 from rlexp.spec.data import KIND_COLUMNS
 from rlexp.spec.errors import Problem
+from rlexp.trainers.config import ReferenceConfig
 
 Loss = Literal[
     "sigmoid",  # Rafailov et al. 2023, arXiv:2305.18290
@@ -33,13 +35,20 @@ Loss = Literal[
     "sigmoid_norm",  # sigmoid on the length-normalised rewards
 ]
 
+SMOOTHED = {"exo_pair", "robust", "aot", "aot_unpaired"}
+"""Losses that read the label smoothing."""
+ANY_DIVERGENCE = {
+    *("sigmoid", "sigmoid_norm", "hinge", "ipo", "exo_pair", "robust", "discopop", "sft")
+}
+"""Losses for which TRL has other f-divergences than the reverse KL."""
 
-class Dpo(PairAlgo):
+
+class Dpo(ReferenceConfig, PairAlgo):
     """A policy trained on pairs of a chosen and a rejected answer, without a reward model."""
 
     adapts_head: ClassVar[bool] = False
     trl_config: ClassVar[tuple[str, str]] = ("trainer/dpo_config.py", "DPOConfig")
-    owned: ClassVar[dict[str, str]] = OWNED
+    owned: ClassVar[dict[str, str]] = OWNED | REFERENCE_OF_TRL
 
     beta: Annotated[float, TrlField()] = Field(gt=0)
     """KL coefficient: the larger, the nearer the policy stays to the reference. (For `ipo` it is
@@ -49,20 +58,38 @@ class Dpo(PairAlgo):
     loss_weights: Annotated[list[float] | None, TrlField()]
     """One weight a loss; null weighs each 1 (MPO, arXiv:2411.10442, weighs several)."""
     label_smoothing: Annotated[float, TrlField()] = Field(ge=0, lt=0.5)
-    """Probability that a label is wrong (conservative DPO; `robust` and `exo_pair` want it above
-    0)."""
+    """Probability that a label is wrong: above 0 for `robust` and `exo_pair`, as you like for `aot`
+    and `aot_unpaired`; the other losses do not read it."""
     max_length: Annotated[int, TrlField()] = Field(gt=0)
     """Tokens of prompt and answer; longer ones are cut at the end."""
 
     def problems(self) -> list[Problem]:
-        """Losses and their weights must match; two losses want label smoothing."""
-        problems = []
-        if self.loss_weights is not None and len(self.loss_weights) != len(self.loss_type):
-            want = f"{len(self.loss_type)} weights, one for each of algo.loss_type"
+        """Losses and their weights must match, and read what is set beside them."""
+        losses, smoothing, problems = self.loss_type, self.label_smoothing, []
+        if self.loss_weights is not None and len(self.loss_weights) != len(losses):
+            want = f"{len(losses)} weights, one for each of algo.loss_type"
             problems.append(Problem("algo.loss_weights", str(self.loss_weights), want))
-        if "exo_pair" in self.loss_type and self.label_smoothing == 0:
-            want = "above 0 for exo_pair, such as 0.001"
-            problems.append(Problem("algo.label_smoothing", "0", want))
+        key = "algo.label_smoothing"
+        for loss in ("exo_pair", "robust"):
+            if loss in losses and smoothing == 0:
+                problems.append(Problem(key, "0", f"above 0 for {loss}", f"Set {key}=0.001."))
+        if smoothing > 0 and SMOOTHED.isdisjoint(losses):
+            want = f"0 with loss_type={losses[0]}, which does not read it"
+            remedy = f"Set {key}=0, or algo.loss_type=[robust]."
+            problems.append(Problem(key, f"{smoothing:g}", want, remedy))
+        return [*problems, *self._divergence_problems()]
+
+    def _divergence_problems(self) -> list[Problem]:
+        problems, divergence = [], self.trl.get("f_divergence_type", "reverse_kl")
+        others = [loss for loss in self.loss_type if loss not in ANY_DIVERGENCE]
+        if divergence != "reverse_kl" and others:
+            want = f"reverse_kl with loss_type={others[0]}, which is defined for no other"
+            remedy = "Leave it out, or set algo.loss_type=[sigmoid]."
+            problems.append(Problem("algo.trl.f_divergence_type", str(divergence), want, remedy))
+        if "discopop_tau" in self.trl and "discopop" not in self.loss_type:
+            got, want = str(self.trl["discopop_tau"]), "nothing without the loss discopop"
+            remedy = "Leave it out, or set algo.loss_type=[discopop]."
+            problems.append(Problem("algo.trl.discopop_tau", got, want, remedy))
         return problems
 
     def build_trainer(self, training: Training) -> TrainerLike:
@@ -70,4 +97,4 @@ class Dpo(PairAlgo):
         from trl import DPOConfig, DPOTrainer
 
         arguments = DPOConfig(**trl_arguments(self, training))
-        return trl_trainer(DPOTrainer, arguments, training, KIND_COLUMNS["pairs"])
+        return with_reference_sync(self, DPOTrainer, arguments, training, KIND_COLUMNS["pairs"])

@@ -14,22 +14,24 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from rlexp.algos.common.trl import OWNED, Training, trl_arguments, trl_trainer
+from rlexp.algos.common.reference import REFERENCE_OF_TRL, with_reference_sync
+from rlexp.algos.common.trl import OWNED, Training, trl_arguments
 from rlexp.spec.algo import AlgoSpec, PreferenceSampling, RowFormat, TrainerLike, TrlField
 from rlexp.spec.data import KIND_COLUMNS, Kind
 from rlexp.spec.errors import Problem
 from rlexp.spec.hardware import HardwareSpec
 from rlexp.spec.train import TrainSpec
+from rlexp.trainers.config import ReferenceConfig
 
 
-class Kto(AlgoSpec):
+class Kto(ReferenceConfig, AlgoSpec):
     """A policy trained on answers labelled good or bad."""
 
     needs: ClassVar[Kind] = "unpaired"
     row_format: ClassVar[RowFormat] = "labelled"
     adapts_head: ClassVar[bool] = False
     trl_config: ClassVar[tuple[str, str]] = ("trainer/kto_config.py", "KTOConfig")
-    owned: ClassVar[dict[str, str]] = OWNED
+    owned: ClassVar[dict[str, str]] = OWNED | REFERENCE_OF_TRL
 
     beta: Annotated[float, TrlField()] = Field(gt=0)
     """KL coefficient: the larger, the nearer the policy stays to the reference."""
@@ -81,4 +83,5 @@ class Kto(AlgoSpec):
         else:
             rows = random.Random(training.spec.seed).sample(training.rows, len(training.rows))
             training = replace(training, rows=rows)
-        return trl_trainer(KTOTrainer, arguments, training, KIND_COLUMNS["unpaired"])
+        columns = KIND_COLUMNS["unpaired"]
+        return with_reference_sync(self, KTOTrainer, arguments, training, columns)

@@ -12,6 +12,7 @@ from pydantic import PrivateAttr
 from rlexp.algos.common.auxiliary_model import AuxiliaryModel
 from rlexp.algos.common.on_policy import OnPolicyAlgo, trainer_inputs
 from rlexp.algos.common.policy import PolicyToTrain
+from rlexp.algos.common.reference import check_reference_sync
 from rlexp.algos.common.rollouts import with_vllm
 from rlexp.algos.common.trl import Training, whole_parts
 from rlexp.spec.algo import TrainerLike
@@ -82,6 +83,7 @@ class Ppo(PpoConfig, OnPolicyAlgo):
         """PPO on prompts, with the run's reward."""
         from rlexp.trainers.ppo import PpoTrainer
 
+        check_reference_sync(self, training.policy)
         body = self._critic_body(training.policy) if self.critic == "separate" else None
         inputs = trainer_inputs(self, training, with_reference=self.beta > 0)
         return with_vllm(self, training, PpoTrainer(inputs, self, body))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from rlexp.algos.common.on_policy import OnPolicyAlgo, trainer_inputs
+from rlexp.algos.common.reference import check_reference_sync
 from rlexp.algos.common.rollouts import with_vllm
 from rlexp.algos.common.trl import Training, whole_parts
 from rlexp.spec.algo import TrainerLike
@@ -36,6 +37,7 @@ class Reinforce(ReinforceConfig, OnPolicyAlgo):
         """REINFORCE on prompts, with the run's reward."""
         from rlexp.trainers.reinforce import ReinforceTrainer
 
+        check_reference_sync(self, training.policy)
         inputs = trainer_inputs(
             self, training, with_reference=self.beta > 0, generations=self.num_generations
         )

@@ -11,6 +11,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from rlexp.algos.common.pairings import kl_problems
+from rlexp.algos.common.reference import REFERENCE_OF_TRL, with_reference_sync
 from rlexp.algos.common.rollouts import (
     dynamic_sampling_problems,
     explain_missing_server,
@@ -18,24 +20,25 @@ from rlexp.algos.common.rollouts import (
     with_dynamic_sampling,
     with_rollouts,
 )
-from rlexp.algos.common.trl import OWNED_OF_ROLLOUTS, Training, trl_trainer, whole_groups
+from rlexp.algos.common.trl import OWNED_OF_ROLLOUTS, Training, whole_groups
 from rlexp.spec.algo import RolloutAlgo, TrainerLike, TrlField
 from rlexp.spec.errors import Problem
 from rlexp.spec.hardware import HardwareSpec
 from rlexp.spec.train import TrainSpec
+from rlexp.trainers.config import KlConfig
 
 
-class Rloo(RolloutAlgo):
+class Rloo(KlConfig, RolloutAlgo):
     """Policy gradient on whole answers, each compared with the others to the same prompt."""
 
     trl_runs_vllm: ClassVar[bool] = True
     adapts_head: ClassVar[bool] = False
     trl_config: ClassVar[tuple[str, str]] = ("trainer/rloo_config.py", "RLOOConfig")
-    owned: ClassVar[dict[str, str]] = OWNED_OF_ROLLOUTS
+    owned: ClassVar[dict[str, str]] = OWNED_OF_ROLLOUTS | REFERENCE_OF_TRL
 
     beta: Annotated[float, TrlField()] = Field(ge=0)
-    """KL coefficient: the answer's log-ratio to the reference, times this, is taken off its
-    reward. 0 loads no reference, and nothing keeps the model writing well."""
+    """KL coefficient: the answer's KL divergence from the reference, times this, is taken off its
+    reward, or added to the loss. 0 loads no reference, and nothing keeps the model writing well."""
     num_generations: Annotated[int, TrlField()] = Field(ge=2)
     """Completions a prompt: each has the mean of the others as its baseline."""
     epsilon: Annotated[float, TrlField()] = Field(gt=0)
@@ -53,6 +56,10 @@ class Rloo(RolloutAlgo):
     """Times at most that prompts whose answers all earn the same, and so teach nothing, are
     replaced by others before a step (DAPO, arXiv:2503.14476); 0 keeps them."""
 
+    def problems(self) -> list[Problem]:
+        """A KL divergence without a gradient."""
+        return [*super().problems(), *kl_problems(self)]
+
     def fits(self, train: TrainSpec, hardware: HardwareSpec) -> list[Problem]:
         """Whole groups fill the batch, and can be replaced where they are to be."""
         problems = whole_groups(train, self.num_generations)
@@ -60,11 +67,14 @@ class Rloo(RolloutAlgo):
 
     def build_trainer(self, training: Training) -> TrainerLike:
         """TRL's RLOOTrainer on prompts, with the run's reward."""
-        from trl import RLOOConfig, RLOOTrainer
+        from trl import RLOOConfig
+
+        from rlexp.trainers.group_policy import RegularizedRlooTrainer
 
         arguments = RLOOConfig(**rollout_arguments(self, training))
         reward = training.reward_function()
+        more = {"reward_funcs": reward, "knobs": self}
         with explain_missing_server(self):
-            trainer = trl_trainer(RLOOTrainer, arguments, training, reward_funcs=reward)
+            trainer = with_reference_sync(self, RegularizedRlooTrainer, arguments, training, **more)
         trainer = with_rollouts(self, training, trainer)
         return with_dynamic_sampling(self, training, trainer, reward)

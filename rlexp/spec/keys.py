@@ -18,13 +18,58 @@ _TABLE = {
     "ignored_keys": [],
     "columns": dict.fromkeys(("messages", "completions", "system", "history", "input")),
 }
+_SYNC = {"sync_reference": None, "sync_reference_mix": 1.0}
 ADDED: dict[str, dict[str, Any]] = {
     "rlexp.data.file.File": {"encoding": None, **_TABLE},
     "rlexp.data.hub.Hub": _TABLE,
-    "rlexp.algos.grpo.Grpo": {"dynamic_sampling": 0},
-    "rlexp.algos.rloo.Rloo": {"dynamic_sampling": 0},
+    "rlexp.algos.grpo.Grpo": {
+        "dynamic_sampling": 0,
+        "kl_estimator": "k3",
+        "kl_in": "loss",
+        "kl_importance_weights": True,
+        **_SYNC,
+        "importance_sampling_level": None,
+        "delta": None,
+        "trust_region": "ratio",
+        "trust_region_size": 0.15,
+        "off_policy_mask_threshold": None,
+        "entropy_coefficient": 0.0,
+        "entropy_target": None,
+        "top_entropy_quantile": 1.0,
+        "entropy_control": "none",
+        "cov_share": None,
+        "clip_cov_low": 1.0,
+        "clip_cov_high": 5.0,
+        "kl_cov_coefficient": 1.0,
+    },
+    "rlexp.algos.rloo.Rloo": {
+        "dynamic_sampling": 0,
+        "kl_estimator": "k1",
+        "kl_in": "reward",
+        "kl_importance_weights": True,
+        **_SYNC,
+    },
+    "rlexp.algos.ppo.Ppo": _SYNC,
+    "rlexp.algos.reinforce.Reinforce": _SYNC,
+    "rlexp.algos.dpo.Dpo": _SYNC,
+    "rlexp.algos.kto.Kto": _SYNC,
 }
 """Keys that configs of earlier runs do not have, by `_target_`: the value that does what they did.
+"""
+LIFTED = {
+    "rlexp.algos.grpo.Grpo": {
+        "use_bias_correction_kl": "kl_importance_weights",
+        "entropy_coef": "entropy_coefficient",
+        **{
+            name: name
+            for name in (
+                *("delta", "importance_sampling_level"),
+                *("off_policy_mask_threshold", "top_entropy_quantile"),
+            )
+        },
+    }
+}
+"""Fields of TRL's that configs of earlier runs have under `trl`, by `_target_`, and today's knobs.
 """
 
 
@@ -78,7 +123,8 @@ def with_current_names(config: dict[str, Any], prefix: str = "") -> dict[str, An
     {'guards.threshold': '2.0'}
     """
     renamed: dict[str, Any] = {}
-    config = _with_added(config, ADDED.get(str(config.get("_target_")), {}))
+    target = str(config.get("_target_"))
+    config = _with_added(_with_lifted(config, LIFTED.get(target, {})), ADDED.get(target, {}))
     for name, value in config.items():
         path = f"{prefix}.{name}" if prefix else str(name)
         current = RENAMED.get(path, path).removeprefix(f"{prefix}.")
@@ -116,6 +162,15 @@ def later_values(config: Mapping[str, Any]) -> dict[str, Any]:
         if last == "_target_" and target in ADDED:
             later[group] = ADDED[target]
     return {name: value for name, value in key_values(later) if name not in config}
+
+
+def _with_lifted(config: dict[str, Any], knobs: dict[str, str]) -> dict[str, Any]:
+    """Return a config with fields of `trl` as the knobs that they have become."""
+    trl = config.get("trl")
+    if not isinstance(trl, dict):
+        return config
+    lifted = {knobs[name]: trl[name] for name in trl if knobs.get(name, "trl") not in config}
+    return {**config, "trl": {n: v for n, v in trl.items() if knobs.get(n) not in lifted}, **lifted}
 
 
 def _with_added(config: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""The knobs of PPO and REINFORCE, each declared here and nowhere else; defaults stand in yaml.
+"""The knobs of PPO, REINFORCE and a KL penalty, each declared here and nowhere else.
 
-`rlexp.algos.ppo.Ppo`, which `conf/algo/ppo.yaml` names, is a `PpoConfig` and is handed to the
-trainer as one: a new knob is a key there and a field here. No torch, which a command line's check
-does not wait for.
+Their defaults stand in yaml. `rlexp.algos.ppo.Ppo`, which `conf/algo/ppo.yaml` names, is a
+`PpoConfig` and is handed to the trainer as one: a new knob is a key there and a field here. No
+torch, which a command line's check does not wait for.
 """
 
 from __future__ import annotations
@@ -17,7 +17,35 @@ KlEstimator = Literal["k1", "k2", "k3"]
 Baseline = Literal["none", "moving_average", "leave_one_out"]
 
 
-class PpoConfig(Part):
+class ReferenceConfig(Part):
+    """What becomes of the reference while the policy is trained (`rlexp.trainers.reference`)."""
+
+    sync_reference: int | None = Field(gt=0)
+    """Steps after which the reference is renewed from the policy (TR-DPO, arXiv:2404.09656); null
+    keeps the model that the training began with. A checkpoint holds it as well."""
+    sync_reference_mix: float = Field(gt=0, le=1)
+    """Weight of the policy in the renewed reference; the rest is the reference of before."""
+
+
+class KlConfig(ReferenceConfig):
+    """How the KL divergence from the reference is estimated, and where it counts."""
+
+    beta: float
+    """KL coefficient."""
+    kl_estimator: KlEstimator
+    """How the KL divergence is estimated at a token (Schulman 2020): k1 = log ratio, unbiased; k2 =
+    half its square; k3, never negative."""
+    kl_in: Literal["loss", "reward"]
+    """`reward`: taken off an answer's reward before its group is compared, with k1 the policy
+    gradient of the KL divergence. `loss`: differentiated at each token; its gradient is that of the
+    KL divergence for k1 and k3 with the importance weight in it, and for k2 without
+    (arXiv:2506.09477)."""
+    kl_importance_weights: bool
+    """Multiply the estimate in the loss by the ratio of new to old policy (DeepSeek-V3.2,
+    arXiv:2512.02556). Without it k3 has the gradient of KL(reference || policy), and k1 none."""
+
+
+class PpoConfig(ReferenceConfig):
     """What `rlexp.trainers.ppo` can be told of the algorithm itself."""
 
     beta: float = Field(ge=0)
@@ -60,7 +88,7 @@ class PpoConfig(Part):
     `algo.learning_rate`."""
 
 
-class ReinforceConfig(Part):
+class ReinforceConfig(ReferenceConfig):
     """What `rlexp.trainers.reinforce` can be told of the algorithm itself."""
 
     beta: float = Field(ge=0)

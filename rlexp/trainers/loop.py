@@ -31,6 +31,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from rlexp.curriculum.batches import BatchShape
 from rlexp.trainers import checkpoint
+from rlexp.trainers.config import ReferenceConfig
+from rlexp.trainers.reference import ReferenceSync
 from rlexp.trainers.rollouts import Rollouts, Row, TrainerInputs, sample_rollouts
 
 CPU_MICROBATCH = 24
@@ -47,14 +49,18 @@ class OnPolicyTrainer(ABC):
             for data parallelism where there are several processes. AdamW's parameter `groups` of it
             have each their peak learning rate.
         reference: gives the logits of the model before training; None outside of `train` and where
-            it is not wanted.
+            it is not wanted. `sync` renews it.
         micro_batch_size: sequences in memory at once.
         process_batch_size: sequences of this process a step.
         extra_state: numbers beside the weights that a resumed training must find again.
     """
 
     def __init__(
-        self, inputs: TrainerInputs, module: torch.nn.Module, groups: list[dict[str, Any]]
+        self,
+        inputs: TrainerInputs,
+        config: ReferenceConfig,
+        module: torch.nn.Module,
+        groups: list[dict[str, Any]],
     ) -> None:
         arguments = self.arguments = inputs.arguments
         device = arguments.device  # asking for it connects the processes
@@ -62,6 +68,7 @@ class OnPolicyTrainer(ABC):
         self.accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
         self.inputs, self.policy, self.model = inputs, inputs.policy, inputs.policy.model
         self.reference: Callable[..., Any] | None = None
+        self.sync = ReferenceSync(config)
         self.extra_state: dict[str, float] = {}
         micro = arguments.per_device_train_batch_size
         self.process_batch_size = micro * arguments.gradient_accumulation_steps
@@ -109,6 +116,7 @@ class OnPolicyTrainer(ABC):
         folder = None if resume_from_checkpoint is None else Path(resume_from_checkpoint)
         reference = self.policy.reference() if self.inputs.keeps_reference else nullcontext()
         with reference as self.reference:
+            self.sync.reference = self.reference  # a module where it is to be renewed
             if folder is not None:
                 self._load(folder)
             self._call_event("on_train_begin")
@@ -119,7 +127,7 @@ class OnPolicyTrainer(ABC):
                 if self.control.should_training_stop:
                     break
             self._call_event("on_train_end")
-        self.reference = None
+        self.reference = self.sync.reference = None
 
     def _restore_random_state(self, folder: Path | None) -> None:
         """Take the random state of this process in a checkpoint, or one of its own."""
@@ -144,6 +152,7 @@ class OnPolicyTrainer(ABC):
         self.scheduler.step()
         self._call_event("on_optimizer_step")
         self.state.global_step += 1
+        self.sync.after_step(self.state.global_step, self.model)
         self.state.epoch = self.state.global_step * self._prompts_a_step() / len(self.inputs.rows)
         self._call_event("on_step_end")
         # log
@@ -238,6 +247,7 @@ class OnPolicyTrainer(ABC):
             self.policy.tokenizer.save_pretrained(folder)
             if critic is not None:
                 checkpoint.save_tensors(critic, folder / "critic.safetensors")
+            self.sync.save(folder)
             training = {
                 "optimizer": checkpoint.save_optimizer(optimizer, folder),
                 "scheduler": self.scheduler.state_dict(),
@@ -252,6 +262,7 @@ class OnPolicyTrainer(ABC):
         checkpoint.restore_policy(self.model, folder)
         if (extra := self.extra_module()) is not None:
             extra.load_state_dict(load_file(folder / "critic.safetensors"))
+        self.sync.load(folder)
         checkpoint.load_optimizer(self.optimizer, folder, training["optimizer"])
         self.scheduler.load_state_dict(training["scheduler"])
         self.extra_state = training["numbers"]

@@ -102,7 +102,7 @@ class PpoTrainer(OnPolicyTrainer):
             groups.append({"params": trainable_parameters(critic_body), "lr": rate})
             if inputs.arguments.activation_checkpointing:
                 critic_body.gradient_checkpointing_enable({"use_reentrant": False})
-        super().__init__(inputs, self.actor_critic, groups)
+        super().__init__(inputs, config, self.actor_critic, groups)
         self.config = config
         self.extra_state["beta"] = config.beta  # moves where it is adaptive
 

@@ -68,7 +68,8 @@ class ReinforceTrainer(OnPolicyTrainer):
 
     def __init__(self, inputs: TrainerInputs, config: ReinforceConfig) -> None:
         model, rate = inputs.policy.model, inputs.arguments.learning_rate
-        super().__init__(inputs, model, [{"params": trainable_parameters(model), "lr": rate}])
+        groups = [{"params": trainable_parameters(model), "lr": rate}]
+        super().__init__(inputs, config, model, groups)
         self.config = config
 
     def update_policy(self, rollouts: Rollouts) -> dict[str, float]:

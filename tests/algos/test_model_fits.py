@@ -9,46 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from runs import problems_of, run_here, spec_of
+from runs import run_here
 from small_models import small_model
 from tiny_policy import TinyPolicy, policy_of
 
 from rlexp.algos.common.fused_head import check_fused_head
 from rlexp.algos.common.trl import check_router_loss, disable_functional_dropout
-from rlexp.algos.grpo import CISPO_CAP, Grpo
 from rlexp.spec.errors import UserError
-
-
-def loss_arguments(*words: str) -> dict[str, Any]:
-    algo = spec_of("algo=grpo", *words).algo
-    assert isinstance(algo, Grpo)
-    return algo.loss_arguments()
-
-
-def test_cispo_caps_weights_above_one() -> None:
-    """A cap of 0.2, which makes a fifth of every token's weight, new or not."""
-    assert loss_arguments("algo.loss_type=cispo") == {"epsilon_high": CISPO_CAP}
-    assert loss_arguments("algo.loss_type=cispo", "algo.epsilon_high=3") == {}
-    found = problems_of("algo.loss_type=cispo", "algo.epsilon_high=0.28")
-    assert "algo.epsilon_high=5" in found["algo.epsilon_high"]
-    assert loss_arguments("algo.loss_type=dapo", "algo.epsilon_high=0.28") == {}
-
-
-def test_losses_at_the_level_that_they_are_defined_for() -> None:
-    """A sequence's loss over tokens' ratios, and a warning nobody reads."""
-    level = "importance_sampling_level"
-    assert loss_arguments("algo.loss_type=luspo") == {level: "sequence"}
-    assert f"algo.trl.{level}" in problems_of("algo.loss_type=luspo", f"+algo.trl.{level}=token")
-    assert f"algo.trl.{level}" in problems_of(f"+algo.trl.{level}=sequence")  # dapo
-    assert loss_arguments("algo.loss_type=grpo", f"+algo.trl.{level}=sequence") == {}
-
-
-def test_knobs_that_the_loss_does_not_read() -> None:
-    """A knob that is turned, and turns nothing."""
-    found = problems_of("+algo.trl.sapo_temperature_pos=2", "+algo.trl.vespo_k_neg=1")
-    assert "algo.loss_type=sapo" in found["algo.trl.sapo_temperature_pos"]
-    assert "algo.loss_type=vespo" in found["algo.trl.vespo_k_neg"]
-    assert "algo.trl.delta" in problems_of("algo.loss_type=sapo", "+algo.trl.delta=4")
 
 
 def test_dropout_without_a_module_is_off() -> None:

@@ -32,6 +32,17 @@ def test_configs_from_before_a_key_have_its_value_of_then(name: str, kind: Any) 
     assert spec.named() == {"prompt": "q"} and spec.roles == {}
 
 
+def test_fields_of_trl_that_have_become_knobs_are_found_there() -> None:
+    """Catches: a stored run that is refused, or resumed without what it was told."""
+    trl = {"delta": 4.0, "use_bias_correction_kl": False, "min_p": 0.1}
+    stored = {"algo": {"_target_": "rlexp.algos.grpo.Grpo", "beta": 0.1, "trl": trl}}
+    algo = with_current_names(stored)["algo"]
+    assert algo["delta"] == 4.0 and algo["kl_importance_weights"] is False
+    assert algo["trl"] == {"min_p": 0.1} and algo["entropy_coefficient"] == 0.0
+    typed = {"algo": {**algo, "trl": trl}}
+    assert with_current_names(typed) == typed  # today's config: a mistake that is told
+
+
 def test_what_a_config_says_stays() -> None:
     """Catches: a default put in the place of what was set."""
     data = {**earlier_config("file"), "encoding": "gb18030", "roles": {"x": "user"}}

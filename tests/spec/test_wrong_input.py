@@ -119,12 +119,12 @@ MISTAKES: dict[str, tuple[Arguments, list[str]]] = {
         ["algo.beta", "kl_target", "algo.kl_target=null"],
     ),
     "a reference that follows and is not there": (
-        lambda folder: ["algo=rloo", "algo.beta=0", "+algo.trl.sync_ref_model=true"],
-        ["algo.trl.sync_ref_model", "algo.beta=0, which loads no reference", "algo.beta=0.05"],
+        lambda folder: ["algo=rloo", "algo.beta=0", "algo.sync_reference=5"],
+        ["algo.sync_reference", "algo.beta=0, which loads no reference", "algo.beta=0.05"],
     ),
     "a reference that is the policy itself": (
-        lambda folder: ["algo=grpo", "peft=lora", "+algo.trl.sync_ref_model=true"],
-        ["algo.trl.sync_ref_model", "without its adapter", "peft=none"],
+        lambda folder: ["algo=grpo", "peft=lora", "algo.sync_reference=5"],
+        ["algo.sync_reference", "without its adapter", "peft=none"],
     ),
     "groups that do not fill the batch": (
         lambda folder: ["algo=rloo", "algo.num_generations=7"],

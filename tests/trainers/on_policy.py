@@ -37,8 +37,14 @@ def ppo_config(**changed: Any) -> PpoConfig:
     return PpoConfig(**{**defaults, "beta": 0.1, **changed})
 
 
-def reinforce_config(baseline: Baseline, beta: float) -> ReinforceConfig:
-    return ReinforceConfig(baseline=baseline, beta=beta, baseline_decay=0.9)
+def reinforce_config(baseline: Baseline, beta: float, sync: int | None = None) -> ReinforceConfig:
+    return ReinforceConfig(
+        baseline=baseline,
+        beta=beta,
+        baseline_decay=0.9,
+        sync_reference=sync,
+        sync_reference_mix=1.0,
+    )
 
 
 def save_tokenizer(folder: Path, words: list[str]) -> int:

@@ -63,7 +63,7 @@ def trainer_of(kind: str, models: Path, output: Path, *callbacks: Any, **options
         **options,
     )
     if kind == "reinforce":
-        return ReinforceTrainer(inputs, reinforce_config("moving_average", 0.1))
+        return ReinforceTrainer(inputs, reinforce_config("moving_average", 0.1, 2))
     return PpoTrainer(inputs, ppo_config(kl_target=2.0, kl_horizon=100, minibatches=2), body)
 
 
@@ -82,7 +82,7 @@ def in_process_of_its_own(*arguments: str, **environment: str) -> subprocess.Pop
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_training_goes_on_bit_for_bit(kind: str, tmp_path: Path) -> None:
     """Anything that a checkpoint forgets: moments, the schedule, random states, the order of the
-    prompts, the adaptive coefficient, the moving average, the critic."""
+    prompts, the adaptive coefficient, the moving average, the critic, a renewed reference."""
     models = save_gpt2(tmp_path / "models", ["a", "b", "c", "d"])
     killed = in_process_of_its_own("killed", kind, str(tmp_path))
     assert killed.wait(200) == -signal.SIGKILL

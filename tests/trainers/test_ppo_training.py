@@ -11,14 +11,15 @@ import pytest
 import torch
 from on_policy import SmallPolicy, ppo_config, save_gpt2, save_model, trainer_inputs
 from peft import LoraConfig, get_peft_model
-from runs import SMALL, rlexp, run_folder, spec_of
+from runs import SMALL, composed, rlexp, run_folder, spec_of
 from torch import Tensor
 from transformers import AutoModel, AutoModelForCausalLM, TrainerCallback
 
 from rlexp.spec.errors import UserError
+from rlexp.trainers.config import PpoConfig
 from rlexp.trainers.ppo import Experience, PpoTrainer
 from rlexp.trainers.rollouts import GenerationConfig, Rollouts, sample_rollouts
-from rlexp.trainers.sequences import Sequences
+from rlexp.trainers.sequences import Sequences, score_tokens
 
 WORDS = ["a", "b", "c", "d"]
 PROMPTS = ("p", "p a b", "p b", "p c d a")
@@ -185,6 +186,34 @@ def test_a_separate_critic_leaves_the_policy_alone(tmp_path: Path) -> None:
     assert any(
         weight.grad is not None and weight.grad.abs().sum() > 0 for weight in body.parameters()
     )
+
+
+def test_reinforce_plus_plus_is_ppo_with_a_critic_that_learns_nothing(tmp_path: Path) -> None:
+    """A recipe whose baseline is something else than 0, or whose KL divergence is not what is still
+    to come (REINFORCE++, arXiv:2501.03262, equation 6)."""
+    knobs = composed("experiment=reinforce_pp")["algo"]
+    config = PpoConfig(**{name: knobs[name] for name in PpoConfig.model_fields})
+    policy = SmallPolicy(save_model(tmp_path, WORDS))
+    options = {"max_new_tokens": 5, "steps": 3, "batch": 8, "prompts": PROMPTS}
+    trainer = PpoTrainer(
+        trainer_inputs(policy, reward, output=tmp_path / "out", **options), config, None
+    )
+    trainer.train()
+    rows = [{"prompt": prompt} for prompt in PROMPTS]
+    rollouts, _ = sample_rollouts(policy, rows, trainer.inputs.sampling, reward)
+    with policy.reference() as trainer.reference:
+        kept, _ = trainer.compute_experience(rollouts)
+        reference = score_tokens(trainer.reference, kept.sequences, 1.0).log_probs
+    assert (kept.values == 0).all()
+    wanted: list[float] = []
+    for i, length in enumerate(kept.sequences.mask.sum(1).int().tolist()):
+        costs = config.beta * (kept.log_probs - reference)[i, :length].detach()
+        wanted += [float(rollouts.scores[i] - costs[t:].sum()) for t in range(length)]
+    assert kept.sequences.mask.sum() > len(PROMPTS) and config.beta > 0
+    true = torch.tensor(wanted)
+    true = (true - true.mean()) / true.std(correction=0)
+    got = kept.advantages[kept.sequences.mask.bool()]
+    torch.testing.assert_close(got, true, rtol=1e-4, atol=1e-4)
 
 
 def test_conversations_and_columns_reach_the_reward(tmp_path: Path) -> None:

@@ -54,8 +54,8 @@ CASES: list[tuple[list[str], int]] = [
 ]
 LONG: list[tuple[list[str], int]] = [
     (["algo=grpo", "algo.num_iterations=2", *GROUPS], 3),
-    (["algo=reinforce", "algo.baseline=moving_average"], 4),
-    (["algo=rloo", *GROUPS], 4),
+    (["algo=reinforce", "algo.baseline=moving_average", "algo.sync_reference=3"], 4),
+    (["algo=rloo", "algo.sync_reference=2", *GROUPS], 3),
     (["algo=sft"], 4),
     (["algo=distill", "reward=none"], 4),
 ]

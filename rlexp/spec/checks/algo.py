@@ -52,17 +52,19 @@ def adapter_is_trained(algo: AlgoSpec, peft: PeftSpec) -> Problems:
 
 
 def reference_can_follow(algo: AlgoSpec, peft: PeftSpec) -> Problems:
-    """`sync_ref_model` moves a reference that is held in memory; not every run has one."""
-    key, want = "algo.trl.sync_ref_model", "a reference in memory that can follow the policy"
-    if not algo.trl.get("sync_ref_model"):
+    """`sync_reference` moves a reference that is held in memory; not every run has one."""
+    key, want = "algo.sync_reference", "a reference in memory that can follow the policy"
+    every = getattr(algo, "sync_reference", None)
+    if every is None:
         return []
     if getattr(algo, "beta", None) == 0:
-        remedy = "Set algo.beta=0.05, or leave sync_ref_model out."
-        return [Problem(key, "true with algo.beta=0, which loads no reference", want, remedy)]
-    if peft.kind in ("lora", "dora", "qlora"):
-        got = f"true with peft={peft.kind}, whose reference is the model without its adapter"
-        return [Problem(key, got, want, "Set peft=none, or leave sync_ref_model out.")]
-    if algo.trl.get("precompute_ref_log_probs"):
-        remedy = "Leave one of the two out."
-        return [Problem(key, "true with precompute_ref_log_probs=true", want, remedy)]
-    return []
+        got, remedy = f"{every} with algo.beta=0, which loads no reference", "algo.beta=0.05"
+    elif peft.kind in ("lora", "dora", "qlora"):
+        got = f"{every} with peft={peft.kind}, whose reference is the model without its adapter"
+        remedy = "peft=none"
+    elif algo.trl.get("precompute_ref_log_probs"):
+        got, remedy = f"{every} with algo.trl.precompute_ref_log_probs=true", ""
+    else:
+        return []
+    remedy = f"Set {remedy}, or {key}=null." if remedy else f"Set {key}=null."
+    return [Problem(key, got, want, remedy)]
