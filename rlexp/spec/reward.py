@@ -32,7 +32,7 @@ DataColumn = list[Any]
 """A column of the data set that rewards read: values of whatever type it has, one a completion."""
 DataColumns = dict[str, DataColumn]
 Place = Literal["workers", "here", "threads"]
-Normalize = Literal["none", "zscore", "rank"]
+Normalize = Literal["none", "zscore", "rank", "group"]
 StrategyKind = Literal[
     "nothing", "echo", "answers", "repetition", "length", "form", "evasion", "injection"
 ]

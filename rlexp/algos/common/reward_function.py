@@ -42,10 +42,16 @@ class RewardFunction:
         Raises:
             UserError, RunFailed: as `Scorer.train` does.
         """
-        own = {name: values for name, values in columns.items() if name not in NOT_COLUMNS}
         step = trainer_state.global_step if trainer_state is not None else 0
-        scored = self.scored or self.scorer.train(prompts, completions, own, step)
+        scored = self.scored or self.score(prompts, completions, columns, step)
         if log_metric is not None:
             for name, value in scored.metrics.items():
                 log_metric(name, value)
-        return scored.totals
+        return self.scorer.whiten_totals(scored.totals)
+
+    def score(
+        self, prompts: list[Text], completions: list[Text], columns: dict[str, Any], step: int
+    ) -> ScoredBatch:
+        """Score n completions that need not be the whole of a batch, which a call then whitens."""
+        own = {name: values for name, values in columns.items() if name not in NOT_COLUMNS}
+        return self.scorer.train(prompts, completions, own, step)

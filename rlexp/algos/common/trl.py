@@ -54,7 +54,7 @@ OWNED_OF_ROLLOUTS = {
     **OWNED,
     "reward_weights": "reward=mix and reward.terms.<name>.weight",
     # TRL sees one reward, in which a mix has already put its terms on one scale.
-    "multi_objective_aggregation": "reward=mix and reward.normalize=zscore",
+    "multi_objective_aggregation": "reward=mix and reward.normalize=group (GDPO)",
     "use_vllm": "algo.rollout=vllm",
     **trl_names(VllmSpec, "algo.vllm"),
 }

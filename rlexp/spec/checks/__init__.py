@@ -31,6 +31,7 @@ from rlexp.spec.checks.curriculum import (
     weights_are_said_once,
 )
 from rlexp.spec.checks.eval import best_is_known, slices_are_columns, texts_are_there
+from rlexp.spec.checks.groups import groups_are_there
 from rlexp.spec.checks.hardware import (
     batch_divides,
     device_exists,
@@ -60,6 +61,7 @@ CHECKS: list[tuple[tuple[str, ...], Callable[..., Problems]]] = [
     (("eval",), judge_is_right),
     (("algo", "data", "eval"), judge_can_compare),
     (("algo", "eval", "reward"), rivals_are_sampled),
+    (("algo", "data", "reward"), groups_are_there),
     (("train", "hardware"), batch_divides),
     (("hardware",), device_exists),
     (("hardware", "model"), precision_exists),
