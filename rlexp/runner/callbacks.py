@@ -22,8 +22,8 @@ from rlexp.rendering.numbers import number
 from rlexp.runner.judge_costs import JudgeUsage
 from rlexp.runtime.checkpoints import seal
 from rlexp.runtime.collective import broadcast
-from rlexp.scoring.scorer import WEIGHTED_SUM
 from rlexp.spec.curriculum import Pacer
+from rlexp.spec.reward import WEIGHTED_SUM
 from rlexp.spec.schedule import Weight, shares_at
 
 PACE = "curriculum.json"

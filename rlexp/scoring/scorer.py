@@ -30,14 +30,11 @@ from rlexp.scoring.scales import Scale, as_they_are, scale_of, unscaled
 from rlexp.scoring.term_call import Batch, TermResult
 from rlexp.scoring.total import present, weighted_total
 from rlexp.spec.data import SOURCE
-from rlexp.spec.reward import DataColumns, RewardSpec, Scores, Term, Text, Value
+from rlexp.spec.reward import WEIGHTED_SUM, DataColumns, RewardSpec, Scores, Term, Text, Value
 from rlexp.spec.scoring import ScoringSpec
 
 STRICT = ScoringSpec(on_error="stop", max_missing=1.0, workers=0, probe="off", timeout=None)
 """For a reward outside of a run: any error is raised, and the caller sees what is missing."""
-WEIGHTED_SUM = "rollout/weighted_sum"
-"""Metric: mean of the total of values as the terms gave them, where their scale is their group's.
-"""
 
 
 @dataclass(frozen=True)

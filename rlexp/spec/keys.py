@@ -18,11 +18,14 @@ _TABLE = {
     "ignored_keys": [],
     "columns": dict.fromkeys(("messages", "completions", "system", "history", "input")),
 }
+_KEEPING_ALL = {"dynamic_sampling": 0, "mask_truncated_completions": False}
 ADDED: dict[str, dict[str, Any]] = {
     "rlexp.data.file.File": {"encoding": None, **_TABLE},
     "rlexp.data.hub.Hub": _TABLE,
     "rlexp.algos.grpo.Grpo": {"dynamic_sampling": 0},
     "rlexp.algos.rloo.Rloo": {"dynamic_sampling": 0},
+    "rlexp.algos.ppo.Ppo": {"num_generations": 1, **_KEEPING_ALL},
+    "rlexp.algos.reinforce.Reinforce": _KEEPING_ALL,
 }
 """Keys that configs of earlier runs do not have, by `_target_`: the value that does what they did.
 """

@@ -1,5 +1,4 @@
-"""Terms that are normalised within groups (GDPO), against slow loops and where a sum says nothing.
-"""
+"""Terms that are normalised within groups (GDPO): against slow loops, and where a sum hides."""
 
 from __future__ import annotations
 
@@ -61,9 +60,7 @@ def test_what_a_sum_hides_is_seen() -> None:
     seen = learnt(mix_of("group", **terms), ["p"] * 4, **COLLAPSING)
     assert seen[0] > 0.5 and seen[1] < -0.5 and seen[2] == pytest.approx(0, abs=1e-6)
     pair = mix_of("group", a=columns_of(), b=columns_of(column="y"))
-    one_and_two = learnt(
-        pair, ["p", "p", "q", "q"], x=[0.0, 1.0, 0.0, 1.0], y=[0.0, 0.0, 0.0, 1.0]
-    )
+    one_and_two = learnt(pair, ["p", "p", "q", "q"], x=[0.0, 1.0, 0.0, 1.0], y=[0.0, 0.0, 0.0, 1.0])
     assert one_and_two[3] == pytest.approx(2 * one_and_two[1], rel=1e-3)
 
 
@@ -88,7 +85,9 @@ def test_a_shut_gate_is_nothing_before_the_scale() -> None:
 def test_a_missing_value_counts_as_its_groups_mean() -> None:
     """A value of another prompt's answers taken for it; a mean that counts it as 0."""
     mix = mix_of("group", a=columns_of())
-    totals = Scorer(mix).train(["p"] * 3 + ["q"] * 2, ["c"] * 5, {"x": [1.0, None, 3.0, 7.0, 9.0]}, 0)
+    totals = Scorer(mix).train(
+        ["p"] * 3 + ["q"] * 2, ["c"] * 5, {"x": [1.0, None, 3.0, 7.0, 9.0]}, 0
+    )
     assert totals.totals[1] == 0.0
     assert totals.totals[0] == -totals.totals[2] == pytest.approx(-(0.5**0.5), abs=1e-3)
 

@@ -85,7 +85,8 @@ class Training:
     def reward_function(self) -> RewardFunction:
         """Return the run's reward as trainers call it."""
         alone = self.spec.scoring.model_copy(update={"workers": 0})
-        return RewardFunction(self.scorer or Scorer(self.spec.reward, alone))
+        scorer = self.scorer or Scorer(self.spec.reward, alone)
+        return RewardFunction(scorer, self.policy.eos_token_ids)
 
     def in_order(self) -> Training:
         """Return the same with a row for each place of the training, in the curriculum's order."""
