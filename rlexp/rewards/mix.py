@@ -84,6 +84,9 @@ class Mix(RewardSpec):
     def columns(self) -> set[str]:
         return set().union(*(term.reward.columns() for term in self._resolved[0].values()))
 
+    def reads_tokens(self) -> bool:
+        return any(term.reward.reads_tokens() for term in self._resolved[0].values())
+
     def bounds(self) -> tuple[float | None, float | None]:
         """Return the sums of the terms' own; unknown where one is unknown or normalised."""
         ends = [_bounds_of(term) for term in self._resolved[0].values()]

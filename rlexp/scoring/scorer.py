@@ -28,6 +28,7 @@ from rlexp.scoring.failures import Checks
 from rlexp.scoring.normalisation import Moments, normalised_in_groups, whitened
 from rlexp.scoring.scales import Scale, as_they_are, scale_of, unscaled
 from rlexp.scoring.term_call import Batch, TermResult
+from rlexp.scoring.tokens import Tokenize, fill_in_tokens
 from rlexp.scoring.total import present, weighted_total
 from rlexp.spec.data import SOURCE
 from rlexp.spec.reward import WEIGHTED_SUM, DataColumns, RewardSpec, Scores, Term, Text, Value
@@ -53,6 +54,8 @@ class Scorer(AbstractContextManager["Scorer"]):
         whitens: whether terms are normalised by group, and their total over the batch.
         sources: names in the column `source`, for each of which a training's rewards are told; none
             where the data is no mix.
+        tokenize: gives the token ids of answers that come without, their end token included; None
+            where no tokenizer is known.
         heard: called with prompts, completions and columns of what is learnt from.
     """
 
@@ -69,6 +72,7 @@ class Scorer(AbstractContextManager["Scorer"]):
         by_moments = [name for name, term in self.terms.items() if term.normalize == "zscore"]
         self.moments = dict.fromkeys(by_moments, Moments())
         self.whitens = any(term.normalize == "group" for term in self.terms.values())
+        self.tokenize: Tokenize | None = None
         self.heard: Callable[[list[Text], list[Text], DataColumns], None] | None = None
         self._first_values: dict[str, list[float]] = {}  # of the first evaluation, ascending
         self._gathering = gathering or SingleProcess()
@@ -94,7 +98,7 @@ class Scorer(AbstractContextManager["Scorer"]):
             UserError: a term finds a mistake of the user's.
             RunFailed: a term fails and that is not forgiven, or more is missing than may be.
         """
-        batch = Batch(prompts, completions, columns)
+        batch = self.with_tokens(Batch(prompts, completions, columns))
         checks = Checks(self.reward, batch, f"at step {step + 1}", self.spec)
         # each term, on this process's completions
         began = time.perf_counter()
@@ -132,11 +136,22 @@ class Scorer(AbstractContextManager["Scorer"]):
 
     def evaluate(self, batch: Batch, when: str) -> Scores:
         """Score samples as every evaluation of the run does; raise as `train` does, saying when."""
-        return self._evaluate(batch, self._first_values, when)
+        return self._evaluate(self.with_tokens(batch), self._first_values, when)
 
     def once(self, prompts: list[Text], completions: list[Text], columns: DataColumns) -> Scores:
         """Score completions of which rows are made, before training; in one process."""
-        return self._evaluate(Batch(prompts, completions, columns), {}, "before training")
+        batch = self.with_tokens(Batch(prompts, completions, columns))
+        return self._evaluate(batch, {}, "before training")
+
+    def with_tokens(self, batch: Batch) -> Batch:
+        """Return a batch with the token ids of all its answers, where the reward reads them.
+
+        Raises:
+            UserError: answers that were not sampled, and nothing to make tokens of them.
+        """
+        if not self.reward.reads_tokens():
+            return batch
+        return fill_in_tokens(batch, self.tokenize, self.reward.name)
 
     def remember(self, samples: Sequence[Mapping[str, Value]]) -> None:
         """Take the scale of a first evaluation, of which these are the samples' terms, by an

@@ -7,7 +7,13 @@ from typing import Any
 
 RENAMED = {"guards.together": "guards.threshold"}
 """Keys that configs of earlier runs have under another name: the old one, and today's."""
-LATER_KEYS = {"scoring.probe": "off", "scoring.timeout": None, "peft.start": "new"}
+LATER_KEYS = {
+    "scoring.probe": "off",
+    "scoring.timeout": None,
+    "peft.start": "new",
+    "guards.truncation": "off",
+    "guards.cut_share": 0.2,
+}
 """Keys that configs of earlier runs lack, with what was the case then. They may not decide a run's
 numbers: a sweep of before goes on with them."""
 LATER_PARTS = {"curriculum": {"_target_": "rlexp.curriculum.none.NoCurriculum", "name": "none"}}

@@ -115,6 +115,10 @@ class RewardSpec(Component):
         """Whether it needs the columns `TOKENS` and `ENDED`, which the data does not have."""
         return False
 
+    def penalised_from(self) -> float | None:
+        """Return the tokens from which on an answer's length costs; None where it never does."""
+        return None
+
     def row_problems(self, columns: DataColumns) -> list[tuple[int, Problem]]:
         """What its columns hold that it cannot score, by the row's index; read before training.
 

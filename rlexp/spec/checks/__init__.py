@@ -31,7 +31,6 @@ from rlexp.spec.checks.curriculum import (
     weights_are_said_once,
 )
 from rlexp.spec.checks.eval import best_is_known, slices_are_columns, texts_are_there
-from rlexp.spec.checks.groups import groups_are_there
 from rlexp.spec.checks.hardware import (
     batch_divides,
     device_exists,
@@ -47,6 +46,7 @@ from rlexp.spec.checks.model import (
     weights_can_move,
 )
 from rlexp.spec.checks.new_model import shape_is_right
+from rlexp.spec.checks.reward import groups_are_there, penalty_is_felt
 from rlexp.spec.checks.trl import check_trl
 from rlexp.spec.errors import Problems
 
@@ -62,6 +62,7 @@ CHECKS: list[tuple[tuple[str, ...], Callable[..., Problems]]] = [
     (("algo", "data", "eval"), judge_can_compare),
     (("algo", "eval", "reward"), rivals_are_sampled),
     (("algo", "data", "reward"), groups_are_there),
+    (("algo", "reward"), penalty_is_felt),
     (("train", "hardware"), batch_divides),
     (("hardware",), device_exists),
     (("hardware", "model"), precision_exists),

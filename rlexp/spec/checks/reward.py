@@ -1,4 +1,4 @@
-"""What a reward that is normalised within groups of answers demands of the algorithm."""
+"""What a reward demands of the algorithm's answers: several to a prompt, or long ones."""
 
 from __future__ import annotations
 
@@ -28,6 +28,24 @@ def groups_are_there(algo: AlgoSpec, data: DataSpec, reward: RewardSpec) -> Prob
         want = "one of the two"
         return [Problem(KEY, got, want, "Set algo.scale_rewards=none.")]
     return []
+
+
+def penalty_is_felt(algo: AlgoSpec, reward: RewardSpec) -> Problems:
+    """A penalty of long answers begins below the longest that is sampled."""
+    if not isinstance(algo, RolloutAlgo):
+        return []
+    longest = algo.max_completion_length
+    return [
+        _unfelt(f"reward.terms.{name}.limit" if name else "reward.limit", start, longest)
+        for name, term in reward.terms_by_name().items()
+        if (start := term.reward.penalised_from()) is not None and start >= longest
+    ]
+
+
+def _unfelt(key: str, start: float, longest: int) -> Problem:
+    got = f"a limit whose penalty begins at {start:g} tokens"
+    want = f"one that begins below algo.max_completion_length={longest}, the longest answer"
+    return Problem(key, got, want, f"Set {key}={longest}, or data.max_completion_length for both.")
 
 
 def _remedy(algo: AlgoSpec) -> str:
