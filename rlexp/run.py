@@ -55,7 +55,7 @@ def run(
         sampled = rows_are_sampled(spec.algo, spec.data)
         kind = spec.algo.model_kind
         policy = parts.load(KINDS["language"] if sampled else kind)
-        scorer = parts.open_scorer()
+        scorer = parts.open_scorer(policy)
         parts.probe_reward(policy)
         dataset = DatasetBuilder(parts, policy, scorer)
         rows, eval_rows = dataset.training_rows(), dataset.eval_rows(kind)
@@ -71,7 +71,7 @@ def run(
         parts.evaluator.evaluate_initial()
         parts.baseline.sample_baseline()
         card = parts.card
-        probes = card.monitor.begin(policy.encode) if card else None
+        probes = card.monitor.begin(policy.encode, parts.evaluator.initial) if card else None
         serve_probes(probes, parts.evaluator.take_probe)
         # train
         prepare(spec.hardware, spec.seed)  # training draws the same whatever came before it

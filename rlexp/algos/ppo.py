@@ -76,8 +76,9 @@ class Ppo(PpoConfig, OnPolicyAlgo):
             self._critic_folder = CRITIC.fetch(self.critic_path, None, local_folder)
 
     def fits(self, train: TrainSpec, hardware: HardwareSpec) -> list[Problem]:
-        """Each process's share fills the minibatches."""
-        return whole_parts("algo.minibatches", self.minibatches, train, hardware)
+        """Each process's share fills the minibatches, and whole groups fill it."""
+        parts = whole_parts("algo.minibatches", self.minibatches, train, hardware)
+        return [*parts, *super().fits(train, hardware)]
 
     def build_trainer(self, training: Training) -> TrainerLike:
         """PPO on prompts, with the run's reward."""

@@ -18,7 +18,7 @@ from rlexp.evaluation.results import Evaluation, Sample, in_groups
 from rlexp.runtime.collective import compute_on_first
 from rlexp.spec.eval import EvalSpec
 from rlexp.spec.policy import Completion, PolicyLike
-from rlexp.spec.reward import Scores, Scoring, Value
+from rlexp.spec.reward import ENDED, TOKENS, Scores, Scoring, Value
 from rlexp.spec.text import Text, content_of, joined
 
 if TYPE_CHECKING:
@@ -138,6 +138,8 @@ def score_completions(
     names = dict.fromkeys(name for row in rows for name in row)
     given = ("prompt", "completion")
     columns = {name: [row.get(name) for row in rows] for name in names if name not in given}
+    columns[TOKENS] = [completion.token_ids for completion in completions]
+    columns[ENDED] = [completion.ended for completion in completions]
     # Every process has sampled the same: a judge that costs money is asked by one of them.
     return compute_on_first(lambda: reward.score(prompts, answers, columns))
 

@@ -41,7 +41,8 @@ class GuardAlert:
     def title(self) -> str:
         """The guard, and what came of it, in a few words."""
         stopped = ", and stopped the run" if self.action == "stop" else ""
-        return f"{self.guard.replace('_', ' ')} at step {self.step}{stopped}"
+        when = f"at step {self.step}" if self.step else "before training"
+        return f"{self.guard.replace('_', ' ')} {when}{stopped}"
 
     @property
     def sentence(self) -> str:

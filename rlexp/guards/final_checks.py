@@ -13,12 +13,12 @@ from statistics import fmean
 from rlexp.evaluation.changes import finite_values
 from rlexp.guards import training_health as health
 from rlexp.guards.training_health import CLOSER, Ends
+from rlexp.guards.truncation import CUT_SHARE
 from rlexp.spec.guards import GuardsSpec
 
 Metrics = Mapping[str, float | None]
 Interval = tuple[float, float]
 
-CUT_SHARE = "rollout/cut_share"
 ENDED_FLOOR = 0.5
 """Below it most completions are cut, and metrics describe beginnings only."""
 

@@ -23,13 +23,14 @@ from typing import Any
 from rlexp.evaluation.metrics import is_probed, rollout_metrics
 from rlexp.evaluation.policy import distinct
 from rlexp.evaluation.results import Evaluation
-from rlexp.guards import reward_hacking
+from rlexp.guards import reward_hacking, truncation
 from rlexp.guards.alert import ExampleSample, GuardAlert
 from rlexp.guards.probes import Probe, Probes, takes_probes
 from rlexp.guards.reward_hacking import LooksLike, Measure
 from rlexp.guards.training_health import FEW, HEALTH, PROBE_GROUP, Finding, Series
 from rlexp.runtime.checkpoints import complete_checkpoints
 from rlexp.runtime.run_folder import LOOKS, step_file
+from rlexp.spec.algo import RolloutAlgo
 from rlexp.spec.judge import needs_rivals
 from rlexp.spec.run import RunSpec
 from rlexp.spec.text import Text, content_of, joined
@@ -39,6 +40,9 @@ from rlexp.tracking.spool.history import STOPPED
 
 FIRED = "guard"
 """Event in the spool: a guard has fired."""
+TRUNCATION = "truncation"
+CHECKS_OF_STEPS = {**HEALTH, TRUNCATION: truncation.check_cut_share}
+"""What each step is judged by, by guard."""
 EVIDENCE = f"{PROBE_GROUP}evidence"
 RESAMPLES = 20
 """Bootstrap resamples of a probe, whose intervals are not shown."""
@@ -83,13 +87,16 @@ class GuardMonitor:
         """Whether the training's own answers are read."""
         return bool(self.guards.answers) and "reward_hacking" in self.guards.watched()
 
-    def begin(self, tokenize: Tokenize) -> Probes:
-        """Take the probe that all others are compared with, before training.
+    def begin(self, tokenize: Tokenize, initial: Evaluation | None = None) -> Probes:
+        """Take the probe that all others are compared with, before training, and judge the answers
+        of the `initial` evaluation by the length limit of the training's own.
 
         A run that began without guards and is resumed with them has none, and what compares with
         the start is left out. `tokenize` gives the token ids of texts, as the policy reads them.
         """
         self.tokenize = tokenize
+        if initial is not None:
+            self._check_limit(initial)
         if not takes_probes(self.spec):
             return
         if (file := self.folder / LOOKS / step_file(0)).is_file():
@@ -103,12 +110,23 @@ class GuardMonitor:
             self.start.to_json(file)
             self.tracker.log(_probe_metrics(self.start), 0)
 
+    def _check_limit(self, initial: Evaluation) -> None:
+        if not isinstance(self.spec.algo, RolloutAlgo) or not self._is_on(TRUNCATION):
+            return
+        limit = self.spec.algo.max_completion_length
+        finding = truncation.cut_at_start(initial.samples, limit, self.guards)
+        if finding and self.guards.action(TRUNCATION) == "warn":
+            self._fire(TRUNCATION, 0, finding, [])
+        elif finding:  # the first steps stop it, by their own answers: a run is no run without one
+            self.say(f"! {finding.what}. {finding.remedy}.")
+
     def restore(self, step: int) -> None:
         """Take up what is known of the steps up to `step`, at which the training begins."""
         for at, metrics in self.tracker.history:
             if at <= step:
                 self.series.add(at, metrics)
-        self._fired = {a.guard: a for a in reversed(self._earlier) if a.step <= step}
+        known = [*self._fired.values(), *reversed(self._earlier)]
+        self._fired = {alert.guard: alert for alert in known if alert.step <= step}
         probes = [at for at, _ in self.series.points.get(f"{PROBE_GROUP}length", [])]
         self._last_probe = probes[-1] if probes else step
 
@@ -139,7 +157,7 @@ class GuardMonitor:
             self.tracker.log(rollout, step)
         if step < self.spec.train.max_steps and self._is_due(step):
             yield from self._check_probe(step)
-        for guard, check in HEALTH.items():
+        for guard, check in CHECKS_OF_STEPS.items():
             if self._is_on(guard) and (finding := check(self.series, self.guards)):
                 self._fire(guard, step, finding, [])
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rlexp.data.load import load_data
 from rlexp.models.locate import fetch, model_folder
-from rlexp.models.tokenizer import frames_as_chat, has_own_template
+from rlexp.models.tokenizer import answer_ids, frames_as_chat, has_own_template
 from rlexp.probing.before_training import held_out_material
 from rlexp.probing.earnings import RewardProbe
 from rlexp.probing.material import END_TOKEN
@@ -66,13 +67,14 @@ def probe_run(
     spec.reward.prepare(device, resolve)
     chat = policy.chat if policy else _frames_as_chat(spec)
     end_token = policy.tokenizer.eos_token if policy else END_TOKEN
+    tokenize = partial(answer_ids, policy.tokenizer) if policy else None
     bootstrap = (spec.eval.bootstrap, spec.eval.seed)
     probes = {}
     with hub_closed():
         for name in ("", *spec.data.source_names):
             material = held_out_material(spec, splits, rows or size.rows, chat, end_token, name)
             own = _own_answers(spec, policy, material.prompts) if policy else ()
-            probed = probe(spec.reward, material, size.variants, own, bootstrap)
+            probed = probe(spec.reward, material, size.variants, own, bootstrap, tokenize)
             probes[name] = probed, judge_probe(probed)
     return probes
 

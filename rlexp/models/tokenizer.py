@@ -13,7 +13,7 @@ from rlexp.spec.files.end_tokens import declared_end_tokens
 from rlexp.spec.files.model_folder import saved_config
 from rlexp.spec.files.positions import position_limit
 from rlexp.spec.model import ModelSpec
-from rlexp.spec.text import Text
+from rlexp.spec.text import Text, content_of
 
 PLAIN = (
     "{% for message in messages %}"
@@ -73,6 +73,14 @@ class ModelTokenizer:
     def encode(self, prompts: Sequence[Text]) -> list[list[int]]:
         """Return the token ids of each prompt, as `encode_prompts` does."""
         return encode_prompts(self.tokenizer, prompts)
+
+
+def answer_ids(tokenizer: Any, answers: Sequence[Text]) -> list[list[int]]:
+    """Return the token ids of answers that somebody wrote, an end token behind each, as a training
+    on them appends it."""
+    texts = [one if isinstance(one, str) else content_of(one[-1]) for one in answers]
+    ids = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    return [[*each, tokenizer.eos_token_id] for each in ids]
 
 
 def encode_prompts(tokenizer: Any, prompts: Sequence[Text]) -> list[list[int]]:

@@ -21,6 +21,7 @@ from rlexp.probing.verdict import ProbeWarning, judge_probe
 from rlexp.runtime.collective import compute_on_first
 from rlexp.runtime.files import write_atomically
 from rlexp.runtime.run_folder import PROBE
+from rlexp.scoring.tokens import Tokenize
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.rows import rows_are_sampled
 from rlexp.spec.run import RunSpec
@@ -48,6 +49,7 @@ def probe_before_training(
     recorder: ProbeRecorder,
     chat: bool,
     end_token: str,
+    tokenize: Tokenize | None = None,
 ) -> dict[str, Callable[[str, str], bool]]:
     """Say what cheap strategies earn from the prepared reward of a run that learns from it.
 
@@ -58,6 +60,7 @@ def probe_before_training(
         recorder: of this process.
         chat: whether the policy's prompts are a chat.
         end_token: the policy's.
+        tokenize: gives the policy's tokens of answers.
 
     Returns:
         For each strategy that pays, whether an answer to a prompt looks like it; none where nothing
@@ -84,6 +87,7 @@ def probe_before_training(
                 spec.reward,
                 held_out_material(spec, splits, size.rows, chat, end_token),
                 size.variants,
+                tokenize=tokenize,
             )
         verdict = judge_probe(probed)
         line = probe_line(probed, verdict)

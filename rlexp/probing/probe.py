@@ -23,6 +23,7 @@ from rlexp.probing.material import Material, answers_to
 from rlexp.probing.strategies import STRATEGIES, Answers
 from rlexp.scoring import Scorer
 from rlexp.scoring.term_call import Batch, call
+from rlexp.scoring.tokens import Tokenize
 from rlexp.scoring.total import present
 from rlexp.spec.reward import Place, RewardSpec, Scores, StrategyKind, Value
 from rlexp.spec.scoring import ScoringSpec
@@ -69,6 +70,7 @@ def probe(
     variants: int,
     own_answers: Sequence[Sequence[str]] = (),
     bootstrap: tuple[int, int] | None = None,
+    tokenize: Tokenize | None = None,
 ) -> RewardProbe:
     """Return what a prepared reward pays.
 
@@ -78,6 +80,7 @@ def probe(
         variants: of each strategy, at most; the best paid counts.
         own_answers: (n, k) of the model; may be left out.
         bootstrap: resamples and seed of the intervals; None leaves them out.
+        tokenize: gives the tokens of answers, for a reward that reads them.
 
     Raises:
         UserError: the reward finds a mistake of the user's, such as a column that is not there.
@@ -86,8 +89,9 @@ def probe(
     began = time.perf_counter()
     origins = [*_origins(material, variants, own_answers)]
     pairs = [pair for origin in origins for variant in origin.variants for pair in variant]
-    batch = _batch(material, pairs)
     with _random_states_kept(), Scorer(reward, LENIENT) as scorer:
+        scorer.tokenize = tokenize
+        batch = scorer.with_tokens(_batch(material, pairs))
         scores = scorer.once(batch.prompts, batch.completions, batch.columns)
         scored = iter(
             _Scored(row, text, scores.total[index], _terms(scores, index), index)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.reward import DataColumn
+from rlexp.spec.reward import TOKENS, DataColumn
 from rlexp.spec.text import UNSPACED, Text, content_of, joined
 
 _LETTER = rf"[^\W_{UNSPACED}]"
@@ -38,6 +38,21 @@ def column_of(
         has = ", ".join(sorted(columns)) or "it has no extra ones"
         raise UserError(Problem(key, name, f"a column of the data ({has})"))
     return columns[name]
+
+
+def token_lengths(columns: Mapping[str, DataColumn]) -> list[int]:
+    """Return the tokens of each completion, its end token included.
+
+    Raises:
+        UserError: called without them, which a run gives to every reward that `reads_tokens`.
+
+    >>> token_lengths({"completion_ids": [[5, 6, 1], []]})
+    [3, 0]
+    """
+    if TOKENS not in columns:
+        want = "completions with the column completion_ids: a list of token ids each"
+        raise UserError(Problem("reward", "completions without their tokens", want))
+    return [len(ids) for ids in columns[TOKENS]]
 
 
 def texts_of(

@@ -11,14 +11,14 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
-from rlexp.rewards.base import texts_of, words_of
+from rlexp.rewards.base import texts_of, token_lengths, words_of
 from rlexp.spec.reward import DataColumn, RewardSpec, StrategyKind, Text
 
 
 class Length(RewardSpec):
     """Closeness to a target length, in [0, 1]; 1 at the target.
 
-    An empty completion has the length 0.
+    An empty completion has the length 0; of tokens, its end token alone, 1.
 
     >>> near_four = Length(name="length", target=4, width=2, unit="words", shape="triangular")
     >>> near_four(["Say"] * 4, ["It was so good.", "Good, good, good.", "很好看吗", ""])
@@ -30,14 +30,17 @@ class Length(RewardSpec):
     width: float = Field(gt=0)
     """Distance from the target, in `unit`, at which the triangle reaches 0; the gaussian's
     standard deviation."""
-    unit: Literal["words", "characters"]
-    """What is counted: words (a character each in scripts without spaces) or all characters but
-    white space at both ends."""
+    unit: Literal["words", "characters", "tokens"]
+    """What is counted: words (a character each in scripts without spaces), all characters but white
+    space at both ends, or the model's tokens as they were sampled, the end token included."""
     shape: Literal["triangular", "gaussian"]
     """How the value falls with the distance."""
 
     def bounds(self) -> tuple[float, float]:
         return 0.0, 1.0
+
+    def reads_tokens(self) -> bool:
+        return self.unit == "tokens"
 
     def by_design(self) -> dict[StrategyKind, str]:
         return dict.fromkeys(get_args(StrategyKind), "the length alone counts, not what is said")
@@ -45,6 +48,8 @@ class Length(RewardSpec):
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: DataColumn
     ) -> list[float]:
+        if self.unit == "tokens":
+            return [self._value(length) for length in token_lengths(columns)]
         return [self._value(self._length(text)) for text in texts_of(completions)]
 
     def _length(self, text: str) -> int:

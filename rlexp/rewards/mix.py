@@ -52,8 +52,10 @@ class Mix(RewardSpec):
 
     normalize: str
     """Scale of the terms that do not say their own: their values as they are, z-scores by the
-    moments of all values so far, or ranks in the batch from -1 to 1. An evaluation takes z-scores
-    and ranks among the values before training."""
+    moments of all values so far, ranks in the batch from -1 to 1, or, for all terms alike,
+    distances from the mean of the answers to the same prompt in their standard deviations, whose
+    total is whitened (GDPO, arXiv:2601.05242). An evaluation takes z-scores and ranks among the
+    values before training, and z-scores for `group`."""
     clip: list[float] | None
     """Bounds [low, high] of each term, normalised where it is, that does not say its own; null
     leaves them."""
@@ -81,6 +83,9 @@ class Mix(RewardSpec):
 
     def columns(self) -> set[str]:
         return set().union(*(term.reward.columns() for term in self._resolved[0].values()))
+
+    def reads_tokens(self) -> bool:
+        return any(term.reward.reads_tokens() for term in self._resolved[0].values())
 
     def bounds(self) -> tuple[float | None, float | None]:
         """Return the sums of the terms' own; unknown where one is unknown or normalised."""
@@ -139,11 +144,24 @@ class Mix(RewardSpec):
             term = read_term(name, config, normalize, clip, list(self.terms), problems)
             if term is not None:
                 terms[name] = term
+        if not problems:
+            problems += _groups_and_others(terms)
         if not problems and not any(term.weight.final for term in terms.values()):
             names = ", ".join(self.terms) or "none"
             want = "at least one term whose weight is not 0 in the end"
             problems.append(Problem("reward.terms", names, want, REMEDY))
         return terms, problems
+
+
+def _groups_and_others(terms: dict[str, Term]) -> list[Problem]:
+    """Return a problem where some terms are normalised by group, and others on another scale."""
+    others = [name for name, term in terms.items() if term.normalize != "group"]
+    if not others or len(others) == len(terms):
+        return []
+    key = f"reward.terms.{others[0]}.normalize"
+    want = "group, as others have it: their total is whitened, which unscaled terms would rule"
+    remedy = "Set reward.normalize=group, and leave out normalize of the terms."
+    return [Problem(key, terms[others[0]].normalize, want, remedy)]
 
 
 def _bounds_of(term: Term) -> tuple[float, float] | None:

@@ -6,7 +6,9 @@
 
     python -m rlexp reward=python reward.function=my_reward:shouts
 
-`completions` are strings, or lists of messages for a chat model; `columns` are the data's.
+`completions` are strings, or lists of messages for a chat model; `columns` are the data's, and two
+that it does not have: `completion_ids`, the tokens of each completion with its end token, and
+`completion_ended`, False where one was cut at the length limit.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from pydantic import field_validator
 from rlexp.rewards.common.user_function import load_function, required_parameters, source_of
 from rlexp.scoring.term_call import error_text
 from rlexp.spec.errors import RunFailed
-from rlexp.spec.reward import DataColumn, Place, RewardSpec, Text, Value
+from rlexp.spec.reward import ENDED, TOKENS, DataColumn, Place, RewardSpec, Text, Value
 
 
 class Python(RewardSpec):
@@ -58,7 +60,10 @@ class Python(RewardSpec):
         return "workers" if self.parallel else "here"
 
     def columns(self) -> set[str]:
-        return set(required_parameters(self.function)) - {"prompts", "completions"}
+        return set(required_parameters(self.function)) - {"prompts", "completions", TOKENS, ENDED}
+
+    def reads_tokens(self) -> bool:
+        return not {TOKENS, ENDED}.isdisjoint(required_parameters(self.function))
 
     def __call__(
         self, prompts: list[Text], completions: list[Text], **columns: DataColumn

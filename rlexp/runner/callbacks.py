@@ -23,6 +23,7 @@ from rlexp.runner.judge_costs import JudgeUsage
 from rlexp.runtime.checkpoints import seal
 from rlexp.runtime.collective import broadcast
 from rlexp.spec.curriculum import Pacer
+from rlexp.spec.reward import WEIGHTED_SUM
 from rlexp.spec.schedule import Weight, shares_at
 
 PACE = "curriculum.json"
@@ -126,7 +127,7 @@ class FollowPace(TrainerCallback):
         step = state.global_step
         logs["curriculum_share"] = self.pacer.share(step - 1)
         # of all prompts that were drawn, where some were replaced because of what they earn
-        earned = logs.get("rollout/reward_drawn", logs.get("reward"))
+        earned = logs.get("rollout/reward_drawn", logs.get(WEIGHTED_SUM, logs.get("reward")))
         if self.pacer.state() and (reward := broadcast(earned)) is not None:
             self.pacer.observe(step, reward, steps_a_rollout(args))
 
@@ -232,6 +233,8 @@ class ProgressBar(TrainerCallback):
 
     def on_log(self, args, state, control, logs: Logs = None, **kwargs) -> None:
         shown = {name: (logs or {}).get(name) for name in ("reward", "loss", "kl")}
+        if logs and WEIGHTED_SUM in logs:  # the reward itself is whitened
+            shown["reward"] = logs[WEIGHTED_SUM]
         words = [f"{name} {number(value)}" for name, value in shown.items() if value is not None]
         if words:
             self.advance(state.global_step, state.max_steps, "  ".join(words))

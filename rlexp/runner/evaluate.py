@@ -34,7 +34,7 @@ def run_evaluation(spec: RunSpec, folder: Path, parent: str | None = None) -> No
     models = [spec.model, *([second] if second else [])]
     with set_up(spec, folder, parent, models=models) as parts:
         policy = parts.load(algo.model_kind)
-        scorer = parts.open_scorer()
+        scorer = parts.open_scorer(policy)
         step = spec.train.max_steps
         if second is None:
             final = _evaluate_one(parts, policy, scorer, step)

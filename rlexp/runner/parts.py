@@ -19,7 +19,7 @@ from rlexp.data.perplexity_texts import with_texts_of
 from rlexp.data.rendering.row_report import check_rows
 from rlexp.models.adapters import tokenizer_folder
 from rlexp.models.locate import fetch, local_folder, made_folder, whole_folder
-from rlexp.models.tokenizer import ModelTokenizer
+from rlexp.models.tokenizer import ModelTokenizer, answer_ids
 from rlexp.registry.versions import find_version
 from rlexp.runner.checks.reward_rows import check_reward_rows
 from rlexp.runner.curriculum.building import check_curriculum_rows
@@ -36,6 +36,7 @@ from rlexp.spec.model import ModelSpec
 from rlexp.spec.model_kind import ModelKind
 from rlexp.spec.rows import rows_read
 from rlexp.spec.run import RunSpec
+from rlexp.spec.text import Text
 
 if TYPE_CHECKING:
     import torch
@@ -117,13 +118,24 @@ class RunParts:
         for reward in (spec.reward, *spec.eval.gold_checked[0].values()):
             reward.prepare(self.device, located)
 
-    def open_scorer(self) -> Scorer:
-        """Open what calls the run's reward, in all processes. From now on the hub is shut out."""
+    def open_scorer(self, policy: Policy) -> Scorer:
+        """Open what calls the run's reward, in all processes. From now on the hub is shut out.
+
+        Answers that nobody sampled get their tokens from the policy's tokenizer; the card says so.
+        """
         self.stack.enter_context(hub_closed())
         spec, processes = self.spec, self.processes.num_processes
         together = AllGather() if processes > 1 else SingleProcess()
         sources = spec.data.source_names
         scorer = Scorer(spec.reward, spec.scoring, processes, together, sources)
+
+        def tokenize(answers: Sequence[Text]) -> list[list[int]]:
+            note = "the tokens of written answers were counted by the model's tokenizer"
+            if note not in self.recorder.notes:
+                self.recorder.notes.append(note)
+            return answer_ids(policy.tokenizer, answers)
+
+        scorer.tokenize = tokenize
         return self.stack.enter_context(scorer)
 
     def probe_reward(self, policy: Policy) -> None:
@@ -132,7 +144,13 @@ class RunParts:
 
         end_token = policy.tokenizer.eos_token
         paid = probe_before_training(
-            self.spec, self.folder, self.splits, self.recorder, policy.chat, end_token
+            self.spec,
+            self.folder,
+            self.splits,
+            self.recorder,
+            policy.chat,
+            end_token,
+            partial(answer_ids, policy.tokenizer),
         )
         if self.card:
             self.card.monitor.strategies = paid

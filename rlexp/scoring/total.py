@@ -2,6 +2,8 @@
 
 The total is the sum of weight x value over the terms, where a value is normalised first and clipped
 then, and where a term whose gate is shut adds nothing. Gates look at values as the terms gave them.
+A term that is normalised within its group is 0 there before that, as GDPO has conditioned rewards
+(arXiv:2601.05242): answers that miss the condition must not stand at the group's mean.
 
 **What is missing.** In training a missing value is taken to be the mean of the term's values that
 are there for the same prompt, so that it pushes in neither direction where answers are compared
@@ -14,12 +16,12 @@ An evaluation invents nothing: a completion of which something is missing that c
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from rlexp.scoring.scales import Scale
 from rlexp.spec.reward import Term, Value
 
-Scale = Callable[[float], float]
 Values = Mapping[str, list[Value]]
 
 
@@ -63,8 +65,11 @@ def _contribution(
     # A term without weight adds nothing, also where its value is missing.
     if weight == 0:
         return [0.0] * len(values)
+    if term.normalize == "group":
+        values = [_gated(1.0, value, is_open) for value, is_open in zip(values, gate, strict=True)]
+        gate = [True] * len(gate)
     # scale, clip
-    scaled = [None if value is None else _clipped(scale(value), term.clip) for value in values]
+    scaled = [None if value is None else _clipped(value, term.clip) for value in scale(values)]
     # missing values, in training: before the gate, which may make a 0 of what is filled in
     if groups is not None:
         scaled = _filled(scaled, groups)

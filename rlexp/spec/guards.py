@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from rlexp.spec.part import Part, off_as_word
 
-GUARDS = ("reward_hacking", "kl_budget", "forgetting", "collapse", "instability")
+GUARDS = ("reward_hacking", "kl_budget", "forgetting", "collapse", "instability", "truncation")
 
 
 Action = Annotated[Literal["off", "warn", "stop"], BeforeValidator(off_as_word)]
@@ -30,6 +30,9 @@ class GuardsSpec(Part):
     """The policy's answers have become all alike."""
     instability: Action
     """Loss, gradient norm, ratio or KL jump."""
+    truncation: Action
+    """More than `cut_share` of the answers are cut at the length limit: looked for before training
+    as well, where `stop` warns, and then in the first steps."""
     every: int = Field(gt=0)
     """Steps between two small looks at held-out prompts. Something suspicious in the training's
     own answers, which cost nothing, or in the look before brings one sooner."""
@@ -76,6 +79,8 @@ class GuardsSpec(Part):
     zero_variance: float = Field(gt=0, le=1)
     """Share of groups whose answers all earn the same: they teach nothing (DAPO,
     arXiv:2503.14476)."""
+    cut_share: float = Field(gt=0, lt=1)
+    """Share of answers that are cut at the length limit."""
     spike: float = Field(gt=1)
     """How far the median of three steps lies above that of the steps before, in median absolute
     deviations of these."""

@@ -7,7 +7,13 @@ from typing import Any
 
 RENAMED = {"guards.together": "guards.threshold"}
 """Keys that configs of earlier runs have under another name: the old one, and today's."""
-LATER_KEYS = {"scoring.probe": "off", "scoring.timeout": None, "peft.start": "new"}
+LATER_KEYS = {
+    "scoring.probe": "off",
+    "scoring.timeout": None,
+    "peft.start": "new",
+    "guards.truncation": "off",
+    "guards.cut_share": 0.2,
+}
 """Keys that configs of earlier runs lack, with what was the case then. They may not decide a run's
 numbers: a sweep of before goes on with them."""
 LATER_PARTS = {"curriculum": {"_target_": "rlexp.curriculum.none.NoCurriculum", "name": "none"}}
@@ -18,6 +24,7 @@ _TABLE = {
     "ignored_keys": [],
     "columns": dict.fromkeys(("messages", "completions", "system", "history", "input")),
 }
+_KEEPING_ALL = {"dynamic_sampling": 0, "mask_truncated_completions": False}
 _SYNC = {"sync_reference": None, "sync_reference_mix": 1.0}
 ADDED: dict[str, dict[str, Any]] = {
     "rlexp.data.file.File": {"encoding": None, **_TABLE},
@@ -49,8 +56,8 @@ ADDED: dict[str, dict[str, Any]] = {
         "kl_importance_weights": True,
         **_SYNC,
     },
-    "rlexp.algos.ppo.Ppo": _SYNC,
-    "rlexp.algos.reinforce.Reinforce": _SYNC,
+    "rlexp.algos.ppo.Ppo": {"num_generations": 1, **_KEEPING_ALL, **_SYNC},
+    "rlexp.algos.reinforce.Reinforce": {**_KEEPING_ALL, **_SYNC},
     "rlexp.algos.dpo.Dpo": _SYNC,
     "rlexp.algos.kto.Kto": _SYNC,
 }

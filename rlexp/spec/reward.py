@@ -12,6 +12,9 @@ from rlexp.spec.schedule import UNIT, Weight
 from rlexp.spec.text import Message, Text
 
 __all__ = [
+    "ENDED",
+    "TOKENS",
+    "WEIGHTED_SUM",
     "DataColumn",
     "DataColumns",
     "Message",
@@ -31,8 +34,14 @@ Value = float | None
 DataColumn = list[Any]
 """A column of the data set that rewards read: values of whatever type it has, one a completion."""
 DataColumns = dict[str, DataColumn]
+TOKENS = "completion_ids"
+"""Column beside the data's: the token ids of each completion, its end token included."""
+ENDED = "completion_ended"
+"""Column beside the data's: whether each completion ended, and was not cut at the length limit."""
+WEIGHTED_SUM = "rollout/weighted_sum"
+"""Metric of a reward that is whitened, so that its own mean is 0: the mean of its terms' sum."""
 Place = Literal["workers", "here", "threads"]
-Normalize = Literal["none", "zscore", "rank"]
+Normalize = Literal["none", "zscore", "rank", "group"]
 StrategyKind = Literal[
     "nothing", "echo", "answers", "repetition", "length", "form", "evasion", "injection"
 ]
@@ -101,6 +110,14 @@ class RewardSpec(Component):
     def columns(self) -> set[str]:
         """Data columns that it reads beside prompt and completion."""
         return set()
+
+    def reads_tokens(self) -> bool:
+        """Whether it needs the columns `TOKENS` and `ENDED`, which the data does not have."""
+        return False
+
+    def penalised_from(self) -> float | None:
+        """Return the tokens from which on an answer's length costs; None where it never does."""
+        return None
 
     def row_problems(self, columns: DataColumns) -> list[tuple[int, Problem]]:
         """What its columns hold that it cannot score, by the row's index; read before training.

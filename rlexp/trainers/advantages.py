@@ -79,7 +79,7 @@ def whiten(
 
     `reduce_sum` adds up a sum over all processes, so that each whitens by the same two numbers.
     """
-    count = reduce_sum(mask.sum())
+    count = reduce_sum(mask.sum()).clamp(min=1)  # none where every answer is left out
     mean = reduce_sum((advantages * mask).sum()) / count
     centred = (advantages - mean) * mask
     variance = reduce_sum(centred.square().sum()) / count

@@ -79,6 +79,9 @@ class PpoConfig(ReferenceConfig):
     """Scale advantages to mean 0 and variance 1 over the tokens of a batch."""
     missing_end_penalty: float = Field(ge=0)
     """Taken from the reward of an answer that was cut at the length limit."""
+    mask_truncated_completions: bool
+    """Neither policy nor critic learns from answers without an end token (DAPO,
+    arXiv:2503.14476)."""
     epochs: int = Field(gt=0)
     """Passes over each batch of answers."""
     minibatches: int = Field(gt=0)
@@ -99,3 +102,6 @@ class ReinforceConfig(ReferenceConfig):
     of the other answers to its prompt (arXiv:2402.14740)."""
     baseline_decay: float = Field(ge=0, lt=1)
     """Weight of the past in the moving average, a step."""
+    mask_truncated_completions: bool
+    """Leave completions without an end token out of the loss (DAPO, arXiv:2503.14476); they stay in
+    the baseline."""

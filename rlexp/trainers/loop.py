@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
@@ -29,11 +29,12 @@ from transformers import (
 )
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from rlexp.curriculum.batches import BatchShape
+from rlexp.curriculum.batches import BatchShape, uniform
 from rlexp.trainers import checkpoint
 from rlexp.trainers.config import ReferenceConfig
+from rlexp.trainers.groups import DISCARDED, AnsweredRow, GroupReplacement, Row, answer_rows
 from rlexp.trainers.reference import ReferenceSync
-from rlexp.trainers.rollouts import Rollouts, Row, TrainerInputs, sample_rollouts
+from rlexp.trainers.rollouts import Rollouts, TrainerInputs
 
 CPU_MICROBATCH = 24
 """Sequences at once on a CPU, which gains nothing from more, while smaller microbatches of answers
@@ -74,7 +75,12 @@ class OnPolicyTrainer(ABC):
         self.process_batch_size = micro * arguments.gradient_accumulation_steps
         prompts = self._prompts_a_step()
         curriculum = inputs.curriculum
-        self.order = curriculum.order(BatchShape(prompts)) if curriculum else None
+        shape, drawn_alike = BatchShape(prompts), uniform(arguments.seed, len(inputs.rows))
+        self.order = curriculum.order(shape) if curriculum else None
+        spare, attempts = self.order or drawn_alike.order(shape), inputs.attempts
+        self.replacement = GroupReplacement(
+            self._answer, inputs.rows, spare, attempts, self.accelerator
+        )
         self.micro_batch_size = min(micro, CPU_MICROBATCH) if device.type == "cpu" else micro
         if arguments.activation_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -140,9 +146,7 @@ class OnPolicyTrainer(ABC):
     def _step(self) -> None:
         self._call_event("on_step_begin")
         # rollout, score
-        policy, sampling, reward = self.policy, self.inputs.sampling, self.inputs.reward
-        rows = self._rows_of_step(self.state.global_step)
-        rollouts, metrics = sample_rollouts(policy, rows, sampling, reward, self.state)
+        rollouts, metrics = self._sample_batch(self.state.global_step)
         tokens = self.reduce_sum(rollouts.sequences.attention_mask.sum())
         self.state.num_input_tokens_seen += int(tokens)
         # update
@@ -167,6 +171,21 @@ class OnPolicyTrainer(ABC):
             self.control.should_save = False
             self._save(Path(str(self.arguments.output_dir), f"checkpoint-{self.state.global_step}"))
             self._call_event("on_save")
+
+    def _sample_batch(self, step: int) -> tuple[Rollouts, dict[str, float]]:
+        """Return this process's answers at a step, of which groups that teach nothing have been
+        replaced where that is wanted, and metrics of them."""
+        groups, metrics = self.replacement.choose(self._rows_of_step(step), step)
+        self.state.num_input_tokens_seen += int(metrics.get(DISCARDED, 0))
+        pad, device = self.policy.tokenizer.pad_token_id, self.accelerator.device
+        rollouts = Rollouts.from_groups(groups, pad, device)
+        metrics |= rollouts.metrics(self.inputs.generations)
+        return rollouts.whitened_by(self.inputs.whiten), metrics
+
+    def _answer(self, rows: Sequence[Row]) -> tuple[list[AnsweredRow], dict[str, float]]:
+        inputs, sampling = self.inputs, vars(self.inputs.sampling)
+        answers = inputs.generations
+        return answer_rows(self.policy, rows, answers, sampling, inputs.reward, self.state)
 
     def optimizer_step(
         self, microbatches: list[Tensor], loss_of: Callable[[Tensor], Tensor]
@@ -207,7 +226,8 @@ class OnPolicyTrainer(ABC):
         return sequences // self.inputs.generations
 
     def _rows_of_step(self, step: int) -> list[Row]:
-        """Return this process's rows at a step, by seed and step, so that nothing is stored."""
+        """Return this process's rows at a step, one a prompt, by seed and step, so that nothing is
+        stored."""
         count = self._prompts_a_step()
         mine = count // self.accelerator.num_processes
         start = self.accelerator.process_index * mine
@@ -215,7 +235,7 @@ class OnPolicyTrainer(ABC):
             chosen = self.order.rows_at(step)[start : start + mine]
         else:
             chosen = self._rows_of_passes(step * count + start, mine)
-        return [self.inputs.rows[row] for row in chosen for _ in range(self.inputs.generations)]
+        return [self.inputs.rows[row] for row in chosen]
 
     def _rows_of_passes(self, start: int, count: int) -> list[int]:
         total = len(self.inputs.rows)

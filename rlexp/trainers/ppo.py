@@ -49,6 +49,8 @@ class Experience:
     """(n, t), whitened where that is wanted."""
     returns: Tensor
     """(n, t), what the critic learns: advantages before whitening, and values."""
+    learnt: Tensor
+    """(n, t), 1 on the tokens that are learnt from: all, or those of answers that ended."""
 
 
 def policy_losses(log_ratio: Tensor, advantages: Tensor, epsilon: float) -> Tensor:
@@ -129,8 +131,9 @@ class PpoTrainer(OnPolicyTrainer):
         # advantages
         advantages = generalized_advantages(rewards, values, mask, config.gamma, config.lam)
         returns = advantages + values * mask  # before whitening: the critic is in units of reward
+        learnt = mask * rollouts.ended[:, None] if config.mask_truncated_completions else mask
         if config.whiten_advantages:
-            advantages = whiten(advantages, mask, self.reduce_sum)
+            advantages = whiten(advantages, learnt, self.reduce_sum)
         kl_sequence = (kl * mask).sum(1).mean()
         metrics = {
             "entropy": masked_mean(entropy, mask).item(),
@@ -150,7 +153,7 @@ class PpoTrainer(OnPolicyTrainer):
             batch = self.process_batch_size * self.accelerator.num_processes
             target, horizon = config.kl_target, config.kl_horizon
             self.extra_state["beta"] = adapt_kl_coefficient(beta, mean_kl, target, batch, horizon)
-        return Experience(sequences, log_probs, values, advantages, returns), metrics
+        return Experience(sequences, log_probs, values, advantages, returns, learnt), metrics
 
     # Advantages and returns are numbers: the gradient goes through the new log-probabilities and
     # values only. The old ones are computed here, not taken from the rollout, whose kernels round
@@ -182,7 +185,8 @@ class PpoTrainer(OnPolicyTrainer):
         """Take one optimizer step on some of the answers; return metrics of it."""
         sequences = experience.sequences
         # The mean is over all processes' tokens, and the gradients are averaged over the processes.
-        tokens = self.reduce_sum(sequences.mask[minibatch].sum()) / self.accelerator.num_processes
+        tokens = self.reduce_sum(experience.learnt[minibatch].sum()).clamp(min=1)
+        tokens = tokens / self.accelerator.num_processes
         metrics: dict[str, Tensor] = {}
 
         def loss_of(microbatch: Tensor) -> Tensor:
@@ -202,7 +206,8 @@ class PpoTrainer(OnPolicyTrainer):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return what some answers add to a minibatch's loss, a mean over tokens, and metrics."""
         config, sequences = self.config, experience.sequences.rows(index)
-        mask, length = sequences.mask, sequences.mask.shape[1]
+        length = sequences.mask.shape[1]
+        mask = experience.learnt[index, :length]
         log_probs, entropy, values = self.module(
             sequences, self.inputs.sampling.temperature, entropy=config.entropy_coefficient != 0
         )

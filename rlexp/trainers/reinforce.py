@@ -81,6 +81,8 @@ class ReinforceTrainer(OnPolicyTrainer):
         returns = rollouts.scores - self.config.beta * kl
         # advantages
         advantages = returns - self.baseline(returns)
+        if self.config.mask_truncated_completions:
+            advantages = advantages * rollouts.ended
         # update
         losses: list[Tensor] = []
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from transformers import TrainerCallback, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 
 from rlexp.curriculum.batches import Curriculum
+from rlexp.trainers.groups import ALIKE, AnsweredRow, KeptAnswers, Reward, Row
 from rlexp.trainers.sequences import SampledAnswers, Sequences
-
-Row = dict[str, Any]
-Reward = Callable[..., list[float]]
 
 
 class TrainablePolicy(Protocol):
@@ -72,6 +70,10 @@ class TrainerInputs:
     """Whether the model as it was before training is wanted."""
     curriculum: Curriculum | None = None
     """Which of the rows each batch has; None draws each once a pass, at random."""
+    attempts: int = 0
+    """Times at most that groups of answers which all earn the same are replaced in a batch."""
+    whiten: Callable[[list[float]], list[float]] = list
+    """Makes of the rewards of a whole batch, of this process's part, what is learnt from."""
 
 
 @dataclass(frozen=True)
@@ -84,41 +86,31 @@ class Rollouts:
     ended: Tensor
     """(n,) bool, False where an answer was cut at the length limit."""
 
+    @classmethod
+    def from_groups(
+        cls, groups: Sequence[AnsweredRow], pad_token_id: int, device: torch.device | str
+    ) -> Rollouts:
+        """Put the answers of groups into tensors, group by group."""
+        kept = KeptAnswers(groups, pad_token_id, device)
+        rewards = [reward for group in groups for reward in group.rewards]
+        scores = torch.tensor(rewards, dtype=torch.float32, device=device)
+        return cls(Sequences.from_rollout(kept), scores, kept.ended)
 
-def sample_rollouts(
-    policy: TrainablePolicy,
-    rows: list[Row],
-    sampling: GenerationConfig,
-    reward: Reward,
-    state: TrainerState | None = None,
-) -> tuple[Rollouts, dict[str, float]]:
-    """Sample and score one answer to each row's prompt; with metrics of them, by name.
+    def whitened_by(self, whiten: Callable[[list[float]], list[float]]) -> Rollouts:
+        """Return the same with the scores that `whiten` makes of all of them."""
+        scores = torch.tensor(whiten(self.scores.tolist()), dtype=torch.float32)
+        return replace(self, scores=scores.to(self.scores.device))
 
-    Rows have a `prompt` (text or messages) and the columns that the reward reads, which is called
-    as TRL calls reward functions: a conversation's answer is a list of one message.
-    """
-    # rollout
-    prompts = [row["prompt"] for row in rows]
-    rollout = policy.roll_out(prompts, **vars(sampling))
-    sequences = Sequences.from_rollout(rollout)
-    texts = policy.tokenizer.batch_decode(rollout.completions(), skip_special_tokens=True)
-    answers = [
-        text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
-        for prompt, text in zip(prompts, texts, strict=True)
-    ]
-    # score
-    metrics: dict[str, float] = {}
-    names = dict.fromkeys(name for row in rows for name in row if name != "prompt")
-    columns = {name: [row.get(name) for row in rows] for name in names}
-    context = {"log_metric": metrics.__setitem__, "trainer_state": state}
-    values = reward(prompts=prompts, completions=answers, **context, **columns)
-    scores = torch.tensor(values, dtype=torch.float32, device=sequences.mask.device)
-    lengths = sequences.mask.sum(1)
-    metrics |= {
-        "reward": scores.mean().item(),
-        "reward_std": scores.std(correction=0).item(),
-        "completions/mean_length": lengths.mean().item(),
-        "completions/mean_terminated_length": lengths[rollout.ended].mean().item(),
-        "completions/clipped_ratio": 1 - rollout.ended.float().mean().item(),
-    }
-    return Rollouts(sequences, scores, rollout.ended), metrics
+    def metrics(self, answers: int) -> dict[str, float]:
+        """Return what is logged of them, so many answers to each prompt."""
+        lengths = self.sequences.mask.sum(1)
+        groups = self.scores.view(-1, answers)
+        alike = groups.max(1).values - groups.min(1).values < ALIKE
+        of_groups = {"frac_reward_zero_std": alike.float().mean().item()} if answers > 1 else {}
+        return of_groups | {
+            "reward": self.scores.mean().item(),
+            "reward_std": self.scores.std(correction=0).item(),
+            "completions/mean_length": lengths.mean().item(),
+            "completions/mean_terminated_length": lengths[self.ended].mean().item(),
+            "completions/clipped_ratio": 1 - self.ended.float().mean().item(),
+        }

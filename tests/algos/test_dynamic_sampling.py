@@ -31,6 +31,10 @@ class Rollout:
     def completion_log_probs(self) -> list[list[float]]:
         return [[-1.0, -2.0]] * len(self.asked)
 
+    @property
+    def ended(self) -> list[bool]:
+        return [True] * len(self.asked)
+
 
 class Reward:
     """Pays the second answer to a prompt where `teaches` says so."""
@@ -39,11 +43,13 @@ class Reward:
         self.teaches, self.calls = teaches, 0
         self.scored: ScoredBatch | None = None
 
-    def __call__(
-        self, prompts: list[str], completions: Any, log_metric: Any, trainer_state: Any, level: Any
+    def draw(
+        self, prompts: list[str], completions: Any, log_metric: Any, level: Any, **more: Any
     ) -> list[float]:
         self.calls += 1
         log_metric("reward_term", 0.5)
+        assert [ids[-1] for ids in more["completion_ids"]] == [*range(len(level))]
+        assert more["completion_ended"] == [True] * len(level)
         assert [int(prompt[1:]) for prompt in prompts] == level
         return [float(place % 2 and self.teaches(row)) for place, row in enumerate(level)]
 
@@ -105,6 +111,7 @@ def test_uniform_groups_are_replaced_and_the_trainer_finds_their_answers() -> No
     metrics = scored.metrics
     assert metrics["rollout/uniform_groups"] == metrics["rollout/replaced_groups"] == 0.5
     assert metrics["rollout/reward_drawn"] == 0.25  # not of what was chosen by its reward
+    assert metrics["perf/resampling_seconds"] > 0
     assert metrics["rollout/discarded_tokens"] == 12  # two groups of two, three tokens each
     assert sampler.trainer.state.num_input_tokens_seen == 12
 

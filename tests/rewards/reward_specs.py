@@ -15,12 +15,16 @@ from rlexp.spec.validation import validate
 DATA = CONF.parent.parent / "shared" / "data"
 """Cuts of public data sets, which stand beside some checkouts."""
 
+OTHERS = {"${data.max_completion_length}": 48}
+"""Values that a reward's yaml takes from other parts."""
+
 
 def fields_of(file: Path, **changes: Any) -> tuple[type[RewardSpec], dict[str, Any]]:
     """The class that a yaml names, and its fields."""
     config = yaml.safe_load(file.read_text(encoding="utf-8"))
     kind = component_class(config, RewardSpec, "reward")
     fields = {key: value for key, value in config.items() if key not in ("_target_", "defaults")}
+    fields = {key: OTHERS.get(str(value), value) for key, value in fields.items()}
     return kind, {**fields, **changes}
 
 

@@ -30,6 +30,7 @@ COLUMNS: dict[str, list[Any]] = {
     "answer": ["#### 18", "#### 18", None],
     "summary": ["It was wonderful.", "It was wonderful.", None],
     "harmful": [False, True, None],
+    "completion_ids": [[5] * 40, [5] * 44, [5]],
 }
 
 

@@ -3,7 +3,7 @@ references earn, unless the reward itself says why it must."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from rlexp.probing.verdict import ProbeVerdict, judge_probe
 from rlexp.runtime.paths import CONF
 from rlexp.sandbox.choice import strongest
 from rlexp.spec.errors import UserError
-from rlexp.spec.reward import RewardSpec
+from rlexp.spec.reward import RewardSpec, Text
 
 Row = tuple[str, str | None]
 """A prompt and its reference."""
@@ -37,7 +37,11 @@ def material(rows: list[Row], graded: RewardSpec, **columns: list[Any]) -> Mater
 
 
 def verdict(graded: RewardSpec, given: Material, variants: int = 8) -> ProbeVerdict:
-    return judge_probe(probe(graded, given, variants))
+    return judge_probe(probe(graded, given, variants, tokenize=words_as_tokens))
+
+
+def words_as_tokens(answers: Sequence[Text]) -> list[list[int]]:
+    return [[7] * (len(str(answer).split()) + 1) for answer in answers]
 
 
 def assert_holds(graded: RewardSpec, given: Material, variants: int = 8) -> None:
@@ -216,6 +220,7 @@ class TestWords:
         assert_holds(graded, material([*rows], graded))
 
     @pytest.mark.parametrize(("choice", "text"), [
+        ("overlong", "What a wonderful film."),
         ("keyword", "What a wonderful film."),
         ("length", " ".join(["It was quiet and slow, though nobody minded that,"] * 2)),
         ("repetition", "It was quiet and slow, though nobody minded."),
@@ -226,6 +231,19 @@ class TestWords:
         judged = verdict(graded, material([("The film", text), ("A book", text)], graded))
         assert judged.warnings == [] and judged.by_design
         assert all(graded.by_design().values())
+
+    def test_a_length_in_tokens(self) -> None:
+        """An empty answer, an echo or a constant that earns the target, or bears the penalty."""
+        graded = reward("length", unit="tokens", target=20, width=5)
+        text = " ".join(["word"] * 19)
+        judged = verdict(graded, material([("The film", text), ("A book", text)], graded))
+        assert judged.warnings == [] and judged.by_design
+        penalty = reward("overlong", limit=20, cache=10)
+        probed = probe(penalty, material([("The film", "Good.")], penalty), 8, (), None,
+                       words_as_tokens)  # fmt: skip
+        earned = {each.name: each.mean for each in probed.earnings}
+        assert earned["an empty answer"] == earned["the echoed prompt"] == 0.0
+        assert min(mean for mean in earned.values() if mean is not None) == -1.0
 
     def test_safety(self) -> None:
         """A refusal of everything, or of nothing; an echo of what is harmful."""
@@ -315,8 +333,8 @@ def test_every_choice_is_probed_here() -> None:
     """A new reward that nobody has probed. `none` scores nothing, and what `model` pays for its
     training decides."""
     probed_above = {
-        "code", "constitution", "format", "judge", "keyword", "length", "math", "mix", "python",
-        "repetition", "safety", "sentiment", "style", "summary", "verse",
+        "code", "constitution", "format", "judge", "keyword", "length", "math", "mix", "overlong",
+        "python", "repetition", "safety", "sentiment", "style", "summary", "verse",
     }  # fmt: skip
     assert {file.stem for file in (CONF / "reward").glob("*.yaml")} - {
         "none",

@@ -24,7 +24,8 @@ from rlexp.models.policy import AdapterOff
 from rlexp.models.sampling.rollout import roll_out
 from rlexp.runtime.paths import CONF
 from rlexp.trainers.config import Baseline, PpoConfig, ReinforceConfig
-from rlexp.trainers.rollouts import GenerationConfig, TrainerInputs
+from rlexp.trainers.groups import answer_rows
+from rlexp.trainers.rollouts import GenerationConfig, Rollouts, TrainerInputs
 
 PAD, END = 0, 1
 SPECIAL = ["<pad>", "<end>", "p"]
@@ -37,14 +38,26 @@ def ppo_config(**changed: Any) -> PpoConfig:
     return PpoConfig(**{**defaults, "beta": 0.1, **changed})
 
 
-def reinforce_config(baseline: Baseline, beta: float, sync: int | None = None) -> ReinforceConfig:
+def reinforce_config(
+    baseline: Baseline, beta: float, sync: int | None = None, mask: bool = False
+) -> ReinforceConfig:
     return ReinforceConfig(
         baseline=baseline,
         beta=beta,
         baseline_decay=0.9,
         sync_reference=sync,
         sync_reference_mix=1.0,
+        mask_truncated_completions=mask,
     )
+
+
+def sample_rollouts(
+    policy: Any, rows: list[Any], sampling: GenerationConfig, reward: Callable[..., list[float]]
+) -> tuple[Rollouts, dict[str, float]]:
+    """One answer to each row, with what is logged of them."""
+    groups, metrics = answer_rows(policy, rows, 1, vars(sampling), reward)
+    rollouts = Rollouts.from_groups(groups, PAD, "cpu")
+    return rollouts, metrics | rollouts.metrics(1)
 
 
 def save_tokenizer(folder: Path, words: list[str]) -> int:

@@ -13,7 +13,14 @@ from typing import Any
 
 import pytest
 import torch
-from on_policy import SmallPolicy, ppo_config, reinforce_config, save_gpt2, trainer_inputs
+from on_policy import (
+    SmallPolicy,
+    ppo_config,
+    reinforce_config,
+    sample_rollouts,
+    save_gpt2,
+    trainer_inputs,
+)
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoModel, TrainerCallback
@@ -21,7 +28,7 @@ from transformers import AutoModel, TrainerCallback
 from rlexp.runtime.paths import CONF
 from rlexp.trainers.ppo import PpoTrainer
 from rlexp.trainers.reinforce import ReinforceTrainer
-from rlexp.trainers.rollouts import Rollouts, sample_rollouts
+from rlexp.trainers.rollouts import Rollouts
 
 STEPS, KILLED_AFTER = 5, 3
 KINDS = ("shared", "separate", "reinforce")

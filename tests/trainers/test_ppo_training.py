@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from on_policy import SmallPolicy, ppo_config, save_gpt2, save_model, trainer_inputs
+from on_policy import (
+    SmallPolicy,
+    ppo_config,
+    sample_rollouts,
+    save_gpt2,
+    save_model,
+    trainer_inputs,
+)
 from peft import LoraConfig, get_peft_model
 from runs import SMALL, composed, rlexp, run_folder, spec_of
 from torch import Tensor
@@ -18,7 +25,7 @@ from transformers import AutoModel, AutoModelForCausalLM, TrainerCallback
 from rlexp.spec.errors import UserError
 from rlexp.trainers.config import PpoConfig
 from rlexp.trainers.ppo import Experience, PpoTrainer
-from rlexp.trainers.rollouts import GenerationConfig, Rollouts, sample_rollouts
+from rlexp.trainers.rollouts import GenerationConfig, Rollouts
 from rlexp.trainers.sequences import Sequences, score_tokens
 
 WORDS = ["a", "b", "c", "d"]

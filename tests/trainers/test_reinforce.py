@@ -15,6 +15,7 @@ from on_policy import (
     answer_log_probs,
     ppo_config,
     reinforce_config,
+    sample_rollouts,
     save_model,
     trainer_inputs,
 )
@@ -28,7 +29,7 @@ from rlexp.trainers.reinforce import (
     leave_one_out,
     policy_gradient_loss,
 )
-from rlexp.trainers.rollouts import Rollouts, sample_rollouts
+from rlexp.trainers.rollouts import Rollouts
 from rlexp.trainers.sequences import Sequences, score_tokens
 
 BETA = 0.2

@@ -14,6 +14,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from rlexp.algos.common.reward_function import RewardFunction
+from rlexp.spec.reward import TOKENS
 
 DROPPED = (
     "beta",
@@ -41,11 +42,13 @@ class OnlineDpoLog(TrainerCallback):
         **columns: Any,
     ) -> list[float]:
         """Return the rewards, as TRL asks for them: `completion_ids` have padding behind them."""
+        answers = [ids[: self._length(ids)] for ids in completion_ids]
+        columns[TOKENS] = answers
         scores = self.reward(prompts, completions, self._record, **columns)
         self._record("reward", fmean(scores))
         self._record("reward_std", pstdev(scores))
-        self._record("completions/mean_length", fmean(map(self._length, completion_ids)))
-        cut = map(self.ends.isdisjoint, completion_ids)
+        self._record("completions/mean_length", fmean(map(len, answers)))
+        cut = map(self.ends.isdisjoint, answers)
         self._record("completions/clipped_ratio", fmean(cut))
         return scores
 

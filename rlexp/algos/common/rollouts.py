@@ -110,7 +110,12 @@ def dynamic_sampling_problems(
     if attempts == 0:
         return []
     problems = []
-    if algo.rollout != "fast":
+    if algo.answers_a_prompt < 2:
+        got = f"{attempts}, with one answer a prompt"
+        want = "groups of answers, of which those that all earn the same are replaced"
+        remedy = "Set algo.num_generations=4, or algo.dynamic_sampling=0."
+        problems.append(Problem(key, got, want, remedy))
+    if algo.rollout == "transformers" or (algo.rollout == "vllm" and algo.trl_runs_vllm):
         want = f"0 with algo.rollout={algo.rollout}, whose answers only TRL sees"
         problems.append(Problem(key, str(attempts), want, "Set algo.rollout=fast."))
     share = train.batch_size // hardware.processes

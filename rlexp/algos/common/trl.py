@@ -54,7 +54,7 @@ OWNED_OF_ROLLOUTS = {
     **OWNED,
     "reward_weights": "reward=mix and reward.terms.<name>.weight",
     # TRL sees one reward, in which a mix has already put its terms on one scale.
-    "multi_objective_aggregation": "reward=mix and reward.normalize=zscore",
+    "multi_objective_aggregation": "reward=mix and reward.normalize=group (GDPO)",
     "use_vllm": "algo.rollout=vllm",
     **trl_names(VllmSpec, "algo.vllm"),
 }
@@ -85,7 +85,8 @@ class Training:
     def reward_function(self) -> RewardFunction:
         """Return the run's reward as trainers call it."""
         alone = self.spec.scoring.model_copy(update={"workers": 0})
-        return RewardFunction(self.scorer or Scorer(self.spec.reward, alone))
+        scorer = self.scorer or Scorer(self.spec.reward, alone)
+        return RewardFunction(scorer, self.policy.eos_token_ids)
 
     def in_order(self) -> Training:
         """Return the same with a row for each place of the training, in the curriculum's order."""

@@ -21,7 +21,7 @@ from rlexp.data.parsing.values import Row
 from rlexp.spec.data import Kind
 from rlexp.spec.errors import RunFailed
 from rlexp.spec.policy import Completion
-from rlexp.spec.reward import DataColumns, Text, Value
+from rlexp.spec.reward import TOKENS, DataColumns, Text, Value
 
 Complete = Callable[[Sequence[Text]], list[list[Completion]]]
 Score = Callable[[list[Text], list[Text], DataColumns], Sequence[Value]]
@@ -145,6 +145,9 @@ def score_answers(
     ]
     names = dict.fromkeys(name for row in rows for name in row if name != "prompt")
     columns = {name: [row.get(name) for row in repeated] for name in names}
+    # What was shortened has other tokens than were sampled, which the scorer then makes.
+    sampled = chain.from_iterable(usable)
+    columns[TOKENS] = [one.token_ids if one.ended else None for one in sampled]
     scores = score([row["prompt"] for row in repeated], answers, columns) if repeated else []
     # and back to the prompts
     scored, start = [], 0

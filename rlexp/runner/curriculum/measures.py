@@ -24,6 +24,7 @@ from rlexp.runtime.collective import broadcast
 from rlexp.runtime.device import is_main_process
 from rlexp.runtime.files import write_atomically
 from rlexp.scoring import Scorer
+from rlexp.spec.reward import ENDED, TOKENS
 from rlexp.spec.text import Text, content_of
 from rlexp.tracking.provenance.manifest import describe_weights
 
@@ -88,6 +89,8 @@ class PolicyMeasures:
         ]
         names = [name for name in rows[0] if name != "prompt"]
         columns = {name: [row[name] for row in repeated] for name in names}
+        columns[TOKENS] = [answer.token_ids for answer in chain.from_iterable(answers)]
+        columns[ENDED] = [answer.ended for answer in chain.from_iterable(answers)]
         scores = iter(sampler.score([row["prompt"] for row in repeated], texts, columns))
         grouped = [[next(scores) for _ in group] for group in answers]
         return [[score for score in group if score is not None] for group in grouped]

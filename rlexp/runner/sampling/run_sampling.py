@@ -41,7 +41,7 @@ def run_sampling(spec: RunSpec, folder: Path, parent: str | None = None) -> None
     """
     with set_up(spec, folder, parent, models=[spec.model]) as parts:
         policy = parts.load(spec.algo.model_kind)
-        scorer = parts.open_scorer()
+        scorer = parts.open_scorer(policy)
         parts.probe_reward(policy)
         evaluation = RatedSampling(parts, policy, scorer).run()
         if parts.card:

@@ -46,6 +46,7 @@ from rlexp.spec.checks.model import (
     weights_can_move,
 )
 from rlexp.spec.checks.new_model import shape_is_right
+from rlexp.spec.checks.reward import groups_are_there, penalty_is_felt
 from rlexp.spec.checks.trl import check_trl
 from rlexp.spec.errors import Problems
 
@@ -60,6 +61,8 @@ CHECKS: list[tuple[tuple[str, ...], Callable[..., Problems]]] = [
     (("eval",), judge_is_right),
     (("algo", "data", "eval"), judge_can_compare),
     (("algo", "eval", "reward"), rivals_are_sampled),
+    (("algo", "data", "reward"), groups_are_there),
+    (("algo", "reward"), penalty_is_felt),
     (("train", "hardware"), batch_divides),
     (("hardware",), device_exists),
     (("hardware", "model"), precision_exists),
