@@ -166,7 +166,7 @@ def test_each_loss_of_dpo_is_its_papers(
     loss = dpo._compute_loss(model_of(policy), batch_of(mask), False)
     leaf = policy.detach().double().requires_grad_()
     wanted = DPO[kind](Pairs(leaf, reference.double()))
-    assert loss.item() == pytest.approx(float(wanted), rel=1e-5)
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
     (gradient,) = torch.autograd.grad(loss, policy)
     (true,) = torch.autograd.grad(wanted, leaf)
     torch.testing.assert_close((gradient * mask).double(), true, rtol=1e-4, atol=1e-6)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from bandit import bandit_spec, policy_and_training, save_bandit
 from torch import Tensor
 from trainers.slow_losses import (
@@ -108,10 +109,17 @@ CURRENT: list[Drawn] = []
 def built(bandit: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Trainers as runs build them, once for the same words, that read what is drawn."""
 
+    length = f"algo.max_completion_length={LONGEST} algo.num_generations=4"
+    specs = {algo: bandit_spec(bandit, f"algo={algo} {length}") for algo in ("grpo", "rloo")}
+
     @cache
     def build(words: str) -> Any:
-        length = f"algo.max_completion_length={LONGEST} algo.num_generations=4"
-        spec = bandit_spec(bandit, f"{length} {words}")
+        name, *knobs = (word.partition("=")[::2] for word in words.split())
+        spec = specs[name[1]]
+        changed = {knob.removeprefix("algo."): yaml.safe_load(value) for knob, value in knobs}
+        algo = type(spec.algo)(**(spec.algo.model_dump() | changed))
+        assert not algo.problems()
+        spec = spec.model_copy(update={"algo": algo})
         rows = [{"prompt": "p"}] * 64
         training = policy_and_training(spec, rows, tmp_path_factory.mktemp("run"))
         trainer: Any = spec.algo.build_trainer(training)
