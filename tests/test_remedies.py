@@ -51,6 +51,7 @@ ELSEWHERE = {
     "rlexp/scoring/pool.py:_pickled": "tests/scoring/test_workers.py",
     "rlexp/scoring/pool.py:_too_long": "tests/scoring/test_workers.py",
     "rlexp/scoring/pool.py:ready": "tests/scoring/test_workers.py",
+    "rlexp/scoring/tokens.py:fill_in_tokens": "tests/rewards/test_tokens.py",
     "rlexp/scoring/term_call.py:call": "tests/scoring/test_scoring.py",
     "rlexp/sweep/study.py:open_storage": "installs a package",
     "rlexp/tracking/query/removal.py:_alive_problems": "tests/commands/test_rm.py",

@@ -32,7 +32,7 @@ AT_ONCE = 0.5
 CAUSE = "a limit below what the policy writes: it learns from beginnings, whose ends earn nothing"
 REMEDY = (
     "punish length before the limit does (reward=mix with a term of reward=overlong), or leave cut "
-    "answers out (algo.mask_truncated_completions=true)"
+    "answers out (algo.mask_truncated_completions=true, where the algorithm has it)"
 )
 
 

@@ -145,23 +145,22 @@ class Mix(RewardSpec):
             if term is not None:
                 terms[name] = term
         if not problems:
-            problems += _groups_and_others(terms)
+            problems += self._groups_and_others(terms)
         if not problems and not any(term.weight.final for term in terms.values()):
             names = ", ".join(self.terms) or "none"
             want = "at least one term whose weight is not 0 in the end"
             problems.append(Problem("reward.terms", names, want, REMEDY))
         return terms, problems
 
-
-def _groups_and_others(terms: dict[str, Term]) -> list[Problem]:
-    """Return a problem where some terms are normalised by group, and others on another scale."""
-    others = [name for name, term in terms.items() if term.normalize != "group"]
-    if not others or len(others) == len(terms):
-        return []
-    key = f"reward.terms.{others[0]}.normalize"
-    want = "group, as others have it: their total is whitened, which unscaled terms would rule"
-    remedy = "Set reward.normalize=group, and leave out normalize of the terms."
-    return [Problem(key, terms[others[0]].normalize, want, remedy)]
+    def _groups_and_others(self, terms: dict[str, Term]) -> list[Problem]:
+        """Return a problem where some terms are normalised by group, and others otherwise."""
+        others = [name for name, term in terms.items() if term.normalize != "group"]
+        if not others or len(others) == len(terms):
+            return []
+        first, key = others[0], f"reward.terms.{others[0]}.normalize"
+        want = "group, as others have it: their total is whitened, which unscaled terms would rule"
+        typed = key if "normalize" in self.terms[first] else "reward.normalize"
+        return [Problem(key, terms[first].normalize, want, f"Set {typed}=group.")]
 
 
 def _bounds_of(term: Term) -> tuple[float, float] | None:

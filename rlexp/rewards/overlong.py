@@ -40,8 +40,7 @@ class Overlong(RewardSpec):
         if self.cache <= self.limit:
             return []
         want = f"at most the limit ({self.limit} tokens), or a share of it below 1"
-        key = "reward.cache" if self.name == "overlong" else f"the cache of {self.name}"
-        return [Problem(key, f"{self.cache:g}", want, "0.2 is DAPO's.")]
+        return [Problem("reward.cache", f"{self.cache:g}", want, "0.2 is DAPO's.")]
 
     def bounds(self) -> tuple[float, float]:
         return -1.0, 0.0

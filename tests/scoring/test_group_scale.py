@@ -127,4 +127,4 @@ def test_all_terms_are_on_that_scale_or_none() -> None:
     """Whitening of a total that a term of another unit rules."""
     mix = mix_of("group", a=columns_of(), b=columns_of(normalize="none"))
     (problem,) = mix.problems()
-    assert problem.key == "reward.terms.b.normalize" and "reward.normalize=group" in problem.remedy
+    assert problem.key == "reward.terms.b.normalize" and f"{problem.key}=group" in problem.remedy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from rlexp.trainers.rollouts import TrainerInputs
 
 WORDS = ["a", "b", "c", "d"]
 FIRST_WORD = 3
-PROMPTS = tuple(f"p {' '.join(words)}" for words in ("a", "b", "c", "a a", "a b", "a c", "b a"))
+IDLE = tuple(f"p {' '.join(words)}" for words in itertools.product("abc", repeat=3))
 TAUGHT = "p d"
 Kind = Literal["ppo", "reinforce"]
 
@@ -55,8 +56,12 @@ def pays_for_one_prompt(prompts: list[str], completions: list[str], **columns: A
     ]
 
 
+def pays_by_length(prompts: list[str], completions: list[str], **columns: Any) -> list[float]:
+    return [float(len(text)) for text in completions]
+
+
 def one_prompt_in_many(tmp_path: Path, kind: Kind, attempts: int, steps: int = 12) -> Any:
-    """A trainer of two prompts a step, of which one in eight can teach anything."""
+    """A trainer of two prompts a step, of which one in 28 can teach anything."""
     torch.manual_seed(0)
     inputs = trainer_inputs(
         SmallPolicy(save_model(tmp_path / "model", WORDS)),
@@ -66,7 +71,7 @@ def one_prompt_in_many(tmp_path: Path, kind: Kind, attempts: int, steps: int = 1
         steps=steps,
         batch=16,
         generations=8,
-        prompts=(*PROMPTS, TAUGHT),
+        prompts=(*IDLE, TAUGHT),
         save_strategy="steps",
         save_steps=2,
         lr_scheduler_type="constant",
@@ -79,7 +84,7 @@ def test_what_few_prompts_teach_is_learnt(kind: Kind, tmp_path: Path) -> None:
     """Steps on groups that all earn the same, one after the other; answers of the replaced rows
     rewarded or trained on as those of others."""
     gains = {}
-    for attempts in (0, 12):
+    for attempts in (0, 16):
         trainer = one_prompt_in_many(tmp_path / str(attempts), kind, attempts)
         trainer.state.max_steps = 4
         prompt = trainer.policy.tokenizer(TAUGHT)["input_ids"]
@@ -93,7 +98,8 @@ def test_what_few_prompts_teach_is_learnt(kind: Kind, tmp_path: Path) -> None:
             assert all(log["perf/resampling_seconds"] > 0 for log in logs)
             assert logs[-1]["num_tokens"] > sum(log["rollout/discarded_tokens"] for log in logs)
             assert logs[0]["frac_reward_zero_std"] < 1
-    assert gains[12] > max(3 * gains[0], 0.1), gains
+    # (What a fresh critic errs by is the same for all words.)
+    assert abs(gains[0]) < 0.05 and gains[16] > 0.2, gains
 
 
 def test_dynamic_sampling_goes_on_bit_for_bit(tmp_path: Path) -> None:
@@ -176,11 +182,11 @@ def test_cut_answers_are_left_out_of_the_losses(tmp_path: Path) -> None:
     torch.manual_seed(0)
     policy = SmallPolicy(save_gpt2(tmp_path / "model", WORDS))
     inputs = trainer_inputs(
-        policy, pays_for_one_prompt, output=tmp_path / "out", max_new_tokens=3, batch=32
+        policy, pays_by_length, output=tmp_path / "out", max_new_tokens=3, batch=32
     )
     trainer = trainer_of("ppo", inputs, mask_truncated_completions=True)
     rows = [{"prompt": "p a"}] * 32
-    rollouts, _ = sample_rollouts(policy, rows, inputs.sampling, pays_for_one_prompt)
+    rollouts, _ = sample_rollouts(policy, rows, inputs.sampling, pays_by_length)
     assert 2 < int(rollouts.ended.sum()) < 30
     trainer.disable_dropout()
     experience, _ = trainer.compute_experience(rollouts)
@@ -200,7 +206,7 @@ def test_nothing_is_learnt_where_all_are_cut(kind: Kind, tmp_path: Path) -> None
     policy = SmallPolicy(save_model(tmp_path / "model", WORDS))
     inputs = trainer_inputs(
         policy,
-        lambda prompts, completions, **more: [float(len(text)) for text in completions],
+        pays_by_length,
         output=tmp_path / "out",
         max_new_tokens=2,
         batch=8,

@@ -25,7 +25,8 @@ class OnPolicyAlgo(RolloutAlgo):
     """Who samples: rlexp's own loop, or vLLM, for models that are large on GPUs (it draws by its
     own random numbers, so that a seed does not repeat a run)."""
     num_generations: int = Field(gt=0)
-    """Completions a prompt."""
+    """Completions a prompt; at least 2 for what compares them (`leave_one_out`, dynamic sampling,
+    `reward.normalize=group`)."""
     dynamic_sampling: int = Field(ge=0)
     """Times at most that prompts whose answers all earn the same, and so teach nothing, are
     replaced by others before a step (DAPO, arXiv:2503.14476); 0 keeps them."""

@@ -45,7 +45,7 @@ def penalty_is_felt(algo: AlgoSpec, reward: RewardSpec) -> Problems:
 def _unfelt(key: str, start: float, longest: int) -> Problem:
     got = f"a limit whose penalty begins at {start:g} tokens"
     want = f"one that begins below algo.max_completion_length={longest}, the longest answer"
-    return Problem(key, got, want, f"Set {key}={longest}, or data.max_completion_length for both.")
+    return Problem(key, got, want, f"Set {key}={longest}.")
 
 
 def _remedy(algo: AlgoSpec) -> str:
