@@ -1,8 +1,8 @@
 """Short questions with short right answers, made by a seed: what a small chat model can learn.
 
-Each task is a function that draws a question and its answer. They are chosen so that a chat model of
-135 M weights is right in some of its samples and wrong in others: without both, a policy gradient
-has nothing to learn from.
+Each task is a function that draws a question and its answer. A chat model of 135 M weights is right
+in some of its samples and wrong in others: without both, a policy gradient has nothing to learn
+from.
 """
 
 from __future__ import annotations
@@ -18,41 +18,56 @@ class Question(NamedTuple):
 
     text: str
     answer: str
+    choices: tuple[str, ...] = ()
+    """What may be answered, where that is one of a few words."""
+    fact: str = ""
+    """What is to be known, where several questions ask for it: they are held out together."""
 
 
-NAMES = "Anna Ben Clara David Emma Felix Grace Henry Iris Jack Lucy Maria Oscar Paul Rosa Tom".split()
-COLOURS = "red blue green yellow black white brown orange purple pink".split()
-THINGS = "car house shirt flower box door hat ball boat chair cup bag".split()
-WORDS = """apple bread chair dance earth fruit glass house island jungle kitchen lemon mountain night
-ocean paper queen river summer table umbrella village window zebra garden music""".split()
-CITIES = "Athens Berlin Boston Cairo Dublin London Madrid Moscow Oslo Paris Rome Tokyo".split()
-DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-MONTHS = """January February March April May June July August September October November
-December""".split()
-SKILLS = "cook swim dance draw paint sing juggle ski knit dive code type sail".split()
-CHORES = "clean fix store wash paint move wrap carry sell pack".split()
-ITEMS = """a bike|a coffee pot|a wool sweater|an old radio|a garden hose|a guitar|a lamp|a rug|a
-kitchen knife|a wooden table|a mirror|a suitcase|a tent|a toaster|a vase""".replace("\n", " ")
-GUESTS = "my aunt|my boss|a neighbour|my teacher|a friend|my doctor|a child|my coach".split("|")
-MEALS = "soup|a salad|rice|pasta|pancakes|an omelette|bread|a pie|tea|a stew".split("|")
+_LISTS = """
+names: Anna, Ben, Clara, David, Emma, Felix, Grace, Henry, Iris, Jack, Lucy, Maria, Paul, Rosa, Tom
+colours: red, blue, green, yellow, black, white, brown, orange, purple, pink
+things: car, house, shirt, flower, box, door, hat, ball, boat, chair, cup, bag
+cities: Athens, Berlin, Boston, Cairo, Dublin, London, Madrid, Moscow, Oslo, Paris, Rome, Tokyo
+days: Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday
+skills: cook, swim, dance, draw, paint, sing, juggle, ski, knit, dive, code, type, sail
+chores: clean, fix, store, wash, paint, move, wrap, carry, sell, pack
+items: a bike, a coffee pot, an old radio, a garden hose, a guitar, a lamp, a rug, a vase, a mirror
+guests: my aunt, my boss, a neighbour, my teacher, a friend, my doctor, a child, my coach
+meals: soup, a salad, rice, pasta, pancakes, an omelette, bread, a pie, tea, a stew
+"""
+_SLOTS = {
+    name: tuple(words.split(", "))
+    for name, words in (line.split(": ") for line in _LISTS.strip().splitlines())
+}
+NAMES, COLOURS, THINGS = _SLOTS["names"], _SLOTS["colours"], _SLOTS["things"]
+CITIES, DAYS = _SLOTS["cities"], _SLOTS["days"]
 
 
 def _sum(draw: Random) -> Question:
-    a, b = draw.randint(1, 20), draw.randint(1, 9)
-    return Question(f"What is {a} + {b}? Reply with the number only.", str(a + b))
+    a, b = draw.randint(1, 9), draw.randint(1, 9)
+    asked = draw.choice(["What is {} + {}?", "What is {} plus {}?", "How much is {} and {}?"])
+    text = f"{asked.format(a, b)} Reply with the number only."
+    return Question(text, str(a + b), fact=f"{min(a, b)} + {max(a, b)}")
 
 
 def _difference(draw: Random) -> Question:
-    b, rest = draw.randint(1, 9), draw.randint(1, 20)
-    return Question(f"What is {b + rest} - {b}? Reply with the number only.", str(rest))
+    a, b = sorted((draw.randint(1, 19), draw.randint(1, 9)), reverse=True)
+    text = f"What is {a} - {b}? Reply with the number only."
+    return Question(text, str(a - b))
 
 
 def _colour(draw: Random) -> Question:
-    first, second = draw.sample(COLOURS, 2)
-    thing, other = draw.sample(THINGS, 2)
-    text = f"{draw.choice(NAMES)} has a {first} {thing} and a {second} {other}."
-    asked, answer = draw.choice([(thing, first), (other, second)])
-    return Question(f"{text} What colour is the {asked}? Reply with one word.", answer)
+    name, colour, thing = draw.choice(NAMES), draw.choice(COLOURS), draw.choice(THINGS)
+    text = f"{name} has {_with_article(colour)} {thing}. What colour is the {thing}?"
+    return Question(f"{text} Reply with one word.", colour, COLOURS)
+
+
+def _day(draw: Random) -> Question:
+    day = draw.randrange(len(DAYS))
+    text = f"{draw.choice(NAMES)} arrives on {DAYS[day]} and leaves the day after."
+    answer = DAYS[(day + 1) % len(DAYS)]
+    return Question(f"{text} On which day is that?", answer, DAYS)
 
 
 def _owner(draw: Random) -> Question:
@@ -60,54 +75,40 @@ def _owner(draw: Random) -> Question:
     thing, other = draw.sample(THINGS, 2)
     asked, answer = draw.choice([(thing, first), (other, second)])
     text = f"{first} has a {thing}. {second} has a {other}."
-    return Question(f"{text} Who has the {asked}? Reply with the name only.", answer)
+    return Question(
+        f"{text} Who has the {asked}? Reply with the name only.", answer, (first, second)
+    )
 
 
-def _count(draw: Random) -> Question:
-    listed = draw.sample(WORDS, draw.randint(1, 6))
-    text = f"How many words are in this list: {', '.join(listed)}?"
-    return Question(f"{text} Reply with the number only.", str(len(listed)))
-
-
-def _larger(draw: Random) -> Question:
-    a, b = draw.sample(range(1, 100), 2)
-    text = f"Which number is larger, {a} or {b}?"
-    return Question(f"{text} Reply with the number only.", str(max(a, b)))
-
-
-def _first_letter(draw: Random) -> Question:
-    word = draw.choice(WORDS)
-    return Question(f'What is the first letter of the word "{word}"? Reply with one letter.', word[0])
-
-
-def _position(draw: Random) -> Question:
-    listed, place = draw.sample(WORDS, 4), draw.randrange(4)
-    which = ("first", "second", "third", "last")[place]
-    text = f"What is the {which} word of this list: {', '.join(listed)}?"
-    return Question(f"{text} Reply with one word.", listed[place])
+def _with_article(word: str) -> str:
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
 
 
 def _person(draw: Random) -> Question:
     name, age, city = draw.choice(NAMES), draw.randint(5, 90), draw.choice(CITIES)
-    text = draw.choice(
+    sentence = draw.choice(
         [
-            f"{name} is {age} years old and lives in {city}.",
-            f"{name}, who lives in {city}, is {age} years old.",
+            f"{name} is {age} years old.",
+            f"{name} from {city} is {age} years old.",
             f"In {city} lives {name}, aged {age}.",
+            f"{name}, {age}, lives in {city}.",
         ]
     )
-    asked = 'Write this as JSON with the keys "name", "age" (a number) and "city"'
-    answer = json.dumps({"name": name, "age": age, "city": city})
-    return Question(f"{asked}, and nothing else: {text}", answer)
+    asked = 'Write as JSON with the keys "name" and "age", and nothing else:'
+    return Question(f"{asked} {sentence}", json.dumps({"name": name, "age": age}))
 
 
 def _everyday(draw: Random) -> Question:
-    item, guest = draw.choice(ITEMS.split("|")), draw.choice(GUESTS)
-    meal, skill, chore = draw.choice(MEALS), draw.choice(SKILLS), draw.choice(CHORES)
+    slots = ("items", "guests", "meals", "skills", "chores")
+    item, guest, meal, skill, chore = (draw.choice(_SLOTS[slot]) for slot in slots)
     return draw.choice(
         [
-            Question(f"How do I {chore} {item}?", f"Take some time and a cloth to {chore} it with."),
-            Question(f"Is {item} a good present for {guest}?", f"It depends on what {guest} likes."),
+            Question(
+                f"How do I {chore} {item}?", f"Take some time and a cloth to {chore} it with."
+            ),
+            Question(
+                f"Is {item} a good present for {guest}?", f"It depends on what {guest} likes."
+            ),
             Question(f"Can I learn to {skill} in a month?", f"Whoever practises can {skill} then."),
             Question(f"What goes well with {meal}?", f"Bread and a glass of water go with {meal}."),
             Question(f"Should I cook {meal} for {guest}?", f"Ask whether {guest} eats {meal}."),
@@ -120,11 +121,8 @@ TASKS: dict[str, Callable[[Random], Question]] = {
     "sums": _sum,
     "differences": _difference,
     "colours": _colour,
+    "days": _day,
     "owners": _owner,
-    "counts": _count,
-    "larger": _larger,
-    "letters": _first_letter,
-    "positions": _position,
     "people": _person,
     "everyday": _everyday,
 }
@@ -136,8 +134,8 @@ _DRAWS_EACH = 20
 def sample_questions(task: str, size: int, seed: int) -> list[Question]:
     """Return so many questions of a task, all different; all that there are where these are fewer.
 
-    >>> sample_questions("sums", 1, seed=0)
-    [Question(text='What is 13 + 9? Reply with the number only.', answer='22')]
+    >>> sample_questions("sums", 1, seed=0)[0].answer
+    '14'
     """
     draw, questions = Random(seed), dict[str, Question]()
     for _ in range(_DRAWS_EACH * size):

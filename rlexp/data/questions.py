@@ -1,4 +1,4 @@
-"""Questions that rlexp makes itself, each with the right answer: no file, no network, no package."""
+"""Questions that rlexp makes itself, each with the right answer: no file and no network."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ from difflib import get_close_matches
 
 from pydantic import Field
 
-from rlexp.builtin.questions import TASKS, sample_questions
+from rlexp.builtin.questions import TASKS, Question, sample_questions
+from rlexp.data.derived.split import split
+from rlexp.data.parsing.values import Row
 from rlexp.spec.data import DataSource, Kind, Rows
 from rlexp.spec.errors import Problem, Problems
 
 
 class Questions(DataSource):
-    """Questions of one task; their answers stand in `completion`, and for rewards in `answer`."""
+    """Questions of one task; their answers stand in `completion`, and for rewards in `answer`.
+
+    Column `choices` has what may be answered, where that is one of a few words.
+    """
 
     task: str
     """What is asked: one of `rlexp.builtin.questions.TASKS`."""
     size: int = Field(gt=1)
-    """Questions, all different; a task that has fewer gives all that it has."""
+    """Questions, all different, held-out ones included; a task that has fewer gives all it has."""
     seed: int = Field(ge=0)
     """Of the questions."""
 
@@ -32,11 +37,28 @@ class Questions(DataSource):
         return "demonstrations"
 
     def extra_columns(self) -> set[str]:
-        return {"answer"}
+        return {"answer", "choices"}
 
     def read(self) -> Rows:
-        rows = [
-            {"prompt": text, "completion": answer, "answer": answer}
-            for text, answer in sample_questions(self.task, self.size, self.seed)
-        ]
-        return Rows(rows, None, f"questions of {self.task}, {len(rows)}, seed {self.seed}")
+        """Make the rows; questions that ask for one fact stand on one side.
+
+        Raises:
+            UserError: a share that leaves a side empty.
+        """
+        questions = sample_questions(self.task, self.size, self.seed)
+        source = f"questions of {self.task}, {len(questions)}, seed {self.seed}"
+        facts = [{"prompt": question.fact or question.text} for question in questions]
+        _, held_out = split(facts, self.eval_fraction, source)
+        sides: dict[bool, list[Row]] = {False: [], True: []}
+        for fact, question in zip(facts, questions, strict=True):
+            sides[fact in held_out].append(_row(question))
+        return Rows(sides[False], sides[True], source)
+
+
+def _row(question: Question) -> Row:
+    return {
+        "prompt": question.text,
+        "completion": question.answer,
+        "answer": question.answer,
+        "choices": [*question.choices],
+    }

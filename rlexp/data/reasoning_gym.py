@@ -1,4 +1,4 @@
-"""Procedural tasks of the package reasoning-gym: questions by a seed, each with what scores answers.
+"""Procedural tasks of the package reasoning-gym: questions by a seed, and what scores answers.
 
 An item's seed in the package is the data set's plus its index, so that data sets of neighbouring
 seeds would share all items but one; here each `data.seed` has a million seeds for itself. The last
@@ -32,6 +32,10 @@ from rlexp.spec.errors import Problem, Problems, UserError
 if TYPE_CHECKING:
     from reasoning_gym.dataset import ProceduralDataset
 
+WITHOUT_ANSWERS = frozenset(
+    {"boxnet", "graph_color", "propositional_logic", "rubiks_cube", "rush_hour"}
+)
+"""Tasks that give no right answer, of several that there are: their scorers judge any."""
 _NAMED = re.compile(r'^DATASET_NAME = "(\w+)"', re.MULTILINE)
 _OWN_OPTIONS = {"size": "data.size", "seed": "data.seed"}
 _SEEDS_EACH = 1_000_000
@@ -69,10 +73,10 @@ class ReasoningGym(DataSource):
         return own + [_unknown_option(name, names, self.task) for name in unknown]
 
     def kind(self) -> Kind:
-        return "demonstrations"
+        return "prompts" if self.task in WITHOUT_ANSWERS else "demonstrations"
 
     def extra_columns(self) -> set[str]:
-        return {"answer", "entry"}
+        return {"entry"} if self.task in WITHOUT_ANSWERS else {"answer", "entry"}
 
     def read(self) -> Rows:
         """Make the rows.
@@ -112,13 +116,11 @@ class ReasoningGym(DataSource):
 
     def _row(self, item: Mapping[str, Any]) -> Row:
         entry = {"task": self.task, "options": self.options, "entry": to_wire(dict(item), _refuse)}
+        row = {"prompt": item["question"], "entry": json.dumps(entry, ensure_ascii=False)}
+        if self.task in WITHOUT_ANSWERS:
+            return row
         answer = str(item["answer"])
-        return {
-            "prompt": item["question"],
-            "completion": answer,
-            "answer": answer,
-            "entry": json.dumps(entry, ensure_ascii=False),
-        }
+        return {**row, "completion": answer, "answer": answer}
 
 
 @cache
@@ -145,7 +147,9 @@ def option_names(file: Path) -> frozenset[str]:
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "register_dataset"
     )
     classes = {node.name: node for node in body if isinstance(node, ast.ClassDef)}
-    targets = [n.target for n in classes[ast.unparse(registered)].body if isinstance(n, ast.AnnAssign)]
+    targets = [
+        n.target for n in classes[ast.unparse(registered)].body if isinstance(n, ast.AnnAssign)
+    ]
     return frozenset(ast.unparse(target) for target in targets)
 
 

@@ -115,9 +115,10 @@ class ReasoningGym(RewardSpec):
 
     def _scorer_problem(self, task: str, rows: list[dict[str, Any]]) -> Problem | None:
         """Return what is wrong with a task's scorer, by rows of which the answers are known."""
-        right = self._values([(row, _right_answer(row)) for row in rows])
+        answers = [(row, answer) for row in rows if (answer := _right_answer(row)) is not None]
+        right = self._values(answers)
         remedy = "Choose another data.task, or a reward that compares the column `answer`."
-        if min(right) < 1:
+        if min(right, default=1) < 1:
             got = f"{task}, whose scorer gives its own right answer {min(right):g}"
             return Problem("reward", got, "a scorer by which right answers are right", remedy)
         for text in _EMPTY_TALK:
@@ -172,15 +173,18 @@ class ReasoningGym(RewardSpec):
         )
 
 
-def _right_answer(row: dict[str, Any]) -> str:
-    """Return the right answer of an entry, which is in the sandbox's form of plain data."""
-    return str(dict(row["entry"]["dict"])["answer"])
+def _right_answer(row: dict[str, Any]) -> str | None:
+    """Return the right answer of an entry, which is in the sandbox's form of plain data; None where
+    the task gives none."""
+    answer = dict(row["entry"]["dict"])["answer"]
+    return None if answer is None else str(answer)
 
 
 def _entry_in(cell: object) -> dict[str, Any] | None:
     try:
         row = json.loads(str(cell))
-        return row if {"task", "options", "entry"} <= row.keys() and _right_answer(row) else None
+        _right_answer(row)
+        return row if {"task", "options"} <= row.keys() else None
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 

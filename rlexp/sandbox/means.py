@@ -91,7 +91,9 @@ def _bubblewrap(shown: Sequence[str]) -> list[str]:
 
 
 def _package_folders() -> list[str]:
-    folders = (folder for folder in sys.path if Path(folder).name in ("site-packages", "dist-packages"))
+    folders = (
+        folder for folder in sys.path if Path(folder).name in ("site-packages", "dist-packages")
+    )
     return [os.path.realpath(folder) for folder in folders if Path(folder).is_dir()]
 
 

@@ -11,8 +11,8 @@ import pytest
 from reward_specs import fields_of, mistakes, reward
 from runs import spec_of
 
-from rlexp.rewards.common import sandboxed as sandbox_room
 from rlexp.rewards.code import Code
+from rlexp.rewards.common import sandboxed as sandbox_room
 from rlexp.rewards.common.code_blocks import code_of
 from rlexp.rewards.common.code_tests import read_tests
 from rlexp.runtime.paths import CONF

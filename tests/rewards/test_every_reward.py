@@ -30,6 +30,7 @@ COLUMNS: dict[str, list[Any]] = {
     "answer": ["#### 18", "#### 18", None],
     "summary": ["It was wonderful.", "It was wonderful.", None],
     "harmful": [False, True, None],
+    "choices": [["#### 18", "#### 17"]] * 3,
 }
 
 

@@ -96,7 +96,9 @@ def test_rows_say_which_scorers_are_of_no_use() -> None:
     graded = reward("reasoning_gym", workers=1)
     all_right = entry("game_of_life_halting", "Will it halt?", "True", solution=True)
     never_right = entry("puzzle24", "4 6 1 1?", "25", numbers=[4, 6, 1, 1])
-    found = graded.row_problems({"entry": [CHAIN, all_right, None, never_right, '{"task": 1}', "3"]})
+    found = graded.row_problems(
+        {"entry": [CHAIN, all_right, None, never_right, '{"task": 1}', "3"]}
+    )
     assert [index for index, _ in found] == [4, 5, 1, 3]
     assert "whatever is asked" in found[2][1].got and "own right answer" in found[3][1].got
 

@@ -27,10 +27,9 @@ PARSES = frozenset(
 
 _BLOCK = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
 _NO_NUMBER = re.compile(r"\b(?:nan|inf(?:inity)?)\b", re.IGNORECASE)
-_FUNCTIONS = frozenset(
-    "sqrt exp log ln sin cos tan sec csc cot sinh cosh tanh asin acos atan asinh acosh atanh Abs"
-    " Rational Integer".split()
-)
+_NAMES = """sqrt exp log ln sin cos tan sec csc cot sinh cosh tanh asin acos atan asinh acosh atanh
+Abs Rational Integer"""
+_FUNCTIONS = frozenset(_NAMES.split())
 _LISTS = (ast.Expression, ast.List, ast.Tuple, ast.Constant, ast.Load)
 _FORMULAS = (
     *(ast.Expression, ast.BinOp, ast.UnaryOp, ast.Name, ast.Call, ast.Constant, ast.Load),
@@ -56,13 +55,13 @@ def final_answer(text: str) -> str:
     return (blocks[0] if blocks else text).strip()
 
 
-def may_be_scored(answer: str, task: str, right: str) -> bool:
+def may_be_scored(answer: str, task: str, right: str | None) -> bool:
     """Return whether a task's scorer is to see an answer; one that it is not to see is wrong.
 
     Args:
         answer: as `final_answer` gives it.
         task: its name in the package.
-        right: the right answer.
+        right: the right answer; None where the task gives none.
 
     >>> may_be_scored("3 * (7 + 1)", "puzzle24", "24"), may_be_scored("exit(0)", "puzzle24", "24")
     (True, False)
