@@ -33,12 +33,9 @@ def answered(task: str) -> list[Question]:
     return sample_questions(task, 200, seed=0)
 
 
-def test_sums_and_differences_are_right() -> None:
+def test_sums_are_right() -> None:
     for question in answered("sums"):
         assert sum(map(int, re.findall(r"\d+", question.text))) == int(question.answer)
-    for question in answered("differences"):
-        larger, smaller = map(int, re.findall(r"\d+", question.text))
-        assert larger - smaller == int(question.answer) >= 0
 
 
 def test_one_sum_is_held_out_in_all_its_words() -> None:
@@ -53,21 +50,13 @@ def test_one_sum_is_held_out_in_all_its_words() -> None:
 
 def test_answers_stand_in_the_sentence() -> None:
     """A colour or owner of the other thing; an age in the place of the name."""
-    for question in answered("colours"):
+    for question in (*answered("colours"), *answered("cities")):
         words = re.findall(r"\w+", question.text)
         assert [word for word in words if word in question.choices] == [question.answer]
-    for question in answered("owners"):
-        asked = re.search(r"Who has the (\w+)", question.text)
-        assert asked and f"{question.answer} has a {asked[1]}." in question.text
     for question in answered("people"):
         person = json.loads(question.answer)
         assert person["name"] in question.text
         assert re.findall(r"\d+", question.text) == [str(person["age"])]
-
-
-def test_days_follow_each_other() -> None:
-    for question in answered("days"):
-        assert question.choices[question.choices.index(question.answer) - 1] in question.text
 
 
 def test_rows_carry_what_rewards_read() -> None:

@@ -245,7 +245,7 @@ class TestWords:
     [
         "experiment=real_sums",
         "experiment=real_colours",
-        "experiment=real_owners",
+        "experiment=real_cities",
         "data=reasoning_gym reward=reasoning_gym data.size=60",
     ],
 )
