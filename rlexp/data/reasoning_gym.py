@@ -42,7 +42,7 @@ _SEEDS_EACH = 1_000_000
 """Seeds of the package between two of `data.seed`, and so the most items of one."""
 
 
-class ReasoningGym(DataSource):
+class ReasoningTasks(DataSource):
     """Questions of one task, with their answers, and the entries that its scorer reads."""
 
     task: str
