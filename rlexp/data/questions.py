@@ -47,12 +47,16 @@ class Questions(DataSource):
         """
         questions = sample_questions(self.task, self.size, self.seed)
         source = f"questions of {self.task}, {len(questions)}, seed {self.seed}"
-        facts = [{"prompt": question.fact or question.text} for question in questions]
-        _, held_out = split(facts, self.eval_fraction, source)
+        facts: list[Row] = [{"prompt": _fact(question)} for question in questions]
+        held_out = {row["prompt"] for row in split(facts, self.eval_fraction, source)[1]}
         sides: dict[bool, list[Row]] = {False: [], True: []}
-        for fact, question in zip(facts, questions, strict=True):
-            sides[fact in held_out].append(_row(question))
+        for question in questions:
+            sides[_fact(question) in held_out].append(_row(question))
         return Rows(sides[False], sides[True], source)
+
+
+def _fact(question: Question) -> str:
+    return question.fact or question.text
 
 
 def _row(question: Question) -> Row:

@@ -158,7 +158,7 @@ class ReasoningGym(RewardSpec):
         return [self._value(printed.get(index)) for index in range(len(asked))]
 
     def _value(self, printed: str | None) -> float:
-        marks = min(1.0, max(0.0, float(printed.split()[-1]))) if printed else 0.0
+        marks = min(1.0, max(0.0, _number_in(printed or "")))
         return marks if self.partial else float(marks >= 1)
 
     def _limits(self) -> Limits:
@@ -171,6 +171,15 @@ class ReasoningGym(RewardSpec):
             processes=1,
             open_files=64,
         )
+
+
+def _number_in(printed: str) -> float:
+    """Return what a scorer has printed; 0 for what is no number, which an answer that breaks out may
+    print in its place."""
+    try:
+        return float(printed.split()[-1])
+    except (ValueError, IndexError):
+        return 0.0
 
 
 def _right_answer(row: dict[str, Any]) -> str | None:
