@@ -174,8 +174,8 @@ class ReasoningGym(RewardSpec):
 
 
 def _number_in(printed: str) -> float:
-    """Return what a scorer has printed; 0 for what is no number, which an answer that breaks out may
-    print in its place."""
+    """Return what a scorer has printed; 0 for what is no number, which an answer that breaks out
+    may print in its place."""
     try:
         return float(printed.split()[-1])
     except (ValueError, IndexError):
