@@ -144,7 +144,7 @@ def preferences(
         words += ["eval.best_of=0", "eval.prompts=20", "eval.completions=1", "tracking=none"]
         run([*words, *overrides], folder)
     cards = [*map(read_card, folder.glob("outputs/stages/*/card.json"))]
-    (dpo,) = (path for path, card in cards if card["algo"] == "dpo")
+    (dpo,) = (path for path, card in cards if card["algo"] == "dpo" and (path / "model").is_dir())
     pairs = held_out_pairs(data / HH)
     before, after = (right_way_round(model, pairs) for model in (BASE, str(dpo / "model")))
     gains = [float(new) - float(old) for old, new in zip(before, after, strict=True)]
