@@ -63,6 +63,12 @@ def _city(draw: Random) -> Question:
     return Question(f"{text} Reply with one word.", city, CITIES)
 
 
+def _age(draw: Random) -> Question:
+    name, age, thing = draw.choice(NAMES), draw.randint(6, 90), draw.choice(THINGS)
+    text = f"{name} is {age} years old and has {_with_article(thing)}. How old is {name}?"
+    return Question(f"{text} Reply with the number only.", str(age))
+
+
 def _with_article(word: str) -> str:
     return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
 
@@ -104,6 +110,7 @@ TASKS: dict[str, Callable[[Random], Question]] = {
     "sums": _sum,
     "colours": _colour,
     "cities": _city,
+    "ages": _age,
     "people": _person,
     "everyday": _everyday,
 }

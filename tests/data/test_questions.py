@@ -53,6 +53,8 @@ def test_answers_stand_in_the_sentence() -> None:
     for question in (*answered("colours"), *answered("cities")):
         words = re.findall(r"\w+", question.text)
         assert [word for word in words if word in question.choices] == [question.answer]
+    for question in answered("ages"):
+        assert re.findall(r"\d+", question.text) == [question.answer]
     for question in answered("people"):
         person = json.loads(question.answer)
         assert person["name"] in question.text

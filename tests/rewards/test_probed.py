@@ -246,6 +246,7 @@ class TestWords:
         "experiment=real_sums",
         "experiment=real_colours",
         "experiment=real_cities",
+        "experiment=real_ages",
         "data=reasoning_gym reward=reasoning_gym data.size=60",
     ],
 )
