@@ -64,8 +64,9 @@ def _city(draw: Random) -> Question:
 
 
 def _age(draw: Random) -> Question:
-    name, age, thing = draw.choice(NAMES), draw.randint(6, 90), draw.choice(THINGS)
-    text = f"{name} is {age} years old and has {_with_article(thing)}. How old is {name}?"
+    name, age, count = draw.choice(NAMES), draw.randint(6, 90), draw.randint(2, 5)
+    facts = [f"is {age} years old", f"has {count} {draw.choice(['books', 'cups', 'hats'])}"]
+    text = f"{name} {' and '.join(draw.sample(facts, 2))}. How old is {name}?"
     return Question(f"{text} Reply with the number only.", str(age))
 
 
