@@ -25,6 +25,7 @@ EXTRAS = {
     "code": "`rewards` for style",
     "format": "`rewards` for JSON schemas",
     "math": "`rewards`",
+    "reasoning_gym": "`reasoning`",
     "style": "`rewards` for readability",
     "summary": "`rewards`",
     "verse": "`verse`",

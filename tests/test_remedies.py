@@ -41,7 +41,7 @@ ELSEWHERE = {
     "rlexp/reproduction/plan.py:_overrides": "tests/reproduction",
     "rlexp/reproduction/recorded.py:_artifact": "tests/reproduction",
     "rlexp/reproduction/reproduce.py:_check_data": "tests/reproduction",
-    "rlexp/rewards/code.py:_sandbox_problems": "needs a machine without a sandbox",
+    "rlexp/rewards/common/sandboxed.py:sandbox_problems": "needs a machine without a sandbox",
     "rlexp/rewards/judging/client.py:_refused": "tests/rewards/test_judge_endpoint.py",
     "rlexp/rewards/judging/client.py:_request": "tests/rewards/test_judge_endpoint.py",
     "rlexp/rewards/judging/endpoint_judge.py:win_shares": "the check refuses it before",

@@ -216,12 +216,17 @@ class RunWords:
     def _hydra_form(self, override: Override, known: list[str]) -> str:
         """Return an override that the spec has accepted in the form that Hydra accepts too.
 
-        Hydra wants `+` for a new key of an open mapping (`algo.trl.…`) and refuses it for one that
-        exists; people should not need to know which is which.
+        Hydra wants `+` for a new key of an open mapping (`algo.trl.…`), also where it stands in the
+        mapping that is typed, and refuses it for one that exists; people should not need to know
+        which is which.
         """
         typed = str(override.input_line)
         exists = override.key_or_group in known and not override.is_add()
-        if exists or override.is_delete() or override.is_hydra_override():
+        if (
+            (exists and not isinstance(override.value(), dict))
+            or override.is_delete()
+            or override.is_hydra_override()
+        ):
             return typed
         return f"++{typed.lstrip('+')}"
 

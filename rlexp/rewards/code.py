@@ -8,11 +8,8 @@ program. Tests that an empty program passes are refused.
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -22,14 +19,17 @@ from rlexp.rewards.base import column_of, texts_of
 from rlexp.rewards.common.assert_sources import stubs_of
 from rlexp.rewards.common.code_blocks import code_of
 from rlexp.rewards.common.code_tests import read_tests
-from rlexp.runtime.device import available_cores
+from rlexp.rewards.common.sandboxed import (
+    Sandbox,
+    sandbox_failures,
+    sandbox_in_words,
+    sandbox_problems,
+    shared_pool,
+)
 from rlexp.runtime.extras import missing_packages
-from rlexp.sandbox.choice import obstacle, strongest
 from rlexp.sandbox.limits import Limits
-from rlexp.sandbox.means import IN_WORDS, STRONGEST_FIRST, Means
-from rlexp.sandbox.pool import Asserts, Program, SandboxPool, Test, Verdict
-from rlexp.sandbox.worker import CannotStart
-from rlexp.spec.errors import Problem, RunFailed, UserError
+from rlexp.sandbox.pool import Asserts, Program, Test, Verdict
+from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.reward import DataColumn, DataColumns, Place, RewardSpec, Text, Value
 from rlexp.spec.text import content_of
 
@@ -40,7 +40,6 @@ log = logging.getLogger(__name__)
 
 _CAN_FAIL: set[tuple[tuple[Test, ...], str]] = set()
 """Tests, with their setup, that an empty program has failed in this process."""
-_INSTALL = "Install bubblewrap (apt-get install bubblewrap, dnf install bubblewrap, …)"
 
 
 class Code(RewardSpec):
@@ -79,7 +78,7 @@ class Code(RewardSpec):
     """Weight of 1 for a program that Python compiles, 0 for another."""
     style: float = Field(ge=0)
     """Weight of the share of lines of which pycodestyle complains nothing (PEP 8)."""
-    sandbox: Literal["auto", "bubblewrap", "namespaces", "rlimits"]
+    sandbox: Sandbox
     """By which means programs are cut off; `auto` takes the strongest but never `rlimits`, which
     lets them read what this user can read."""
     workers: int | None = Field(ge=1)
@@ -109,22 +108,7 @@ class Code(RewardSpec):
     def problems(self) -> list[Problem]:
         """Return what the style lacks, and why no sandbox works."""
         style = missing_packages("pycodestyle", "rewards", "reward.style") if self.style else []
-        return [*style, *self._sandbox_problems()]
-
-    def _sandbox_problems(self) -> list[Problem]:
-        if self.sandbox == "auto":
-            if strongest():
-                return []
-            tried = ", ".join(f"{means}: {obstacle(means)}" for means in STRONGEST_FIRST)
-            got = f"auto, where nothing shuts programs in ({tried})"
-        else:
-            why = obstacle(self.sandbox)
-            if why is None:
-                return []
-            got = f"{self.sandbox}, which does not work here: {why}"
-        remedy = f"{_INSTALL}, or run on another machine. Knowingly: reward.sandbox=rlimits, "
-        remedy += "under which programs can read what this user can read."
-        return [Problem("reward.sandbox", got, "a sandbox that works", remedy)]
+        return [*style, *sandbox_problems(self.sandbox)]
 
     def columns(self) -> set[str]:
         return {self.column, *filter(None, (self.setup_column, self.entry_point_column))}
@@ -153,11 +137,11 @@ class Code(RewardSpec):
         return read_tests(cell, self.column, entry_point, setup) if self.tests else ()
 
     def notes(self) -> list[str]:
-        return [f"model-written code ran in a sandbox: {IN_WORDS[self._means()]}"]
+        return [f"model-written code ran in a sandbox: {sandbox_in_words(self.sandbox)}"]
 
     def prepare(self, device: torch.device | str, local_folder: Callable[..., Path]) -> None:
         """Say which sandbox is in force."""
-        log.info("the sandbox of reward=%s: %s", self.name, IN_WORDS[self._means()])
+        log.info("the sandbox of reward=%s: %s", self.name, sandbox_in_words(self.sandbox))
 
     def bounds(self) -> tuple[float, float]:
         return 0.0, 1.0
@@ -237,14 +221,8 @@ class Code(RewardSpec):
     def _verdicts_of(self, programs: list[Program]) -> list[Verdict]:
         if not programs:
             return []
-        try:
-            return _pool(self._means(), self._limits(), self.workers, os.getpid()).run(programs)
-        except (CannotStart, ConnectionError) as error:
-            raise RunFailed(
-                f"the sandbox of the reward {self.name} broke down: {error}",
-                "a machine without memory or processes left, or a means that was taken away",
-                "look at the machine, or choose another reward.sandbox",
-            ) from error
+        with sandbox_failures(self.name):
+            return shared_pool(self.sandbox, self._limits(), self.workers).run(programs)
 
     def _value(self, verdict: Verdict | None) -> float:
         if verdict is None:
@@ -254,28 +232,8 @@ class Code(RewardSpec):
         total = sum(weight * float(part or 0) for weight, part in parts)
         return total / sum(weight for weight, _ in parts)
 
-    def _means(self) -> Means:
-        if problems := self._sandbox_problems():
-            raise UserError(problems)
-        means = strongest() if self.sandbox == "auto" else self.sandbox
-        assert means is not None  # otherwise there were problems
-        return means
-
     def _limits(self) -> Limits:
         return Limits(**{name: getattr(self, name) for name in Limits.__dataclass_fields__})
-
-
-@lru_cache(maxsize=4)
-def _pool(means: Means, limits: Limits, workers: int | None, process: int) -> SandboxPool:
-    """Return the pool of all rewards with the same limits; a forked process needs its own."""
-    pool = SandboxPool(means, limits, workers or _cores())
-    atexit.register(pool.close)
-    return pool
-
-
-def _cores() -> int:
-    """Return the cores for this process, of a run that may have several on this machine."""
-    return max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def _code_of_prompt(prompt: Text) -> str:

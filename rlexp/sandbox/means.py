@@ -48,12 +48,18 @@ def known_obstacle(means: Means) -> str | None:
     return None
 
 
-def command(means: Means, limits: Limits) -> list[str]:
-    """Return the command that starts a zygote, whose standard input has to be a socket."""
+def command(means: Means, limits: Limits, packages: tuple[str, ...] = ()) -> list[str]:
+    """Return the command that starts a zygote, whose standard input has to be a socket.
+
+    Packages are imported once, and the folders in which packages are installed are then shown.
+    """
     linter = importlib.util.find_spec("pycodestyle")
     executable = os.path.realpath(sys.executable)
+    folders = _package_folders() if packages else []
     shown = [*_SYSTEM, os.path.realpath(sys.base_prefix), os.path.realpath(sys.base_exec_prefix)]
+    shown += folders
     options = {"means": means, "limits": asdict(limits), "shown": _outermost(shown)}
+    options |= {"packages": packages, "package_folders": folders}
     options |= {"linter": linter.origin if linter else None, "path": str(_PACKAGE.parent)}
     start = (
         f"import sys; sys.path.append({str(_PACKAGE.parent)!r}); "
@@ -64,7 +70,7 @@ def command(means: Means, limits: Limits) -> list[str]:
         return python
     modules = [str(_PACKAGE / "__init__.py"), str(_PACKAGE / "sandbox")]
     files = [*_outermost(shown), *modules, *([linter.origin] if linter and linter.origin else [])]
-    return ["bwrap", *_bubblewrap(files), "--", *python]
+    return ["bwrap", *_bubblewrap(files), *_room_for(packages), "--", *python]
 
 
 def _bubblewrap(shown: Sequence[str]) -> list[str]:
@@ -82,6 +88,18 @@ def _bubblewrap(shown: Sequence[str]) -> list[str]:
     for name in DEVICES:
         arguments += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]
     return [*arguments, "--remount-ro", "/"]
+
+
+def _package_folders() -> list[str]:
+    folders = (
+        folder for folder in sys.path if Path(folder).name in ("site-packages", "dist-packages")
+    )
+    return [os.path.realpath(folder) for folder in folders if Path(folder).is_dir()]
+
+
+def _room_for(packages: tuple[str, ...]) -> list[str]:
+    """Return what lets packages write while they are imported: a folder in memory."""
+    return ["--tmpfs", "/tmp"] if packages else []  # noqa: S108
 
 
 def _outermost(paths: Sequence[str]) -> list[str]:

@@ -58,11 +58,17 @@ class Verdict:
 
 
 class SandboxPool:
-    """Runs programs side by side, in zygotes that start when they are first needed."""
+    """Runs programs side by side, in zygotes that start when they are first needed.
 
-    def __init__(self, means: Means, limits: Limits, workers: int) -> None:
+    Programs may import `packages`, which the zygotes have imported before.
+    """
+
+    def __init__(
+        self, means: Means, limits: Limits, workers: int, packages: tuple[str, ...] = ()
+    ) -> None:
         self.means: Means = means
         self.limits = limits
+        self.packages = packages
         self._of_thread = threading.local()
         # A zygote is killed when the thread that has started it ends; these live as long as this.
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="sandbox")
@@ -77,6 +83,15 @@ class SandboxPool:
             ConnectionError: a program brings its zygote down, twice.
         """
         return list(self._threads.map(self._verdict, programs))
+
+    def outputs(self, code: str, inputs: Iterable[str]) -> list[str | None]:
+        """Return what a program prints for each standard input; None where it fails.
+
+        Raises:
+            CannotStart: the means does not work here.
+            ConnectionError: the program brings its zygote down, twice.
+        """
+        return list(self._threads.map(lambda text: self._output(code, text), inputs))
 
     def close(self) -> None:
         """End the zygotes; the pool cannot be used any more."""
@@ -134,6 +149,11 @@ class SandboxPool:
             return answer, ""
         return answer, f"it printed {answer['printed'][:80]!r}"
 
+    def _output(self, code: str, stdin: str) -> str | None:
+        request: Frame = {"code": code, "setup": "", "style": False, "stdin": stdin, "tests": []}
+        answer = self._ask(request, self.limits.wall_seconds)
+        return None if answer is None or answer["ended"] else answer["printed"]
+
     def _ask(self, request: Frame, seconds: float) -> Frame | None:
         for attempt in (1, 2):
             try:
@@ -147,7 +167,7 @@ class SandboxPool:
 
     def _worker(self) -> Worker:
         if not hasattr(self._of_thread, "worker"):
-            self._of_thread.worker = Worker(self.means, self.limits)
+            self._of_thread.worker = Worker(self.means, self.limits, self.packages)
             self._workers.add(self._of_thread.worker)
         return self._of_thread.worker
 

@@ -13,6 +13,11 @@ from rlexp.sandbox.means import Means, command
 from rlexp.sandbox.wire import Channel, Frame, FrameTooLong
 
 _START_SECONDS = 20.0
+_PACKAGES_SECONDS = 100.0
+"""For importing packages, beside."""
+_ENV = {"PYTHONHASHSEED": "0", "PATH": "/usr/local/bin:/usr/bin:/bin"}
+_ENV |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+"""What packages see: threads that they start when they are imported would be lost in a fork."""
 _GRACE = 5.0
 """Seconds beyond the limits before a zygote that says nothing is taken for dead."""
 
@@ -24,17 +29,16 @@ class CannotStart(Exception):
 class Worker:
     """A zygote; ends with `close`, with its thread, or with this process, whatever comes first."""
 
-    def __init__(self, means: Means, limits: Limits) -> None:
+    def __init__(self, means: Means, limits: Limits, packages: tuple[str, ...] = ()) -> None:
         self.limits = limits
         our_end, zygotes_end = socket.socketpair()
         with tempfile.TemporaryFile() as stderr, zygotes_end:
             files = {"stdin": zygotes_end.fileno(), "stdout": subprocess.DEVNULL, "stderr": stderr}
-            env = {"PYTHONHASHSEED": "0", "PATH": "/usr/local/bin:/usr/bin:/bin"}
             self._process = subprocess.Popen(
-                command(means, limits), **files, env=env, cwd="/", start_new_session=True
+                command(means, limits, packages), **files, env=_ENV, cwd="/", start_new_session=True
             )
             zygotes_end.close()  # so that its death is seen here
-            our_end.settimeout(_START_SECONDS)
+            our_end.settimeout(_START_SECONDS + (_PACKAGES_SECONDS if packages else 0))
             with contextlib.suppress(OSError):
                 if our_end.recv(1):
                     self._connection = our_end

@@ -1,7 +1,8 @@
 """The process from which each program is forked: a start of Python costs more than most programs.
 
 It is started with one argument, JSON of `means`, `limits` (fields of `Limits`), `shown` (what of
-the machine is to be seen) and `linter` (pycodestyle's file, or null); standard input is a socket.
+the machine is to be seen), `linter` (pycodestyle's file, or null), `packages` (what else is
+imported once, by name) and `package_folders` (where these are); standard input is a socket.
 For each byte that arrives there it forks a verifier, which does the rest with whoever is at the
 other end. It reads nothing else itself: every later program could search its memory for that.
 """
@@ -50,7 +51,8 @@ def main() -> None:
     limits = Limits(**options["limits"])
     # Whatever is imported later would have to be found where no file of the machine is seen.
     linter = load_linter(options["linter"])
-    for name in _PRELOADED:
+    sys.path += options["package_folders"]
+    for name in (*_PRELOADED, *options["packages"]):
         importlib.import_module(name)
     sys.path.remove(options["path"])
     isolated = options["means"] != "rlimits"

@@ -137,9 +137,10 @@ def test_looking_imports_nothing_heavy(arguments: list[str], tmp_path: Path) -> 
     assert "reviews" in done.stdout
 
 
-def test_open_mappings_need_no_plus(tmp_path: Path) -> None:
+@pytest.mark.parametrize("word", ["algo.trl.adam_beta2=0.95", "algo.trl={adam_beta2: 0.95}"])
+def test_open_mappings_need_no_plus(word: str, tmp_path: Path) -> None:
     """`algo.trl.…` refused by Hydra because the yaml does not list it."""
-    done = typed("algo.trl.adam_beta2=0.95", "--cfg", "job", folder=tmp_path)
+    done = typed(word, "--cfg", "job", folder=tmp_path)
     assert "adam_beta2: 0.95" in done.stdout, done.stderr
 
 

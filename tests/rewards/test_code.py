@@ -11,8 +11,8 @@ import pytest
 from reward_specs import fields_of, mistakes, reward
 from runs import spec_of
 
-from rlexp.rewards import code as code_room
 from rlexp.rewards.code import Code
+from rlexp.rewards.common import sandboxed as sandbox_room
 from rlexp.rewards.common.code_blocks import code_of
 from rlexp.rewards.common.code_tests import read_tests
 from rlexp.runtime.paths import CONF
@@ -101,9 +101,9 @@ def _config() -> dict[str, Any]:
 class TestSandboxIsWanted:
     @pytest.fixture(autouse=True)
     def nothing_works(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(code_room, "strongest", lambda: None)
+        monkeypatch.setattr(sandbox_room, "strongest", lambda: None)
         monkeypatch.setattr(
-            code_room, "obstacle", lambda means: None if means == "rlimits" else "not allowed"
+            sandbox_room, "obstacle", lambda means: None if means == "rlimits" else "not allowed"
         )
 
     @pytest.mark.parametrize("sandbox", ["auto", "bubblewrap", "namespaces"])

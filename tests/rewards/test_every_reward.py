@@ -17,7 +17,7 @@ from rlexp.runtime.paths import CONF
 from rlexp.spec.reward import RewardSpec, Text
 
 FILES = sorted((CONF / "reward").glob("*.yaml"))
-ASKS = {"judge", "constitution", "code"}
+ASKS = {"judge", "constitution", "code", "reasoning_gym"}
 """Rewards that ask a server or run programs: their own tests make them one."""
 SINGLE = [
     file
@@ -31,6 +31,7 @@ COLUMNS: dict[str, list[Any]] = {
     "summary": ["It was wonderful.", "It was wonderful.", None],
     "harmful": [False, True, None],
     "completion_ids": [[5] * 40, [5] * 44, [5]],
+    "choices": [["#### 18", "#### 17"]] * 3,
 }
 
 

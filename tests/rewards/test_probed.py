@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +258,25 @@ class TestWords:
         assert_holds(graded, material([*rows], graded, harmful=[*asked.values()]))
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "experiment=real_sums",
+        "experiment=real_colours",
+        "experiment=real_cities",
+        "experiment=real_ages",
+        "data=reasoning_gym reward=reasoning_gym data.size=60",
+    ],
+)
+def test_questions_that_are_made(words: str) -> None:
+    """An echo of a sentence that holds the answer; a constant, of answers that are few."""
+    if "reasoning_gym" in words and not (find_spec("reasoning_gym") and strongest()):
+        pytest.skip("wants the extra `reasoning` and a sandbox")
+    spec = spec_of(*words.split(), "model=tiny", "model.dtype=auto")
+    given = held_out_material(spec, load_data(spec.data, "prompts"), 16, True, "")
+    assert_holds(spec.reward, given)
+
+
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JudgeServer]:
     monkeypatch.setenv("RLEXP_CACHE", str(tmp_path / "cache"))
@@ -333,8 +353,9 @@ def test_every_choice_is_probed_here() -> None:
     """A new reward that nobody has probed. `none` scores nothing, and what `model` pays for its
     training decides."""
     probed_above = {
-        "code", "constitution", "format", "judge", "keyword", "length", "math", "mix", "overlong",
-        "python", "repetition", "safety", "sentiment", "style", "summary", "verse",
+        "code", "constitution", "format", "judge", "keyword", "length", "math", "mix", "one_of",
+        "overlong", "python", "reasoning_gym", "repetition", "safety", "sentiment", "style",
+        "summary", "verse",
     }  # fmt: skip
     assert {file.stem for file in (CONF / "reward").glob("*.yaml")} - {
         "none",
