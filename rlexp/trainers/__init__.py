@@ -1,1 +1,1 @@
-"""Trainers where TRL has none: PPO with a critic, and REINFORCE; and what its GRPO and RLOO lack."""
+"""Trainers where TRL has none: PPO with a critic, REINFORCE; and what its GRPO and RLOO lack."""
