@@ -1,1 +1,1 @@
-"""Trainers of our own, where TRL has none: PPO with a critic, and REINFORCE."""
+"""Trainers where TRL has none: PPO with a critic, REINFORCE; and what its GRPO and RLOO lack."""

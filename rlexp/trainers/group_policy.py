@@ -31,8 +31,8 @@ from rlexp.trainers.token_control import (
 Batch = dict[str, Any]
 
 
-def averaged(values: Tensor, mask: Tensor, trainer: GRPOTrainer, batch: Batch) -> Tensor:
-    """Return values of tokens, (n, t), as a term of a trainer's loss: averaged as its loss type is.
+def averaged(values: Tensor, mask: Tensor, trainer: Any, batch: Batch) -> Tensor:
+    """Return values of tokens, (n, t), as a term of a GRPOTrainer's loss: averaged as its loss is.
 
     What the backward passes of a step add up to is the average.
     """
@@ -65,6 +65,11 @@ def log_kl(trainer: Any, kl: Tensor, mask: Tensor) -> None:
     """Give a trainer's log the mean of a KL divergence over the tokens of all processes."""
     sums = trainer.accelerator.reduce(torch.stack([(kl * mask).sum(), mask.sum().float()]), "sum")
     trainer._metrics["train"]["kl"].append((sums[0] / sums[1].clamp(min=1)).item())
+
+
+def gathered(trainer: Any, values: Tensor) -> Tensor:
+    """Return a trainer's numbers of all processes."""
+    return trainer.accelerator.gather(values)
 
 
 def share_of_process(trainer: Any, values: Tensor, count: int) -> Tensor:
@@ -121,7 +126,8 @@ class RegularizedGrpoTrainer(GRPOTrainer):
             log_probs = scores[0]
         kl = kl_per_token(log_probs, output["ref_per_token_logps"], self.knobs.kl_estimator)
         log_kl(self, kl, mask)
-        rewards = self.rewards - self.beta * self.accelerator.gather((kl * mask).sum(1))
+        rewards = self.rewards - self.beta * gathered(self, (kl * mask).sum(1))
+        assert self.num_generations is not None
         advantages = group_advantages(rewards, self.num_generations, self.scale_rewards)
         return share_of_process(self, advantages, len(mask))
 
@@ -193,7 +199,7 @@ class RegularizedGrpoTrainer(GRPOTrainer):
 
     def _log_share(self, name: str, tokens: Tensor, mask: Tensor) -> None:
         share = (tokens * mask).sum() / mask.sum().clamp(min=1)
-        self._metrics["train"][name].append(self.accelerator.gather(share).mean().item())
+        self._metrics["train"][name].append(gathered(self, share).mean().item())
 
 
 class RegularizedRlooTrainer(RLOOTrainer):
@@ -239,7 +245,8 @@ class RegularizedRlooTrainer(RLOOTrainer):
         if self.knobs.kl_in == "reward":
             log_probs, reference = output["old_per_token_logps"], output["ref_per_token_logps"]
             kl = (kl_per_token(log_probs, reference, self.knobs.kl_estimator) * mask).sum(1)
-            rewards = rewards - self.beta * self.accelerator.gather(kl)
+            rewards = rewards - self.beta * gathered(self, kl)
+        assert self.num_generations is not None
         advantages = leave_one_out_advantages(
             rewards, self.num_generations, self.normalize_advantages
         )

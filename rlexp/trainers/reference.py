@@ -30,7 +30,7 @@ class ReferenceSync:
 
     def __init__(self, config: ReferenceConfig) -> None:
         self.every, self.mix = config.sync_reference, config.sync_reference_mix
-        self.reference: torch.nn.Module | None = None
+        self.reference: Any = None
 
     @torch.no_grad()
     def after_step(self, step: int, model: Any) -> None:

@@ -6,25 +6,23 @@ is 1 on the tokens that count. Log-probabilities are in nats.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
 from rlexp.trainers.group_config import TrustRegion
 
-ScaleRewards = Literal["group", "batch", "none"]
 LEAST_DEVIATION = 1e-4
 """What TRL adds to the deviation that advantages are divided by."""
 CLIP_COV_SHARE, KL_COV_SHARE = 2e-4, 2e-3
 """Of the paper, for models of 7B (Cui et al. 2025, arXiv:2505.22617, section 4.3)."""
 
 
-def group_advantages(rewards: Tensor, answers: int, scale: ScaleRewards) -> Tensor:
+def group_advantages(rewards: Tensor, answers: int, scale: str) -> Tensor:
     """Return (n,): each reward minus its group's mean, over a standard deviation where asked for.
 
-    Shao et al. 2024, arXiv:2402.03300, section 4.1.2. Groups of `answers` stand one after another;
-    a reward that is not a number is left out of its group, and its advantage is 0.
+    Shao et al. 2024, arXiv:2402.03300, section 4.1.2; the deviation is that of the `group`, of the
+    `batch` or `none`. Groups of `answers` stand one after another; a reward that is not a number is
+    left out of its group, and its advantage is 0.
     """
     groups = rewards.view(-1, answers)
     centred = groups - groups.nanmean(1, keepdim=True)

@@ -34,7 +34,7 @@ def test_group_advantages(scale: str) -> None:
         deviation = {"group": statistics.stdev(group), "batch": statistics.stdev(REWARDS)}
         over = deviation[scale] + LEAST_DEVIATION if scale != "none" else 1
         wanted += [(reward - statistics.fmean(group)) / over for reward in group]
-    got = group_advantages(torch.tensor(REWARDS), 3, scale)  # pyright: ignore[reportArgumentType]
+    got = group_advantages(torch.tensor(REWARDS), 3, scale)
     torch.testing.assert_close(got, torch.tensor(wanted), rtol=1e-4, atol=1e-5)
 
 
