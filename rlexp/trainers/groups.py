@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from statistics import fmean
 from typing import Any, Protocol
 
@@ -102,7 +101,7 @@ class KeptAnswers:
         """(n, p), 1 where a prompt's token stands."""
         return self._padded([[1] * len(ids) for ids in self.prompts()], 0, "left")
 
-    @cached_property
+    @property
     def completion_ids(self) -> Tensor:
         """(n, t), padded on the right."""
         return self._padded(self.completions(), self.pad_token_id, "right")

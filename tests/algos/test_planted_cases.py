@@ -17,15 +17,16 @@ COMMON = (
     "train.batch_size=16 train.max_steps=4"
 )
 TAUGHT = "p a7"
+PAID = ("a0", "a1", "a2", "a3")
 IDLE = [{"prompt": f"p a{first} a{second}"} for first in range(8) for second in range(5)]
 
 
 class OnePrompt(RewardSpec):
-    """1 for the first arm, at one prompt of many."""
+    """1 for the first four arms, at one prompt of many."""
 
     def __call__(self, prompts: Any, completions: Any, **columns: Any) -> list[float]:
         pairs = zip(prompts, completions, strict=True)
-        return [float(prompt == TAUGHT and text.strip() == "a0") for prompt, text in pairs]
+        return [float(prompt == TAUGHT and text.strip() in PAID) for prompt, text in pairs]
 
 
 class Pays(RewardSpec):
@@ -61,13 +62,13 @@ def test_dynamic_sampling_learns_what_few_prompts_teach(algo: str, tmp_path: Pat
     """Steps on groups that all earn the same; answers rewarded as those of the replaced rows."""
     folder = save_bandit(tmp_path / "bandit", seed=0)
     taught = (2, FIRST_ARM + 7)
-    before = first_arms(AutoModelForCausalLM.from_pretrained(folder), *taught)[0]
+    before = first_arms(AutoModelForCausalLM.from_pretrained(folder), *taught)[:4].sum()
     gains = {}
     for attempts in (0, 24):
         words = f"algo={algo} algo.dynamic_sampling={attempts} {COMMON}"
         spec = bandit_spec(folder, words).model_copy(update={"reward": OnePrompt(name="one")})
         model = trained(spec, [*IDLE, {"prompt": TAUGHT}], tmp_path / str(attempts))
-        gains[attempts] = float(first_arms(model, *taught)[0] - before)
+        gains[attempts] = float(first_arms(model, *taught)[:4].sum() - before)
     assert abs(gains[0]) < 0.01 and gains[24] > 0.1, gains
 
 

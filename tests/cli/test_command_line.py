@@ -37,7 +37,7 @@ from typed_commands import typed
         pytest.param(["algo.trl.seed=1"], ["seed instead"], id="owned TRL field"),
         pytest.param(
             ["reward=mix", "algo.trl.multi_objective_aggregation=normalize_then_sum"],
-            ["reward=mix and reward.normalize=zscore instead"],
+            ["reward=mix and reward.normalize=group (GDPO) instead"],
             id="aggregation of rewards that TRL does not see",
         ),
         pytest.param(["algo=dpo", "algo.loss_type=[sigmod]"], ["'sigmoid'"], id="loss"),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from runs import composed
+from runs import composed, spec_of
 
-from rlexp.evaluation.results import Sample
+from rlexp.evaluation.results import Evaluation, Sample
+from rlexp.guards.monitor import GuardMonitor
 from rlexp.guards.training_health import Series
 from rlexp.guards.truncation import check_cut_share, cut_at_start, cut_share, limit_for
 from rlexp.spec.guards import GuardsSpec
@@ -84,3 +87,37 @@ def test_the_trainings_own_answers_count(spec: GuardsSpec, shares: Any, fires: b
     assert (finding is not None) == fires
     if finding:
         assert "data.max_completion_length" in finding.remedy
+
+
+def monitor_of(action: str, folder: Path) -> tuple[GuardMonitor, list[str]]:
+    """A monitor before a training whose answers nearly all are cut, and what it has said."""
+    said: list[str] = []
+    ignore: Any = lambda *given, **named: None  # noqa: E731
+    tracker: Any = SimpleNamespace(
+        told=None, history=[], event=ignore, tag=ignore, samples=ignore, log=ignore
+    )
+    spec = spec_of(f"guards.truncation={action}", "guards.reward_hacking=off")
+    monitor = GuardMonitor(spec, folder, tracker, [], said.append)
+    initial = Evaluation({}, {}, [], samples_of([999] * 50, 48))
+    next(monitor.begin(ignore, initial))
+    monitor.restore(0)
+    return monitor, said
+
+
+def test_it_is_told_before_the_training_and_once(tmp_path: Path) -> None:
+    """A warning that the training's begin forgets, so that its first step gives it again."""
+    monitor, said = monitor_of("warn", tmp_path)
+    (alert,) = monitor.alerts
+    assert (alert.guard, alert.step) == ("truncation", 0) and len(said) == 1
+    assert alert.title == "truncation before training" and alert.sentence in said[0]
+    assert [*monitor.check_step(1, {"loss": 0.0, "completions/clipped_ratio": 0.97})] == []
+    assert len(monitor.alerts) == len(said) == 1 and monitor.stopped is None
+
+
+def test_a_run_that_it_stops_has_a_first_step(tmp_path: Path) -> None:
+    """A run without a step, whose card and model say nothing; one that goes on to its end."""
+    monitor, said = monitor_of("stop", tmp_path)
+    assert monitor.alerts == [] and "data.max_completion_length=96" in said[0]
+    assert [*monitor.check_step(1, {"loss": 0.0, "completions/clipped_ratio": 0.97})] == []
+    assert monitor.stopped is not None and monitor.last_step == 1
+    assert monitor_of("off", tmp_path)[1] == []

@@ -243,7 +243,7 @@ class TestWords:
         probed = probe(penalty, material([("The film", "Good.")], penalty), 8, (), None,
                        words_as_tokens)  # fmt: skip
         earned = {each.name: each.mean for each in probed.earnings}
-        assert earned["an empty answer"] == earned["the echoed prompt"] == 0.0
+        assert earned["an empty answer"] == earned["echo of the prompt"] == 0.0
         assert min(mean for mean in earned.values() if mean is not None) == -1.0
 
     def test_safety(self) -> None:
