@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rlexp.spec.algo import VllmSpec
 from rlexp.spec.model import ModelSpec
+from rlexp.spec.thinking import ThinkingReader
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -30,6 +31,8 @@ class PolicyToTrain(Protocol):
 
     @property
     def initial_folder(self) -> Path: ...
+    @property
+    def thinking(self) -> ThinkingReader | None: ...
     @property
     def eos_token_ids(self) -> list[int]: ...
     @property
