@@ -11,19 +11,25 @@ moving average, that is shown more than the policy reads, such as the right answ
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
 from rlexp.algos.common.auxiliary_model import AuxiliaryModel
-from rlexp.algos.common.rollouts import explain_missing_server, rollout_arguments, with_rollouts
+from rlexp.algos.common.rollouts import (
+    explain_missing_server,
+    longest_sequence,
+    rollout_arguments,
+    with_rollouts,
+)
 from rlexp.algos.common.trl import OWNED_OF_ROLLOUTS, Training, trl_trainer
 from rlexp.spec.algo import RolloutAlgo, TrainerLike, TrlField
 from rlexp.spec.errors import Problem, UserError
+from rlexp.spec.files.model_folder import saved_path
 from rlexp.spec.model import ModelSpec
 from rlexp.spec.model_kind import KINDS
 from rlexp.spec.reward import DataColumns
@@ -38,7 +44,8 @@ TEACHER = AuxiliaryModel(
     "algo.teacher",
     ("CausalLM", "LMHead"),
     "a causal language model",
-    "Choose a teacher of the policy's family, or sft on texts that the teacher wrote.",
+    "Choose a teacher of the policy's family, or sft on texts that the teacher wrote, or set "
+    "algo.across_tokenizers=true.",
 )
 AVERAGE = "ema"
 COLUMN, PROMPT = "algo.teacher_column", "algo.teacher_prompt"
@@ -80,6 +87,10 @@ class Distill(RolloutAlgo):
     Jensen-Shannon divergence."""
     temperature: Annotated[float, TrlField()] = Field(gt=0)
     """Softmax temperature of the rollouts, and of both models in the divergence."""
+    across_tokenizers: bool
+    """Whether the teacher may have other tokens (GOLD, for byte-level tokenizers): what stands
+    between the places where both end a token is compared. A conversation goes through the teacher's
+    own chat template, and an answer's end is not taught."""
 
     _folders: dict[str, Path] = PrivateAttr(default_factory=dict)
 
@@ -102,7 +113,7 @@ class Distill(RolloutAlgo):
         problems = []
         if self.teacher is None and not self.teachers:
             want = "who is imitated: a model's folder, run:ID, a hub id, or ema"
-            problems.append(Problem("algo.teacher", "nothing", want, "Set algo.teacher=…."))
+            problems.append(Problem("algo.teacher", "nothing", want, "Set algo.teacher=FOLDER."))
         if self.teacher is not None and self.teachers:
             want = "null beside algo.teachers, which names one for each row"
             remedy = "Leave one of the two out."
@@ -110,24 +121,35 @@ class Distill(RolloutAlgo):
         if bool(self.teachers) != (self.teacher_column is not None):
             names = ", ".join(self.teachers)
             want = f"the column with the names {names}" if names else "null with one teacher"
-            got, remedy = str(self.teacher_column or "null"), ""
-            if not names:
-                remedy = f"Set {COLUMN}=null, or name them: algo.teachers={{NAME: PATH}}."
-            problems.append(Problem(COLUMN, got, want, remedy))
-        if self.teachers and self.teacher_revision is not None:
-            want = "null with several teachers"
+            got, remedy = str(self.teacher_column or "null"), f"Set {COLUMN}=null."
+            problems.append(Problem(COLUMN, got, want, "" if names else remedy))
+        if self.teacher_revision is not None and (self.teachers or self.teacher == AVERAGE):
+            want = "null with several teachers, and with ema"
             problems.append(Problem("algo.teacher_revision", self.teacher_revision, want))
         if self.teacher == AVERAGE and self.teacher_prompt is None:
             want = (
                 "a prompt that shows the teacher more with algo.teacher=ema: it says what the "
                 "policy says otherwise, and there is nothing to learn"
             )
-            remedy = f"Set {PROMPT}='\"{{prompt}} {{COLUMN}}\"', a column that helps."
+            remedy = f"Show it a column that helps: '{PROMPT}=\"{{prompt}} {{COLUMN}}\"'"
             problems.append(Problem(PROMPT, "null", want, remedy))
         if self.teacher_prompt is not None and "{prompt}" not in self.teacher_prompt:
             want = "a text with {prompt} in it"
             problems.append(Problem(PROMPT, repr(self.teacher_prompt), want))
-        return problems
+        return problems + (self._too_much_across() if self.across_tokenizers else [])
+
+    def _too_much_across(self) -> list[Problem]:
+        """What only teachers of the policy's tokens can do."""
+        key, off = "algo.across_tokenizers", "Set algo.across_tokenizers=false."
+        ways = {
+            "several teachers": self.teachers,
+            "algo.teacher=ema": self.teacher == AVERAGE,
+            "algo.teacher_prompt": self.teacher_prompt,
+            "algo.rollout=vllm": self.rollout == "vllm",
+            "algo.trl, which is another trainer's": self.trl,
+        }
+        want = "one teacher, who reads the prompt"
+        return [Problem(key, f"true with {way}", want, off) for way, used in ways.items() if used]
 
     def columns(self) -> dict[str, set[str]]:
         """The data's columns that tell teachers apart, and those that they read."""
@@ -151,12 +173,24 @@ class Distill(RolloutAlgo):
         return problems
 
     def fits_model(self, model: ModelSpec) -> list[Problem]:
-        """Teachers must read the policy's tokens."""
+        """Teachers must read the policy's tokens, or both write bytes."""
+        if self.across_tokenizers:
+            return self._unlike_bytes(model)
         return [
             problem
             for name, path in self._paths.items()
             for problem in _teacher(name).token_problems(path, model)
         ]
+
+    def _unlike_bytes(self, model: ModelSpec) -> list[Problem]:
+        problems = []
+        paths = {"model.path": model.tokenizer or model.path, TEACHER.key: self.teacher or ""}
+        for key, path in paths.items():
+            file = Path(saved_path(path, key)) / "tokenizer.json" if _is_there(path, key) else None
+            if file and file.is_file() and '"ByteLevel"' not in file.read_text(encoding="utf-8"):
+                want = "a byte-level tokenizer with algo.across_tokenizers=true"
+                problems.append(Problem(key, f"{path}, whose tokens are no bytes", want))
+        return problems
 
     def prepare(self, device: torch.device | str, local_folder: Callable[..., Path]) -> None:
         """Fetch the teachers."""
@@ -172,6 +206,8 @@ class Distill(RolloutAlgo):
         """
         # the run prepares its parts before it builds a trainer
         assert self._folders.keys() == self._paths.keys()
+        if self.across_tokenizers:
+            return self._build_across(training)
         models = {name: self._load(name, training.policy) for name in self._paths}
         from trl import DistillationConfig
 
@@ -186,6 +222,30 @@ class Distill(RolloutAlgo):
         }
         with explain_missing_server(self):
             trainer = trl_trainer(TeachersTrainer, arguments, training, **more)
+        return with_rollouts(self, training, trainer)
+
+    def _build_across(self, training: Training) -> TrainerLike:
+        from rlexp.algos.common.across_tokenizers import (
+            CrossTokenizerTrainer,
+            gold_arguments,
+            prompt_texts,
+        )
+
+        policy, folder = training.policy, self._folders[""]
+        prompts = [row["prompt"] for row in training.rows]
+        end = policy.tokenizer.eos_token  # TRL asks for an answer, and samples others
+        rows = [{"prompt": text, "completion": end} for text in prompt_texts(policy, prompts)]
+        longest = longest_sequence(self, training) + 1
+        arguments = gold_arguments(rollout_arguments(self, training), folder, longest)
+        model, _ = KINDS["language"].load(folder, TEACHER.key, dtype=policy.model.dtype)
+        policy.treat_padding(model)
+        more = {
+            "teacher_model": model.to(policy.model.device),
+            "prompts": prompts,
+            "ends": policy.eos_token_ids,
+        }
+        training = dataclasses.replace(training, rows=rows)
+        trainer = trl_trainer(CrossTokenizerTrainer, arguments, training, **more)
         return with_rollouts(self, training, trainer)
 
     def prompt_of(self, row: dict[str, Any]) -> Text:
@@ -212,5 +272,12 @@ class Distill(RolloutAlgo):
         return model.to(policy.model.device)
 
 
+def _is_there(path: str, key: str) -> bool:
+    try:
+        return Path(saved_path(path, key)).is_dir()
+    except UserError:  # the check of the path has told of it
+        return False
+
+
 def _teacher(name: str) -> AuxiliaryModel:
-    return replace(TEACHER, key=f"algo.teachers.{name}") if name else TEACHER
+    return dataclasses.replace(TEACHER, key=f"algo.teachers.{name}") if name else TEACHER

@@ -79,8 +79,8 @@ class Sample:
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Sample:
         """Read what JSON made of one."""
-        thought = content.get("thought")
-        return cls(**_with_answer(content) | {"thought": Thought(**thought) if thought else None})
+        fields, thought = _with_answer(content), content.get("thought")
+        return cls(**{**fields, "thought": Thought(**thought) if thought else None})
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ ADDED: dict[str, dict[str, Any]] = {
         "teacher_column": None,
         "teacher_prompt": None,
         "ema_decay": 0.99,
+        "across_tokenizers": False,
     },
 }
 """Keys that configs of earlier runs do not have, by `_target_`: the value that does what they did.

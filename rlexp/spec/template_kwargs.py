@@ -91,7 +91,7 @@ def unread_kwargs(template: str, values: Mapping[str, Any]) -> list[Problem]:
         want = (
             f"a variable that the chat template reads: {', '.join(sorted(known)) or 'it has none'}"
         )
-        remedy = f"Did you mean {KEY}.{near[0]}?" if near else f"Leave it out: {KEY}={{}}"
+        remedy = f"Did you mean {KEY}.{near[0]}?" if near else "Leave it out."
         problems.append(
             Problem(f"{KEY}.{name}", "a name that the template never reads", want, remedy)
         )
