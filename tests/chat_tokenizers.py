@@ -56,6 +56,12 @@ QWEN3 = (
     "{% else %}{{ m.content }}{% endif %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+HYBRID = "{% if effort %}<|im_start|>system\n{{ effort }}<|im_end|>\n{% endif %}" + QWEN3.replace(
+    "assistant\n{% endif %}",
+    "assistant\n{% if enable_thinking is defined and enable_thinking is false %}"
+    "<think>\n\n</think>\n\n{% endif %}{% endif %}",
+)
+"""Thinks unless it is told not to, and is told how hard."""
 DEEPSEEK = (
     "{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}{{ m.content }}"
     "{% elif m.role == 'user' %}<|User|>{{ m.content }}{% elif m.role == 'assistant' %}"

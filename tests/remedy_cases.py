@@ -124,6 +124,7 @@ EARLIER = Path(__file__).parent / "whole_runs" / "earlier_runs"
 JUDGE = "reward=judge reward.model=m reward.base_url="
 RIVALS = "reward=judge reward.mode=pairwise reward.model=m reward.base_url=http://h/v1"
 LEVEL = "algo.importance_sampling_level="
+DISTILL = "algo=distill algo.teacher=./whole "
 LOCAL = "model=local model.path=./"
 TURNS = (
     "data --rows 1 algo=sft model=local model.path=./chat peft=none data=file "
@@ -225,6 +226,10 @@ CASES: dict[str, tuple[str, Prepare]] = {
     "algo=online_dpo algo.rollout=vllm": ("", nothing),
     "algo=rloo algo.beta=0 algo.sync_reference=5": ("", nothing),
     "algo=grpo peft=lora algo.sync_reference=5": ("", nothing),
+    "algo=distill": ("FOLDER=./whole", whole_models),
+    "algo=distill algo.teacher=ema data=gsm8k": ("COLUMN=answer", nothing),
+    DISTILL + "algo.teacher_column=answer data=gsm8k": ("", whole_models),
+    DISTILL + 'algo.across_tokenizers=true algo.teacher_prompt="{prompt}!"': ("", whole_models),
     "algo.num_generations=7": ("", nothing),
     "algo=ppo algo.dynamic_sampling=2": ("", nothing),
     "algo=ppo reward=mix reward.normalize=group": ("", nothing),

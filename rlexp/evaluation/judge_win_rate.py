@@ -38,7 +38,7 @@ def judge_win_rate(
     judge = _judge_of(spec)
     rows = rows[: min(spec.prompts, spec.judge_prompts)]
     firsts = (side.samples[:: spec.completions][: len(rows)] for side in (before, after))
-    old, new = ([sample.completion for sample in samples] for samples in firsts)
+    old, new = ([sample.final_answer for sample in samples] for samples in firsts)
     preferences = _preferences(judge, rows, new, old)
     known = [preference for preference in preferences if preference is not None]
     note = _note(judge, known, missing=len(preferences) - len(known))
@@ -59,7 +59,7 @@ def check_judge_answers(rows: Sequence[Row], before: Evaluation, spec: EvalSpec)
     """
     if spec.judge is None:
         return
-    texts = [sample.completion for sample in before.samples]
+    texts = [sample.final_answer for sample in before.samples]
     others = [text for text in texts if text != texts[0]]
     if others:
         _preferences(_judge_of(spec), rows[:1], texts[:1], others[:1])

@@ -130,9 +130,9 @@ def score_completions(
     """Score completions as TRL calls a reward: messages complete a conversation, a text a text."""
     prompts: list[Text] = [row["prompt"] for row in rows]
     answers: list[Text] = [
-        completion.text
+        completion.answer
         if isinstance(prompt, str)
-        else [{"role": "assistant", "content": completion.text}]
+        else [{"role": "assistant", "content": completion.answer}]
         for prompt, completion in zip(prompts, completions, strict=True)
     ]
     names = dict.fromkeys(name for row in rows for name in row)
@@ -169,11 +169,12 @@ def measured_samples(
             completion=completion.text,
             reward=scores.total[index] if scores else None,
             terms={name: term[index] for name, term in scores.terms.items()} if scores else {},
-            length=len(completion.token_ids),
+            length=len(completion.answer_ids),
             ended=completion.ended,
-            grammatical=of_text(joined(row.get("opening") or "", completion.text)),
+            grammatical=of_text(joined(row.get("opening") or "", completion.answer)),
             gold={name: values[index] for name, values in gold.items()},
             prompt_id=ids[index],
+            thought=completion.thought,
         )
         for index, (row, completion) in enumerate(zip(rows, completions, strict=True))
     ]
@@ -196,7 +197,7 @@ def _mean(values: Sequence[Value]) -> float | None:
 
 def _distinct(completions: Sequence[Completion], n: int) -> float:
     """Return `distinct` of completions without their end tokens."""
-    ended = ((completion.token_ids, completion.ended) for completion in completions)
+    ended = ((completion.answer_ids, completion.ended) for completion in completions)
     return distinct((ids[:-1] if end else ids for ids, end in ended), n)
 
 

@@ -47,7 +47,7 @@ def sample_ratios(
 def _ratio(metric: str, values: Sequence[Value], samples: Sequence[Sample]) -> Ratio:
     """Return the values over 1, or over the sample's tokens; over 0 where there is none."""
     by_token = find_metric(metric).mean in ("token", "perplexity")
-    weights = [float(sample.length) if by_token else 1.0 for sample in samples]
+    weights = [float(sample.tokens) if by_token else 1.0 for sample in samples]
     return (
         [value or 0.0 for value in values],
         [0.0 if value is None else n for value, n in zip(values, weights, strict=True)],

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from rlexp.runtime.files import write_atomically
+from rlexp.spec.thinking import Thought
 
 Answer = Literal["", "chosen", "rejected"]
 """Which answer of a pair a completion is; empty where it is none of a pair's."""
@@ -52,7 +53,7 @@ class Sample:
     terms: dict[str, float | None]
     """The reward's terms as they gave it, before normalisation and weight; None where missing."""
     length: int
-    """Tokens, end token included."""
+    """Tokens, end token included; of what rewards see."""
     ended: bool
     """False when it was cut at the length limit."""
     grammatical: float | None
@@ -62,6 +63,24 @@ class Sample:
     prompt_id: int | None = None
     """Place of the prompt's row among the held-out rows; None in records of before it was kept."""
     answer: Answer = ""
+    thought: Thought | None = None
+    """Its thinking, where rewards are not to see that."""
+
+    @property
+    def final_answer(self) -> str:
+        """What rewards see of the completion."""
+        return self.completion[self.thought.characters :] if self.thought else self.completion
+
+    @property
+    def tokens(self) -> int:
+        """All tokens that were written."""
+        return self.length + (self.thought.tokens if self.thought else 0)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Sample:
+        """Read what JSON made of one."""
+        fields, thought = _with_answer(content), content.get("thought")
+        return cls(**{**fields, "thought": Thought(**thought) if thought else None})
 
 
 @dataclass(frozen=True)
@@ -102,7 +121,7 @@ class Evaluation:
     def from_json(cls, path: Path) -> Evaluation:
         """Read what `to_json` wrote."""
         content = json.loads(path.read_text(encoding="utf-8"))
-        content["samples"] = [Sample(**_with_answer(sample)) for sample in content["samples"]]
+        content["samples"] = [Sample.from_dict(sample) for sample in content["samples"]]
         for field_name in ("intervals", "ratios"):
             pairs = content.get(field_name, {})
             content[field_name] = {name: tuple(pair) for name, pair in pairs.items()}

@@ -19,8 +19,10 @@ def sample_row(sample: Sample) -> dict[str, Any]:
     terms = {f"{TERM}{name}": value for name, value in fields.pop("terms").items()}
     gold = {f"{GOLD}{name}": value for name, value in fields.pop("gold").items()}
     prompt_id, answer = fields.pop("prompt_id"), fields.pop("answer")
+    del fields["thought"]  # its metric tells of it
     metrics = sample_metrics().items()
     others = {name: value_of(sample) for name, value_of in metrics if name not in fields}
+    others = {name: value for name, value in others.items() if value is not None}
     row = {"reward": fields.pop("reward"), **terms, **fields, **others, **gold}
     return row | {"prompt_id": prompt_id} | ({"answer": answer} if answer else {})
 

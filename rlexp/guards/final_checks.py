@@ -104,6 +104,16 @@ def _cut_off(ends: Ends, after: Metrics, _: GuardsSpec) -> str | None:
     )
 
 
+def _unfinished(ends: Ends, after: Metrics, _: GuardsSpec) -> str | None:
+    share = after.get("thinking_unfinished")
+    if share is None or share <= 1 - ENDED_FLOOR:
+        return None
+    return (
+        f"In {share:.0%} of the completions the thinking never ends, and rewards see an empty "
+        "answer: raise data.max_completion_length and eval.max_completion_length."
+    )
+
+
 def _shrinking(ends: Ends, after: Metrics, guards: GuardsSpec) -> str | None:
     length = ends("length")
     if not length or length[1] * guards.length_drift >= length[0]:
@@ -139,6 +149,7 @@ CHECKS: dict[Callable[[Ends, Metrics, GuardsSpec], str | None], str | None] = {
     _drift: "kl_budget",
     _collapse: "collapse",
     _cut_off: None,
+    _unfinished: None,
     _shrinking: None,
     _loss: None,
 }

@@ -167,7 +167,7 @@ def _strategy_measures(
     """Yield cheap strategies that the reward pays for, where the policy takes them up."""
     for name, looks_like in strategies.items():
         old, new = (
-            fmean(looks_like(sample.prompt, sample.completion) for sample in probe.samples)
+            fmean(looks_like(sample.prompt, sample.final_answer) for sample in probe.samples)
             for probe in (start, now)
         )
         words = f"answers like a strategy that pays, {name}, {old:.0%} → {new:.0%}"

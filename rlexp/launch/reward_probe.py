@@ -97,4 +97,4 @@ def _own_answers(spec: RunSpec, policy: Policy, prompts: list[Text]) -> list[lis
         seed=evaluation.seed,
         batch_size=evaluation.batch_size,
     )
-    return [[completion.text for completion in group] for group in groups]
+    return [[completion.answer for completion in group] for group in groups]

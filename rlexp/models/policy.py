@@ -15,6 +15,7 @@ from rlexp.spec.model_kind import KINDS, Head
 from rlexp.spec.peft import LoraPeft
 from rlexp.spec.policy import Completion
 from rlexp.spec.reward import Text
+from rlexp.spec.thinking import ThinkingReader
 
 if TYPE_CHECKING:
     import torch
@@ -73,6 +74,12 @@ class Policy:
         return merged_weights(self.continues, self.folder) if self.continues else self.folder
 
     @property
+    def thinking(self) -> ThinkingReader | None:
+        """What finds the thinking that rewards are not to see; None where they see all."""
+        thinking = self.spec.thinking
+        return None if thinking.in_rewards else ThinkingReader(thinking, self.tokenizer)
+
+    @property
     def eos_token_ids(self) -> list[int]:
         """Every token that ends an answer: the tokenizer's, and those that the model declares."""
         declared = self.model.generation_config.eos_token_id
@@ -106,6 +113,7 @@ class Policy:
         # Prompts of about the same length share a batch, which wastes little on padding.
         order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
         sampled: dict[int, Completion] = {}
+        thinking = self.thinking
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
             rollout = self._roll_out(
@@ -119,7 +127,9 @@ class Policy:
             texts = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
             ended = rollout.ended.tolist()
             for i, text, answer, end in zip(batch, texts, answers, ended, strict=True):
-                sampled[i] = Completion(text, encoded[i], answer, end)
+                prompt = prompts[i // completions]
+                thought = thinking.thought(prompt, text, answer) if thinking else None
+                sampled[i] = Completion(text, encoded[i], answer, end, thought)
         ordered = [sampled[i] for i in range(len(encoded))]
         return [ordered[i : i + completions] for i in range(0, len(ordered), completions)]
 

@@ -13,6 +13,7 @@ from rlexp.spec.files.end_tokens import declared_end_tokens
 from rlexp.spec.files.model_folder import saved_config
 from rlexp.spec.files.positions import position_limit
 from rlexp.spec.model import ModelSpec
+from rlexp.spec.template_kwargs import unread_kwargs, with_defaults
 from rlexp.spec.text import Text, content_of
 
 PLAIN = (
@@ -128,6 +129,9 @@ def load_tokenizer(model: ModelSpec, folder: Path, notes: list[str] | None = Non
     template = _template(model, tokenizer)
     if template is not None:
         tokenizer.chat_template = template
+    if model.chat_template_kwargs:
+        tokenizer.chat_template = _with_kwargs(tokenizer.get_chat_template(), model)
+    _check_markers(tokenizer, model)
     return tokenizer
 
 
@@ -152,6 +156,21 @@ def _template(model: ModelSpec, tokenizer: Any) -> str | None:
     if model.chat_template is not None:
         return Path(model.chat_template).expanduser().read_text(encoding="utf-8")
     return None if tokenizer.chat_template else PLAIN
+
+
+def _with_kwargs(template: str, model: ModelSpec) -> str:
+    if problems := unread_kwargs(template, model.chat_template_kwargs):
+        raise UserError(problems)
+    return with_defaults(template, model.chat_template_kwargs)
+
+
+def _check_markers(tokenizer: Any, model: ModelSpec) -> None:
+    """Refuse an end of the thinking that no decoded text shows."""
+    end = model.thinking.end
+    if not model.thinking.in_rewards and end in tokenizer.all_special_tokens:
+        want = "a text that stays in what is decoded: special tokens are left out of it"
+        remedy = "Set model.thinking.in_rewards=true."
+        raise UserError(Problem("model.thinking.end", f"{end}, a special token", want, remedy))
 
 
 def has_own_template(folder: Path) -> bool:

@@ -21,7 +21,7 @@ from rlexp.models.adapters import tokenizer_folder
 from rlexp.models.locate import fetch, local_folder, made_folder, whole_folder
 from rlexp.models.tokenizer import ModelTokenizer, answer_ids
 from rlexp.registry.versions import find_version
-from rlexp.runner.checks.reward_rows import check_reward_rows
+from rlexp.runner.checks.reward_rows import check_algo_rows, check_reward_rows
 from rlexp.runner.curriculum.building import check_curriculum_rows
 from rlexp.runner.error_messages import explain_failures, explain_full_disk
 from rlexp.runner.pruning import TrialReporter
@@ -230,6 +230,7 @@ def _read_data(
     """Return the data, the tokenizer where the model is here, and what is worth knowing of rows."""
     splits = load_data(spec.data, rows_read(spec.algo, spec.data))
     check_reward_rows(spec, splits)
+    check_algo_rows(spec, splits)
     if spec.algo.trains:
         check_curriculum_rows(spec, splits.train)
     splits = with_texts_of(splits, spec.eval.texts_path)

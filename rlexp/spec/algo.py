@@ -15,6 +15,7 @@ from rlexp.spec.hardware import HardwareSpec
 from rlexp.spec.model import ModelSpec
 from rlexp.spec.model_kind import KINDS, Head, ModelKind
 from rlexp.spec.part import Component, Part
+from rlexp.spec.reward import DataColumns
 from rlexp.spec.train import TrainSpec
 
 RowFormat = Literal[
@@ -156,6 +157,14 @@ class AlgoSpec(Component):
         """Whether texts labelled true and false are matched to pairs where the data has none."""
         return False
 
+    def columns(self) -> dict[str, set[str]]:
+        """Data columns that it reads beside those of its rows' kind, by the key that asks."""
+        return {}
+
+    def row_problems(self, columns: DataColumns) -> list[tuple[int, Problem]]:
+        """What these columns of the training rows hold that it cannot use, by the row's index."""
+        return []
+
     def build_trainer(self, training: Any) -> TrainerLike:
         """The algorithm's trainer, from a `rlexp.algos.common.trl.Training`."""
         raise TypeError(f"{type(self).__name__} must build its trainer")
@@ -234,7 +243,6 @@ class VllmSpec(Part):
 
 SAMPLING_OF_TRL = (
     "cache_implementation",
-    "chat_template_kwargs",
     "generation_kwargs",
     "min_p",
     "repetition_penalty",

@@ -16,6 +16,14 @@ LATER_KEYS = {
 }
 """Keys that configs of earlier runs lack, with what was the case then. They may not decide a run's
 numbers: a sweep of before goes on with them."""
+LATER_IN_PARTS: dict[str, dict[str, Any]] = {
+    "model": {
+        "chat_template_kwargs": {},
+        "thinking": {"start": "<think>", "end": "</think>", "in_rewards": True},
+    }
+}
+"""Keys of parts that configs of earlier runs lack and that may decide a run's numbers, with what
+was the case then."""
 LATER_PARTS = {"curriculum": {"_target_": "rlexp.curriculum.none.NoCurriculum", "name": "none"}}
 """Parts that configs of earlier runs lack, with what was the case then."""
 
@@ -60,6 +68,13 @@ ADDED: dict[str, dict[str, Any]] = {
     "rlexp.algos.reinforce.Reinforce": {**_KEEPING_ALL, **_SYNC},
     "rlexp.algos.dpo.Dpo": _SYNC,
     "rlexp.algos.kto.Kto": _SYNC,
+    "rlexp.algos.distill.Distill": {
+        "teachers": {},
+        "teacher_column": None,
+        "teacher_prompt": None,
+        "ema_decay": 0.99,
+        "across_tokenizers": False,
+    },
 }
 """Keys that configs of earlier runs do not have, by `_target_`: the value that does what they did.
 """
@@ -148,6 +163,9 @@ def with_later_keys(config: dict[str, Any]) -> dict[str, Any]:
     {'curriculum': {}, 'scoring': {'timeout': None, 'probe': 'off', 'workers': 0}, 'seed': 0}
     """
     config = LATER_PARTS | config
+    for part, added in LATER_IN_PARTS.items():
+        if isinstance(config.get(part), dict):
+            config = {**config, part: _with_added(config[part], added)}
     for key, value in LATER_KEYS.items():
         part, _, name = key.partition(".")
         values = config.get(part)
@@ -163,7 +181,8 @@ def later_values(config: Mapping[str, Any]) -> dict[str, Any]:
     {'algo.dynamic_sampling': 0}
     """
     parts = {name.partition(".")[0] for name in config}
-    later = {name: part for name, part in LATER_PARTS.items() if name not in parts}
+    later: dict[str, Any] = {n: part for n, part in LATER_PARTS.items() if n not in parts}
+    later |= {name: added for name, added in LATER_IN_PARTS.items() if name in parts}
     for name, target in config.items():
         group, _, last = name.rpartition(".")
         if last == "_target_" and target in ADDED:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from rlexp.spec.part import Part
+from rlexp.spec.thinking import ThinkingSpec
 
 FEWEST_PIECES = 260
 """Of a byte-level vocabulary: 256 bytes and four special tokens."""
@@ -79,6 +80,11 @@ class ModelSpec(Part):
     """Whether prompts are framed as a chat; null: if the tokenizer brings a chat template."""
     chat_template: str | None
     """`plain` or `chatml`, or a Jinja file; null takes the tokenizer's, or `plain` without one."""
+    chat_template_kwargs: dict[str, JsonValue]
+    """Variables of the chat template, such as `{enable_thinking: false}`: as if every call of it,
+    in training, evaluation and sampling, had them. The model that is saved has them as defaults."""
+    thinking: ThinkingSpec
+    """The part of an answer in which the model thinks."""
     pad_token: str | None
     """Padding token; null takes the tokenizer's, or the end token without one."""
     eos_token: str | None

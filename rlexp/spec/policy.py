@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rlexp.spec.reward import Text
+from rlexp.spec.thinking import Thought
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -25,6 +26,18 @@ class Completion:
     """The answer's tokens, unpadded; the end token is the last one when `ended`."""
     ended: bool
     """False when the answer was cut at the length limit."""
+    thought: Thought | None = None
+    """Its thinking, where rewards are not to see that."""
+
+    @property
+    def answer(self) -> str:
+        """What rewards see of the text."""
+        return self.text[self.thought.characters :] if self.thought else self.text
+
+    @property
+    def answer_ids(self) -> list[int]:
+        """The tokens of that, with the end token where there is one."""
+        return self.token_ids[self.thought.tokens :] if self.thought else self.token_ids
 
 
 class PolicyLike(Protocol):

@@ -93,7 +93,7 @@ def test_every_metric_of_an_evaluation_has_its_entry() -> None:
     found = [name for name in evaluated().metrics if not name.startswith(families)]
     assert set(found) <= own
     grammar_and_judges = {"grammatical", "win_rate", "judge_win_rate"}
-    of_other_runs = PAIRS | {"rows", "ties", "tokens"}
+    of_other_runs = PAIRS | {"rows", "ties", "tokens", "thinking_unfinished"}
     assert own - set(found) == grammar_and_judges | of_other_runs
 
 

@@ -34,6 +34,7 @@ def test_gamed_rewards_are_shouted_about_first():
         ({"kl": 1.2}, "Far from where it started", "algo.beta"),
         ({"distinct_2": 0.1}, "Collapse", "algo.learning_rate"),
         ({"ended": 0.3}, "no longer stops", "reward=length"),
+        ({"thinking_unfinished": 0.7}, "never ends", "max_completion_length"),
         ({"length": 8.0}, "shrank", "reward=length"),
         ({"reward": -0.2}, "reward fell", "train.batch_size"),
     ],

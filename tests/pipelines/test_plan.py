@@ -160,6 +160,11 @@ stages:
         assert "stage.distill.algo.teacher: got teacher, which began with builtin:tiny" in words
         assert "Type stage.student.model=tiny" in words
         planned(file, "model=scratch")
+        several = "algo.teachers: {a: '${stage:teacher}'}\n    algo.teacher_column: answer"
+        file.write_text(
+            text.replace("algo.teacher: ${stage:teacher}", several + "\n    data: gsm8k")
+        )
+        assert "stage.distill.algo.teachers: got teacher, which began" in refused(file)
 
 
 def test_what_stands_before_the_first_is_left_alone_unless_it_is_used(tmp_path: Path) -> None:

@@ -70,3 +70,15 @@ class TestModelOfRun:
         """`run:` and a typo sent to the hub."""
         with pytest.raises(UserError, match="python -m rlexp ls"):
             pinned_path("run:nobody")
+
+    def test_a_checkpoint_is_named_by_its_run_and_step(self) -> None:
+        """The run's last model in the place of an earlier one; a checkpoint that was cleared."""
+        run = finished_run("happy", "ab12cd34ef", "outputs/2026-01-01/one")
+        for step in ("step-000004", "step-000008"):
+            shutil.copytree(run / "model", run / "checkpoints" / step)
+        for typed in ("run:happy/step-000004", "run:ab12/step-000004"):
+            assert pinned_path(typed) == str((run / "checkpoints" / "step-000004").resolve())
+        with pytest.raises(UserError, match=r"model\.path=run:happy/step-000008"):
+            pinned_path("run:happy/step-000002")
+        with pytest.raises(UserError, match="python -m rlexp ls"):
+            pinned_path("run:nobody/step-000002")

@@ -49,6 +49,7 @@ def another_model(folder: Path) -> Path:
     return folder
 
 
+EMA_READS = "algo.teacher_prompt='\"Praise. {prompt}\"'"
 CASES: list[tuple[list[str], int]] = [
     (["algo=ppo", "algo.critic=separate", "algo.kl_target=2", "peft=lora"], 4),
 ]
@@ -68,6 +69,7 @@ SLOW: list[tuple[list[str], int]] = [
     (["algo=cpo"], 4),
     (["algo=online_dpo"], 4),
     (["algo=reward"], 4),
+    (["algo=distill", "algo.teacher=ema", EMA_READS, "reward=none"], 4),
 ]
 """Together they take a minute; what is special about TRL's trainers is in the others."""
 
@@ -88,7 +90,7 @@ def test_it_goes_on_bit_for_bit(
     """State that a trainer keeps to itself and forgets: moments, buffers, counts, its place."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    if "algo=distill" in options:
+    if "algo=distill" in options and EMA_READS not in options:
         options = [*options, f"algo.teacher={another_model(tmp_path / 'teacher')}"]
     whole = run_here(tmp_path / "whole", *SHORT, *options)
     killed = cut_after(whole, tmp_path / "killed", step)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rlexp.spec.algo import VllmSpec
 from rlexp.spec.model import ModelSpec
+from rlexp.spec.text import Text
+from rlexp.spec.thinking import ThinkingReader
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -31,7 +33,10 @@ class PolicyToTrain(Protocol):
     @property
     def initial_folder(self) -> Path: ...
     @property
+    def thinking(self) -> ThinkingReader | None: ...
+    @property
     def eos_token_ids(self) -> list[int]: ...
+    def encode(self, prompts: Sequence[Text]) -> list[list[int]]: ...
     @property
     def roll_out(self) -> Callable[..., Any]: ...
     def reference(self) -> AbstractContextManager[Callable[..., Any]]: ...

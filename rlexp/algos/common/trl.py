@@ -46,6 +46,7 @@ OWNED = {
     "bf16": "hardware.mixed_precision",
     "fp16": "hardware.mixed_precision",
     "report_to": "tracking.uri",
+    "chat_template_kwargs": "model.chat_template_kwargs",
     "push_to_hub": "tracking.uri: rlexp uploads nothing to a hub",
 }
 """TRL fields that have a key outside of `algo` in rlexp."""
@@ -86,7 +87,7 @@ class Training:
         """Return the run's reward as trainers call it."""
         alone = self.spec.scoring.model_copy(update={"workers": 0})
         scorer = self.scorer or Scorer(self.spec.reward, alone)
-        return RewardFunction(scorer, self.policy.eos_token_ids)
+        return RewardFunction(scorer, self.policy.eos_token_ids, self.policy.thinking)
 
     def in_order(self) -> Training:
         """Return the same with a row for each place of the training, in the curriculum's order."""

@@ -49,12 +49,10 @@ class Renderer:
 
     Args:
         tokenizer: with a chat template.
-        options: variables of the template, as `algo.trl.chat_template_kwargs` has them.
     """
 
-    def __init__(self, tokenizer: ChatTokenizer, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, tokenizer: ChatTokenizer) -> None:
         self.tokenizer = tokenizer
-        self.options = dict(options or {})
 
     def template_text(self, turns: Text, *, generation_prompt: bool) -> str:
         """Return a conversation as the template writes it.
@@ -64,7 +62,7 @@ class Renderer:
         """
         try:
             return self.tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=generation_prompt, **self.options
+                turns, tokenize=False, add_generation_prompt=generation_prompt
             )
         except Exception as error:  # a template raises whatever its expressions raise
             raise TemplateRefusal(str(error) or type(error).__name__) from error

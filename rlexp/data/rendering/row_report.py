@@ -142,8 +142,7 @@ class _Examiner:
 
     def __init__(self, spec: RunSpec, splits: Splits, reader: Reader) -> None:
         self.spec, self.splits, self.reader = spec, splits, reader
-        options = spec.algo.trl.get("chat_template_kwargs")
-        self.renderer = Renderer(reader.tokenizer, options)
+        self.renderer = Renderer(reader.tokenizer)
         self.special = SpecialTokens.of(self.renderer, reader.end_token_ids)
         self.rows = splits.train if spec.algo.reads_training_rows else splits.heldout
         self._matched = spec.algo.reads_training_rows and pairs_are_matched(spec.algo, spec.data)

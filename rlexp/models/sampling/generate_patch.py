@@ -17,6 +17,7 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.generation import GenerateDecoderOnlyOutput
 
 from rlexp.models.sampling.kv_cache import unpadded
 from rlexp.spec.errors import Problem, UserError
@@ -53,13 +54,15 @@ class InPlaceOfGenerate(TrainerCallback):
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
         generation_config: GenerationConfig,
-    ) -> torch.Tensor:
+        return_dict_in_generate: bool = False,
+    ) -> torch.Tensor | GenerateDecoderOnlyOutput:
         """Prompts with their answers (n, p + t), as transformers' `generate` gives them.
 
         Args:
             input_ids: (n, p), padded on the left.
             attention_mask: (n, p), 1 where a prompt's token stands.
             generation_config: how to sample.
+            return_dict_in_generate: whether they are to be an output's `sequences`.
 
         Raises:
             UserError: an option that the rollouts do not know.
@@ -67,7 +70,8 @@ class InPlaceOfGenerate(TrainerCallback):
         self._check_options(generation_config)
         sampling = {name: getattr(generation_config, name) for name in SUPPORTED}
         rollout = self.policy.roll_out_ids(unpadded(input_ids, attention_mask), **sampling)
-        return torch.cat([input_ids, rollout.completion_ids.to(input_ids)], dim=1)
+        sequences: Any = torch.cat([input_ids, rollout.completion_ids.to(input_ids)], dim=1)
+        return GenerateDecoderOnlyOutput(sequences) if return_dict_in_generate else sequences
 
     def _check_options(self, config: GenerationConfig) -> None:
         ours = {

@@ -50,7 +50,8 @@ def lineage_of(run: Path) -> Lineage:
 def inputs_of(run: Path, config: dict[str, Any]) -> Iterator[tuple[str, Path]]:
     """Yield the runs that a run's config names, with the keys."""
     for key, value in key_values(config):
-        if key.rpartition(".")[2] in PLACES and not key.startswith("tracking."):
+        named = key.startswith("algo.teachers.") or key.rpartition(".")[2] in PLACES
+        if named and not key.startswith("tracking."):
             for path in value if isinstance(value, list) else [value]:
                 if isinstance(path, str) and (other := run_of(Path(path))) and other != run:
                     yield key, other

@@ -15,6 +15,7 @@ _TAKES: dict[str, tuple[Made, ...]] = {
     "model.path": ("policy",),
     "model.tokenizer": ("policy", "reward model"),
     "algo.teacher": ("policy",),
+    "algo.teachers": ("policy",),
     "algo.critic_path": ("policy", "reward model"),
     "data.path": ("samples",),
     "data.heldout_path": ("samples",),

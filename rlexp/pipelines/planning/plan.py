@@ -32,6 +32,8 @@ from rlexp.spec.run import RunSpec
 
 GOLD = "eval.gold"
 NEW = "builtin:scratch"
+READ_TOKENS = ("algo.teacher", "algo.critic_path")
+"""Begin the keys of models that must read the policy's tokens."""
 PENDING = "stage/"
 """Begins what stands in for a model that is yet to be made; no hub has an owner of that name."""
 
@@ -203,8 +205,10 @@ class _Planner:
     def _vocabularies(self, stage: PlannedStage) -> Iterator[Problem]:
         """Yield a problem for each model that cannot read the policy's tokens."""
         assert stage.spec
-        for key in ("algo.teacher", "algo.critic_path"):
-            for name in stage.parents.get(key, ()):
+        if getattr(stage.spec.algo, "across_tokenizers", False):
+            return
+        for key, names in stage.parents.items():
+            for name in names if key.startswith(READ_TOKENS) else ():
                 other = self.planned[name]
                 if other.begins_with != stage.begins_with and _differ(other, stage):
                     got = f"{name}, which began with {other.begins_with}"

@@ -1,18 +1,22 @@
-"""What the data holds that its rewards cannot score, by file and line, before anything is loaded.
+"""What the data holds that a run's rewards cannot score, or its algorithm cannot use, by file and
+line, before anything is loaded.
 
-A reward would find it when the row's turn comes, in the middle of the training.
+They would find it when the row's turn comes, in the middle of the training.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from rlexp.data.load import Splits
 from rlexp.data.parsing.columns import raise_problems
 from rlexp.spec.errors import Problem
-from rlexp.spec.reward import RewardSpec
+from rlexp.spec.reward import DataColumns, RewardSpec
 from rlexp.spec.run import RunSpec
+
+Rows = list[dict[str, Any]]
 
 
 def check_reward_rows(spec: RunSpec, splits: Splits) -> None:
@@ -24,12 +28,29 @@ def check_reward_rows(spec: RunSpec, splits: Splits) -> None:
     rows = [*splits.train, *splits.heldout]
     problems: list[Problem] = []
     for key, reward in _rewards(spec):
-        columns = {name: [row.get(name) for row in rows] for name in reward.columns()}
-        wrong = [(splits.place_of(rows[i]), problem) for i, problem in reward.row_problems(columns)]
-        for place, problem in sorted(wrong, key=_line):
-            own = problem.under(key)
-            problems.append(own if place == splits.source else replace(own, key=place))
+        wrong = reward.row_problems(_columns(rows, reward.columns()))
+        problems += _placed([(i, problem.under(key)) for i, problem in wrong], rows, splits)
     raise_problems(problems, splits.source)
+
+
+def check_algo_rows(spec: RunSpec, splits: Splits) -> None:
+    """Have the run's algorithm look at its training rows; raise as `check_reward_rows` does."""
+    names = set().union(*spec.algo.columns().values())
+    wrong = spec.algo.row_problems(_columns(splits.train, names))
+    raise_problems(_placed(wrong, splits.train, splits), splits.source)
+
+
+def _columns(rows: Rows, names: set[str]) -> DataColumns:
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _placed(wrong: list[tuple[int, Problem]], rows: Rows, splits: Splits) -> list[Problem]:
+    """Return the problems of rows with the places of these for keys, in their order."""
+    placed = [(splits.place_of(rows[index]), problem) for index, problem in wrong]
+    return [
+        problem if place == splits.source else replace(problem, key=place)
+        for place, problem in sorted(placed, key=_line)
+    ]
 
 
 def _line(placed: tuple[str, Problem]) -> tuple[str, int]:

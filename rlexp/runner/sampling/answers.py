@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from rlexp.runtime.files import write_atomically
 from rlexp.scoring import Scorer
 from rlexp.spec.policy import Completion
 from rlexp.spec.reward import Text, Value
+from rlexp.spec.thinking import Thought
 
 Answers = list[list[Completion]]
 """Those to each prompt."""
@@ -100,7 +101,9 @@ class AnswerSampler:
         self, prompts: list[Text], answers: list[Text], columns: dict[str, Any]
     ) -> list[Value]:
         """Return what the reward says of each answer; the first process asks it."""
-        once = self.scorer.once
+        once, thinking = self.scorer.once, self.policy.thinking
+        if thinking is not None:
+            answers, _ = thinking.answers(prompts, answers)
         return compute_on_first(lambda: list(once(prompts, answers, columns).total))
 
 
@@ -133,10 +136,16 @@ class AnswerDraft:
 def _to_json(answers: Sequence[Completion]) -> dict[str, Any]:
     return {
         "prompt_ids": answers[0].prompt_ids,
-        "answers": [[one.text, one.token_ids, one.ended] for one in answers],
+        "answers": [
+            [one.text, one.token_ids, one.ended, one.thought and astuple(one.thought)]
+            for one in answers
+        ],
     }
 
 
 def _from_json(content: dict[str, Any]) -> list[Completion]:
     prompt_ids = content["prompt_ids"]
-    return [Completion(text, prompt_ids, ids, ended) for text, ids, ended in content["answers"]]
+    return [
+        Completion(text, prompt_ids, ids, ended, *(Thought(*one) for one in thought if one))
+        for text, ids, ended, *thought in content["answers"]
+    ]

@@ -17,6 +17,7 @@ from rlexp.spec.checks.algo import (
     vllm_is_there,
 )
 from rlexp.spec.checks.algo_data import (
+    algo_finds_columns,
     algo_has_reward,
     data_feeds_algo,
     gold_finds_columns,
@@ -43,6 +44,7 @@ from rlexp.spec.checks.model import (
     chat_template_is_there,
     model_is_there,
     model_is_whole,
+    template_reads_kwargs,
     weights_can_move,
 )
 from rlexp.spec.checks.new_model import shape_is_right
@@ -53,6 +55,7 @@ from rlexp.spec.errors import Problems
 CHECKS: list[tuple[tuple[str, ...], Callable[..., Problems]]] = [
     (("algo", "data", "reward"), data_feeds_algo),
     (("algo", "reward"), algo_has_reward),
+    (("algo", "data"), algo_finds_columns),
     (("data", "reward"), reward_finds_columns),
     (("eval",), gold_is_right),
     (("data", "eval"), gold_finds_columns),
@@ -72,6 +75,7 @@ CHECKS: list[tuple[tuple[str, ...], Callable[..., Problems]]] = [
     (("algo", "model", "peft"), adapter_goes_on),
     (("model",), shape_is_right),
     (("model",), chat_template_is_there),
+    (("model",), template_reads_kwargs),
     (("peft", "hardware"), adapter_fits),
     (("model", "hardware"), flash_attention_is_there),
     (("train", "eval"), best_is_known),

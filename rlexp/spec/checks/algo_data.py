@@ -71,6 +71,14 @@ def algo_has_reward(algo: AlgoSpec, reward: RewardSpec) -> Problems:
     return [Problem("reward", "none", f"a reward: algo={algo.name} learns from one", remedy)]
 
 
+def algo_finds_columns(algo: AlgoSpec, data: DataSpec) -> Problems:
+    return [
+        problem
+        for key, wanted in algo.columns().items()
+        for problem in unread_columns(data, key, wanted)
+    ]
+
+
 def reward_finds_columns(data: DataSpec, reward: RewardSpec) -> Problems:
     return unread_columns(data, "reward", reward.columns())
 

@@ -20,6 +20,7 @@ from rlexp.spec.model import ModelSpec
 from rlexp.spec.model_kind import Head
 from rlexp.spec.peft import PeftSpec, QloraPeft
 from rlexp.spec.rows import rows_are_sampled
+from rlexp.spec.template_kwargs import local_template, unread_kwargs
 
 
 def model_is_there(model: ModelSpec) -> Problems:
@@ -78,6 +79,12 @@ def chat_template_is_there(model: ModelSpec) -> Problems:
     if template in (None, "plain", "chatml") or Path(template).expanduser().is_file():
         return []
     return [Problem("model.chat_template", template, "null, plain, chatml or a Jinja file")]
+
+
+def template_reads_kwargs(model: ModelSpec) -> Problems:
+    """What the chat template is told must be something that it asks for."""
+    template = local_template(model) if model.chat_template_kwargs else None
+    return [] if template is None else unread_kwargs(template, model.chat_template_kwargs)
 
 
 def adapter_fits(peft: PeftSpec, hardware: HardwareSpec) -> Problems:

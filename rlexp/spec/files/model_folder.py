@@ -2,12 +2,14 @@
 
 A model is named by its folder, by a run (its `model/` is meant: the run's folder, or the name or id
 of one below the current folder, with `run:` before it or not), by `registry:` and its name in
-MLflow's registry, by a hub id, or by a GGUF file.
+MLflow's registry, by a hub id, or by a GGUF file. `run:NAME/step-000020` is one of a run's
+checkpoints.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,7 @@ from rlexp.spec.gguf import gguf_file, names_gguf
 RUNS = ("outputs/*/*/card.json", "multirun/*/*/card.json")
 SAMPLES = "samples.jsonl"
 """In the folder of a run of `algo=sample`: rated answers to training prompts."""
+_STEP = re.compile(r"run:(?P<run>.+)/(?P<step>step-\d+)")
 SHORTEST_ID = 4
 """Characters of an id that can name a run."""
 
@@ -66,6 +69,8 @@ def model_of_run(path: str, key: str) -> Path | None:
     if run.is_dir():
         if _config_file(run).is_file() or not (run / "config.yaml").is_file():
             return None
+    elif path.startswith("run:") and (step := _STEP.fullmatch(path)):
+        return _checkpoint(step["run"], step["step"], path, key)
     elif path.startswith("run:") or "/" not in path:
         named = named_run(path.removeprefix("run:"), _has_model)
         if named is None and path.startswith("run:"):
@@ -85,6 +90,24 @@ def model_of_run(path: str, key: str) -> Path | None:
         remedy = f"Let it end: python -m rlexp resume {shlex.quote(str(run))}"
         raise UserError(Problem(key, got, "a run that has ended", remedy))
     return model.resolve()
+
+
+def _checkpoint(run: str, step: str, path: str, key: str) -> Path:
+    named = named_run(run, lambda folder: (folder / "checkpoints" / step).is_dir())
+    if named is None:
+        raise UserError(unknown_run(path, key))
+    folder = named / "checkpoints" / step
+    if not _config_file(folder).is_file():
+        kept = sorted(
+            one.name for one in folder.parent.glob("step-*") if _config_file(one).is_file()
+        )
+        got = f"{path}, a checkpoint that the run has not kept"
+        remedy = (
+            f"Its last one: {key}=run:{run}/{kept[-1]}" if kept else f"Its model: {key}=run:{run}"
+        )
+        want = f"one of {', '.join(kept)}" if kept else "a run with checkpoints"
+        raise UserError(Problem(key, got, want, remedy))
+    return folder.resolve()
 
 
 def saved_config(folder: Path) -> dict[str, Any]:
