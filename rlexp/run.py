@@ -65,6 +65,8 @@ def run(
         parts.recorder.notes += notes
         if sampled and not kind.writes:  # a language model has sampled for it
             policy = parts.load_policy(kind, spec.model)
+        if kind.writes:
+            parts.keep_to_budget(policy, rows, eval_rows)
         # before
         parts.evaluator.begin(kind, policy, eval_rows, scorer)
         parts.baseline.check_columns()

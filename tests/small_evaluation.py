@@ -28,6 +28,10 @@ SPEC: dict[str, Any] = dict(
     slices=[],
     best_of=0,
     best_of_prompts=6,
+    benchmarks=dict(
+        tasks=[], limit=None, num_fewshot=None, batch_size=3, apply_chat_template=False
+    ),
+    budget=None,
 )
 
 

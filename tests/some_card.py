@@ -55,10 +55,14 @@ def evaluation(metrics, completion="was fun.", rewards=(0.0, 0.5, 1.0, 0.25)):
 def card(after=BETTER, completion="was fun.", **changes):
     before = evaluation(SOUND)
     trained = evaluation(after, completion, (0.9, 0.5, 1.1, 0.3)) if after else None
+    return card_of(before, trained, **changes)
+
+
+def card_of(before, after, **changes):
     return build_card(
         replace(IDENTITY, **changes),
         before,
-        trained,
+        after,
         COST,
         notes=["answers left out"],
         guards=GUARDS,

@@ -19,7 +19,7 @@ from rlexp.evaluation.results import Evaluation, Pair, Sample
 from rlexp.evaluation.slices import Slice, metric_slices
 from rlexp.evaluation.win_rate import WinRate, win_rate_by_reward
 from rlexp.guards.alert import GuardAlert
-from rlexp.guards.final_checks import final_warnings
+from rlexp.guards.final_checks import benchmark_warnings, final_warnings
 from rlexp.rendering.numbers import finite
 from rlexp.spec.guards import GuardsSpec
 
@@ -145,6 +145,7 @@ def build_card(
         intervals["win_rate"] = interval = won.low, won.high
     gains, losses = largest_changes(before, after)
     warnings = final_warnings(old, new, interval, guards)
+    warnings += benchmark_warnings(before, after, changed, guards)
     return Card(
         **asdict(identity),
         **vars(cost),

@@ -16,9 +16,10 @@ from typing import Any, Protocol
 from rlexp.comparison.paired_tests import RESAMPLES
 from rlexp.comparison.run_data import Key, Points, RecordedSample, Run, Value
 from rlexp.evaluation.bootstrap import bootstrap_ratio
+from rlexp.evaluation.metrics import BENCHMARK
 from rlexp.evaluation.ranking.calibration import pair_measures
 from rlexp.evaluation.results import ANSWERS
-from rlexp.evaluation.sample_rows import NOT_MEASURED, with_answer
+from rlexp.evaluation.sample_rows import DOCUMENTS, NOT_MEASURED, with_answer
 from rlexp.runtime.run_folder import CARD, CONFIG, GIT_DIFF, ORIGIN, PACKAGES
 from rlexp.spec.keys import with_current_names
 from rlexp.spec.sweep import COSTS
@@ -35,7 +36,9 @@ class RunSource(Protocol):
     """Where what a record does not hold is read: a tracking store, or the run's folder."""
 
     def history(self, record: Record, /) -> dict[str, Points]: ...
-    def samples(self, record: Record, /, step: int | None = None) -> list[Row]: ...
+    def samples(
+        self, record: Record, /, step: int | None = None, name: str = "samples"
+    ) -> list[Row]: ...
     def artifact(self, record: Record, /, path: str) -> Path: ...
 
 
@@ -59,6 +62,8 @@ def gather(record: Record, source: RunSource, status: str | None = None) -> Run:
     card = json.loads(_text(source, record, CARD) or "{}")
     groups = _by_prompt([with_answer(row) for row in rows])
     measured = _ranked(groups) if "eval/accuracy" in curves else _measured(groups)
+    if any(name.startswith(f"eval/{BENCHMARK}") for name in curves) and evaluated is not None:
+        measured |= _by_document(source.samples(record, evaluated, DOCUMENTS))
     return Run(
         id=record.run_id,
         name=record.name,
@@ -148,6 +153,16 @@ def _ranked(groups: Mapping[Key, Sequence[Row]]) -> Measured:
         margins = [high - low for high, low in zip(chosen, rejected, strict=True)]
         for name, values in pair_measures(margins).items():
             measured.setdefault(f"eval/{name}", {})[key] = values
+    return measured
+
+
+def _by_document(rows: Sequence[Row]) -> Measured:
+    """Return the scores of benchmarks by document, which takes the place of a prompt."""
+    measured: Measured = {}
+    for row in rows:
+        document = f"{row['task']}, document {row['document']}"
+        by_document = measured.setdefault(f"eval/{row['metric']}", {})
+        by_document[document, 0] = [float(row["value"])]
     return measured
 
 

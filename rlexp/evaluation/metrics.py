@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 TERM, GOLD = "reward_", "gold_"
 """Begin the names of two families: the reward's terms, and the rewards of `eval.gold`."""
+BENCHMARK = "benchmark_"
+"""Begins the names of the scores of `eval.benchmarks`."""
 BY_SOURCE = ("reward", "accuracy", "perplexity")
 """Metrics that are measured for each source of a mix as well."""
 
@@ -135,12 +137,17 @@ def find_metric(name: str) -> Metric:
 
     >>> find_metric("kl").label, find_metric("reward_few").label, find_metric("mine").label
     ('KL, nats a token', '  few', 'mine')
+    >>> find_metric("benchmark_arc_easy_acc").label
+    'benchmark arc_easy_acc'
     """
     for metric in METRICS:
         if metric.name == name:
             return metric
     if name.startswith(TERM):
         return Metric(name, f"  {name.removeprefix(TERM)}", place=-1)
+    if name.startswith(BENCHMARK):
+        mean: Mean = "perplexity" if name.endswith("perplexity") else "prompt"
+        return Metric(name, f"benchmark {name.removeprefix(BENCHMARK)}", mean)
     metric, source = metric_and_source(name)
     if source:
         return replace(find_metric(metric), name=name, label=f"  of {source}", guards="")

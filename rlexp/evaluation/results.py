@@ -84,6 +84,21 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class BenchmarkScore:
+    """What a metric `benchmark_…` is a score of."""
+
+    task: str
+    """The task's name, or the group's, as lm-eval has it."""
+    metric: str
+    """With the filter of the answers in brackets, where there is one."""
+    documents: int
+    few_shot: int | None
+    """Solved examples before each question; None where a group's tasks differ."""
+    higher_is_better: bool | None
+    """None where lm-eval does not say."""
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The result of one evaluation; metric names are without their group."""
 
@@ -97,7 +112,10 @@ class Evaluation:
     seconds: float = 0.0
     """What it took."""
     ratios: dict[str, Ratio] = field(default_factory=dict, repr=False)
-    """The sums of which metrics are ratios, by prompt; of `perplexity` by text."""
+    """The sums of which metrics are ratios, by prompt; of `perplexity` by text, of benchmarks by
+    document."""
+    benchmarks: dict[str, BenchmarkScore] = field(default_factory=dict)
+    """What the metrics of benchmarks are scores of."""
 
     @property
     def by_prompt(self) -> list[Sequence[Sample]]:
@@ -125,6 +143,8 @@ class Evaluation:
         for field_name in ("intervals", "ratios"):
             pairs = content.get(field_name, {})
             content[field_name] = {name: tuple(pair) for name, pair in pairs.items()}
+        scores = content.get("benchmarks", {})
+        content["benchmarks"] = {name: BenchmarkScore(**score) for name, score in scores.items()}
         return cls(**content)
 
 

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from rlexp.evaluation.metrics import GOLD, TERM, sample_metrics
-from rlexp.evaluation.results import Sample, split_marked
+from rlexp.evaluation.metrics import GOLD, TERM, find_metric, sample_metrics
+from rlexp.evaluation.results import Evaluation, Sample, split_marked
 
 NOT_MEASURED = frozenset({"step", "prompt_id", "prompt", "answer", "completion"})
 """Columns that are no measurements."""
+DOCUMENTS = "benchmarks"
+"""Name of the table of what benchmarks found of each document."""
 
 
 def sample_row(sample: Sample) -> dict[str, Any]:
@@ -33,3 +35,14 @@ def with_answer(row: Mapping[str, Any]) -> dict[str, Any]:
         return {"answer": "", **row}
     prompt, answer = split_marked(row["prompt"])
     return {**row, "prompt": prompt, "answer": answer}
+
+
+def document_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Return the benchmarks' scores of each document, a row each, where they are means of those."""
+    return [
+        {"task": score.task, "metric": name, "document": number, "value": above / below}
+        for name, score in evaluation.benchmarks.items()
+        if name in evaluation.ratios and find_metric(name).mean == "prompt"
+        for number, (above, below) in enumerate(zip(*evaluation.ratios[name], strict=True))
+        if below
+    ]

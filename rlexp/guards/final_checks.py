@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
 from statistics import fmean
 
-from rlexp.evaluation.changes import finite_values
+from rlexp.evaluation.changes import Change, finite_values
+from rlexp.evaluation.results import Evaluation
 from rlexp.guards import training_health as health
 from rlexp.guards.training_health import CLOSER, Ends
 from rlexp.guards.truncation import CUT_SHARE
@@ -44,6 +45,34 @@ def final_warnings(
 
     warnings = [check(ends, after, guards) for check, guard in CHECKS.items() if guard in watched]
     return [warning for warning in [*warnings, _no_gain(win_rate)] if warning]
+
+
+def benchmark_warnings(
+    before: Evaluation | None,
+    after: Evaluation | None,
+    changed: Mapping[str, Change],
+    guards: GuardsSpec,
+) -> list[str]:
+    """Return in which benchmarks the model has become worse beyond chance: real forgetting.
+
+    A score counts where the paired 95 % interval of its change leaves 0 out.
+    """
+    if before is None or after is None or "forgetting" not in guards.watched():
+        return []
+    worse = []
+    for name, score in after.benchmarks.items():
+        change = changed.get(name)
+        direction = {True: "fell", False: "rose"}.get(score.higher_is_better)
+        if change is None or direction is None or change.direction != direction:
+            continue
+        sides = f"{before.metrics[name]:.3g} to {after.metrics[name]:.3g}"
+        ends = f"95% interval of the change [{change.low:+.3g}, {change.high:+.3g}]"
+        worse.append(f"{score.task} {score.metric} {direction} from {sides} ({ends})")
+    if not worse:
+        return []
+    return [
+        f"Forgetting, by benchmark: {'; '.join(worse)}. {CLOSER}, or train an adapter (peft=lora)."
+    ]
 
 
 def masked_notes(history: Iterable[tuple[int, Metrics]]) -> list[str]:

@@ -81,11 +81,24 @@ class Evaluator:
     def _kept(self, values: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in values.items() if name not in self.left_out}
 
-    def evaluate_and_log(self, step: int, *, trained: bool) -> Evaluation:
+    def evaluate_and_log(self, step: int, *, trained: bool, benchmarks: bool = True) -> Evaluation:
         """Evaluate as `eval` says, and record what was measured at `step`."""
         with self.recorder.phase("evaluation"):
             evaluation = self.evaluate(step, self.spec.eval, trained=trained)
+        if benchmarks and self.spec.eval.benchmarks.tasks:
+            evaluation = self._with_benchmarks(evaluation)
         self.recorder.evaluation(step, evaluation)
+        return evaluation
+
+    def _with_benchmarks(self, evaluation: Evaluation) -> Evaluation:
+        from rlexp.evaluation.benchmarks.measure import benchmarks_note, with_benchmarks
+
+        tasks = ", ".join(self.spec.eval.benchmarks.tasks)
+        self.recorder.say(f"{'benchmarks':12} {tasks}")
+        with self.recorder.phase("benchmarks"):
+            evaluation = with_benchmarks(evaluation, self.policy, self.spec.eval)
+        if (note := benchmarks_note(evaluation.benchmarks)) not in self.recorder.notes:
+            self.recorder.notes.append(note)
         return evaluation
 
     def evaluate_initial(self) -> None:
@@ -102,7 +115,7 @@ class Evaluator:
 
     def evaluate_step(self, step: int) -> bool:
         """Evaluate in the middle of the training; return whether it is to be given up."""
-        evaluation = self.evaluate_and_log(step, trained=True)
+        evaluation = self.evaluate_and_log(step, trained=True, benchmarks=False)
         return compute_on_first(lambda: self._report(step, evaluation))
 
     def _report(self, step: int, evaluation: Evaluation) -> bool:

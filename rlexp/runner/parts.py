@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rlexp.config.stored import read_config
 from rlexp.data.load import Splits, load_data
@@ -26,6 +26,7 @@ from rlexp.runner.curriculum.building import check_curriculum_rows
 from rlexp.runner.error_messages import explain_failures, explain_full_disk
 from rlexp.runner.pruning import TrialReporter
 from rlexp.runner.resolved_settings import resolved_settings
+from rlexp.runtime.collective import broadcast
 from rlexp.runtime.device import prepare
 from rlexp.runtime.environment import hub_closed, share_cores, silence_libraries
 from rlexp.runtime.run_folder import CONFIG
@@ -47,6 +48,12 @@ if TYPE_CHECKING:
     from rlexp.runner.card_writer import CardWriter
     from rlexp.runner.evaluator import Evaluator
     from rlexp.runner.recorder import Recorder
+
+
+BUDGET = "budget"
+"""Event in the spool: the size of the card."""
+
+Rows = list[dict[str, Any]]
 
 
 @dataclass
@@ -137,6 +144,35 @@ class RunParts:
 
         scorer.tokenize = tokenize
         return self.stack.enter_context(scorer)
+
+    def keep_to_budget(self, policy: Policy, rows: Rows, eval_rows: Rows) -> None:
+        """Cut the card to `eval.budget`; a run that goes on keeps the size that it began with."""
+        from rlexp.evaluation.budget.of_run import size_of_card, with_size
+        from rlexp.evaluation.budget.size import CardSize
+        from rlexp.guards.probes import takes_probes
+        from rlexp.runner.recorder import evaluation_file
+
+        earlier = broadcast([*self.recorder.earlier_events(BUDGET)])
+        if earlier:
+            size, note = CardSize(**earlier[-1]["size"]), earlier[-1]["note"]
+        elif broadcast(evaluation_file(self.folder, 0).is_file()):  # begun without a budget
+            return
+        else:
+            looks = takes_probes(self.spec)
+            inputs = self.spec, policy, rows, eval_rows, self.splits.texts
+            size, note = size_of_card(*inputs, looks=looks)
+            self.recorder.event(BUDGET, size=asdict(size), note=note)
+        if note:
+            self.recorder.say(f"{'budget':12} {note}")
+            self.recorder.notes.append(note)
+            self._adopt(with_size(self.spec, size))
+
+    def _adopt(self, spec: RunSpec) -> None:
+        """Have all parts go by another spec."""
+        self.spec = self.evaluator.spec = self.baseline.spec = spec
+        if self.card:
+            self.card.spec = self.card.monitor.spec = spec
+            self.card.monitor.guards = spec.guards
 
     def probe_reward(self, policy: Policy) -> None:
         """Say what cheap strategies earn, and have the guards watch those that pay."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from rlexp.cards.cost import Clock
 from rlexp.data.load import Splits
 from rlexp.evaluation.results import Evaluation
-from rlexp.evaluation.sample_rows import sample_row
+from rlexp.evaluation.sample_rows import DOCUMENTS, document_rows, sample_row
 from rlexp.rendering.progress import Terminal
 from rlexp.runner.checkpoint_retention import KeptCheckpoints
 from rlexp.runner.judge_costs import History, JudgeUsage
@@ -132,6 +132,8 @@ class RunRecorder(Recorder):
         metrics = {f"{group}/{name}": value for name, value in evaluation.metrics.items()}
         self.tracker.log(metrics, step)
         self.tracker.samples("samples", step, [sample_row(sample) for sample in evaluation.samples])
+        if documents := document_rows(evaluation):
+            self.tracker.samples(DOCUMENTS, step, documents)
         self.metrics_at[step] = metrics
 
     def made_rows(self, file: Path, kind: Kind, rows: int) -> None:

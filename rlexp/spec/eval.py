@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from rlexp.spec.benchmarks import BenchmarksSpec
 from rlexp.spec.errors import Problem
 from rlexp.spec.gold import gold_rewards
 from rlexp.spec.judge import JudgeSpec, judge_of
@@ -58,6 +59,11 @@ class EvalSpec(Part):
     yardstick of what training bought beyond sampling more. 0 leaves it out."""
     best_of_prompts: int = Field(gt=1)
     """Prompts, the first of them, on which it is."""
+    benchmarks: BenchmarksSpec
+    """Held-out benchmarks, for forgetting by a real measure."""
+    budget: float | None = Field(gt=0)
+    """What the card may cost, as a share of the training's work: evaluations, best-of-n and guards'
+    looks above it become smaller, as docs/evaluation.md says; null never cuts them."""
 
     @cached_property
     def gold_checked(self) -> tuple[dict[str, RewardSpec], list[Problem]]:

@@ -7,10 +7,18 @@ from typing import Any
 
 RENAMED = {"guards.together": "guards.threshold"}
 """Keys that configs of earlier runs have under another name: the old one, and today's."""
-LATER_KEYS = {
+LATER_KEYS: dict[str, Any] = {
     "scoring.probe": "off",
     "scoring.timeout": None,
     "peft.start": "new",
+    "eval.budget": None,
+    "eval.benchmarks": {
+        "tasks": [],
+        "limit": None,
+        "num_fewshot": None,
+        "batch_size": 8,
+        "apply_chat_template": False,
+    },
     "guards.truncation": "off",
     "guards.cut_share": 0.2,
 }
@@ -172,6 +180,15 @@ def with_later_keys(config: dict[str, Any]) -> dict[str, Any]:
         if isinstance(values, dict) and values.get("kind") != "none":  # which has no other keys
             config = {**config, part: {name: value, **values}}
     return config
+
+
+def came_later(key: str) -> bool:
+    """Return whether a full path is one of `LATER_KEYS`, or stands below one.
+
+    >>> came_later("eval.benchmarks.tasks"), came_later("eval.prompts")
+    (True, False)
+    """
+    return any(key == later or key.startswith(f"{later}.") for later in LATER_KEYS)
 
 
 def later_values(config: Mapping[str, Any]) -> dict[str, Any]:

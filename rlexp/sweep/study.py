@@ -24,7 +24,7 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 from rlexp.runtime.run_folder import STUDY
 from rlexp.runtime.waiting import announced_wait
 from rlexp.spec.errors import Problem, RunFailed, UserError
-from rlexp.spec.keys import LATER_KEYS, later_values, with_current_names
+from rlexp.spec.keys import came_later, later_values, with_current_names
 from rlexp.spec.sweep import NO_PRUNER, SweepSpec
 from rlexp.spec.validation import validate
 from rlexp.sweep.optuna_internals import storage_of
@@ -217,7 +217,7 @@ def _changed_settings(
     before = {**now, **stored.user_attrs}
     values = later_values(before[CONFIG]).items()
     later = {key: str(value) for key, value in values if key in now[CONFIG]}
-    later |= {key: value for key, value in now[CONFIG].items() if key in LATER_KEYS}
+    later |= {key: value for key, value in now[CONFIG].items() if came_later(key)}
     directions = ", ".join(direction.name.lower() for direction in stored.directions)
     old_goals = {"sweep.direction": directions, "sweep.objective": ", ".join(before[OBJECTIVES])}
     new_goals = {

@@ -24,6 +24,7 @@ from rlexp.spec.checks.algo_data import (
     gold_is_right,
     reward_finds_columns,
 )
+from rlexp.spec.checks.benchmarks import benchmarks_are_there
 from rlexp.spec.checks.curriculum import (
     column_is_there,
     order_is_free,
@@ -61,6 +62,7 @@ CHECKS: list[tuple[tuple[str, ...], Callable[..., Problems]]] = [
     (("data", "eval"), gold_finds_columns),
     (("eval",), texts_are_there),
     (("data", "eval"), slices_are_columns),
+    (("algo", "eval"), benchmarks_are_there),
     (("eval",), judge_is_right),
     (("algo", "data", "eval"), judge_can_compare),
     (("algo", "eval", "reward"), rivals_are_sampled),

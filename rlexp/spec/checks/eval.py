@@ -68,6 +68,9 @@ def best_is_known(train: TrainSpec, evaluation: EvalSpec) -> Problems:
         want = "a tracked metric, such as eval/reward, rollout/reward or train/loss"
         return [Problem("train.best_metric", metric, want)]
     every = evaluation.every
+    if group == "eval" and name.startswith("benchmark_"):
+        want = "a metric of every evaluation: benchmarks are measured before and after only"
+        return [Problem("train.best_metric", metric, want)]
     if group == "eval" and (every == 0 or train.checkpoint_every % every):
         want = f"an evaluation at each checkpoint, for train.best_metric={metric}"
         remedy = f"Set eval.every={train.checkpoint_every}: it is train.checkpoint_every."

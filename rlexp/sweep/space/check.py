@@ -19,7 +19,7 @@ from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig
 
 from rlexp.config.hydra import group_choices
-from rlexp.evaluation.metrics import applying
+from rlexp.evaluation.metrics import BENCHMARK, applying
 from rlexp.pipelines.planning.definition import GROUP
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.keys import key_paths
@@ -39,6 +39,8 @@ from rlexp.sweep.space.space import (
 )
 from rlexp.sweep.space.syntax import read_space
 
+AT_THE_END = ("perf/", "eval/judge_", f"eval/{BENCHMARK}")
+"""Beginnings of the metrics that are known once a run is over."""
 MAX_COMBINATIONS = 64
 """Combinations of groups that are looked at; more would take seconds."""
 
@@ -197,6 +199,8 @@ def objective_problems(spec: SweepSpec, run: RunSpec) -> Iterator[Problem]:
     evaluated = [f"eval/{name}" for name in applying(run)]
     known = [*evaluated, *(f"perf/{name}" for name in COSTS)]
     for name in spec.objectives:
+        if name.startswith(f"eval/{BENCHMARK}") and run.eval.benchmarks.tasks:
+            continue  # which metrics a task has is known once it has run
         if name not in known and not name.startswith("eval/reward_"):
             near = get_close_matches(name, known, n=1)
             remedy = f"Did you mean {near[0]}?" if near else ""
@@ -204,7 +208,7 @@ def objective_problems(spec: SweepSpec, run: RunSpec) -> Iterator[Problem]:
     if not spec.prunes:
         return
     steps, every = run.train.max_steps, run.eval.every
-    if spec.objectives[0].startswith(("perf/", "eval/judge_")):
+    if spec.objectives[0].startswith(AT_THE_END):
         remedy = "Choose sweep/pruner=none."
         want = "a metric of the evaluations, for a pruner to go by"
         yield Problem("sweep.objective", spec.objectives[0], want, remedy)

@@ -76,12 +76,14 @@ class FolderRecords:
                 values.setdefault(name, {})[event["step"]] = float(value)
         return {name: sorted(series.items()) for name, series in values.items()}
 
-    def samples(self, record: Record, step: int | None = None) -> list[dict[str, Any]]:
+    def samples(
+        self, record: Record, step: int | None = None, name: str = "samples"
+    ) -> list[dict[str, Any]]:
         """Return what `Records.samples` does."""
         tables = {
             event["step"]: event
             for event in self._events_of_kind(_folder(record), "table")
-            if event["file"].startswith("samples/")
+            if event["file"].startswith(f"{name}/")
         }
         table = tables.get(max(tables, default=0) if step is None else step)
         if table is None:

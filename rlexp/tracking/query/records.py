@@ -48,7 +48,7 @@ class Records:
         self.experiment_ids = list(experiments)
         self._source = source
         self._downloads = tempfile.TemporaryDirectory(prefix="rlexp-")
-        self._sample_tables: dict[str, list[str]] = {}
+        self._tables: dict[tuple[str, str], list[str]] = {}
 
     @classmethod
     def open(cls, uri: str, experiment: str | None = None) -> Self:
@@ -177,11 +177,13 @@ class Records:
                 self.client.download_artifacts(record.run_id, path, str(target.parent))
         return target
 
-    def samples(self, record: Record, step: int | None = None) -> list[dict[str, Any]]:
-        """Return the rows of a step's samples, or of the last step's; none without samples."""
-        if record.run_id not in self._sample_tables:
-            self._sample_tables[record.run_id] = self.artifacts(record, "samples")
-        paths = self._sample_tables[record.run_id]
+    def samples(
+        self, record: Record, step: int | None = None, name: str = "samples"
+    ) -> list[dict[str, Any]]:
+        """Return the rows of a step's table of a name, or of the last step's; none without one."""
+        if (record.run_id, name) not in self._tables:
+            self._tables[record.run_id, name] = self.artifacts(record, name)
+        paths = self._tables[record.run_id, name]
         tables = {int(Path(path).stem.removeprefix("step-")): path for path in paths}
         path = tables.get(max(tables, default=0) if step is None else step)
         if path is None:

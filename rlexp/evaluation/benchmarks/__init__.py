@@ -1,0 +1,1 @@
+"""Held-out benchmarks: lm-eval's tasks on the model in memory, with intervals by document."""

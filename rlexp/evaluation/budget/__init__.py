@@ -1,0 +1,1 @@
+"""What a card may cost beside the training that it is of."""
