@@ -47,6 +47,7 @@ ELSEWHERE = {
     "rlexp/rewards/judging/client.py:_refused": "tests/rewards/test_judge_endpoint.py",
     "rlexp/rewards/judging/client.py:_request": "tests/rewards/test_judge_endpoint.py",
     "rlexp/rewards/judging/endpoint_judge.py:win_shares": "the check refuses it before",
+    "rlexp/rewards/reasoning_gym.py:_no_entry": "tests/rewards/test_reasoning_gym.py",
     "rlexp/runner/error_messages.py:explain_full_disk": "tests/runtime/test_checkpoints.py",
     "rlexp/runtime/device.py:_usable_device": "needs a torch that cannot use the GPU",
     "rlexp/scoring/pool.py:_answer": "tests/scoring/test_workers.py",
