@@ -55,7 +55,7 @@ def test_trainers_get_the_same_numbers(kind: str, plain_trl: pytest.MonkeyPatch)
     for name in ("log_probs", "loss", *EXTRAS):
         torch.testing.assert_close(getattr(output, name), getattr(expected, name))
     for value, gradient in zip(ours, gradients, strict=True):
-        torch.testing.assert_close(value, gradient, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(value, gradient, rtol=1e-3, atol=1e-4)
 
 
 def test_gpus_keep_trls_kernels(plain_trl: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,8 @@ def test_states_and_gradients_are_those_without(kind: str, left: list[int]) -> N
         gradients.append((logits, *grads))
     assert read == [2 * 8, 5 * 3]
     for expected, value in zip(*gradients, strict=True):
-        torch.testing.assert_close(value, expected)
+        # norms and rotations are float32 whatever the weights are
+        torch.testing.assert_close(value, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_what_is_not_worth_it_is_read_as_it_is() -> None:
