@@ -242,11 +242,13 @@ def floor(job: Job) -> None:
         ]
         with torch.no_grad():
             for piece in pieces:
-                score_tokens(policy.model, piece, 1.0)
-                score_tokens(policy.initial, piece, 1.0)
+                score_tokens(policy.model, piece, 1.0, None)
+                score_tokens(policy.initial, piece, 1.0, None)
         for _ in range(EPOCHS):
             for piece in pieces:
-                (score_tokens(policy.model, piece, 1.0).log_probs * piece.mask).sum().backward()
+                (
+                    score_tokens(policy.model, piece, 1.0, None).log_probs * piece.mask
+                ).sum().backward()
             policy.model.zero_grad()
         job.ends.append(time.perf_counter())
 

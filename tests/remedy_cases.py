@@ -240,6 +240,7 @@ CASES: dict[str, tuple[str, Prepare]] = {
     "train.best_metric=eval/reward eval.every=0": ("", nothing),
     "eval.texts_path=t.txt eval.texts=0": ("", file("t.txt", "a\nb\n")),
     "hardware.device=cuda": ("", nothing),
+    "hardware=cpu hardware.mixed_precision=fp16": ("", nothing),
     "model.attention=flash_attention_2": ("", nothing),
     "peft=qlora": ("", nothing),
     "peft=lora peft.target_modules=[lm_head]": ("", nothing),

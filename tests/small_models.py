@@ -13,6 +13,8 @@ EXPERTS = {"num_local_experts": 4, "num_experts": 4, "num_experts_per_tok": 2}
 KINDS = {
     "qwen2": {**WIDE, **HEADS},
     "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64},
+    "gemma2": {**WIDE, **HEADS},
+    "cohere": {**WIDE, **HEADS},
     "recurrent_gemma": {**WIDE, **HEADS, "lru_width": 16, "attention_window_size": 32},
     "rwkv": {**WIDE, "attention_hidden_size": 16, "context_length": 64},
     "openai-gpt": {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64},

@@ -12,6 +12,7 @@ from rlexp.models.memory import available_bytes, full_training_bytes, parameter_
 from rlexp.models.padding.treatment import PaddingTreatment
 from rlexp.models.policy import Policy, adapter_config, hide_router_losses, load_weights
 from rlexp.models.tokenizer import ModelTokenizer
+from rlexp.runtime.precision import PAYS, Precision, cpu_gain, mixed_precision
 from rlexp.spec.checks.adapter import continued_problems
 from rlexp.spec.errors import Problem, UserError
 from rlexp.spec.files.devices import has_bf16
@@ -75,8 +76,7 @@ def load_policy(
     model = model if quantization else model.to(device)
     router_losses = hide_router_losses(model)
     notes += _notes_of(model, spec.model, new_head)
-    _check_embedded(len(reader.tokenizer), model)
-    getattr(model, KINDS[head].padding).pad_token_id = reader.tokenizer.pad_token_id
+    _fit_tokens(reader, model, head)
     padding = fit_padding(spec, model, notes) if KINDS[head].writes else PaddingTreatment()
     if adapter is not None and isinstance(peft, LoraPeft):
         model = continued(model, adapter, peft)
@@ -94,6 +94,7 @@ def load_policy(
         grouping=padding.sampling,
         router_losses=router_losses,
         continues=adapter,
+        precision=_choose_precision(spec, model, device, notes),
     )
 
 
@@ -112,10 +113,12 @@ def _continued_adapter(spec: RunSpec, folder_of: FolderOf) -> Path | None:
     return folder
 
 
-def _check_embedded(tokens: int, model: Any) -> None:
+def _fit_tokens(reader: ModelTokenizer, model: Any, head: Head) -> None:
+    tokens = len(reader.tokenizer)
     if tokens > model.get_input_embeddings().num_embeddings:
         got = f"a tokenizer of {tokens} tokens for a model that embeds fewer"
         raise UserError(Problem("model.tokenizer", got, "the model's own tokenizer (null)"))
+    getattr(model, KINDS[head].padding).pad_token_id = reader.tokenizer.pad_token_id
 
 
 def _notes_of(model: Any, spec: ModelSpec, new_head: list[str]) -> list[str]:
@@ -127,6 +130,23 @@ def _notes_of(model: Any, spec: ModelSpec, new_head: list[str]) -> list[str]:
     if spec.attention == "auto" and has_heads and model.config._attn_implementation == "eager":
         notes.append(f"attention: eager, for {type(model).__name__} has no sdpa")
     return notes
+
+
+def _choose_precision(
+    spec: RunSpec, model: Any, device: torch.device, notes: list[str]
+) -> Precision:
+    count = sum(parameter.numel() for parameter in model.parameters())
+    precision = mixed_precision(spec.hardware, spec.model, device, count)
+    is_chosen = spec.hardware.mixed_precision == "auto" and spec.algo.trains
+    if is_chosen and precision == "fp16":
+        notes.append("precision: float16 with scaled losses, for this GPU has no bfloat16")
+    if is_chosen and precision == "bf16" and device.type == "cpu":
+        notes.append(
+            f"precision: matrices are multiplied in bfloat16, {cpu_gain():.1f} times as fast as "
+            "float32 on this CPU; weights and optimizer stay as they are "
+            "(hardware.mixed_precision=no: float32 everywhere)"
+        )
+    return precision
 
 
 def fit_padding(spec: RunSpec, model: Any, notes: list[str]) -> PaddingTreatment:
@@ -187,7 +207,8 @@ def _dtype(spec: RunSpec, peft: NoPeft | LoraPeft, device: torch.device) -> torc
     if spec.model.dtype != "auto":
         return getattr(torch, spec.model.dtype)
     frozen = not isinstance(peft, NoPeft)
-    return torch.bfloat16 if frozen and has_bf16(device.type) else torch.float32
+    fast = has_bf16(device.type) and (device.type != "cpu" or cpu_gain() >= PAYS)
+    return torch.bfloat16 if frozen and fast else torch.float32
 
 
 def _four_bits(peft: QloraPeft) -> BitsAndBytesConfig:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlexp.models.tokenizer import encode_prompts
+from rlexp.runtime.precision import Precision
 from rlexp.spec.algo import VllmSpec
 from rlexp.spec.model import ModelSpec
 from rlexp.spec.model_kind import KINDS, Head
@@ -50,6 +51,7 @@ class Policy:
         sampler: who samples for the training, called like `roll_out_ids`; None is rlexp's own
             loop.
         continues: folder of the adapter that goes on, which the model has from the beginning.
+        precision: of the training step's autocast; on a CPU of rlexp's own sampling, too.
     """
 
     model: Any
@@ -65,6 +67,7 @@ class Policy:
     router_losses: bool = False
     sampler: Callable[..., Rollout] | None = None
     continues: Path | None = None
+    precision: Precision = "no"
 
     @property
     def initial_folder(self) -> Path:
@@ -178,16 +181,21 @@ class Policy:
         return WeightsToVllm(self.sampler)
 
     def _roll_out(self, prompts: list[list[int]], **sampling: Any) -> Rollout:
+        import torch
+
         from rlexp.models.sampling.rollout import roll_out
 
-        return roll_out(
-            self.model,
-            prompts,
-            eos_token_ids=self.eos_token_ids,
-            pad_token_id=self.tokenizer.pad_token_id,
-            grouping=self.grouping,
-            **sampling,
-        )
+        # Within one autocast the weights are rounded once, for all steps.
+        rounded = self.precision == "bf16" and self.model.device.type == "cpu"
+        with torch.autocast("cpu", torch.bfloat16, enabled=rounded):
+            return roll_out(
+                self.model,
+                prompts,
+                eos_token_ids=self.eos_token_ids,
+                pad_token_id=self.tokenizer.pad_token_id,
+                grouping=self.grouping,
+                **sampling,
+            )
 
     def treat_padding(self, model: Any) -> None:
         """Let a model that reads the policy's batches read padded ones as it reads each row alone.
@@ -231,6 +239,14 @@ class AdapterOff:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with self.model.disable_adapter():
             return self.model(*args, **kwargs)
+
+    def base_model(self, **inputs: Any) -> Any:
+        """The same of its body, below the head."""
+        with self.model.disable_adapter():
+            return self.model.get_base_model().base_model(**inputs)
+
+    def get_output_embeddings(self) -> Any:
+        return self.model.get_base_model().get_output_embeddings()
 
 
 def load_weights(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rlexp.runtime.device import mixed_bf16
 from rlexp.spec.run import RunSpec
 from rlexp.tracking.provenance.manifest import describe_weights
 
@@ -23,7 +22,7 @@ def resolved_settings(spec: RunSpec, policy: Policy) -> dict[str, Any]:
     settings: dict[str, str | int] = {
         "hardware.device": device.type,
         "hardware.threads": torch.get_num_threads(),
-        "hardware.mixed_precision": "bf16" if mixed_bf16(spec.hardware, device) else "no",
+        "hardware.mixed_precision": policy.precision,
     }
     if spec.model.dtype == "auto" and spec.peft.kind != "qlora":
         settings["model.dtype"] = str(policy.model.dtype).removeprefix("torch.")

@@ -16,7 +16,7 @@ from rlexp.models.saving import name_base, save_policy
 from rlexp.runner import callbacks as between_steps
 from rlexp.runner.parts import RunParts
 from rlexp.runtime.checkpoints import step_of
-from rlexp.runtime.device import is_main_process, mixed_bf16
+from rlexp.runtime.device import is_main_process
 from rlexp.runtime.run_folder import CHECKPOINTS, MODEL
 from rlexp.scoring import Scorer
 from rlexp.scoring.checkpointing import load_moments, save_moments
@@ -45,14 +45,16 @@ def train(
     """
     spec, checkpoints, recorder = parts.spec, parts.folder / CHECKPOINTS, parts.recorder
     evaluate = between_steps.EvaluateEvery(spec.eval.every, parts.evaluator.evaluate_step)
-    bf16 = mixed_bf16(spec.hardware, parts.device)
     with recorder.bar("training") as advance:
         callbacks = _callbacks(parts, scorer, evaluate, checkpoints, advance)
         if curriculum and curriculum.pacer:
             callbacks.insert(0, between_steps.FollowPace(curriculum.pacer, resume))
         if curriculum:
             callbacks.insert(0, between_steps.LogShares(curriculum.weights))
-        training = Training(spec, policy, rows, checkpoints, bf16, callbacks, scorer, curriculum)
+        bf16, fp16 = policy.precision == "bf16", policy.precision == "fp16"
+        training = Training(
+            spec, policy, rows, checkpoints, bf16, callbacks, scorer, curriculum, mixed_fp16=fp16
+        )
         begins = f", on from {resume.name}" if resume else ""
         steps = f"{spec.train.max_steps} steps of {spec.train.batch_size}"
         recorder.say(f"{'training':12} {steps}{begins}")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rlexp.spec.errors import Problem, UserError
-from rlexp.spec.files.devices import has_bf16, likely_device
+from rlexp.spec.files.devices import likely_device
 from rlexp.spec.hardware import HardwareSpec
 
 if TYPE_CHECKING:
@@ -90,10 +90,3 @@ def _usable_device(requested: str) -> str:
         "Install a torch built for it, or set hardware=cpu; `python -m rlexp doctor` tells more."
     )
     raise UserError(Problem("hardware.device", got, want, remedy))
-
-
-def mixed_bf16(hardware: HardwareSpec, device: torch.device) -> bool:
-    """Return whether the training step runs under bfloat16 autocast."""
-    if hardware.mixed_precision == "auto":
-        return device.type == "cuda" and has_bf16("cuda")
-    return hardware.mixed_precision == "bf16"

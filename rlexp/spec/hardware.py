@@ -18,8 +18,10 @@ class HardwareSpec(Part):
     """`auto` takes CUDA, then MPS (Apple), then the CPU."""
     processes: int = Field(gt=0)
     """Data-parallel processes on this machine; rlexp starts them itself."""
-    mixed_precision: Literal["auto", "no", "bf16"]
-    """Autocast of the training step; `auto` takes bf16 on a GPU that has it. Weights keep
-    `model.dtype`."""
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"]
+    """Autocast of the training step, while weights, losses and optimizer keep `model.dtype`; on a
+    CPU of the rollouts, too. `auto` takes bf16 on a GPU that has it and fp16, whose losses are
+    scaled, on an older one; on a CPU bf16 where that was measured to be faster, for a model of 20
+    million parameters or more whose `model.dtype` is auto."""
     threads: int | None = Field(gt=0)
     """CPU threads a process; null shares the cores among the processes."""

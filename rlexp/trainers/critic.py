@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rlexp.trainers.sequences import Sequences, score_tokens
+from rlexp.trainers.vocabulary_head import vocabulary_head
 
 WIDTH = 64
 """Of the head's hidden layer."""
@@ -48,6 +49,7 @@ class ActorCritic(nn.Module):
         policy: a transformers causal LM, or a PEFT model around one.
         body: a transformers model without a head, for the critic alone; None shares the policy's.
         head: from the body's last hidden states to values.
+        vocabulary: from the policy's to logits.
     """
 
     def __init__(self, policy: Any, body: Any | None) -> None:
@@ -55,6 +57,7 @@ class ActorCritic(nn.Module):
         self.policy = policy
         self.body = body
         config = policy.config if body is None else body.config
+        self.vocabulary = vocabulary_head(policy)
         self.head = ValueHead(config.get_text_config().hidden_size).to(policy.device)
 
     def forward(
@@ -65,10 +68,8 @@ class ActorCritic(nn.Module):
         The value at a position is that of the state before the token, which is what the token's
         advantage is measured from.
         """
-        shared = self.body is None
-        scores = score_tokens(self.policy, sequences, temperature, entropy=entropy, states=shared)
-        states = scores.states if shared else self._states(sequences)
-        assert states is not None
+        scores = score_tokens(self.policy, sequences, temperature, self.vocabulary, entropy=entropy)
+        states = scores.states if self.body is None else self._states(sequences)
         return scores.log_probs, scores.entropy, self.head(states)
 
     def critic_modules(self) -> nn.Module:

@@ -65,7 +65,7 @@ class OnPolicyTrainer(ABC):
     ) -> None:
         arguments = self.arguments = inputs.arguments
         device = arguments.device  # asking for it connects the processes
-        precision = "bf16" if arguments.bf16 else "no"
+        precision = "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "no"
         self.accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
         self.inputs, self.policy, self.model = inputs, inputs.policy, inputs.policy.model
         self.reference: Callable[..., Any] | None = None
@@ -200,10 +200,17 @@ class OnPolicyTrainer(ABC):
             last = number == len(microbatches)
             with nullcontext() if last else self.accelerator.no_sync(self.module):
                 self.accelerator.backward(loss_of(microbatch))
+        scaler = self.accelerator.scaler  # of float16's losses, whose gradients would underflow
+        if scaler is not None:
+            scaler.unscale_(self.optimizer)
         weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
         limit = self.arguments.max_grad_norm or float("inf")  # infinity measures and clips nothing
         norm = torch.nn.utils.clip_grad_norm_(weights, limit)
-        self.optimizer.step()
+        if scaler is None:
+            self.optimizer.step()
+        else:
+            scaler.step(self.optimizer)  # leaves out a step whose gradients overflowed
+            scaler.update()
         self.optimizer.zero_grad()
         return norm.detach()
 
@@ -272,6 +279,7 @@ class OnPolicyTrainer(ABC):
                 "optimizer": checkpoint.save_optimizer(optimizer, folder),
                 "scheduler": self.scheduler.state_dict(),
                 "numbers": self.extra_state,
+                "loss_scale": scaler.state_dict() if (scaler := self.accelerator.scaler) else {},
             }
             (folder / "training.json").write_text(json.dumps(training), encoding="utf-8")
             self.state.save_to_json(str(folder / "trainer_state.json"))
@@ -286,6 +294,8 @@ class OnPolicyTrainer(ABC):
         checkpoint.load_optimizer(self.optimizer, folder, training["optimizer"])
         self.scheduler.load_state_dict(training["scheduler"])
         self.extra_state = training["numbers"]
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(training["loss_scale"])
         # A resumed run may have more steps to do, and another process that comes first.
         steps, first = self.state.max_steps, self.state.is_world_process_zero
         self.state = TrainerState.load_from_json(str(folder / "trainer_state.json"))

@@ -170,8 +170,10 @@ class PpoTrainer(OnPolicyTrainer):
             reference = log_probs
             if self.reference is not None:
                 # accelerate puts autocast into the module's forward pass, not the reference's.
+                head = self.actor_critic.vocabulary
                 with self.accelerator.autocast():
-                    reference = score_tokens(self.reference, microbatch, temperature).log_probs
+                    scored = score_tokens(self.reference, microbatch, temperature, head)
+                reference = scored.log_probs
             for whole, part in zip(scores, (log_probs, values, entropy, reference), strict=True):
                 whole[index, : part.shape[1]] = part
         return scores

@@ -38,13 +38,16 @@ policy learns. Watch the reward and the KL divergence.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlexp.trainers.config import ReinforceConfig
 from rlexp.trainers.loop import OnPolicyTrainer, trainable_parameters
 from rlexp.trainers.rollouts import Rollouts, TrainerInputs
 from rlexp.trainers.sequences import Sequences, score_tokens
+from rlexp.trainers.vocabulary_head import vocabulary_head
 
 
 def leave_one_out(returns: Tensor, generations: int) -> Tensor:
@@ -63,13 +66,36 @@ def policy_gradient_loss(log_probs: Tensor, mask: Tensor, advantages: Tensor) ->
     return -(advantages * answers).mean()
 
 
+class TokenScorer(nn.Module):
+    """A policy behind a forward pass that scores answers, as data parallelism wants it.
+
+    Attributes:
+        policy: a transformers causal LM, or a PEFT model around one.
+        vocabulary: from its last hidden states to logits.
+    """
+
+    def __init__(self, policy: Any) -> None:
+        super().__init__()
+        self.policy = policy
+        self.vocabulary = vocabulary_head(policy)
+
+    def forward(
+        self, sequences: Sequences, temperature: float, entropy: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return log-probabilities and, where wanted, entropies of answers, each (n, t)."""
+        head = self.vocabulary
+        scores = score_tokens(self.policy, sequences, temperature, head, entropy=entropy)
+        return scores.log_probs, scores.entropy
+
+
 class ReinforceTrainer(OnPolicyTrainer):
     """REINFORCE; see the module's text."""
 
     def __init__(self, inputs: TrainerInputs, config: ReinforceConfig) -> None:
         model, rate = inputs.policy.model, inputs.arguments.learning_rate
+        self.scorer = TokenScorer(model)
         groups = [{"params": trainable_parameters(model), "lr": rate}]
-        super().__init__(inputs, config, model, groups)
+        super().__init__(inputs, config, self.scorer, groups)
         self.config = config
 
     def update_policy(self, rollouts: Rollouts) -> dict[str, float]:
@@ -88,7 +114,7 @@ class ReinforceTrainer(OnPolicyTrainer):
 
         def loss_of(microbatch: Tensor) -> Tensor:
             part = sequences.rows(microbatch)
-            log_probs = score_tokens(self.module, part, temperature).log_probs
+            log_probs, _ = self.module(part, temperature)
             loss = policy_gradient_loss(log_probs, part.mask, advantages[microbatch])
             # The batch's mean is made of the microbatches' means, each weighted by its size.
             losses.append(loss * (len(microbatch) / len(returns)))
@@ -130,16 +156,17 @@ class ReinforceTrainer(OnPolicyTrainer):
         kl, entropies = torch.zeros(2, len(sequences), device=sequences.mask.device)
         for microbatch in self._microbatches(sequences):
             part = sequences.rows(microbatch)
-            policy = score_tokens(self.module, part, temperature, entropy=True)
-            assert policy.entropy is not None
-            difference = torch.zeros_like(policy.log_probs)
+            log_probs, entropy = self.module(part, temperature, entropy=True)
+            difference = torch.zeros_like(log_probs)
             if self.reference is not None:
                 # accelerate puts autocast into the module's forward pass, not the reference's.
                 with self.accelerator.autocast():
-                    reference = score_tokens(self.reference, part, temperature)
-                difference = policy.log_probs - reference.log_probs
+                    reference = score_tokens(
+                        self.reference, part, temperature, self.scorer.vocabulary
+                    )
+                difference = log_probs - reference.log_probs
             kl[microbatch] = (difference * part.mask).sum(1)
-            entropies[microbatch] = (policy.entropy * part.mask).sum(1)
+            entropies[microbatch] = (entropy * part.mask).sum(1)
         return kl, entropies
 
     def _microbatches(self, sequences: Sequences) -> list[Tensor]:

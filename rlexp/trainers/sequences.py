@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+from rlexp.trainers.vocabulary_head import VocabularyHead, read_body
 
 
 class SampledAnswers(Protocol):
@@ -90,33 +91,51 @@ class TokenScores:
     """Of the sampled tokens, in nats, at the sampling temperature."""
     entropy: Tensor | None
     """Of the distribution that each token was drawn from, in nats; None if not asked for."""
-    states: Tensor | None
+    states: Tensor
     """(n, t, h), the last hidden state *before* each token: what a critic judges, and what the
-    token's logits are made of; None if not asked for."""
+    token's logits are made of."""
 
 
 def score_tokens(
-    model: Callable[..., Any],
+    model: Any,
     sequences: Sequences,
     temperature: float,
+    head: VocabularyHead | None,
     *,
     entropy: bool = False,
-    states: bool = False,
 ) -> TokenScores:
-    """Return what a model says of answers sampled at this temperature, in one forward pass."""
+    """Return what a model says of answers sampled at this temperature, in one forward pass.
+
+    Args:
+        model: transformers causal LM, or a PEFT model around one.
+        sequences: n prompts with their answers.
+        temperature: what is trained is the distribution that was sampled from, so it belongs to it.
+        head: the model's, by which the logits of few tokens are in memory at once; None asks the
+            model for all of them.
+        entropy: whether the entropies are wanted.
+    """
     length = sequences.mask.shape[1]
-    options = {"logits_to_keep": length + 1, "output_hidden_states": states, "use_cache": False}
-    output = model(**sequences.model_inputs(), **options)
-    # The logits at a position are of the token after it: the prompt's last one begins the answer.
-    # In float32: ratios and KL are small differences of log-probabilities, and a bfloat16 has two
-    # digits.
-    logits = output.logits[:, -length - 1 : -1].float()
-    # What is trained is the distribution that was sampled from, so the temperature belongs to it.
-    if temperature != 1:
-        logits = logits / temperature
-    log_probs = logits.log_softmax(-1)
-    return TokenScores(
-        log_probs=log_probs.gather(2, sequences.answers[:, :, None]).squeeze(2),
-        entropy=-(log_probs.exp() * log_probs).sum(-1) if entropy else None,
-        states=output.hidden_states[-1][:, -length - 1 : -1] if states else None,
+    # What stands at a position is said of the token after it: the prompt's last one begins the
+    # answer.
+    before = slice(-length - 1, -1)
+    if head is None:
+        options = {"logits_to_keep": length + 1, "output_hidden_states": True, "use_cache": False}
+        output = model(**sequences.model_inputs(), **options)
+        # In float32: ratios and KL are small differences of log-probabilities, and a bfloat16 has
+        # two digits.
+        logits = output.logits[:, before].float() / temperature
+        log_probs = logits.log_softmax(-1)
+        return TokenScores(
+            log_probs=log_probs.gather(2, sequences.answers[:, :, None]).squeeze(2),
+            entropy=-(log_probs.exp() * log_probs).sum(-1) if entropy else None,
+            states=output.hidden_states[-1][:, before],
+        )
+    states = read_body(model, **sequences.model_inputs())[:, before]
+    real = sequences.mask.bool()
+    scored = head.log_probs(model, states[real], sequences.answers[real], temperature, entropy)
+    log_probs, entropies = (
+        None if values is None else values.new_zeros(real.shape).masked_scatter(real, values)
+        for values in scored
     )
+    assert log_probs is not None
+    return TokenScores(log_probs, entropies, states)

@@ -17,11 +17,11 @@ from rlexp.spec.errors import UserError
 from rlexp.trainers.sequences import Sequences, score_tokens
 
 TREATMENTS = {
-    "qwen2": PaddingTreatment("plain", "padded"),
-    "gpt2": PaddingTreatment("positions", "padded"),
+    "qwen2": PaddingTreatment("plain", "padded", shares=True),
+    "gpt2": PaddingTreatment("positions", "padded", shares=True),
     "recurrent_gemma": PaddingTreatment("apart", "reread"),
     "openai-gpt": PaddingTreatment("positions", "reread"),
-    "gptj": PaddingTreatment("plain", "padded"),
+    "gptj": PaddingTreatment("plain", "padded", shares=True),
 }
 PROMPTS = [[5, 6, 7, 8, 9], [9, 4], [10, 11, 12], [9, 4]]
 
@@ -99,7 +99,7 @@ def test_sampled_log_probs_are_those_that_training_sees(kind: str) -> None:
         grouping=TREATMENTS[kind].sampling,
     )
     with torch.no_grad():
-        scored = score_tokens(model, Sequences.from_rollout(rollout), 1.0).log_probs
+        scored = score_tokens(model, Sequences.from_rollout(rollout), 1.0, None).log_probs
     difference = (scored - rollout.log_probs) * rollout.completion_mask
     assert difference.abs().max() < 1e-3
 

@@ -114,8 +114,8 @@ def values_clipped_the_optimistic_way(patch: pytest.MonkeyPatch) -> None:
 @fault
 def temperature_forgotten(patch: pytest.MonkeyPatch) -> None:
     def wrapper(right: Any) -> Any:
-        return lambda model, sequences, temperature, **wanted: right(
-            model, sequences, 1.0, **wanted
+        return lambda model, sequences, temperature, *head, **wanted: right(
+            model, sequences, 1.0, *head, **wanted
         )
 
     wrapped(patch, critic, "score_tokens", wrapper)
@@ -125,8 +125,8 @@ def temperature_forgotten(patch: pytest.MonkeyPatch) -> None:
 @fault
 def dropout_left_on(patch: pytest.MonkeyPatch) -> None:
     def wrapper(right: Any) -> Any:
-        def judged(model: Any, sequences: Sequences, temperature: float, **wanted: Any) -> Any:
-            return right(model.train(), sequences, temperature, **wanted)
+        def judged(model: Any, *arguments: Any, **wanted: Any) -> Any:
+            return right(model.train(), *arguments, **wanted)
 
         return judged
 
@@ -144,14 +144,10 @@ def positions_counted_from_the_padding(patch: pytest.MonkeyPatch) -> None:
 @fault
 def padding_attended_to(patch: pytest.MonkeyPatch) -> None:
     def wrapper(right: Any) -> Any:
-        def judged(model: Any, sequences: Sequences, temperature: float, **wanted: Any) -> Any:
+        def judged(model: Any, sequences: Sequences, *arguments: Any, **wanted: Any) -> Any:
             everything = torch.ones_like(sequences.attention_mask)
-            return right(
-                model,
-                Sequences(sequences.input_ids, everything, sequences.mask),
-                temperature,
-                **wanted,
-            )
+            attended = Sequences(sequences.input_ids, everything, sequences.mask)
+            return right(model, attended, *arguments, **wanted)
 
         return judged
 

@@ -101,7 +101,7 @@ def test_the_expected_step_is_the_gradient_of_the_objective(tmp_path: Path) -> N
     kl, _ = trainer._kl_and_entropy(rollouts.sequences)
     returns = rollouts.scores - BETA * kl
     weights = logs.exp() * len(answers)  # the loss divides by the number of answers
-    judged = score_tokens(trainer.module, rollouts.sequences, 1.0)
+    judged = score_tokens(trainer.model, rollouts.sequences, 1.0, None)
     mask = rollouts.sequences.mask
     for constant in (0.0, 0.7):  # a baseline changes nothing in expectation
         loss = policy_gradient_loss(
@@ -164,7 +164,7 @@ def test_ppo_without_a_critic_takes_the_same_first_step(tmp_path: Path) -> None:
     weights = list(trainer.model.parameters())
     loss, _ = ppo.loss(experience, torch.arange(count), tokens)
     gradient = flat(torch.autograd.grad(loss, weights)) * tokens / count
-    judged = score_tokens(trainer.module, rollouts.sequences, 1.0)
+    judged = score_tokens(trainer.model, rollouts.sequences, 1.0, None)
     loss = policy_gradient_loss(judged.log_probs, rollouts.sequences.mask, rollouts.scores)
     expected = flat(torch.autograd.grad(loss, weights))
     torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6)
@@ -178,3 +178,25 @@ def test_a_baseline_of_others_wants_others() -> None:
     with pytest.raises(UserError) as caught:
         spec_of("algo=reinforce", "algo.num_generations=5", "train.batch_size=64")
     assert "4 is the nearest" in str(caught.value)
+
+
+def test_scaled_losses_take_the_same_step(tmp_path: Path) -> None:
+    """Gradients clipped before they are unscaled, or a step on gradients that overflowed."""
+    weights = []
+    for scale in (None, 2.0**10):
+        trainer = trainer_of(tmp_path, "none")
+        if scale is not None:
+            trainer.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        rollouts = listed(trainer, all_answers(trainer.model.config.vocab_size, LONGEST))
+        metrics = trainer.update_policy(rollouts)
+        weights.append((flat(trainer.model.parameters()), metrics["grad_norm"]))
+    (plain, norm), (scaled, norm_of_scaled) = weights
+    torch.testing.assert_close(scaled, plain, rtol=1e-4, atol=1e-6)
+    assert norm_of_scaled == pytest.approx(norm, rel=1e-4)
+    scaler = trainer.accelerator.scaler
+    assert scaler is not None
+    trainer.optimizer_step(
+        [torch.arange(1)], lambda part: float("inf") * next(trainer.model.parameters()).sum()
+    )
+    torch.testing.assert_close(flat(trainer.model.parameters()), scaled)
+    assert scaler.get_scale() == 2.0**9

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rlexp.algos.common.fused_head import check_fused_head
+from rlexp.algos.common.fused_head import check_fused_head, score_labelled_positions
 from rlexp.algos.common.policy import PolicyToTrain
 from rlexp.algos.common.reward_function import RewardFunction
 from rlexp.algos.common.row_sampler import follow_curriculum
@@ -82,6 +82,8 @@ class Training:
     """Of the run's reward; None where the reward runs in this process alone."""
     curriculum: Curriculum | None = None
     """Which of the rows each batch has; None leaves that to the trainer."""
+    mixed_fp16: bool = False
+    """Whether it runs under float16 autocast, with scaled losses."""
 
     def reward_function(self) -> RewardFunction:
         """Return the run's reward as trainers call it."""
@@ -117,6 +119,7 @@ def common_arguments(algo: AlgoSpec, training: Training) -> dict[str, Any]:
         "seed": spec.seed,
         "use_cpu": device == "cpu",
         "bf16": training.mixed_bf16,
+        "fp16": training.mixed_fp16,
         "activation_checkpointing": train.gradient_checkpointing,
         "dataloader_pin_memory": device == "cuda",
         "save_steps": train.checkpoint_every,
@@ -145,6 +148,7 @@ def trl_trainer(
     rows, policy = training.rows, training.policy
     if columns:
         rows = [{name: row[name] for name in columns} for row in rows]
+    score_labelled_positions()
     with _router_losses_as_saved(policy):
         trainer = kind(
             model=policy.model,

@@ -16,23 +16,28 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import MethodType
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from rlexp.models.padding.forward import read_apart, read_with_positions
+from rlexp.models.padding.shared_prefix import read_shared
 from rlexp.models.sampling.kv_cache import DecodingState, Sampling, takes_past
 from rlexp.models.sampling.rollout import eval_mode, without_gradients
 
 Forward = Literal["plain", "positions", "apart"]
 """Batches as they are; with positions counted from each row's first token; or length by length."""
 
-READERS = {"positions": read_with_positions, "apart": read_apart}
+Reader = Callable[..., Any]
+READERS: dict[str, Reader] = {"positions": read_with_positions, "apart": read_apart}
 """What takes the place of a body's forward; what is plain keeps its own."""
 
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.3}
@@ -60,6 +65,8 @@ class PaddingTreatment:
 
     forward: Forward = "plain"
     sampling: Sampling = "padded"
+    shares: bool = False
+    """Whether rows that begin alike are read in two passes, the beginnings once."""
 
     def notes(self) -> list[str]:
         """Return what people should know of it."""
@@ -72,9 +79,26 @@ class PaddingTreatment:
         Args:
             model: transformers model, without an adapter around it.
         """
-        if self.forward in READERS:
-            body = model.base_model
-            body.forward = MethodType(READERS[self.forward], body)
+        _replace_forward(model.base_model, self.forward, self.shares)
+
+
+def _replace_forward(body: Any, way: Forward, shares: bool) -> None:
+    """Let a body read padded batches in one way from now on."""
+    reader = READERS.get(way)
+    if shares:
+        body.forward = MethodType(partial(_read_shared_or, reader), body)
+    elif reader is not None:
+        body.forward = MethodType(reader, body)
+
+
+def _read_shared_or(reader: Reader | None, body: Any, *ids: Tensor, **options: Any) -> Any:
+    """Return what a body's forward gives: beginnings read once, or as a reader or it does it."""
+    given = ids[0] if ids else options.get("input_ids")
+    others = {name: value for name, value in options.items() if name != "input_ids"}
+    output = read_shared(body, given, **others)
+    if output is not None:
+        return output
+    return (reader or type(body).forward)(body, *ids, **options)
 
 
 class UnfitModel(Exception):
@@ -116,7 +140,8 @@ def padding_treatment(model: Any) -> PaddingTreatment:
             raise UnfitModel(does, "a model that can be trained on texts of several lengths")
         cached: Iterator[Sampling] = (way for way in rows.samplings() if rows.sampled(way) <= limit)
         sampling = next(cached, None)
-    return PaddingTreatment(forward, sampling or "reread")
+        shares = forward != "apart" and sampling == "padded" and rows.shared(forward) <= limit
+    return PaddingTreatment(forward, sampling or "reread", shares)
 
 
 class ComparedRows:
@@ -163,6 +188,21 @@ class ComparedRows:
                     worst = max(worst, _deviation(row[start : start + len(alone)], alone))
         return worst
 
+    def shared(self, way: Forward) -> float:
+        """Return by how many nats it matters that the beginning of two rows is read once.
+
+        Infinite where the cache forgets, as windows do: they would forget what rows share.
+        """
+        config = self._model.config
+        if any(type(layer) is not DynamicLayer for layer in DynamicCache(config=config).layers):
+            return math.inf
+        long, short = self._rows
+        rows = [long, [*long[:-3], *short[:3]]]
+        alone = [_log_probs(self._call([row], None))[0] for row in rows]
+        with _treated(self._model.base_model, way, shares=True):
+            log_probs = _log_probs(self._call(rows, self._mask(rows, [0, 0], [len(long)] * 2)))
+        return max(map(_deviation, log_probs, alone))
+
     def sampled(self, way: Sampling) -> float:
         """Return by how many nats tokens are likelier or not when they are read one by one.
 
@@ -191,9 +231,11 @@ class ComparedRows:
             for index, row in enumerate(group)
         )
 
-    def _mask(self, rows: list[list[int]], starts: list[int]) -> Tensor:
+    def _mask(
+        self, rows: list[list[int]], starts: list[int], lengths: Sequence[int] = LENGTHS
+    ) -> Tensor:
         mask = torch.zeros(len(rows), len(rows[0]), dtype=torch.long, device=self._model.device)
-        for row, (start, length) in enumerate(zip(starts, LENGTHS, strict=True)):
+        for row, (start, length) in enumerate(zip(starts, lengths, strict=True)):
             mask[row, start : start + length] = 1
         return mask
 
@@ -203,11 +245,10 @@ class ComparedRows:
 
 
 @contextmanager
-def _treated(body: Any, way: Forward) -> Iterator[None]:
+def _treated(body: Any, way: Forward, shares: bool = False) -> Iterator[None]:
     """Let a body read padded batches in one way while the block lasts."""
     before = vars(body).get("forward")
-    if way in READERS:
-        body.forward = MethodType(READERS[way], body)
+    _replace_forward(body, way, shares)
     try:
         yield
     finally:

@@ -41,6 +41,10 @@ def device_exists(hardware: HardwareSpec) -> Problems:
 
 def precision_exists(hardware: HardwareSpec, model: ModelSpec) -> Problems:
     device = likely_device(hardware.device)
+    if hardware.mixed_precision == "fp16" and (device != "cuda" or model.dtype == "bfloat16"):
+        key, want = "hardware.mixed_precision", "fp16 on an NVIDIA GPU alone, with float32 weights"
+        instead = "bf16" if has_bf16(device) else "no"
+        return [Problem(key, f"fp16 on {device}", want, f"Set {key}={instead}.")]
     if has_bf16(device):
         return []
     precisions = {
