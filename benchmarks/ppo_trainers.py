@@ -222,7 +222,7 @@ def floor(job: Job) -> None:
     pass for each epoch.
     """
     from rlexp.runtime.device import keep_freed_memory
-    from rlexp.trainers.sequences import Sequences, score_tokens
+    from rlexp.trainers.token_scores.sequences import Sequences, score_tokens
 
     keep_freed_memory()
     policy = OurPolicy(job)

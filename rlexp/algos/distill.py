@@ -211,7 +211,7 @@ class Distill(RolloutAlgo):
         models = {name: self._load(name, training.policy) for name in self._paths}
         from trl import DistillationConfig
 
-        from rlexp.algos.common.teachers import TeachersTrainer
+        from rlexp.algos.common.distillation.teachers import TeachersTrainer
 
         arguments = DistillationConfig(**rollout_arguments(self, training))
         more = {
@@ -225,7 +225,7 @@ class Distill(RolloutAlgo):
         return with_rollouts(self, training, trainer)
 
     def _build_across(self, training: Training) -> TrainerLike:
-        from rlexp.algos.common.across_tokenizers import (
+        from rlexp.algos.common.distillation.across_tokenizers import (
             CrossTokenizerTrainer,
             gold_arguments,
             prompt_texts,

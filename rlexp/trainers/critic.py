@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlexp.trainers.sequences import Sequences, score_tokens
-from rlexp.trainers.vocabulary_head import vocabulary_head
+from rlexp.trainers.token_scores.sequences import Sequences, score_tokens
+from rlexp.trainers.token_scores.vocabulary_head import vocabulary_head
 
 WIDTH = 64
 """Of the head's hidden layer."""

@@ -11,7 +11,6 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from rlexp.curriculum.batches import BatchShape, uniform
 from rlexp.trainers import checkpoint
 from rlexp.trainers.config import ReferenceConfig
 from rlexp.trainers.groups import DISCARDED, AnsweredRow, GroupReplacement, Row, answer_rows
+from rlexp.trainers.passes import rows_of_passes
 from rlexp.trainers.reference import ReferenceSync
 from rlexp.trainers.rollouts import Rollouts, TrainerInputs
 
@@ -241,13 +241,9 @@ class OnPolicyTrainer(ABC):
         if self.order is not None:
             chosen = self.order.rows_at(step)[start : start + mine]
         else:
-            chosen = self._rows_of_passes(step * count + start, mine)
+            first, total = step * count + start, len(self.inputs.rows)
+            chosen = rows_of_passes(self.arguments.seed, first, mine, total)
         return [self.inputs.rows[row] for row in chosen]
-
-    def _rows_of_passes(self, start: int, count: int) -> list[int]:
-        total = len(self.inputs.rows)
-        places = (divmod(place, total) for place in range(start, start + count))
-        return [_row_order(self.arguments.seed, epoch, total)[place] for epoch, place in places]
 
     def _reduce_mean(self, metrics: dict[str, float]) -> dict[str, float]:
         """Return means over the processes."""
@@ -300,13 +296,6 @@ class OnPolicyTrainer(ABC):
         steps, first = self.state.max_steps, self.state.is_world_process_zero
         self.state = TrainerState.load_from_json(str(folder / "trainer_state.json"))
         self.state.max_steps, self.state.is_world_process_zero = steps, first
-
-
-@lru_cache(maxsize=2)
-def _row_order(seed: int, epoch: int, count: int) -> list[int]:
-    """Return the order of the rows in one pass over them."""
-    generator = torch.Generator().manual_seed(seed + epoch)
-    return torch.randperm(count, generator=generator).tolist()
 
 
 def trainable_parameters(module: torch.nn.Module) -> list[torch.nn.Parameter]:

@@ -33,7 +33,7 @@ from rlexp.trainers.config import PpoConfig
 from rlexp.trainers.critic import ActorCritic
 from rlexp.trainers.loop import OnPolicyTrainer, trainable_parameters
 from rlexp.trainers.rollouts import Rollouts, TrainerInputs
-from rlexp.trainers.sequences import Sequences, score_tokens
+from rlexp.trainers.token_scores.sequences import Sequences, score_tokens
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,8 @@ from torch import Tensor, nn
 from rlexp.trainers.config import ReinforceConfig
 from rlexp.trainers.loop import OnPolicyTrainer, trainable_parameters
 from rlexp.trainers.rollouts import Rollouts, TrainerInputs
-from rlexp.trainers.sequences import Sequences, score_tokens
-from rlexp.trainers.vocabulary_head import vocabulary_head
+from rlexp.trainers.token_scores.sequences import Sequences, score_tokens
+from rlexp.trainers.token_scores.vocabulary_head import vocabulary_head
 
 
 def leave_one_out(returns: Tensor, generations: int) -> Tensor:

@@ -13,7 +13,7 @@ from transformers import TrainerCallback, TrainingArguments
 
 from rlexp.curriculum.batches import Curriculum
 from rlexp.trainers.groups import ALIKE, AnsweredRow, KeptAnswers, Reward, Row
-from rlexp.trainers.sequences import SampledAnswers, Sequences
+from rlexp.trainers.token_scores.sequences import SampledAnswers, Sequences
 
 
 class TrainablePolicy(Protocol):

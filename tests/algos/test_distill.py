@@ -13,7 +13,7 @@ from peft import LoraConfig
 from runs import problems_of, spec_of
 from tiny_policy import TinyPolicy, policy_of
 
-from rlexp.algos.common.moving_average import FILE, MovingAverage
+from rlexp.algos.common.distillation.moving_average import FILE, MovingAverage
 from rlexp.algos.common.trl import Training
 from rlexp.algos.distill import Distill
 from rlexp.data.load import load_data

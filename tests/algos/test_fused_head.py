@@ -13,7 +13,7 @@ from trl.trainer import utils
 
 from rlexp.algos.common import fused_head
 from rlexp.algos.common.fused_head import score_labelled_positions
-from rlexp.trainers.token_log_probs import EXTRAS
+from rlexp.trainers.token_scores.token_log_probs import EXTRAS
 
 
 @pytest.fixture

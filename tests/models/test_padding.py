@@ -14,7 +14,7 @@ from rlexp.models.load import fit_padding
 from rlexp.models.padding.treatment import PaddingTreatment, UnfitModel, padding_treatment
 from rlexp.models.sampling.rollout import roll_out
 from rlexp.spec.errors import UserError
-from rlexp.trainers.sequences import Sequences, score_tokens
+from rlexp.trainers.token_scores.sequences import Sequences, score_tokens
 
 TREATMENTS = {
     "qwen2": PaddingTreatment("plain", "padded", shares=True),

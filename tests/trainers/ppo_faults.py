@@ -13,7 +13,7 @@ from torch import Tensor
 from rlexp.trainers import critic, ppo
 from rlexp.trainers.ppo import PpoTrainer
 from rlexp.trainers.rollouts import Rollouts
-from rlexp.trainers.sequences import Sequences
+from rlexp.trainers.token_scores.sequences import Sequences
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 FAULTS: dict[str, Patch] = {}

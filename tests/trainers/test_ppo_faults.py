@@ -20,7 +20,7 @@ from torch import Tensor
 
 from rlexp.trainers.ppo import PpoTrainer
 from rlexp.trainers.rollouts import Rollouts
-from rlexp.trainers.sequences import Sequences
+from rlexp.trainers.token_scores.sequences import Sequences
 
 TEMPERATURE = 1.3
 KNOBS = ppo_config(

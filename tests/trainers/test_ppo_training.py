@@ -26,7 +26,7 @@ from rlexp.spec.errors import UserError
 from rlexp.trainers.config import PpoConfig
 from rlexp.trainers.ppo import Experience, PpoTrainer
 from rlexp.trainers.rollouts import GenerationConfig, Rollouts
-from rlexp.trainers.sequences import Sequences, score_tokens
+from rlexp.trainers.token_scores.sequences import Sequences, score_tokens
 
 WORDS = ["a", "b", "c", "d"]
 PROMPTS = ("p", "p a b", "p b", "p c d a")

@@ -30,7 +30,7 @@ from rlexp.trainers.reinforce import (
     policy_gradient_loss,
 )
 from rlexp.trainers.rollouts import Rollouts
-from rlexp.trainers.sequences import Sequences, score_tokens
+from rlexp.trainers.token_scores.sequences import Sequences, score_tokens
 
 BETA = 0.2
 LONGEST = 3

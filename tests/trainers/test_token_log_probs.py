@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rlexp.trainers import token_log_probs as sliced
-from rlexp.trainers.token_log_probs import EXTRAS, Transform, token_log_probs
+from rlexp.trainers.token_scores import token_log_probs as sliced
+from rlexp.trainers.token_scores.token_log_probs import EXTRAS, Transform, token_log_probs
 
 TRANSFORMS = [Transform(), Transform(0.7, 1.6), Transform(1.3, 0.5, 3.0)]
 

@@ -11,8 +11,8 @@ from peft import LoraConfig, get_peft_model
 from small_models import small_model
 
 from rlexp.models.policy import AdapterOff
-from rlexp.trainers.sequences import Sequences, score_tokens
-from rlexp.trainers.vocabulary_head import VocabularyHead, vocabulary_head
+from rlexp.trainers.token_scores.sequences import Sequences, score_tokens
+from rlexp.trainers.token_scores.vocabulary_head import VocabularyHead, vocabulary_head
 
 
 def sequences(vocabulary: int) -> Sequences:

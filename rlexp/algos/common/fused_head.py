@@ -6,7 +6,7 @@ then, and the training is one of another model.
 
 Where there is no Triton, TRL projects each position to the vocabulary, prompts and padding as well,
 and multiplies the gradients in float32 whatever the precision. There rlexp's own function stands in
-its place (`rlexp.trainers.token_log_probs`), on labelled positions alone.
+its place (`rlexp.trainers.token_scores.token_log_probs`), on labelled positions alone.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class LabelledLogProbs:
 
             given = states, weight, bias, tokens, temperature, chunk_size, softcap, scale, extras
             return ChunkedLogProbFunction.apply(*given)
-        from rlexp.trainers.token_log_probs import Transform, token_log_probs
+        from rlexp.trainers.token_scores.token_log_probs import Transform, token_log_probs
 
         how = Transform(temperature, scale, softcap)
         return token_log_probs(states, weight, bias, tokens, how, *extras)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlexp.trainers.token_log_probs import Transform, token_log_probs
+from rlexp.trainers.token_scores.token_log_probs import Transform, token_log_probs
 
 LENGTH = 8
 """Tokens on which a model's own logits are compared with the projection."""

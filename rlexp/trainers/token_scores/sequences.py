@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from rlexp.trainers.vocabulary_head import VocabularyHead, read_body
+from rlexp.trainers.token_scores.vocabulary_head import VocabularyHead, read_body
 
 
 class SampledAnswers(Protocol):

@@ -10,7 +10,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from trl import DistillationTrainer
 
-from rlexp.algos.common.moving_average import MovingAverage
+from rlexp.algos.common.distillation.moving_average import MovingAverage
 from rlexp.spec.text import Text
 
 Row = dict[str, Any]

@@ -1,0 +1,1 @@
+"""Log-probabilities and entropies of answers' tokens, without the logits of a whole batch."""
