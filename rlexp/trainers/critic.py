@@ -82,3 +82,8 @@ class ActorCritic(nn.Module):
         output = self.body(**sequences.model_inputs(), use_cache=False)
         length = sequences.mask.shape[1]
         return output.last_hidden_state[:, -length - 1 : -1]
+
+
+def trainable_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that gradients go to."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]

@@ -296,8 +296,3 @@ class OnPolicyTrainer(ABC):
         steps, first = self.state.max_steps, self.state.is_world_process_zero
         self.state = TrainerState.load_from_json(str(folder / "trainer_state.json"))
         self.state.max_steps, self.state.is_world_process_zero = steps, first
-
-
-def trainable_parameters(module: torch.nn.Module) -> list[torch.nn.Parameter]:
-    """Return the parameters that gradients go to."""
-    return [parameter for parameter in module.parameters() if parameter.requires_grad]

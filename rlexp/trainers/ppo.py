@@ -30,8 +30,8 @@ from rlexp.trainers.advantages import (
     whiten,
 )
 from rlexp.trainers.config import PpoConfig
-from rlexp.trainers.critic import ActorCritic
-from rlexp.trainers.loop import OnPolicyTrainer, trainable_parameters
+from rlexp.trainers.critic import ActorCritic, trainable_parameters
+from rlexp.trainers.loop import OnPolicyTrainer
 from rlexp.trainers.rollouts import Rollouts, TrainerInputs
 from rlexp.trainers.token_scores.sequences import Sequences, score_tokens
 

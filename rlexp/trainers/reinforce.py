@@ -44,7 +44,8 @@ import torch
 from torch import Tensor, nn
 
 from rlexp.trainers.config import ReinforceConfig
-from rlexp.trainers.loop import OnPolicyTrainer, trainable_parameters
+from rlexp.trainers.critic import trainable_parameters
+from rlexp.trainers.loop import OnPolicyTrainer
 from rlexp.trainers.rollouts import Rollouts, TrainerInputs
 from rlexp.trainers.token_scores.sequences import Sequences, score_tokens
 from rlexp.trainers.token_scores.vocabulary_head import vocabulary_head
