@@ -26,7 +26,7 @@ RECIPES = [
     *["online_dpo", "ipo", "simpo", "best_of_n"],
 ]
 PIPELINES = {"best_of_n"}
-"""Recipes of several trainings, of which the last one's card counts."""
+"""Recipes of several runs, of which the last one's card counts, and the training of all."""
 COLUMNS = {
     "reward": "reward",
     "grammatical": "grammatical",
@@ -51,9 +51,11 @@ def card_of(word: str, seed: int, overrides: list[str]) -> dict[str, Any]:
         )
         if done.returncode:
             raise RuntimeError(f"{word} seed={seed}: {done.stderr}")
-        cards = Path(folder).rglob("card.json")
-        last = max(cards, key=lambda card: card.stat().st_mtime_ns)
-        return json.loads(last.read_text(encoding="utf-8"))
+        files = {file.resolve() for file in Path(folder).rglob("card.json")}
+        files = sorted(files, key=lambda file: file.stat().st_mtime_ns)
+        cards = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+        seconds = sum(card.get("train_seconds") or 0.0 for card in cards)
+        return {**cards[-1], "train_seconds": seconds}
 
 
 def word_of(recipe: str) -> str:
