@@ -22,7 +22,7 @@ def test_a_chat_model_is_paid_by_a_scorer_of_reasoning_gym(tmp_path: Path) -> No
     """Weights that are noise after their dequantisation; entries that do not reach the scorer; a
     card without the words of the chat."""
     words = ["experiment=real_sums", "data=reasoning_gym", "data.task=chain_sum", "data.size=40"]
-    words += ["data.options={min_terms: 2, max_terms: 2, min_digits: 1, max_digits: 1}"]
+    words += ["++data.options={min_terms: 2, max_terms: 2, min_digits: 1, max_digits: 1}"]
     words += ["reward=reasoning_gym", "reward.workers=1", "data.max_completion_length=6"]
     words += ["train.max_steps=1", "train.batch_size=8", "eval.prompts=3", "eval.completions=1"]
     words += ["eval.texts=3", "guards=off", "tracking=none", "hardware.threads=1"]
