@@ -20,7 +20,6 @@ MODULES = {
     "postgres": "psycopg",
     "rewards": "math_verify",
     "verse": "pronouncing",
-    "benchmarks": "lm_eval",
 }
 """Each optional extra with the module that shows that it is here."""
 CONFLICTING = {"vllm"}
