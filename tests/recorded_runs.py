@@ -27,14 +27,14 @@ def recorded_run() -> Record:
 class RecordedSource:
     """A store that has these rows of samples and these curves, and no files."""
 
-    def __init__(self, rows: list, curves: dict) -> None:
-        self.rows, self.curves = rows, curves
+    def __init__(self, rows: list, curves: dict, documents: list | None = None) -> None:
+        self.tables, self.curves = {"samples": rows, "benchmarks": documents or []}, curves
 
     def history(self, record: object, /) -> dict:
         return self.curves
 
-    def samples(self, record: object, /, step: int | None = None) -> list:
-        return self.rows
+    def samples(self, record: object, /, step: int | None = None, name: str = "samples") -> list:
+        return self.tables[name]
 
     def artifact(self, record: object, /, path: str) -> Path:
         raise FileNotFoundError(path)

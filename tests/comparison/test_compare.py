@@ -76,6 +76,21 @@ class TestGather:
         keys = [("a", 0), ("a", 1), ("a", 2), ("b", 0)]
         assert run.measured == {"eval/reward": dict(zip(keys, (0.0, 1.0, 2.0, 3.0), strict=True))}
 
+    def test_benchmarks_are_paired_by_document(self) -> None:
+        """A fall by a benchmark that is told without a test, or paired with another document."""
+        runs = []
+        for values in ([1.0] * 12, [0.0] * 8 + [1.0] * 4):
+            documents = [
+                {"task": "sums", "metric": "benchmark_sums_acc", "document": n, "value": value}
+                for n, value in enumerate(values)
+            ]
+            curves = {"eval/benchmark_sums_acc": [(0, sum(values) / 12)]}
+            runs.append(gather(recorded_run(), RecordedSource([], curves, documents)))
+        [tested] = compare(runs, []).tested
+        assert tested.metric == "eval/benchmark_sums_acc"
+        assert tested.results[1].difference == pytest.approx(-8 / 12)
+        assert tested.results[1].p < 0.05
+
     @pytest.mark.parametrize("old", [False, True])
     def test_a_reward_model_is_measured_by_its_pairs(self, old: bool) -> None:
         """Scores set against each other although each is on its own model's scale; a table of an
