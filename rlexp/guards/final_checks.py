@@ -62,7 +62,8 @@ def benchmark_warnings(
     worse = []
     for name, score in after.benchmarks.items():
         change = changed.get(name)
-        direction = {True: "fell", False: "rose"}.get(score.higher_is_better)
+        directions: dict[bool | None, str] = {True: "fell", False: "rose"}
+        direction = directions.get(score.higher_is_better)
         if change is None or direction is None or change.direction != direction:
             continue
         sides = f"{before.metrics[name]:.3g} to {after.metrics[name]:.3g}"

@@ -18,7 +18,7 @@ COMMON = (
 )
 TAUGHT = "p a7"
 PAID = ("a0", "a1", "a2", "a3")
-IDLE = [{"prompt": f"p a{first} a{second}"} for first in range(8) for second in range(5)]
+IDLE = [{"prompt": f"p a{first} a{second}"} for first in range(8) for second in range(8)]
 
 
 class OnePrompt(RewardSpec):
@@ -64,12 +64,12 @@ def test_dynamic_sampling_learns_what_few_prompts_teach(algo: str, tmp_path: Pat
     taught = (2, FIRST_ARM + 7)
     before = first_arms(AutoModelForCausalLM.from_pretrained(folder), *taught)[:4].sum()
     gains = {}
-    for attempts in (0, 24):
+    for attempts in (0, 32):
         words = f"algo={algo} algo.dynamic_sampling={attempts} {COMMON}"
         spec = bandit_spec(folder, words).model_copy(update={"reward": OnePrompt(name="one")})
         model = trained(spec, [*IDLE, {"prompt": TAUGHT}], tmp_path / str(attempts))
         gains[attempts] = float(first_arms(model, *taught)[:4].sum() - before)
-    assert abs(gains[0]) < 0.01 and gains[24] > 0.1, gains
+    assert abs(gains[0]) < 0.01 and gains[32] > 0.1, gains
 
 
 @pytest.mark.long

@@ -81,7 +81,10 @@ def measure_benchmarks(policy: PolicyLike, spec: EvalSpec) -> BenchmarkResults:
         model: Any = policy.model
         # A copy: lm-eval sets padding on the tokenizer.
         tokenizer = copy.deepcopy(policy.tokenizer)
-        language_model = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=asked.batch_size)
+        language_model_class: Any = HFLM  # its registry hides the signature
+        language_model = language_model_class(
+            pretrained=model, tokenizer=tokenizer, batch_size=asked.batch_size
+        )
         results: Any = evaluate(
             language_model,
             loaded,
@@ -90,7 +93,8 @@ def measure_benchmarks(policy: PolicyLike, spec: EvalSpec) -> BenchmarkResults:
             apply_chat_template=asked.apply_chat_template,
             fewshot_as_multiturn=asked.apply_chat_template,
         )
-    return collect_scores(results, loaded, spec.bootstrap, spec.seed)
+        # lm-eval's aggregations, too, may draw from the global generators.
+        return collect_scores(results, loaded, spec.bootstrap, spec.seed)
 
 
 def _tasks(spec: EvalSpec) -> dict[str, Any]:

@@ -26,7 +26,7 @@ SUFFIXES = (".yaml", ".yml")
 KEY = "eval.benchmarks.tasks"
 
 
-_Safe = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_Safe):
