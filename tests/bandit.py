@@ -30,6 +30,7 @@ from rlexp.spec.run import RunSpec
 ARMS = [0.0, 0.1, 0.25, 0.4, 0.5, 0.65, 0.8, 1.0]
 PIECES = ["<pad>", "<eos>", "p", *(f"a{arm}" for arm in range(len(ARMS)))]
 PROMPT, FIRST_ARM, END = 2, 3, 1
+ONE_TOKEN = "algo.max_completion_length=1 data.max_completion_length=1"
 REWARDS = torch.tensor([-1.0] * FIRST_ARM + ARMS, dtype=torch.float64)
 
 

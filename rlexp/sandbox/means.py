@@ -70,7 +70,8 @@ def command(means: Means, limits: Limits, packages: tuple[str, ...] = ()) -> lis
         return python
     modules = [str(_PACKAGE / "__init__.py"), str(_PACKAGE / "sandbox")]
     files = [*_outermost(shown), *modules, *([linter.origin] if linter and linter.origin else [])]
-    return ["bwrap", *_bubblewrap(files), *_room_for(packages), "--", *python]
+    # The room comes first: what is shown may stand in it.
+    return ["bwrap", *_room_for(packages), *_bubblewrap(files), "--", *python]
 
 
 def _bubblewrap(shown: Sequence[str]) -> list[str]:

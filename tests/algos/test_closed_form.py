@@ -14,6 +14,7 @@ import pytest
 import torch
 from bandit import (
     ARMS,
+    ONE_TOKEN,
     REWARDS,
     ArmReward,
     bandit_spec,
@@ -49,9 +50,6 @@ def forward_kl_optimum(ref: Tensor, beta: float) -> Tensor:
         total = float((beta * ref.exp() / (level - REWARDS)).sum())
         low, high = (level, high) if total > 1 else (low, level)
     return (beta * ref.exp() / (low - REWARDS)).log()
-
-
-ONE_TOKEN = "algo.max_completion_length=1 data.max_completion_length=1"
 
 
 @pytest.mark.parametrize("beta", [0.1, pytest.param(0.3, marks=pytest.mark.slow)])

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from test_closed_form import FIRST_ARM, ONE_TOKEN, bandit_spec, save_bandit, trained
+from bandit import FIRST_ARM, ONE_TOKEN, bandit_spec, save_bandit, trained
 from transformers import AutoModelForCausalLM
 
 from rlexp.spec.reward import RewardSpec, Term

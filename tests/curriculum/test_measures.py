@@ -33,6 +33,7 @@ class Answering:
     def __init__(self, folder: Path) -> None:
         self.asked: list[Text] = []
         self.initial_folder = folder
+        self.thinking = None
         self.tokenizer = TinyPolicy().tokenizer
 
     def complete(

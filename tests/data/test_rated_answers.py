@@ -169,7 +169,7 @@ def test_columns_of_which_some_rows_have_none_reach_the_reward() -> None:
 
     answers = [[Completion("x", [1], [2], True)] * 2] * 2
     score_answers([{"prompt": "a"}, {"prompt": "b", "answer": 7}], answers, score)
-    assert seen == [{"answer": [None, None, 7, 7]}]
+    assert [columns["answer"] for columns in seen] == [[None, None, 7, 7]]
 
 
 class TestARunAsTheData:

@@ -151,7 +151,9 @@ def test_conversations_are_scored_as_messages():
     reward = Watching(name="watching")
     found = evaluate(policy, rows, reward, [], EvalSpec(**SPEC), trained=False, grammatical=None)
     assert seen["completions"][0] == [{"role": "assistant", "content": found.samples[0].completion}]
-    assert seen["columns"] == {"wanted": [1, 1], "solution": ["w4", "w4"]}
+    columns = seen["columns"]
+    assert (columns["wanted"], columns["solution"]) == ([1, 1], ["w4", "w4"])
+    assert len(columns["completion_ids"]) == len(columns["completion_ended"]) == 2
     assert found.samples[0].prompt == "w2 w3"
 
 

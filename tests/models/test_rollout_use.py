@@ -16,8 +16,8 @@ from rlexp.spec.reward import RewardSpec
 
 
 def policy_of(tiny: TinyPolicy) -> Policy:
-    nothing: Any = None
-    return Policy(tiny.model, tiny.tokenizer, Path(), nothing, False, None, 1.0, [])
+    spec = spec_of().model
+    return Policy(tiny.model, tiny.tokenizer, Path(), spec, False, None, 1.0, [])
 
 
 def test_each_prompt_gets_its_own_answers():

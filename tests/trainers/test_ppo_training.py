@@ -210,7 +210,7 @@ def test_reinforce_plus_plus_is_ppo_with_a_critic_that_learns_nothing(tmp_path: 
     rollouts, _ = sample_rollouts(policy, rows, trainer.inputs.sampling, reward)
     with policy.reference() as trainer.reference:
         kept, _ = trainer.compute_experience(rollouts)
-        reference = score_tokens(trainer.reference, kept.sequences, 1.0).log_probs
+        reference = score_tokens(trainer.reference, kept.sequences, 1.0, None).log_probs
     assert (kept.values == 0).all()
     wanted: list[float] = []
     for i, length in enumerate(kept.sequences.mask.sum(1).int().tolist()):
