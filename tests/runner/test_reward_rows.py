@@ -41,3 +41,13 @@ def test_rows_that_can_be_scored_pass(tmp_path: Path) -> None:
     """A run that is refused though nothing is wrong; other rewards, which look at nothing."""
     check(tmp_path, {}, "reward=code")
     check(tmp_path, {3: "f(2) == 4"}, "reward=length")
+
+
+def test_the_answers_tokens_have_their_names_for_themselves(tmp_path: Path) -> None:
+    """A column of the data that a reward reads, and that holds something else by then."""
+    file = tmp_path / "rows.jsonl"
+    rows = [{"prompt": f"Write, {n}.", "completion_ids": n} for n in range(20)]
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    spec = spec_of("algo=grpo", "data=file", f"data.path={file}", "reward=length")
+    with pytest.raises(UserError, match="a column completion_ids"):
+        check_reward_rows(spec, load_data(spec.data, "prompts"))

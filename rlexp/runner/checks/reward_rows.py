@@ -13,7 +13,7 @@ from typing import Any
 from rlexp.data.load import Splits
 from rlexp.data.parsing.columns import raise_problems
 from rlexp.spec.errors import Problem
-from rlexp.spec.reward import DataColumns, RewardSpec
+from rlexp.spec.reward import ENDED, TOKENS, DataColumns, RewardSpec
 from rlexp.spec.run import RunSpec
 
 Rows = list[dict[str, Any]]
@@ -26,11 +26,23 @@ def check_reward_rows(spec: RunSpec, splits: Splits) -> None:
         UserError: with each row's file and line where the data is a file, otherwise its column.
     """
     rows = [*splits.train, *splits.heldout]
+    raise_problems(_overwritten(rows), splits.source)
     problems: list[Problem] = []
     for key, reward in _rewards(spec):
         wrong = reward.row_problems(_columns(rows, reward.columns()))
         problems += _placed([(i, problem.under(key)) for i, problem in wrong], rows, splits)
     raise_problems(problems, splits.source)
+
+
+def _overwritten(rows: Rows) -> list[Problem]:
+    """Return a problem for each column in whose place rewards are told of the answers' tokens."""
+    names = {name for row in rows for name in row}
+    want = "another name: rewards find the tokens of answers by this one"
+    remedy = "Rename the column."
+    return [
+        Problem("data", f"a column {name}", want, remedy)
+        for name in sorted({TOKENS, ENDED} & names)
+    ]
 
 
 def check_algo_rows(spec: RunSpec, splits: Splits) -> None:
