@@ -57,7 +57,7 @@ def built(folder: Path, *words: str, adapter: bool = False, steps: int = 1) -> A
     spec.algo.prepare("cpu", lambda path, *_: Path(path))
     lora = LoraConfig(task_type="CAUSAL_LM", init_lora_weights=False) if adapter else None
     policy = policy_of(TinyPolicy(), folder / "model", lora)
-    callbacks = [RestoreTrainerState()]
+    callbacks: list[Any] = [RestoreTrainerState()]
     return spec.algo.build_trainer(Training(spec, policy, ROWS, folder / "run", False, callbacks))
 
 
@@ -154,7 +154,7 @@ def test_the_average_has_its_closed_form() -> None:
     are copied, and in bfloat16 an average that never moves."""
     state: Any = None
     for dtype in (torch.float32, torch.bfloat16):
-        model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 1)).to(dtype)
+        model: Any = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 1)).to(dtype)
         model[1].requires_grad_(False)
         average = MovingAverage(model, 0.99)
         expected = model[0].weight.detach().double()
@@ -227,7 +227,9 @@ def test_teachers_that_cannot_be_asked_are_refused(words: list[str], key: str, s
 def test_rows_name_teachers_that_are_there(teachers: dict[str, Any], tmp_path: Path) -> None:
     """A teacher that nobody knows, found in the middle of the training."""
     file = tmp_path / "rows.jsonl"
-    rows = [{"prompt": f"q {n}", "kind": "abc"[n % 3 if n < 6 else 0]} for n in range(20)]
+    rows: list[dict[str, Any]] = [
+        {"prompt": f"q {n}", "kind": "abc"[n % 3 if n < 6 else 0]} for n in range(20)
+    ]
     rows[3]["hint"] = None
     file.write_text("".join(json.dumps({"hint": "h", **row}) + "\n" for row in rows), "utf-8")
     spec = spec_of(

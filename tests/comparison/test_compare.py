@@ -6,6 +6,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from recorded_runs import RecordedSource, recorded_run
@@ -88,8 +89,9 @@ class TestGather:
             runs.append(gather(recorded_run(), RecordedSource([], curves, documents)))
         [tested] = compare(runs, []).tested
         assert tested.metric == "eval/benchmark_sums_acc"
-        assert tested.results[1].difference == pytest.approx(-8 / 12)
-        assert tested.results[1].p < 0.05
+        result: Any = tested.results[1]
+        assert result.difference == pytest.approx(-8 / 12)
+        assert result.p < 0.05
 
     @pytest.mark.parametrize("old", [False, True])
     def test_a_reward_model_is_measured_by_its_pairs(self, old: bool) -> None:

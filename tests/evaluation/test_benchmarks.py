@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -42,8 +43,9 @@ def theirs(policy, tasks, spec):
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
-    results = simple_evaluate(
-        HFLM(pretrained=policy.model, tokenizer=policy.tokenizer, batch_size=4),
+    wrapper: Any = HFLM
+    results: Any = simple_evaluate(
+        wrapper(pretrained=policy.model, tokenizer=policy.tokenizer, batch_size=4),
         tasks=tasks,
         num_fewshot=spec.benchmarks.num_fewshot,
         limit=spec.benchmarks.limit,

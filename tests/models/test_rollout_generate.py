@@ -75,7 +75,8 @@ def test_generate_refuses_what_it_does_not_know(changed: dict[str, Any], tmp_pat
     policy = policy_of(TinyPolicy(), tmp_path)
     (name,) = changed
     with pytest.raises(UserError, match=rf"{name}=[\s\S]*algo\.rollout=transformers"):
-        InPlaceOfGenerate(policy).generate(**padded_prompts(), generation_config=asked(**changed))
+        options: Any = {**padded_prompts(), "generation_config": asked(**changed)}
+        InPlaceOfGenerate(policy).generate(**options)
 
 
 def training_of(algo: str, rollout: str, tmp_path: Path, *more: str) -> tuple[Any, Policy, list]:

@@ -16,7 +16,7 @@ COLLAPSING = {"x": [1.0, 0.0, 0.0, 0.0], "y": [-1.0, 1.0, 0.0, 0.0], "z": [0.0, 
 """Three terms of four answers, whose sum is 0 for each."""
 
 
-def learnt(reward: RewardSpec, prompts: list[str], **columns: list[Any]) -> list[float]:
+def learnt(reward: RewardSpec, prompts: list[Any], **columns: list[Any]) -> list[float]:
     """What a training learns from."""
     scorer = Scorer(reward)
     return scorer.whiten_totals(scorer.train(prompts, prompts, columns, 0).totals)
@@ -85,9 +85,8 @@ def test_a_shut_gate_is_nothing_before_the_scale() -> None:
 def test_a_missing_value_counts_as_its_groups_mean() -> None:
     """A value of another prompt's answers taken for it; a mean that counts it as 0."""
     mix = mix_of("group", a=columns_of())
-    totals = Scorer(mix).train(
-        ["p"] * 3 + ["q"] * 2, ["c"] * 5, {"x": [1.0, None, 3.0, 7.0, 9.0]}, 0
-    )
+    prompts: list[Any] = ["p"] * 3 + ["q"] * 2
+    totals = Scorer(mix).train(prompts, prompts, {"x": [1.0, None, 3.0, 7.0, 9.0]}, 0)
     assert totals.totals[1] == 0.0
     assert totals.totals[0] == -totals.totals[2] == pytest.approx(-(0.5**0.5), abs=1e-3)
 

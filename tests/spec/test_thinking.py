@@ -68,7 +68,7 @@ def test_rewards_of_a_training_see_the_answer_alone() -> None:
     reward, told = Recording(name="seen", calls=[]), {}
     reader = ThinkingReader(SPEC, PLAIN)
     function = RewardFunction(Scorer(reward), thinking=reader)
-    texts = ["<think>a</think>bc", "<think>a", "d", "ef"]
+    texts: list[Any] = ["<think>a</think>bc", "<think>a", "d", "ef"]
     rewards = function(["p"] * 4, texts, log_metric=told.__setitem__, trainer_state=None)
     assert rewards == [2.0, 0.0, 1.0, 2.0] and reward.calls[0][1] == ["bc", "", "d", "ef"]
     assert told["rollout/thinking_unfinished"] == 0.25

@@ -365,7 +365,7 @@ def rloo_loss(drawn: Drawn, estimator: str | None, weights: bool) -> tuple[float
             kl = sum(ESTIMATORS[estimator](answer, t) for t in answer.tokens)
             loss = loss + 0.3 * kl * (ratio if weights else 1)
         losses.append(loss)
-    total = sum(losses) / len(losses)
+    total = torch.stack(losses).mean()
     total.backward()
     assert leaf.grad is not None
     return total.item(), leaf.grad

@@ -67,7 +67,7 @@ def test_gradients_are_the_plain_ones(
         leaves = [leaf.clone().requires_grad_() for leaf in given]
         log_probs, entropy, *_ = way(*leaves, tokens, how)
         terms = [(weights[0] * log_probs).sum(), (weights[1] * entropy).sum()]
-        loss = sum(term for term, wanted in zip(terms, parts, strict=True) if wanted)
+        loss: Any = sum(term for term, wanted in zip(terms, parts, strict=True) if wanted)
         return torch.autograd.grad(loss, leaves)
 
     ours = gradients(lambda *arguments: token_log_probs(*arguments, "entropy"))

@@ -61,7 +61,8 @@ def read_gguf(file: Path, key: str) -> tuple[Any, Any]:
         config = AutoConfig.from_pretrained(file.parent, **where)
         _take_head_dim(config, values)
         tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
-        read, report = AutoModelForCausalLM.from_pretrained(
+        loader: Any = AutoModelForCausalLM  # of whose types a loading report is no part
+        read, report = loader.from_pretrained(
             file.parent,
             config=config,
             dtype=torch.float32,

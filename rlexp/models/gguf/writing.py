@@ -222,6 +222,9 @@ def _largest_error(model: Any, draft: Path, precision: str) -> float:
     coarsest = max(PRECISIONS[precision], PRECISIONS["f16"] if precision != "f32" else 0.0)
     # A scale is itself kept in float16.
     if not largest <= coarsest * 1.01:
-        what = f"a weight that was read back from {draft.name} is off by {largest:.2%}"
-        raise RunFailed(f"{what} of its tensor's largest, with {precision}; nothing is left of it")
+        raise RunFailed(
+            f"a weight read back from {draft.name} is off by {largest:.2%} of its tensor's largest",
+            f"weights that {precision} cannot hold; the file is gone again",
+            "Take a finer precision: --gguf f32 FILE",
+        )
     return largest

@@ -169,7 +169,7 @@ def read_shared(body: Any, input_ids: Tensor | None = None, **options: Any) -> A
         past_key_values=cache,
         use_cache=True,
     ).last_hidden_state
-    cache.reorder_cache(plan.group)
+    cache.reorder_cache(plan.group)  # pyright: ignore[reportArgumentType]
     output = forward(
         body,
         plan.suffix_ids,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from typing import Any
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ def test_it_knows_the_capital_of_france() -> None:
     """Weights in the wrong places, or a tokenizer that reads other pieces, which still load."""
     folder = local_folder(SMOLLM2, None, "model.path")
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
     question = [{"role": "user", "content": "What is the capital of France?"}]
     prompt = tokenizer.apply_chat_template(
         question, add_generation_prompt=True, return_dict=True, return_tensors="pt"
