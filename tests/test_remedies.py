@@ -33,6 +33,7 @@ ELSEWHERE = {
     "rlexp/evaluation/benchmarks/measure.py:measure_benchmarks": "tests/evaluation",
     "rlexp/launch/launcher.py:_launch_many": "of a process that was killed",
     "rlexp/models/adapters.py:_check_targets": "tests/models/test_adapter_stages.py",
+    "rlexp/models/gguf/writing.py:_largest_error": "of a file that differs from its model",
     "rlexp/models/load.py:fit_padding": "tests/models/test_padding.py",
     "rlexp/models/locate.py:hub_folder": "wants a network",
     "rlexp/models/sampling/generate_patch.py:_check_options": "tests/models",
