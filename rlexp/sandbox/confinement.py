@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rlexp.sandbox import linux
@@ -58,11 +59,19 @@ def inside_bubblewrap() -> None:
         linux.set_mount_attributes("/proc", linux.ATTR_RDONLY, recursive=False)
 
 
-def mount_private_tmp(mib: int) -> None:
-    """Mount an empty /tmp for what is forked from here, in a mount namespace of its own."""
+def mount_private_tmp(mib: int, packages: Sequence[str] = ()) -> None:
+    """Mount an empty /tmp for what is forked from here, in a mount namespace of its own.
+
+    Folders of packages that lie below /tmp are seen in it as before: some of their modules are
+    imported late.
+    """
     linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWPID)
+    kept = {one: linux.take_mount(one) for one in packages if one.startswith("/tmp/")}  # noqa: S108
     options = f"size={mib}m,nr_inodes=4096,mode=700"
     linux.mount("none", "/tmp", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)  # noqa: S108
+    for folder, tree in kept.items():
+        Path(folder).mkdir(parents=True)
+        linux.put_mount(tree, folder)
 
 
 def _open_proc() -> int:

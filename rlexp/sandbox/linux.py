@@ -14,7 +14,9 @@ ATTR_RDONLY, ATTR_NOSUID, ATTR_NODEV = 0x1, 0x2, 0x4
 
 PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
-_SYS_MOUNT_SETATTR = 442  # the same number on every machine type, as are all from 424 on
+# the same numbers on every machine type, as are all from 424 on
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
+_OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC, _MOVE_MOUNT_F_EMPTY_PATH = 1, os.O_CLOEXEC, 4
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -38,6 +40,22 @@ def mount(source: str, target: str, kind: str | None, flags: int, options: str =
     arguments = (source.encode(), target.encode(), kind.encode() if kind else None)
     result = _libc.mount(*arguments, ctypes.c_ulong(flags), options.encode())
     _check(result, f"mount {target}")
+
+
+def take_mount(source: str) -> int:
+    """Return a file descriptor of what is seen at a folder, to be seen elsewhere too."""
+    number, flags = ctypes.c_long(_SYS_OPEN_TREE), _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC
+    tree = _libc.syscall(number, _AT_FDCWD, source.encode(), ctypes.c_uint(flags | _AT_RECURSIVE))
+    _check(tree, f"open_tree {source}")
+    return tree
+
+
+def put_mount(tree: int, target: str) -> None:
+    """Let what `take_mount` has taken be seen at a folder; the descriptor is closed."""
+    number, flags = ctypes.c_long(_SYS_MOVE_MOUNT), ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH)
+    result = _libc.syscall(number, tree, b"", _AT_FDCWD, target.encode(), flags)
+    os.close(tree)
+    _check(result, f"move_mount {target}")
 
 
 def unmount(target: str) -> None:

@@ -72,7 +72,8 @@ def main() -> None:
     while parent.recv(1):
         verifier = os.fork()
         if verifier == 0:
-            _verify(Channel(parent, sys.maxsize), limits, isolated, linter)
+            packages = options["package_folders"]
+            _verify(Channel(parent, sys.maxsize), limits, isolated, packages, linter)
         _, status = os.waitpid(verifier, 0)
         # what the program has left running
         if isolated:
@@ -85,14 +86,20 @@ def main() -> None:
         Channel(parent, 0).send({"end": os.waitstatus_to_exitcode(status)})
 
 
-def _verify(parent: Channel, limits: Limits, isolated: bool, linter: ModuleType | None) -> NoReturn:
+def _verify(
+    parent: Channel,
+    limits: Limits,
+    isolated: bool,
+    packages: list[str],
+    linter: ModuleType | None,
+) -> NoReturn:
     """Run one program and its tests, and send what came of them to the parent."""
     # the clock: ends this process, whatever the program and the tests do
     signal.setitimer(signal.ITIMER_REAL, limits.wall_seconds + _GRACE)
     if sys.platform == "linux":
         linux.die_with_parent()
     if isolated:
-        confinement.mount_private_tmp(limits.disk_mib)
+        confinement.mount_private_tmp(limits.disk_mib, packages)
     # the candidate: forked first, so that it begins without a memory of what is read next
     verifiers_end, candidates_end = socket.socketpair()
     output, output_end = os.pipe()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,10 +56,6 @@ def test_partly_right_answers_earn_only_where_that_is_asked() -> None:
     assert values(CHAIN, "30", partial=True) == [0.5]
 
 
-@pytest.mark.skipif(
-    Path(sys.prefix).resolve().is_relative_to("/tmp"),
-    reason="programs in the sandbox see no packages below /tmp, and sympy imports some late",
-)
 def test_formulas_and_lists_reach_the_scorers_that_evaluate() -> None:
     assert values(PUZZLE, "4 * 6 * 1 * 1", "4 * 6") == [1.0, 0.0]
     assert values(INTEGRAL, "x**2 + C", "x**2 + sin(3)", "x**3") == [1.0, 1.0, 0.0]

@@ -11,6 +11,7 @@ from rlexp.sandbox import means
 from rlexp.sandbox.choice import obstacle, strongest
 from rlexp.sandbox.filter import ARCHITECTURES
 from rlexp.sandbox.limits import Limits
+from rlexp.sandbox.means import Means
 from rlexp.sandbox.pool import Asserts, Prints, Program, SandboxPool
 from rlexp.sandbox.worker import CannotStart, Worker
 
@@ -220,3 +221,31 @@ class TestMeans:
         if reason and "Operation not permitted" in reason:
             pytest.skip(f"this machine forbids namespaces: {reason}")
         assert reason is None
+
+
+@pytest.mark.parametrize("kind", ["bubblewrap", "namespaces"])
+def test_packages_below_the_programs_own_tmp_are_there(
+    kind: Means, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module that is imported late and is gone by then, for an environment below /tmp; one that
+    programs can write to."""
+    if why := obstacle(kind):
+        pytest.skip(why)
+    package = tmp_path / "site-packages" / "kept"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "late.py").write_text("VALUE = 7\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(package.parent)
+    assert str(package).startswith("/tmp/")
+    pool = SandboxPool(kind, LIMITS, 1, ("kept",))
+    program = (
+        "import os, sys\n"
+        "from kept import late\n"
+        "open('/tmp/own', 'w').close()\n"
+        "print(late.VALUE, sorted(os.listdir('/tmp'))[-1], os.access(late.__file__, os.W_OK))"
+    )
+    try:
+        (output,) = pool.outputs(program, [""])
+    finally:
+        pool.close()
+    assert output is not None and output.split()[0] == "7" and output.split()[-1] == "False"
