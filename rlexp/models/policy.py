@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,13 +181,11 @@ class Policy:
         return WeightsToVllm(self.sampler)
 
     def _roll_out(self, prompts: list[list[int]], **sampling: Any) -> Rollout:
-        import torch
-
         from rlexp.models.sampling.rollout import roll_out
+        from rlexp.models.sampling.rounded_weights import rounded_weights
 
-        # Within one autocast the weights are rounded once, for all steps.
         rounded = self.precision == "bf16" and self.model.device.type == "cpu"
-        with torch.autocast("cpu", torch.bfloat16, enabled=rounded):
+        with rounded_weights(self.model) if rounded else nullcontext():
             return roll_out(
                 self.model,
                 prompts,
