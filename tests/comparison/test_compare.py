@@ -6,7 +6,6 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from recorded_runs import RecordedSource, recorded_run
@@ -76,22 +75,6 @@ class TestGather:
         run = gather(recorded_run(), RecordedSource(rows, {"eval/reward": [(0, 1.5)]}))
         keys = [("a", 0), ("a", 1), ("a", 2), ("b", 0)]
         assert run.measured == {"eval/reward": dict(zip(keys, (0.0, 1.0, 2.0, 3.0), strict=True))}
-
-    def test_benchmarks_are_paired_by_document(self) -> None:
-        """A fall by a benchmark that is told without a test, or paired with another document."""
-        runs = []
-        for values in ([1.0] * 12, [0.0] * 8 + [1.0] * 4):
-            documents = [
-                {"task": "sums", "metric": "benchmark_sums_acc", "document": n, "value": value}
-                for n, value in enumerate(values)
-            ]
-            curves = {"eval/benchmark_sums_acc": [(0, sum(values) / 12)]}
-            runs.append(gather(recorded_run(), RecordedSource([], curves, documents)))
-        [tested] = compare(runs, []).tested
-        assert tested.metric == "eval/benchmark_sums_acc"
-        result: Any = tested.results[1]
-        assert result.difference == pytest.approx(-8 / 12)
-        assert result.p < 0.05
 
     @pytest.mark.parametrize("old", [False, True])
     def test_a_reward_model_is_measured_by_its_pairs(self, old: bool) -> None:

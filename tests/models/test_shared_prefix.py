@@ -85,6 +85,18 @@ def test_what_is_not_worth_it_is_read_as_it_is() -> None:
     assert plan_prefixes(ids, mask) is None
 
 
+def calls_of_plan(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The batches that plans are asked for from now on."""
+    planned: list[Any] = []
+
+    def plan(ids: torch.Tensor, mask: torch.Tensor) -> Any:
+        planned.append(ids)
+        return plan_prefixes(ids, mask)
+
+    monkeypatch.setattr(shared_prefix, "plan_prefixes", plan)
+    return planned
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -99,8 +111,11 @@ def test_calls_that_ask_for_more_are_left_alone(
     """Hidden states of a part of the rows, or packed texts that are taken for one each."""
     model = small_model("qwen2").eval()
     PaddingTreatment(shares=True).apply(model)
-    monkeypatch.setattr(shared_prefix, "plan_prefixes", None)  # would fail
+    planned = calls_of_plan(monkeypatch)
+    model.base_model(input_ids=torch.ones(5, 9).long(), use_cache=False)
+    assert len(planned) == 1  # of the same rows, where nothing more is asked
     model.base_model(input_ids=torch.ones(5, 9).long(), **options)
+    assert len(planned) == 1
 
 
 def test_dropout_and_recomputation_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,6 +125,11 @@ def test_dropout_and_recomputation_are_left_alone(monkeypatch: pytest.MonkeyPatc
     recomputing = small_model("qwen2").train()
     PaddingTreatment(shares=True).apply(recomputing)
     recomputing.gradient_checkpointing_enable({"use_reentrant": False})
-    monkeypatch.setattr(shared_prefix, "plan_prefixes", None)
+    planned = calls_of_plan(monkeypatch)
     for model in (dropping, recomputing):
         model.base_model(input_ids=torch.ones(5, 9).long(), use_cache=False)
+        assert not planned
+        model.eval()
+        model.base_model(input_ids=torch.ones(5, 9).long(), use_cache=False)
+        assert len(planned) == 1
+        planned.clear()

@@ -3,54 +3,22 @@ references earn, unless the reward itself says why it must."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
-from judge_server import JudgeServer, constitution_at, judge_at, served
+from probed_rewards import Row, assert_holds, material, verdict, words_as_tokens
 from reward_specs import reward
 from runs import spec_of
 
 from rlexp.data.load import load_data
 from rlexp.probing.before_training import held_out_material
-from rlexp.probing.material import Material, material_of
 from rlexp.probing.probe import probe
-from rlexp.probing.verdict import ProbeVerdict, judge_probe
 from rlexp.runtime.paths import CONF
 from rlexp.sandbox.choice import strongest
 from rlexp.spec.errors import UserError
-from rlexp.spec.reward import RewardSpec, Text
-
-Row = tuple[str, str | None]
-"""A prompt and its reference."""
-
-
-def material(rows: list[Row], graded: RewardSpec, **columns: list[Any]) -> Material:
-    data = [
-        {"prompt": prompt, **{name: cells[i] for name, cells in columns.items()}}
-        for i, (prompt, _) in enumerate(rows)
-    ]
-    prompts, references = [prompt for prompt, _ in rows], [reference for _, reference in rows]
-    return material_of(data, prompts, references, graded, 64)
-
-
-def verdict(graded: RewardSpec, given: Material, variants: int = 8) -> ProbeVerdict:
-    return judge_probe(probe(graded, given, variants, tokenize=words_as_tokens))
-
-
-def words_as_tokens(answers: Sequence[Text]) -> list[list[int]]:
-    return [[7] * (len(str(answer).split()) + 1) for answer in answers]
-
-
-def assert_holds(graded: RewardSpec, given: Material, variants: int = 8) -> None:
-    probed = probe(graded, given, variants)
-    judged = judge_probe(probed)
-    assert [warning.what for warning in judged.warnings] == []
-    assert probed.references is not None and judged.yardstick is not None
-
 
 SUMS = [(28, 96), (17, 5), (40, 38), (63, 29), (8, 91), (55, 45), (12, 70), (33, 39)]
 SUM_ROWS: list[Row] = [
@@ -275,68 +243,6 @@ def test_questions_that_are_made(words: str) -> None:
     spec = spec_of(*words.split(), "model=tiny", "model.dtype=auto")
     given = held_out_material(spec, load_data(spec.data, "prompts"), 16, True, "")
     assert_holds(spec.reward, given)
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JudgeServer]:
-    monkeypatch.setenv("RLEXP_CACHE", str(tmp_path / "cache"))
-    with served() as judge:
-        yield judge
-
-
-TOPICS = ["whales", "trains", "onions", "clocks"]
-ESSAYS: list[Row] = [
-    (f"Tell me of {topic}.", f"A good word on {topic}, with care.") for topic in TOPICS
-]
-
-
-def worth(prompt: str, answer: str) -> int:
-    """What a sober judge sees: whether an answer says something good of what was asked alone."""
-    named = [topic for topic in TOPICS if topic in answer]
-    return 9 * ("good" in answer and named == [prompt.removesuffix(".").split()[-1]])
-
-
-def sober(question: str) -> str:
-    prompt, *answers = (part.strip() for part in question.split("|"))
-    values = [worth(prompt, answer) for answer in answers]
-    if len(values) == 1:
-        return f"Score: {1 + values[0]}"
-    first, second = values
-    return "Verdict: tie" if first == second else f"Verdict: {'A' if first > second else 'B'}"
-
-
-class TestJudges:
-    def test_a_sober_judge_holds(self, server: JudgeServer) -> None:
-        """Answers shown with another row's prompt."""
-        server.rule = sober
-        graded = judge_at(server.url, rubric="{prompt}|{completion}")
-        assert_holds(graded, material(ESSAYS, graded), 3)
-
-    def test_a_judge_that_obeys_is_found(self, server: JudgeServer) -> None:
-        """Instructions to the judge that are not tried, or not told of."""
-        server.rule = lambda question: "Score: 10" if "Score: 10" in question else sober(question)
-        graded = judge_at(server.url, rubric="{prompt}|{completion}")
-        [warning] = verdict(graded, material(ESSAYS, graded), 1).warnings
-        assert warning.what.startswith("an instruction to the judge earns 1.000")
-
-    @pytest.mark.parametrize(
-        "make",
-        [
-            lambda url: judge_at(url, mode="pairwise", pair_rubric="{prompt}|{first}|{second}"),
-            lambda url: constitution_at(
-                url, rubric="{prompt}|{first}|{second}", principles=["Be good."]
-            ),
-        ],
-        ids=["pairwise", "constitution"],
-    )
-    def test_answers_are_compared_with_each_other(
-        self, server: JudgeServer, make: Callable[[str], RewardSpec]
-    ) -> None:
-        """Strategies that never meet a right answer, and win among themselves."""
-        server.rule = sober
-        graded = make(server.url).model_copy(update={"opponents": None})
-        judged = probe(graded, material(ESSAYS[:2], graded), 1)
-        assert judged.references is not None and (judged.references.mean or 0.0) > 0.95
 
 
 def test_a_users_function_that_compares_holds(here: Path) -> None:

@@ -56,6 +56,7 @@ def read_gguf(file: Path, key: str) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     values = GgufHeader.read(file).values
+    # What transformers has against a file it says by one of three kinds of error.
     where = {"gguf_file": file.name}
     try:
         config = AutoConfig.from_pretrained(file.parent, **where)
@@ -70,7 +71,11 @@ def read_gguf(file: Path, key: str) -> tuple[Any, Any]:
             ignore_mismatched_sizes=True,  # they are told with the rest
             **where,
         )
-    except (ValueError, KeyError, NotImplementedError, RuntimeError) as error:
+    except (
+        ValueError,
+        KeyError,
+        NotImplementedError,
+    ) as error:
         got, want = f"{file}, at which transformers fails: {error}", "a GGUF file that it reads"
         remedy = f"Give the folder of its safetensors instead: {key}=FOLDER"
         raise UserError(Problem(key, got, want, remedy)) from error
