@@ -80,6 +80,9 @@ def _options(words: list[str]) -> Namespace:
         problems.append(Problem("promote", "no place to bring it to", "one or more", remedy))
     if options.alias and not options.name:
         problems.append(Problem("--alias", options.alias, "--name, whose version it means"))
+    for flag in ("merged", "private", "yes"):
+        if getattr(options, flag) and not options.push:
+            problems.append(Problem(f"--{flag}", "given", "--push OWNER/NAME, which it is about"))
     if options.name:
         problems += registry.name_problems(options.name, options.alias)
     if options.gguf:

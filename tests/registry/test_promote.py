@@ -128,6 +128,10 @@ def test_mistakes_are_told_at_once(uri: str) -> None:
         (["whole", "--name", "x", "--checkpoint", "9"], ["step-000001, step-000002, model"]),
         (["hole", "--name", "x"], ["hole", "whole"]),
         (["whole"], ["--name"]),
+        (
+            ["whole", "--gguf", "q9", "x/y.gguf", "--merged", "--alias", "a"],
+            ["--gguf: got q9", "x/y.gguf", "--merged", "--alias"],
+        ),
     ]:
         with pytest.raises(UserError) as caught:
             promote.run([*words, f"tracking.uri={uri}"])
