@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from probed_rewards import Row, assert_holds, material, verdict, words_as_tokens
 from reward_specs import reward
+from reward_verdicts import Row, assert_holds, material, verdict, words_as_tokens
 from runs import spec_of
 
 from rlexp.data.load import load_data

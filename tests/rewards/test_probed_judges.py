@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from judge_server import JudgeServer, constitution_at, judge_at, served
-from probed_rewards import Row, assert_holds, material, verdict
+from reward_verdicts import Row, assert_holds, material, verdict
 
 from rlexp.probing.probe import probe
 from rlexp.spec.reward import RewardSpec
